@@ -1,0 +1,43 @@
+"""The errors a user can cause. Everything else is a bug and keeps its traceback.
+
+Libraries raise, only ``__main__`` prints. A message is one line that names where, what, got and
+expected, then the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class SentiBenchError(Exception):
+    """Base class of all mistakes that are reported without a traceback."""
+
+
+class InputError(SentiBenchError):
+    """An argument, a name or an input file of the user is wrong."""
+
+
+class DataError(SentiBenchError):
+    """A dataset file is missing, damaged or not in the expected format."""
+
+
+class FetchError(DataError):
+    """A dataset file could not be brought from its source."""
+
+
+def unknown_name(where: str, name: str, known: Iterable[str]) -> InputError:
+    """Build the error for a name that is not in a closed list.
+
+    Args:
+        where: The command or argument that was given the name.
+        name: What was given.
+        known: All accepted names, in the order in which they are shown.
+
+    Returns:
+        The error, with the nearest accepted name first.
+    """
+    candidates = list(known)
+    near = get_close_matches(name, candidates, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InputError(f"{where}: unknown name {name!r}; {hint}known: {', '.join(candidates)}")

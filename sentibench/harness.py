@@ -1,0 +1,345 @@
+"""The boundary to lm-evaluation-harness: everything that tasks_yaml/ refers to.
+
+lm-eval 0.4.13 builds the prompt from the Jinja templates in the task files; this module supplies the
+documents, the demonstrations and the scores. Nothing else in the package imports lm_eval.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import datasets
+import numpy as np
+from lm_eval.api.samplers import ContextSampler
+from lm_eval.api.task import ConfigurableTask
+
+from sentibench import metrics
+from sentibench.cards import Leaf, load_leaves
+from sentibench.demonstrations import DEFAULT_SEED, draw_demonstrations, parse_seed
+from sentibench.errors import InputError, SentiBenchError
+from sentibench.fetch import data_home
+from sentibench.instructions import load_instruction
+from sentibench.parse import answer_text
+from sentibench.read import load_split
+from sentibench.records import Example
+from sentibench.statistics import bootstrap_stderr
+
+Document = dict[str, Any]
+ChatTemplate = Callable[..., str]
+
+
+class SentiBenchTask(ConfigurableTask):
+    """A leaf of the benchmark: lm-eval's configurable task with our data and demonstrations.
+
+    It differs from its base in four places: where documents come from, which demonstrations an item
+    gets, that the instruction survives chat templates without a system role, and what distinguishes
+    cached requests.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        refuse_unwritable_results(sys.argv)
+        own = {key: value for key, value in config.items() if key != "class"}
+        metadata = cast(Mapping[str, Any], own.get("metadata") or {})
+        self.leaf = _leaf_of(own)
+        self.demo_seed = parse_seed(
+            metadata.get("demo_seed", DEFAULT_SEED), "--metadata demo_seed"
+        )
+        super().__init__(config=own)
+        self.sampler = DemonstrationSampler(self.leaf, self.demo_seed)
+
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Build the documents; files are fetched when this machine lacks them."""
+        del dataset_kwargs
+        examples = load_split(self.leaf, "test").examples
+        documents = [document_of(self.leaf, example) for example in examples]
+        self.dataset = {
+            "test": datasets.Dataset.from_list(documents, features=features_of(self.leaf))
+        }
+
+    def fewshot_docs(self) -> None:
+        """Hold no pool: the sampler below knows the training set."""
+
+    def fewshot_context(
+        self, doc: Document, num_fewshot: int, *args: Any, **kwargs: Any
+    ) -> str | list[str]:
+        """Build the prompt of one document; see the base class."""
+        template: ChatTemplate | None = kwargs.get("chat_template")
+        if template is not None:
+            kwargs["chat_template"] = self._keeping_instruction(template)
+        return super().fewshot_context(doc, num_fewshot, *args, **kwargs)
+
+    def build_all_requests(self, *, tokenizer_name: str = "", **kwargs: Any) -> None:
+        """Build the requests of this rank; see the base class.
+
+        lm-eval's request cache (``--cache_requests``) knows neither prompt nor seed: a name that
+        carries version and seed keeps it from serving the prompts of another run.
+        """
+        shots = int(self.config.num_fewshot or 0)
+        draw_demonstrations(
+            self.demo_seed, *self.sampler.sizes, shots
+        )  # K too large: fail here, before the model has run
+        tokenizer_name += f"-sentibench{self.VERSION}-seed{self.demo_seed}"
+        super().build_all_requests(tokenizer_name=tokenizer_name, **kwargs)
+
+    _folds_system = False
+
+    def _keeping_instruction(self, template: ChatTemplate) -> ChatTemplate:
+        """Wrap a chat template so that a system message it drops moves to the first user turn.
+
+        Templates without a system role (Gemma's, for one) make lm-eval leave the whole instruction
+        out. Whether one does is seen in its first rendering and remembered.
+        """
+
+        def render(messages: list[dict[str, str]], **kwargs: Any) -> str:
+            if messages[0]["role"] != "system":
+                return template(messages, **kwargs)
+            if not self._folds_system:
+                rendered = template(messages, **kwargs)
+                if _is_shown(messages[0]["content"], rendered):
+                    return rendered
+                self._folds_system = True
+            system, user, *others = messages
+            user = {**user, "content": system["content"] + user["content"]}
+            return template([user, *others], **kwargs)
+
+        return render
+
+
+def _is_shown(content: str, rendered: str) -> bool:
+    """Whether the longest line of a message stands in a rendered prompt, as text or as JSON."""
+    line = max(content.splitlines(), key=len).strip()
+    as_json = (json.dumps(line)[1:-1], json.dumps(line, ensure_ascii=False)[1:-1])
+    return any(form in str(rendered) for form in (line, *as_json))
+
+
+def _leaf_of(config: Mapping[str, Any]) -> Leaf:
+    for leaf in load_leaves().values():
+        if (leaf.source, leaf.card.name) == (config["dataset_path"], config["dataset_name"]):
+            return leaf
+    raise InputError(
+        f"task {config.get('task')}: got dataset {config['dataset_path']}/"
+        f"{config['dataset_name']}, expected real/NAME or mini/NAME with the NAME of a card"
+    )
+
+
+class DemonstrationSampler(ContextSampler):
+    """Gives each document the demonstrations that the authors' scripts give it."""
+
+    def __init__(self, leaf: Leaf, seed: int) -> None:
+        super().__init__([], rnd=None)
+        self._leaf = leaf
+        self._seed = seed
+        self._train = load_split(leaf, "train").examples
+        self.sizes = (len(self._train), len(load_split(leaf, "test").examples))
+
+    def set_rnd(self, rnd: int | None) -> DemonstrationSampler:
+        """Ignore the harness's seed: its generators start anew in every process."""
+        del rnd
+        return self
+
+    def sample(
+        self, n: int, eval_doc: Document | None = None, df: Any = None, **_: Any
+    ) -> Sequence[Document]:
+        """Return the n demonstrations of one document, in the order of the prompt."""
+        del df
+        if n == 0:
+            return []
+        assert eval_doc is not None, "fewshot_split must name the test split: see _base files"
+        drawn = draw_demonstrations(self._seed, *self.sizes, n)[eval_doc["index"]]
+        return [document_of(self._leaf, self._train[position]) for position in drawn]
+
+
+def document_of(leaf: Leaf, example: Example) -> Document:
+    """Render an example as the document that the templates see.
+
+    Returns:
+        ``index``, ``task``, ``sentence`` and ``instruction``; for label tasks ``label``, ``choices``
+        (the scoring words) and ``gold`` (position of the label), with ``target`` where the dataset
+        has one; for extraction tasks ``answer`` (as the prompt writes it) and ``opinions``.
+    """
+    card = leaf.card
+    document: Document = {
+        "index": example.index,
+        "task": leaf.name,
+        "sentence": example.sentence,
+        "instruction": _instruction(leaf, example),
+    }
+    if example.target is not None:
+        document["target"] = example.target
+    if example.label is not None:
+        document["label"] = example.label
+        document["choices"] = list(card.scoring_words)
+        document["gold"] = card.labels.index(example.label)
+    else:
+        document["answer"] = example.answer
+        document["opinions"] = [
+            dict(zip(card.elements, opinion.written(card.elements), strict=True))
+            for opinion in example.opinions
+        ]
+    return document
+
+
+def features_of(leaf: Leaf) -> datasets.Features:
+    """Return the types of the columns of ``document_of``."""
+    text, number = datasets.Value("string"), datasets.Value("int32")
+    columns: dict[str, Any] = {
+        "index": number,
+        "task": text,
+        "sentence": text,
+        "instruction": text,
+    }
+    if leaf.card.name == "pstance":
+        columns["target"] = text
+    if leaf.card.is_label_task:
+        columns |= {"label": text, "choices": datasets.List(text), "gold": number}
+    else:
+        opinion = dict.fromkeys(leaf.card.elements, text)
+        columns |= {"answer": text, "opinions": datasets.List(opinion)}
+    return datasets.Features(columns)
+
+
+def _instruction(leaf: Leaf, example: Example) -> str:
+    if leaf.source == "mini":
+        return ""  # our own wording stands in the task files
+    instruction = load_instruction(leaf.card, data_home())
+    return instruction.replace("%s", example.target or "")
+
+
+# Scores: per document statistics, then one number per task
+
+
+def label_results(doc: Document, results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
+    """Score one document of a label task.
+
+    Args:
+        doc: See ``document_of``.
+        results: Log-likelihood in nats and greediness of each choice, in the order of ``choices``.
+
+    Returns:
+        ``acc`` (0 or 1) and, for the metrics over all documents, (gold, predicted, K). The first
+        of equally likely labels wins, as in the authors' argmax.
+    """
+    predicted = int(np.argmax([log_likelihood for log_likelihood, _ in results]))
+    item = (doc["gold"], predicted, len(doc["choices"]))
+    return {"acc": float(predicted == doc["gold"])} | dict.fromkeys(
+        ("macro_f1", "macro_f1_stderr", "score", "score_stderr"), item
+    )
+
+
+def extraction_results(doc: Document, results: Sequence[str]) -> dict[str, Any]:
+    """Score one document of an extraction task.
+
+    Args:
+        doc: See ``document_of``.
+        results: The generated text.
+
+    Returns:
+        The four additive statistics (``metrics.TupleStatistics``) of both metrics, under every name
+        that is computed from them, and ``invalid_rate`` (0 or 1).
+    """
+    leaf = load_leaves()[doc["task"]]
+    example = load_split(leaf, "test").examples[doc["index"]]
+    answer = answer_text(results[0])
+    official = metrics.official_statistics(leaf.card, example, answer)
+    strict, invalid = metrics.strict_statistics(leaf.card, example, answer)
+    values: dict[str, Any] = dict.fromkeys(("score", "score_stderr"), official)
+    for name, statistics in (("official", official), ("strict", strict)):
+        for measure in ("precision", "recall", "f1", "f1_stderr"):
+            values[f"{name}_{measure}"] = statistics
+    return values | {"invalid_rate": float(invalid)}
+
+
+LabelItems = Sequence[tuple[int, int, int]]
+TupleItems = Sequence[metrics.TupleStatistics]
+
+
+def _label_matrix(items: LabelItems) -> metrics.Floats:
+    return np.stack([metrics.label_statistics(*item) for item in items])
+
+
+def macro_f1(items: LabelItems) -> float:
+    """Aggregate the items of ``label_results`` to macro-F1."""
+    return float(metrics.macro_f1(_label_matrix(items).sum(axis=0)))
+
+
+def macro_f1_stderr(items: LabelItems) -> float:
+    """Bootstrap standard error of ``macro_f1``."""
+    return bootstrap_stderr(_label_matrix(items), metrics.macro_f1)
+
+
+def precision(items: TupleItems) -> float:
+    """Aggregate the items of ``extraction_results`` to precision."""
+    return _precision_recall_f1(items)[0]
+
+
+def recall(items: TupleItems) -> float:
+    """Aggregate the items of ``extraction_results`` to recall."""
+    return _precision_recall_f1(items)[1]
+
+
+def f1(items: TupleItems) -> float:
+    """Aggregate the items of ``extraction_results`` to F1."""
+    return _precision_recall_f1(items)[2]
+
+
+def f1_stderr(items: TupleItems) -> float:
+    """Bootstrap standard error of ``f1``."""
+    return bootstrap_stderr(np.array(items, dtype=np.float64), metrics.tuple_f1)
+
+
+def _precision_recall_f1(items: TupleItems) -> tuple[float, float, float]:
+    # fsum-like order independence: rank gathering permutes items
+    sums = np.sort(np.array(items, dtype=np.float64), axis=0).sum(axis=0)
+    first, second, third = metrics.precision_recall_f1(sums)
+    return float(first), float(second), float(third)
+
+
+# Mistakes of users inside lm-eval
+
+
+def refuse_unwritable_results(argv: Sequence[str]) -> None:
+    """Fail before a long run whose results lm-eval could not save.
+
+    lm-eval reports a failed save as a warning, after the evaluation.
+
+    Args:
+        argv: The command line; looked at for ``--output_path`` only.
+
+    Raises:
+        InputError: If the folder cannot be written.
+    """
+    for position, argument in enumerate(argv):
+        name, _, value = argument.partition("=")
+        if name in ("--output_path", "-o"):
+            path = Path(value or next(iter(argv[position + 1 :]), ".")).expanduser()
+            existing = next(p for p in (path, *path.absolute().parents) if p.exists())
+            is_new_file = path.suffix in (".json", ".jsonl") and existing == path
+            if not is_new_file and not (existing.is_dir() and os.access(existing, os.W_OK)):
+                raise InputError(
+                    f"--output_path {path}: results could not be saved; {existing} is no folder "
+                    "that can be written; choose another folder"
+                )
+
+
+def _report_mistakes(report_others: Callable[..., Any]) -> Callable[..., Any]:
+    def report(
+        kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    ) -> None:
+        if not issubclass(kind, SentiBenchError):
+            report_others(kind, error, trace)
+            return
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2)
+
+    return report
+
+
+# lm-eval's command shows every exception with its traceback. A mistake that ends the process is shown
+# as one line instead, with exit code 2; callers from Python still catch the exception itself.
+sys.excepthook = _report_mistakes(sys.excepthook)
