@@ -189,7 +189,7 @@ def ensure_dataset(card: Card) -> None:
         FetchError: If something is missing and cannot be brought.
     """
     home = data_home()
-    if not all(isfile(home / path) for path in _paths(card, home)):
+    if not all(isfile(home / path) for path in _paths(card, home)):  # noqa: PTH113
         fetch_dataset(card)
 
 
@@ -234,7 +234,7 @@ def _data_files(card: Card) -> list[_File]:
 
 def _paths(card: Card, home: Path) -> list[str]:
     name = instructions.INSTRUCTIONS_JSON
-    source = [name] if isfile(home / name) else list(instructions.SCRIPTS)
+    source = [name] if isfile(home / name) else list(instructions.SCRIPTS)  # noqa: PTH113
     return [file.path for file in _data_files(card)] + source
 
 
@@ -274,12 +274,13 @@ def _fetch(
                     problem = f"got no such file, expected {expected} {UPSTREAM_COMMIT}"
                     raise _refusal(source, file.path, problem) from None
                 queue = [s for s in scripts if force or s.problem(home / s.path)] + queue
-    for file in lacking:
-        problem = file.problem(home / file.path)
-        if problem is not None and problem != "missing":
-            # The scripts came instead of instructions.json; a wrong one would hide them.
-            (home / file.path).replace(home / f"{file.path}.wrong")
-            _say(f"{home / file.path}: renamed to {file.path}.wrong; {problem}")
+    instruction = lacking[0]
+    if instruction.card is not None and instruction.path not in fetched:
+        problem = instruction.problem(home / instruction.path)
+        if problem not in (None, "missing"):  # it would hide the scripts that came
+            (home / instruction.path).replace(home / f"{instruction.path}.wrong")
+            _say(f"{home / instruction.path}: renamed to {instruction.path}.wrong; {problem}")
+        instructions.load_instruction(instruction.card, home)
     return fetched
 
 
@@ -331,10 +332,10 @@ def _append(source: _Folder | _Web, file: _File, part: Path) -> Iterator[int]:
         yield size
         return
     size, chunks = source.open(file.path, 0 if size > (file.size or size) else size)
-    # Unbuffered: what arrived before a kill -9 is there for the next run.
-    with part.open("ab" if size else "wb", buffering=0) as out:
+    with part.open("ab" if size else "wb") as out:
         for chunk in chunks:
             out.write(chunk)
+            out.flush()  # what arrived before a kill -9 is there for the next run
             size += len(chunk)
             yield size
             if size > (file.size or UNKNOWN_SIZE_LIMIT_BYTES):
@@ -367,7 +368,8 @@ def _source(home: Path, session: requests.Session) -> _Folder | _Web:
         url = SplitResult("unreadable", "", "", "", "")
     remedy = f"check SENTIBENCH_MIRROR against upstream commit {UPSTREAM_COMMIT}, or unset it"
     if url.scheme in ("http", "https") and url.hostname:
-        name = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path.rstrip('/')}"
+        # Up to the last "@": a password with a "/" in it reaches into the path.
+        name = re.sub(r"(?s)//.*@", "//", f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}")
         ways = (
             "set SENTIBENCH_MIRROR to a folder or URL laid out like the upstream repository, or "
             f"copy datasets/ and {_instruction_names()} of upstream commit {UPSTREAM_COMMIT} into "
