@@ -193,5 +193,7 @@ def _locate_strictly(sentence: str, text: str) -> Tokens:
         start = first if start < 0 else start
         if start >= 0:
             end = start + len(piece)
-            covered.update(i for i, token in enumerate(tokens) if token[0] < end and token[1] > start)
+            covered.update(
+                i for i, token in enumerate(tokens) if token[0] < end and token[1] > start
+            )
     return frozenset(covered)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -18,9 +18,11 @@ import datasets
 import numpy as np
 from lm_eval.api.samplers import ContextSampler
 from lm_eval.api.task import ConfigurableTask
+from lm_eval.tasks import TaskManager
 
 from sentibench import metrics
 from sentibench.cards import Leaf, load_leaves
+from sentibench.check import tasks_folder
 from sentibench.demonstrations import DEFAULT_SEED, draw_demonstrations, parse_seed
 from sentibench.errors import InputError, SentiBenchError
 from sentibench.fetch import data_home
@@ -47,9 +49,7 @@ class SentiBenchTask(ConfigurableTask):
         own = {key: value for key, value in config.items() if key != "class"}
         metadata = cast(Mapping[str, Any], own.get("metadata") or {})
         self.leaf = _leaf_of(own)
-        self.demo_seed = parse_seed(
-            metadata.get("demo_seed", DEFAULT_SEED), "--metadata demo_seed"
-        )
+        self.demo_seed = parse_seed(metadata.get("demo_seed", DEFAULT_SEED), "--metadata demo_seed")
         super().__init__(config=own)
         self.sampler = DemonstrationSampler(self.leaf, self.demo_seed)
 
@@ -159,9 +159,9 @@ def document_of(leaf: Leaf, example: Example) -> Document:
     """Render an example as the document that the templates see.
 
     Returns:
-        ``index``, ``task``, ``sentence`` and ``instruction``; for label tasks ``label``, ``choices``
-        (the scoring words) and ``gold`` (position of the label), with ``target`` where the dataset
-        has one; for extraction tasks ``answer`` (as the prompt writes it) and ``opinions``.
+        ``index``, ``task``, ``sentence`` and ``instruction``; for label tasks ``label``,
+        ``choices`` (the scoring words) and ``gold`` (position of the label), with ``target`` where
+        the dataset has one; for extraction tasks ``answer`` (as the prompt writes it) and ``opinions``.
     """
     card = leaf.card
     document: Document = {
@@ -340,6 +340,39 @@ def _report_mistakes(report_others: Callable[..., Any]) -> Callable[..., Any]:
     return report
 
 
-# lm-eval's command shows every exception with its traceback. A mistake that ends the process is shown
-# as one line instead, with exit code 2; callers from Python still catch the exception itself.
+# lm-eval's command shows every exception with its traceback. A mistake that ends the process is
+# shown as one line instead, with exit code 2; callers from Python still catch the exception itself.
 sys.excepthook = _report_mistakes(sys.excepthook)
+
+
+def render_prompts(leaf: Leaf, *, seed: int, shots: int, limit: int | None) -> Iterator[Document]:
+    """Build a task as lm-eval does and return what it will send.
+
+    Args:
+        leaf: The task.
+        seed: Demonstration seed.
+        shots: Demonstrations per item.
+        limit: First N items; None for all.
+
+    Yields:
+        ``index``, ``prompt`` and ``target`` (the gold answer) of each item, in file order.
+
+    Raises:
+        InputError: If ``shots`` is larger than the training set.
+    """
+    manager: Any = TaskManager(
+        include_path=str(tasks_folder()), include_defaults=False, metadata={"demo_seed": seed}
+    )
+    task = manager.load([leaf.name])["tasks"][leaf.name]
+    task.set_config(key="num_fewshot", value=shots)
+    task.build_all_requests(limit=limit)
+    seen: set[int] = set()
+    for request in task.instances:
+        document = request.doc
+        if document["index"] not in seen:  # label tasks: one request per choice
+            seen.add(document["index"])
+            yield {
+                "index": document["index"],
+                "prompt": request.args[0],
+                "target": task.doc_to_target(document),
+            }

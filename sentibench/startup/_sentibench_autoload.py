@@ -23,7 +23,10 @@ TARGET = "lm_eval.tasks.manager"
 def tasks_folder():
     """Return the folder with our task files without importing the package, or None."""
     package = next(iter(find_spec("sentibench").submodule_search_locations))
-    candidates = (os.path.join(package, os.pardir, "tasks_yaml"), os.path.join(package, "tasks_yaml"))
+    candidates = (
+        os.path.join(package, os.pardir, "tasks_yaml"),
+        os.path.join(package, "tasks_yaml"),
+    )
     for folder in candidates:  # source tree first: in an editable install the second is a copy
         if os.path.isfile(os.path.join(folder, "sentibench.yaml")):
             return os.path.abspath(folder)

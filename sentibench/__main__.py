@@ -1,0 +1,184 @@
+"""The ``sentibench`` command. Results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sentibench import __version__
+from sentibench.cards import leaf_named, leaves_named
+from sentibench.demonstrations import DEFAULT_SEED, parse_seed
+from sentibench.errors import InputError, SentiBenchError
+
+HARNESS_COMMANDS = ("run", "ls", "validate")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0; or 2 after a mistake of the user, shown as one line.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments and _is_for_harness(arguments[0]):
+            return _run_harness(arguments)
+        options = _build_parser().parse_args(arguments)
+        return int(options.command(options) or 0)
+    except SentiBenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _is_for_harness(first: str) -> bool:
+    own_flags = ("-h", "--help", "--version")
+    return first in HARNESS_COMMANDS or (first.startswith("-") and first not in own_flags)
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="sentibench",
+        description="SentiBench: twelve sentiment datasets in lm-evaluation-harness.",
+        epilog="run, ls and validate are lm_eval's own commands, with our tasks added: "
+        "sentibench run --model hf --model_args pretrained=MODEL --tasks sentibench",
+    )
+    parser.add_argument("--version", action="version", version=f"sentibench {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    listing = commands.add_parser("list", help="show the tasks")
+    listing.set_defaults(command=_list)
+
+    path = commands.add_parser("path", help="print the folder with the task files")
+    path.set_defaults(command=_path)
+
+    fetch = commands.add_parser("fetch", help="bring the data files")
+    fetch.add_argument("tasks", nargs="*", metavar="TASK", help="tasks or groups; default: all")
+    fetch.add_argument("--force", action="store_true", help="bring present files again")
+    fetch.set_defaults(command=_fetch)
+
+    check = commands.add_parser("check", help="say what is present, intact and visible")
+    check.set_defaults(command=_check)
+
+    prompts = commands.add_parser("prompts", help="print what lm-eval will send, as JSON lines")
+    prompts.add_argument("task", metavar="TASK")
+    prompts.add_argument("--seed", default=DEFAULT_SEED, help="demonstration seed (default: 42)")
+    prompts.add_argument("--shots", type=int, default=4, metavar="K", help="default: 4")
+    prompts.add_argument("--limit", type=int, metavar="N", help="first N items only")
+    prompts.set_defaults(command=_prompts)
+
+    score = commands.add_parser("score", help="score predictions without a model")
+    score.add_argument("task", metavar="TASK")
+    score.add_argument("predictions", type=Path, metavar="PREDICTIONS.jsonl")
+    score.add_argument("--json", action="store_true", help="print one JSON object")
+    score.add_argument("--split", default="test")
+    score.set_defaults(command=_score)
+    return parser
+
+
+def _list(_: argparse.Namespace) -> None:
+    for leaf in leaves_named(["sentibench", "sentibench_mini"], "list"):
+        card = leaf.card
+        answer = ", ".join(card.labels) or f"({', '.join(card.elements)})"
+        print(f"{leaf.name:28} {card.category:13} {card.metric:9} {answer}")
+
+
+def _path(_: argparse.Namespace) -> None:
+    from sentibench.check import tasks_folder
+
+    print(tasks_folder())
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from sentibench.fetch import data_home, fetch_dataset
+
+    leaves = leaves_named(options.tasks, "fetch")
+    for leaf in leaves:
+        if leaf.source == "mini":
+            print(f"{leaf.name}: in the package, nothing to fetch", file=sys.stderr)
+            continue
+        report = fetch_dataset(leaf.card, force=options.force)
+        print(f"{leaf.name}: {report}", file=sys.stderr)
+    print(data_home())
+
+
+def _check(_: argparse.Namespace) -> int:
+    from sentibench.check import check_data, check_tasks
+
+    print("indexing lm-eval's tasks (some seconds) ...", file=sys.stderr)
+    findings = [*check_tasks(), *check_data()]
+    for finding in findings:
+        print(f"{'ok ' if finding.ok else 'BAD'} {finding.subject}: {finding.detail}")
+    n_bad = sum(not finding.ok for finding in findings)
+    if n_bad:
+        raise InputError(
+            f"check: {n_bad} of {len(findings)} findings are bad, expected none; see the lines "
+            "marked BAD"
+        )
+    print(f"all {len(findings)} checks passed")
+    return 0
+
+
+def _prompts(options: argparse.Namespace) -> None:
+    leaf = leaf_named(options.task, "prompts")
+    seed = parse_seed(options.seed, "prompts --seed")
+    if options.limit is not None and options.limit < 1:
+        raise InputError(f"prompts --limit: got {options.limit}, expected a number from 1")
+    from sentibench.harness import render_prompts
+
+    for row in render_prompts(leaf, seed=seed, shots=options.shots, limit=options.limit):
+        print(json.dumps(row, ensure_ascii=False))
+
+
+def _score(options: argparse.Namespace) -> None:
+    from sentibench.read import load_split
+    from sentibench.score import read_predictions, score_predictions
+
+    leaf = leaf_named(options.task, "score")
+    n_items = len(load_split(leaf, options.split).examples)
+    scores = score_predictions(leaf, options.split, read_predictions(options.predictions, n_items))
+    if options.json:
+        print(json.dumps(scores))
+        return
+    for name, value in _flat(scores):
+        print(f"{name:32} {value:.4f}" if isinstance(value, float) else f"{name:32} {value}")
+
+
+def _flat(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for name, value in scores.items():
+        rows += (
+            _flat(value, f"{prefix}{name}.")
+            if isinstance(value, dict)
+            else [(prefix + name, value)]
+        )
+    return rows
+
+
+def _run_harness(arguments: list[str]) -> int:
+    """Run lm_eval's own command line with our task folder included."""
+    from sentibench.check import tasks_folder
+
+    includes = [i for i, a in enumerate(arguments) if a.split("=")[0] == "--include_path"]
+    if not includes and arguments[0] != "validate":
+        arguments = [*arguments, "--include_path", str(tasks_folder())]
+    sys.argv = ["lm_eval", *arguments]
+    from lm_eval.__main__ import cli_evaluate
+
+    cli_evaluate()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
