@@ -1,7 +1,7 @@
 """The boundary to lm-evaluation-harness: everything that tasks_yaml/ refers to.
 
-lm-eval 0.4.13 builds the prompt from the Jinja templates in the task files; this module supplies the
-documents, the demonstrations and the scores. Nothing else in the package imports lm_eval.
+lm-eval 0.4.13 builds the prompt from the Jinja templates in the task files; this module supplies
+the documents, the demonstrations and the scores. Nothing else in the package imports lm_eval.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ def document_of(leaf: Leaf, example: Example) -> Document:
     Returns:
         ``index``, ``task``, ``sentence`` and ``instruction``; for label tasks ``label``,
         ``choices`` (the scoring words) and ``gold`` (position of the label), with ``target`` where
-        the dataset has one; for extraction tasks ``answer`` (as the prompt writes it) and ``opinions``.
+        the dataset has one; for extraction tasks ``answer`` (as the prompt writes it) and
+        ``opinions``.
     """
     card = leaf.card
     document: Document = {

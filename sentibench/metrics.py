@@ -7,8 +7,8 @@ Label tasks (K labels): one-hot gold, one-hot prediction, one-hot hit; 3K number
 Extraction tasks: weight of hits among predictions, predictions, weight of hits among gold, gold.
 
 Source of the ``official`` metrics: Zhang et al. 2025, arXiv 2503.03225, the scorer in the
-scripts at the pinned commit; of sentiment-graph F1: Barnes et al. 2022, SemEval-2022 Task 10. ``strict`` is
-ours: gold given back scores 1 on every task.
+scripts at the pinned commit; of sentiment-graph F1: Barnes et al. 2022, SemEval-2022 Task 10.
+``strict`` is ours: gold given back scores 1 on every task.
 """
 
 from __future__ import annotations

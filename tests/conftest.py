@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,15 @@ def real_data() -> Path:
     if not (folder / "datasets").is_dir():
         pytest.skip(f"no real datasets in {folder}; set SENTIBENCH_TEST_DATA to a folder with them")
     return folder
+
+
+@pytest.fixture
+def real_home(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty data home that is filled from the real datasets on first use."""
+    from sentibench.read import load_split
+
+    monkeypatch.setenv("SENTIBENCH_MIRROR", str(real_data))
+    monkeypatch.setenv("SENTIBENCH_HOME", str(tmp_path / "home"))
+    load_split.cache_clear()
+    yield tmp_path / "home"
+    load_split.cache_clear()
