@@ -171,3 +171,16 @@ def test_prompts_of_all_11_974_items_equal_the_authors(
 
 def test_the_task_folder_is_found() -> None:
     assert (tasks_folder() / "_label_task").is_file()
+
+
+def test_the_readme_lists_every_task() -> None:
+    readme = (TASKS.parent / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in readme.splitlines() if line.startswith("| `sentibench_")]
+    expected = [
+        f"| `{name}` | {leaf.card.category} | "
+        f"{', '.join(leaf.card.labels) or '(' + ', '.join(leaf.card.elements) + ')'} | "
+        f"{leaf.card.metric} |"
+        for name, leaf in load_leaves().items()
+        if leaf.source == "real"
+    ]
+    assert rows == expected
