@@ -1,0 +1,45 @@
+"""The scores as ``evaluate.Metric`` classes, usable offline: ``SentiBenchMetric("opener").compute(...)``.
+
+``evaluate.load`` fetches code from a hub at run time; an imported class does not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import evaluate
+
+from sentibench.cards import leaf_named
+from sentibench.score import score_predictions
+
+
+class SentiBenchMetric(evaluate.Metric):
+    """Score of one task: predictions are answer texts, references the item numbers.
+
+    Example:
+        >>> metric = SentiBenchMetric("mini_sst2")
+        >>> metric.compute(predictions=texts, references=range(len(texts)))["score"]
+    """
+
+    def __init__(self, config_name: str, **kwargs: Any) -> None:
+        self.leaf = leaf_named(config_name, "SentiBenchMetric")
+        super().__init__(config_name=self.leaf.name, **kwargs)
+
+    def _info(self) -> evaluate.MetricInfo:
+        card = self.leaf.card
+        return evaluate.MetricInfo(
+            description=f"SentiBench {card.title}: {card.metric}; see sentibench.metrics",
+            citation=card.citation,
+            inputs_description="predictions: answer texts; references: positions in the test file",
+            features=datasets.Features(
+                {"predictions": datasets.Value("string"), "references": datasets.Value("int32")}
+            ),
+        )
+
+    def _compute(self, predictions: list[str], references: list[int]) -> dict[str, Any]:
+        """Score the test split; each item must be referred to once."""
+        in_order = dict(zip(references, predictions, strict=True))
+        return score_predictions(
+            self.leaf, "test", [in_order[position] for position in sorted(in_order)]
+        )
