@@ -1,4 +1,4 @@
-"""The scores as ``evaluate.Metric`` classes, usable offline: ``SentiBenchMetric("opener").compute(...)``.
+"""The scores as an ``evaluate.Metric`` class that works offline.
 
 ``evaluate.load`` fetches code from a hub at run time; an imported class does not.
 """

@@ -1,0 +1,61 @@
+"""The built wheel in an environment of its own: the tasks appear, and nothing stays behind."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHOW = (
+    "from lm_eval.tasks import TaskManager as T; import sys;"
+    "t = T(include_path=sys.argv[1:] or None);"
+    "print(len([n for n in t.all_tasks if n.startswith('sentibench')]));"
+    "print(t._index['sentibench_sst2'].yaml_path if 'sentibench_sst2' in t._index else None)"
+)
+
+
+def run(*command: object, **environment: str) -> str:
+    done = subprocess.run(
+        [str(part) for part in command],
+        env={**os.environ, **environment},
+        cwd=environment.get("PWD"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.install
+@pytest.mark.slow
+def test_a_wheel_shows_the_tasks_to_plain_lm_eval_and_leaves_nothing_behind(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("hatchling", reason="builds without network need hatchling installed")
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", tmp_path / "dist", ROOT)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    (site,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
+    # lm-eval and the rest come from the environment that runs the tests, one layer below
+    (site / "zz_below.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    run(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel)
+
+    elsewhere = str(tmp_path)
+    count, path = run(python, "-c", SHOW, PWD=elsewhere).split()
+    assert int(count) == 24 + 5 + 1
+    assert Path(path).is_relative_to(site)
+    hidden = run(python, "-c", SHOW, PWD=elsewhere, SENTIBENCH_NO_AUTOLOAD="1").split()
+    assert hidden == ["0", "None"]
+
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "mine.yaml").write_text("task: sentibench_sst2\ndataset_path: x\n", encoding="utf-8")
+    assert run(python, "-c", SHOW, own, PWD=elsewhere).split()[1] == str(own / "mine.yaml")
+
+    run(python, "-m", "pip", "uninstall", "--yes", "sentibench")
+    assert not [p for p in (tmp_path / "env").rglob("*") if "sentibench" in p.name]
