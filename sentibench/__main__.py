@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from sentibench import __version__
 from sentibench.cards import leaf_named, leaves_named
@@ -158,11 +158,10 @@ def _score(options: argparse.Namespace) -> None:
 def _flat(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for name, value in scores.items():
-        rows += (
-            _flat(value, f"{prefix}{name}.")
-            if isinstance(value, dict)
-            else [(prefix + name, value)]
-        )
+        if isinstance(value, dict):
+            rows += _flat(cast(dict[str, Any], value), f"{prefix}{name}.")
+        else:
+            rows.append((prefix + name, value))
     return rows
 
 

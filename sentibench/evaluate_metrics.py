@@ -3,6 +3,9 @@
 ``evaluate.load`` fetches code from a hub at run time; an imported class does not.
 """
 
+# pyright: basic
+# The libraries used here publish no complete types: their unknowns end in this module.
+
 from __future__ import annotations
 
 from typing import Any

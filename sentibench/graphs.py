@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment  # pyright: ignore[reportUnknownVariableType]
@@ -169,7 +169,7 @@ def match_graphs(
         for j, target in enumerate(targets):
             if guess.polarity == target.polarity and guess.overlaps(target):
                 shares[:, i, j] = guess.share_in(target), target.share_in(guess)
-    rows, columns = linear_sum_assignment(shares.sum(axis=0), maximize=True)
+    rows, columns = cast(tuple[Any, Any], linear_sum_assignment(shares.sum(axis=0), maximize=True))
     of_predicted, of_gold = shares[:, rows, columns].sum(axis=1)
     return float(of_predicted), float(of_gold)
 

@@ -4,6 +4,9 @@ lm-eval 0.4.13 builds the prompt from the Jinja templates in the task files; thi
 the documents, the demonstrations and the scores. Nothing else in the package imports lm_eval.
 """
 
+# pyright: basic
+# The libraries used here publish no complete types: their unknowns end in this module.
+
 from __future__ import annotations
 
 import json
@@ -51,7 +54,7 @@ class SentiBenchTask(ConfigurableTask):
         self.leaf = _leaf_of(own)
         self.demo_seed = parse_seed(metadata.get("demo_seed", DEFAULT_SEED), "--metadata demo_seed")
         super().__init__(config=own)
-        self.sampler = DemonstrationSampler(self.leaf, self.demo_seed)
+        self.sampler: DemonstrationSampler = DemonstrationSampler(self.leaf, self.demo_seed)
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
         """Build the documents; files are fetched when this machine lacks them."""
@@ -361,8 +364,9 @@ def render_prompts(leaf: Leaf, *, seed: int, shots: int, limit: int | None) -> I
     Raises:
         InputError: If ``shots`` is larger than the training set.
     """
+    metadata: Any = {"demo_seed": seed}
     manager: Any = TaskManager(
-        include_path=str(tasks_folder()), include_defaults=False, metadata={"demo_seed": seed}
+        include_path=str(tasks_folder()), include_defaults=False, metadata=metadata
     )
     task = manager.load([leaf.name])["tasks"][leaf.name]
     task.set_config(key="num_fewshot", value=shots)

@@ -126,7 +126,7 @@ def _pairs(task: str, value: Any, sentence: str) -> list[Any]:
         return []
     elements = list(cast(Sequence[Any], value))
     if len(elements) == 2 and isinstance(elements[0], str):
-        elements = [value]
+        elements = [cast(Any, value)]
     if task == "atsa_rest16" and _is_nested(elements):
         last = elements[-1]
         elements = list(cast(Sequence[Any], last)) if isinstance(last, (list, tuple)) else []
@@ -140,19 +140,21 @@ def _pairs(task: str, value: Any, sentence: str) -> list[Any]:
     ]
 
 
+def _sequence(value: Any) -> Sequence[Any] | None:
+    """The value if it is a list or tuple: what the scorers call a pair or a list of them."""
+    return cast(Sequence[Any], value) if isinstance(value, (list, tuple)) else None
+
+
 def _is_nested(elements: list[Any]) -> bool:
-    first = elements[0] if elements else None
-    return isinstance(first, (list, tuple)) and bool(first) and isinstance(first[0], (list, tuple))
+    first = _sequence(elements[0]) if elements else None
+    return bool(first) and _sequence(first[0]) is not None
 
 
 def _pair(element: Any) -> tuple[str, str] | None:
-    parts: Sequence[Any] = re.split(r"[,\-|]", element) if isinstance(element, str) else element
-    if not isinstance(parts, (list, tuple)) or len(parts) != 2:
+    parts = re.split(r"[,\-|]", element) if isinstance(element, str) else _sequence(element)
+    if parts is None or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
         return None
-    first, second = cast(Sequence[Any], parts)
-    if not (isinstance(first, str) and isinstance(second, str)):
-        return None
-    return first.strip(), second.strip()
+    return parts[0].strip(), parts[1].strip()
 
 
 def _admitted(task: str, pair: tuple[str, str], sentence: str) -> bool:
@@ -180,7 +182,7 @@ def parse_strict(n_elements: int, answer: str) -> Prediction:
         return Prediction(answer, problem=f"expected a list; got {type(value).__name__}")
     elements = list(cast(Sequence[Any], value))
     if isinstance(value, tuple) and _strict_tuple(n_elements, value) is not None:
-        elements = [value]
+        elements = [cast(Any, value)]
     tuples = [_strict_tuple(n_elements, element) for element in elements]
     return Prediction(answer, tuples=tuple(t for t in tuples if t != (ABSENT,) * n_elements))
 
