@@ -1,0 +1,93 @@
+"""Per-document results, aggregation, and mistakes inside a real lm_eval process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sentibench import harness
+from sentibench.cards import leaf_named
+from sentibench.evaluate_metrics import SentiBenchMetric
+from sentibench.read import load_split
+
+
+def documents(name: str):
+    leaf = leaf_named(name, "test")
+    examples = load_split(leaf, "test").examples
+    return [(harness.document_of(leaf, example), example) for example in examples]
+
+
+def test_gold_labels_as_most_likely_choice_score_one_and_the_first_of_a_tie_wins() -> None:
+    items = []
+    for document, _ in documents("mini_emotion20"):
+        chosen = np.arange(4) == document["gold"]
+        results = harness.label_results(document, [(float(hit), False) for hit in chosen])
+        assert results["acc"] == 1.0
+        items.append(results["score"])
+    assert harness.macro_f1(items) == 1.0
+    # not 0: a label with 6 of 24 items is missing from some replicates and then counts as 0
+    assert harness.macro_f1_stderr(items) < 0.02
+    assert harness.label_results(document, [(-1.0, False)] * 4)["score"][1] == 0
+
+
+def test_swapped_labels_score_zero() -> None:
+    items = []
+    for document, _ in documents("mini_sst2"):
+        wrong = [(float(i != document["gold"]), False) for i in range(2)]
+        items.append(harness.label_results(document, wrong)["score"])
+    assert harness.macro_f1(items) == 0.0
+
+
+@pytest.mark.parametrize("name", ["mini_atsa_rest16", "mini_acsa_rest16", "mini_asqp_rest16"])
+def test_gold_answers_as_generation_score_one(name: str) -> None:
+    results = [
+        harness.extraction_results(document, [f" {example.answer}\n\nSentence: more"])
+        for document, example in documents(name)
+    ]
+    for key in ("score", "official_f1", "strict_f1"):
+        assert harness.f1([row[key] for row in results]) == 1.0
+    assert sum(row["invalid_rate"] for row in results) == 0
+    shuffled = [results[i]["score"] for i in np.random.default_rng(3).permutation(len(results))]
+    assert harness.f1_stderr(shuffled) == harness.f1_stderr([r["score"] for r in results])
+
+
+def test_evaluate_metric_scores_like_the_command() -> None:
+    gold = [example for _, example in documents("mini_opener")]
+    scores = SentiBenchMetric("mini_opener").compute(
+        predictions=[example.answer for example in gold],
+        references=[example.index for example in gold],
+    )
+    assert scores is not None
+    assert scores["strict"]["f1"] == 1.0
+    assert scores["official"]["f1"] < 1.0  # counts the all-NULL tuple that the prompt asks for
+
+
+MISTAKES = [
+    (["--metadata", "demo_seed=abc"], "--metadata demo_seed: got 'abc'"),
+    (["--num_fewshot", "17"], "got 17, expected 0 to 16"),
+    (["--output_path", "/dev/null/results"], "results could not be saved"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("flags", "message"), MISTAKES, ids=[m[0][0] for m in MISTAKES])
+def test_a_mistake_in_lm_eval_is_one_line_and_exit_code_2(
+    flags: list[str], message: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "sentibench", "run", "--model", "dummy"]
+    done = subprocess.run(
+        [*command, "--tasks", "sentibench_mini_sst2", *flags],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
