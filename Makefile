@@ -27,7 +27,7 @@ demo: .demo/wheel
 	  echo "already evaluated; remove .demo/results to do it again"; else \
 	  HF_HUB_OFFLINE=1 $(BIN)/lm_eval --model hf \
 	    --model_args pretrained=.demo/SmolLM2-135M-Instruct,dtype=float32 \
-	    --tasks sentibench_mini --batch_size 4 --output_path .demo/results --log_samples; fi
+	    --tasks sentibench_mini --batch_size 16 --output_path .demo/results --log_samples; fi
 	@echo "results: $(CURDIR)/.demo/results"
 
 test: setup
