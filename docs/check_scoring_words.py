@@ -1,7 +1,8 @@
 """Are the scoring words single tokens? python docs/check_scoring_words.py FILE_OR_FOLDER ...
 
-Reads a transformers folder, a tiktoken rank file (base64 and rank per line), a Mistral tekken JSON or a
-SentencePiece model. Prints one line per tokenizer: the words that are not one token behind "Label:".
+Reads a transformers folder, a tiktoken rank file (base64 and rank per line), a Mistral tekken JSON
+or a SentencePiece model. Prints one line per tokenizer: the words that are not one token behind
+"Label:".
 """
 
 import base64
