@@ -57,9 +57,8 @@ def main(paths: list[str]) -> None:
         count = counter_of(path)
         context = count("Label:")
         longer = [w for w in WORDS if count(f"Label: {w}") - context != 1]
-        print(
-            f"{'/'.join(path.parts[-2:]):60} {len(WORDS) - len(longer)}/{len(WORDS)} {' '.join(longer)}"
-        )
+        shown, n_single = "/".join(path.parts[-2:]), len(WORDS) - len(longer)
+        print(f"{shown:60} {n_single}/{len(WORDS)} {' '.join(longer)}")
 
 
 if __name__ == "__main__":
