@@ -21,9 +21,6 @@ MAX_ANSWER_CHARS = 2**20
 UNREADABLE = object()
 """What ``read_literal`` returns for text that is no Python literal."""
 
-Part = str | None
-"""A part of a structured tuple; None for one that is no string."""
-
 _POLARITIES = {
     "atsa_rest16": ("positive", "neutral", "negative", "conflict"),
     "acsa_rest16": ("positive", "neutral", "negative"),
