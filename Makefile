@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test test-model check clean
 
 setup: $(VENV)/.installed
 
@@ -32,6 +32,9 @@ demo: .demo/wheel
 
 test: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+test-model: setup
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m model
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -1,0 +1,45 @@
+"""The authors' labels, with a real model: run by `make test-model` after `make demo`."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from sentibench.cards import load_cards
+from sentibench.check import tasks_folder
+
+LABEL_TASKS = [name for name, card in load_cards().items() if card.is_label_task]
+CHECKPOINT = Path(__file__).parents[1] / ".demo" / "SmolLM2-135M-Instruct"
+
+
+@pytest.mark.model
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", LABEL_TASKS)
+def test_plain_hf_predicts_the_authors_labels(name: str, real_data: Path, real_home: Path) -> None:
+    checkpoint = Path(os.environ.get("SENTIBENCH_TEST_CHECKPOINT") or CHECKPOINT)
+    if not checkpoint.is_dir():
+        pytest.skip(f"no checkpoint in {checkpoint}: run make demo")
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    card = load_cards()[name]
+    recorded = json.loads(
+        (real_data.parents[1] / "oracle" / "labels_smollm2_seed42.json").read_text(encoding="utf-8")
+    )["labels"][card.folder]
+    task = f"sentibench_{name}"
+    results = simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(checkpoint), "dtype": "float32"},
+        tasks=[task],
+        task_manager=TaskManager(include_path=str(tasks_folder()), include_defaults=False),
+        batch_size=4,
+        device="cpu",
+        limit=40,
+    )
+    assert results is not None
+    samples = sorted(results["samples"][task], key=lambda sample: sample["doc_id"])
+    assert len(samples) == len(recorded) == 40
+    for sample, (label, margin) in zip(samples, recorded, strict=True):
+        predicted = card.labels[sample["score"][1]]
+        assert predicted == label or margin < 1e-3, f"item {sample['doc_id']}"
