@@ -1,6 +1,7 @@
 # `make test` and `make demo` start from nothing: they create .venv and install into it.
 VENV ?= .venv
 PYTHON ?= python3
+TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
 .PHONY: setup demo test test-model check clean
@@ -10,7 +11,7 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet '$(TORCH)'
 	$(BIN)/pip install --quiet -e '.[hf,test,dev]'
 	touch $@
 
@@ -39,7 +40,7 @@ test-model: setup
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
 	rm -rf $(VENV) .demo

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,17 +32,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         0; or 2 after a mistake of the user, shown as one line.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    output: Any = sys.stdout
+    if isinstance(output, io.TextIOWrapper):
+        output.reconfigure(encoding="utf-8")  # prompts hold more than cp1252 knows
     try:
         if arguments and _is_for_harness(arguments[0]):
             return _run_harness(arguments)
         options = _build_parser().parse_args(arguments)
-        return int(options.command(options) or 0)
+        status = int(options.command(options) or 0)
+        sys.stdout.flush()
+        return status
     except SentiBenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
-        return 0
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:  # the reader of our output has seen enough
+            return 0
+        print(
+            f"error: standard output: {error.strerror}; nothing more was written", file=sys.stderr
+        )
+        return 2
 
 
 def _is_for_harness(first: str) -> bool:
@@ -51,13 +66,17 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="sentibench",
         description="SentiBench: twelve sentiment datasets in lm-evaluation-harness.",
-        epilog="run, ls and validate are lm_eval's own commands, with our tasks added: "
+        epilog="Environment: SENTIBENCH_HOME (data folder), SENTIBENCH_MIRROR (folder or URL to "
+        "fetch from), SENTIBENCH_NO_AUTOLOAD=1 (leave plain lm_eval alone). Example: "
         "sentibench run --model hf --model_args pretrained=MODEL --tasks sentibench",
     )
     parser.add_argument("--version", action="version", version=f"sentibench {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name in HARNESS_COMMANDS:  # handled before parsing; named here for --help
+        commands.add_parser(name, help=f"lm_eval's own {name}, with our tasks")
 
     listing = commands.add_parser("list", help="show the tasks")
+    listing.add_argument("--markdown", action="store_true", help="the README's table")
     listing.set_defaults(command=_list)
 
     path = commands.add_parser("path", help="print the folder with the task files")
@@ -72,26 +91,47 @@ def _build_parser() -> argparse.ArgumentParser:
     check.set_defaults(command=_check)
 
     prompts = commands.add_parser("prompts", help="print what lm-eval will send, as JSON lines")
-    prompts.add_argument("task", metavar="TASK")
+    prompts.add_argument("task", metavar="TASK", help="one task, sentibench_sst2 or sst2 for short")
     prompts.add_argument("--seed", default=DEFAULT_SEED, help="demonstration seed (default: 42)")
     prompts.add_argument("--shots", type=int, default=4, metavar="K", help="default: 4")
     prompts.add_argument("--limit", type=int, metavar="N", help="first N items only")
     prompts.set_defaults(command=_prompts)
 
     score = commands.add_parser("score", help="score predictions without a model")
-    score.add_argument("task", metavar="TASK")
-    score.add_argument("predictions", type=Path, metavar="PREDICTIONS.jsonl")
+    score.add_argument("task", metavar="TASK", help="one task, sentibench_sst2 or sst2 for short")
+    score.add_argument(
+        "predictions",
+        type=Path,
+        metavar="PREDICTIONS.jsonl",
+        help='one line {"index": 0, "prediction": "text"} for each item of the split',
+    )
     score.add_argument("--json", action="store_true", help="print one JSON object")
-    score.add_argument("--split", default="test")
+    score.add_argument("--split", default="test", help="train, val or test (default: test)")
+    score.add_argument(
+        "--raw",
+        action="store_true",
+        help="predictions are raw generations: take the first line, up to an invented 'Sentence:', "
+        "as lm-eval's tasks do; without it a prediction is the answer as a whole",
+    )
     score.set_defaults(command=_score)
     return parser
 
 
-def _list(_: argparse.Namespace) -> None:
-    for leaf in leaves_named(["sentibench", "sentibench_mini"], "list"):
+def _list(options: argparse.Namespace) -> None:
+    if options.markdown:
+        print(
+            "| task | category | dataset | test items | answer | score |\n|---|---|---|---|---|---|"
+        )
+    groups = ["sentibench"] if options.markdown else ["sentibench", "sentibench_mini"]
+    for leaf in leaves_named(groups, "list"):
         card = leaf.card
         answer = ", ".join(card.labels) or f"({', '.join(card.elements)})"
-        print(f"{leaf.name:28} {card.category:13} {card.metric:9} {answer}")
+        if options.markdown:
+            dataset, n_test = f"[{card.title}]({card.url})", card.splits["test"].rows
+            cells = (f"`{leaf.name}`", card.category, dataset, n_test, answer, card.metric)
+            print(f"| {' | '.join(map(str, cells))} |")
+        else:
+            print(f"{leaf.name:28} {card.category:13} {card.metric:9} {answer}")
 
 
 def _path(_: argparse.Namespace) -> None:
@@ -109,15 +149,19 @@ def _fetch(options: argparse.Namespace) -> None:
             print(f"{leaf.name}: in the package, nothing to fetch", file=sys.stderr)
             continue
         report = fetch_dataset(leaf.card, force=options.force)
-        print(f"{leaf.name}: {report}", file=sys.stderr)
-    print(data_home())
+        print(
+            f"{leaf.name}: {len(report.fetched)} files fetched ({report.bytes / 1e6:.1f} MB), "
+            f"{len(report.present)} present",
+            file=sys.stderr,
+        )
+    print(f"data folder: {data_home()}", file=sys.stderr)
 
 
 def _check(_: argparse.Namespace) -> int:
     from sentibench.check import check_data, check_tasks
 
     print("indexing lm-eval's tasks (some seconds) ...", file=sys.stderr)
-    findings = [*check_tasks(), *check_data()]
+    findings = sorted([*check_tasks(), *check_data()], key=lambda finding: not finding.ok)
     for finding in findings:
         print(f"{'ok ' if finding.ok else 'BAD'} {finding.subject}: {finding.detail}")
     n_bad = sum(not finding.ok for finding in findings)
@@ -135,6 +179,7 @@ def _prompts(options: argparse.Namespace) -> None:
     seed = parse_seed(options.seed, "prompts --seed")
     if options.limit is not None and options.limit < 1:
         raise InputError(f"prompts --limit: got {options.limit}, expected a number from 1")
+    os.environ["TQDM_DISABLE"] = "1"  # lm-eval's bar for the building of requests
     from sentibench.harness import render_prompts
 
     for row in render_prompts(leaf, seed=seed, shots=options.shots, limit=options.limit):
@@ -142,12 +187,16 @@ def _prompts(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
+    from sentibench.parse import answer_text
     from sentibench.read import load_split
     from sentibench.score import read_predictions, score_predictions
 
     leaf = leaf_named(options.task, "score")
     n_items = len(load_split(leaf, options.split).examples)
-    scores = score_predictions(leaf, options.split, read_predictions(options.predictions, n_items))
+    predictions = read_predictions(options.predictions, n_items)
+    if options.raw:
+        predictions = [answer_text(text) for text in predictions]
+    scores = score_predictions(leaf, options.split, predictions)
     if options.json:
         print(json.dumps(scores))
         return
@@ -166,15 +215,14 @@ def _flat(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def _run_harness(arguments: list[str]) -> int:
-    """Run lm_eval's own command line with our task folder included."""
-    from sentibench.check import tasks_folder
-
-    includes = [i for i, a in enumerate(arguments) if a.split("=")[0] == "--include_path"]
-    if not includes and arguments[0] != "validate":
-        arguments = [*arguments, "--include_path", str(tasks_folder())]
+    """Run lm_eval's own command line with our tasks, whether the start-up hook is on or not."""
     sys.argv = ["lm_eval", *arguments]
+    import _sentibench_autoload
     from lm_eval.__main__ import cli_evaluate
+    from lm_eval.tasks import TaskManager
 
+    hook: Any = _sentibench_autoload
+    hook.amend(TaskManager)
     cli_evaluate()
     return 0
 

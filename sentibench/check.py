@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sentibench.cards import CATEGORIES, GROUPS, TAG, load_leaves
+from sentibench.cards import CATEGORIES, GROUPS, TAG, Leaf, leaves_named, load_leaves
 from sentibench.errors import SentiBenchError
+from sentibench.fetch import data_home
 from sentibench.instructions import load_instruction
 from sentibench.read import load_split, split_file
 
@@ -37,27 +39,26 @@ def tasks_folder() -> Path:
 
 def check_data() -> Iterator[Finding]:
     """Look at every file of the 12 + 12 datasets: hash, format, rows, counted changes."""
-    from sentibench.fetch import data_home
-
     for leaf in load_leaves().values():
-        names = leaf.card.splits if leaf.source == "real" else ("train", "test")
-        for split in names:
-            subject = f"{leaf.name}/{split}"
-            try:
-                if leaf.source == "real":
-                    path = data_home() / "datasets" / leaf.card.folder / f"{split}.json"
-                    if not path.is_file():
-                        yield Finding(subject, f"missing: {path}; run: sentibench fetch", False)
-                        continue
-                    load_instruction(leaf.card, data_home())
-                loaded = load_split(leaf, split)
-            except SentiBenchError as error:
-                yield Finding(subject, str(error), False)
-                continue
-            rows, expected = len(loaded.examples), split_file(leaf, split).rows
-            changes = "; ".join(f"{reason}: {n}" for reason, n in loaded.changes.items())
-            detail = f"{rows} items, 0 dropped" + (f"; {changes}" if changes else "")
-            yield Finding(subject, detail, rows == expected)
+        for split in leaf.card.splits if leaf.source == "real" else ("train", "test"):
+            yield _check_file(leaf, split)
+
+
+def _check_file(leaf: Leaf, split: str) -> Finding:
+    subject = f"{leaf.name}/{split}"
+    try:
+        if leaf.source == "real":
+            path = data_home() / "datasets" / leaf.card.folder / f"{split}.json"
+            if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file may raise)
+                return Finding(subject, f"missing: {path}; run: sentibench fetch", False)
+            load_instruction(leaf.card, data_home())
+        loaded = load_split(leaf, split)
+    except SentiBenchError as error:
+        return Finding(subject, str(error), False)
+    n_items, n_rows = len(loaded.examples), split_file(leaf, split).rows
+    changes = [f"{reason}: {n}" for reason, n in loaded.changes.items()]
+    detail = "; ".join([f"{n_items} of {n_rows} rows read", *changes])
+    return Finding(subject, detail, n_items == n_rows)
 
 
 def check_tasks() -> Iterator[Finding]:
@@ -65,38 +66,68 @@ def check_tasks() -> Iterator[Finding]:
     from lm_eval.tasks import TaskManager  # the boundary is crossed only when asked to
 
     manager: Any = TaskManager()
-    folder = tasks_folder()
-    indexed = {
-        **dict.fromkeys(manager.all_groups, "group"),
-        **dict.fromkeys(manager.all_tags, "tag"),
-        **dict.fromkeys(manager.all_subtasks, "task"),
-    }
-    wanted = {
-        **dict.fromkeys(GROUPS, "group"),
-        TAG: "tag",
-        **dict.fromkeys(load_leaves(), "task"),
-    }
-    for name, kind in wanted.items():
-        if indexed.get(name) != kind:
-            remedy = f"is its file in {folder} whole, and is SENTIBENCH_NO_AUTOLOAD unset?"
-            yield Finding(name, f"lm-eval does not know this {kind}; {remedy}", False)
-            continue
-        problem = _member_problem(manager, name) if kind != "task" else None
-        yield Finding(name, problem or f"lm-eval knows this {kind}", problem is None)
+    yield from check_index(manager._index)
 
 
-def _member_problem(manager: Any, name: str) -> str | None:
-    """Say what is wrong with the members of a group or of the tag."""
-    entry = manager._index[name]
-    listed = set(entry.tags if name == TAG else entry.cfg["task"])
-    leaves = load_leaves().values()
+def check_index(index: Mapping[str, Any]) -> Iterator[Finding]:
+    """Look at our entries in lm-eval's index, and into the files behind them.
+
+    Args:
+        index: lm-eval's entries by name.
+    """
+    for name in (*GROUPS, TAG):
+        problem = _group_problem(index.get(name), name)
+        yield Finding(name, problem or "lm-eval knows it, members are right", problem is None)
+    for name, leaf in load_leaves().items():
+        problem = _leaf_problem(index.get(name), leaf)
+        yield Finding(name, problem or "lm-eval knows it, its file is right", problem is None)
+
+
+def _unknown(kind: str) -> str:
+    return (
+        f"lm-eval does not know this {kind}; is its file in {tasks_folder()} whole, and is "
+        "SENTIBENCH_NO_AUTOLOAD unset?"
+    )
+
+
+def _group_problem(entry: Any, name: str) -> str | None:
+    if entry is None:
+        return _unknown("tag" if name == TAG else "group")
+    listed = set(entry.tags if name == TAG else entry.cfg.get("task", ()))
     if name == "sentibench":
         expected = {f"sentibench_{category}" for category in CATEGORIES}
-    elif name == "sentibench_mini":
-        expected = {leaf.name for leaf in leaves if leaf.source == "mini"}
     else:
-        real = [leaf for leaf in leaves if leaf.source == "real"]
-        expected = {leaf.name for leaf in real if name in (TAG, f"sentibench_{leaf.card.category}")}
+        expected = {leaf.name for leaf in leaves_named([name], "check")}
     if listed == expected:
         return None
-    return f"members differ; got {sorted(listed ^ expected)} too many or too few"
+    return f"members differ from the cards: {', '.join(sorted(listed ^ expected))}"
+
+
+def _leaf_problem(entry: Any, leaf: Leaf) -> str | None:
+    if entry is None or entry.yaml_path is None:
+        return _unknown("task")
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    try:
+        config: dict[str, Any] = load_yaml(entry.yaml_path, resolve_func=True)
+    except Exception as error:  # whatever a broken file raises is the finding
+        return f"{entry.yaml_path}: cannot be loaded: {error}"
+    label = leaf.card.is_label_task
+    expected = {
+        "dataset_path": leaf.source,
+        "dataset_name": leaf.card.name,
+        "output_type": "multiple_choice" if label else "generate_until",
+        "num_fewshot": 4,
+        "test_split": "test",
+        "fewshot_split": "test",
+        "doc_to_text": "Sentence: {{sentence}}\nLabel:",
+        "doc_to_target": "label" if label else "answer",
+    }
+    for key, value in expected.items():
+        if config.get(key) != value:
+            return f"{entry.yaml_path}: {key}: got {config.get(key)!r}, expected {value!r}"
+    names = {metric["metric"] for metric in config.get("metric_list", ())}
+    lacking = {"score", "score_stderr", "invalid_rate"} - names
+    if lacking or not callable(config.get("process_results")):
+        return f"{entry.yaml_path}: metric_list or process_results: lacking {sorted(lacking)}"
+    return None

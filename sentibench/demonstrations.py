@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from functools import lru_cache
 
 from sentibench.errors import InputError
@@ -52,8 +53,9 @@ def parse_seed(value: object, where: str) -> int:
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.strip().removeprefix("-").isdecimal():
+    if isinstance(value, str) and re.fullmatch(r"\s*-?[0-9]{1,18}\s*", value):
         return int(value)
+    paper = ", ".join(map(str, PAPER_SEEDS))
     raise InputError(
-        f"{where}: got {value!r}, expected a whole number; the paper's seeds are 42, 52 and 62"
+        f"{where}: got {str(value)[:40]!r}, expected a whole number; the paper's seeds are {paper}"
     )

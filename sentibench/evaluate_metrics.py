@@ -14,7 +14,8 @@ import datasets
 import evaluate
 
 from sentibench.cards import leaf_named
-from sentibench.score import score_predictions
+from sentibench.read import load_split
+from sentibench.score import in_item_order, score_predictions
 
 
 class SentiBenchMetric(evaluate.Metric):
@@ -42,7 +43,11 @@ class SentiBenchMetric(evaluate.Metric):
 
     def _compute(self, predictions: list[str], references: list[int]) -> dict[str, Any]:
         """Score the test split; each item must be referred to once."""
-        in_order = dict(zip(references, predictions, strict=True))
-        return score_predictions(
-            self.leaf, "test", [in_order[position] for position in sorted(in_order)]
-        )
+        given = [
+            (f"predictions[{number}]", reference, prediction)
+            for number, (reference, prediction) in enumerate(
+                zip(references, predictions, strict=True)
+            )
+        ]
+        n_items = len(load_split(self.leaf, "test").examples)
+        return score_predictions(self.leaf, "test", in_item_order(given, n_items, "predictions"))

@@ -177,9 +177,9 @@ def _refusal(source: _Folder | _Web, path: str, problem: str) -> FetchError:
 def data_home() -> Path:
     """Return the cache folder: ``SENTIBENCH_HOME``, else the platform's cache folder."""
     home = os.environ.get("SENTIBENCH_HOME", "")
-    return (
-        Path(home).expanduser().absolute() if home else platformdirs.user_cache_path("sentibench")
-    )
+    if not home:
+        return platformdirs.user_cache_path("sentibench")
+    return Path(os.path.expanduser(home)).absolute()  # noqa: PTH111 (Path.expanduser may raise)
 
 
 def ensure_dataset(card: Card) -> None:
@@ -384,7 +384,7 @@ def _source(home: Path, session: requests.Session) -> _Folder | _Web:
             f"file:///folder, http://host/path or https://host/path; {remedy}"
         )
     else:
-        folder = Path(mirror).expanduser()
+        folder = Path(os.path.expanduser(mirror))  # noqa: PTH111
     # `user:password@host/...` without a scheme also ends up here.
     name = re.sub(r"(?s)^.*:.*@", "", str(folder))
     if not folder.is_dir():

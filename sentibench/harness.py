@@ -13,6 +13,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -24,7 +26,7 @@ from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
 
 from sentibench import metrics
-from sentibench.cards import Leaf, load_leaves
+from sentibench.cards import Card, Leaf, load_leaves
 from sentibench.check import tasks_folder
 from sentibench.demonstrations import DEFAULT_SEED, draw_demonstrations, parse_seed
 from sentibench.errors import InputError, SentiBenchError
@@ -52,6 +54,7 @@ class SentiBenchTask(ConfigurableTask):
         own = {key: value for key, value in config.items() if key != "class"}
         metadata = cast(Mapping[str, Any], own.get("metadata") or {})
         self.leaf = _leaf_of(own)
+        refuse_misspelled_seed(metadata)
         self.demo_seed = parse_seed(metadata.get("demo_seed", DEFAULT_SEED), "--metadata demo_seed")
         super().__init__(config=own)
         self.sampler: DemonstrationSampler = DemonstrationSampler(self.leaf, self.demo_seed)
@@ -112,6 +115,19 @@ class SentiBenchTask(ConfigurableTask):
             return template([user, *others], **kwargs)
 
         return render
+
+
+def refuse_misspelled_seed(metadata: Mapping[str, Any]) -> None:
+    """Refuse a key that is nearly ``demo_seed``: lm-eval would ignore it and use the default.
+
+    Raises:
+        InputError: If there is such a key.
+    """
+    near = get_close_matches(
+        "demo_seed", [key for key in metadata if key != "demo_seed"], cutoff=0.8
+    )
+    if near:
+        raise InputError(f"--metadata: unknown key {near[0]!r}; did you mean 'demo_seed'?")
 
 
 def _is_shown(content: str, rendered: str) -> bool:
@@ -211,8 +227,12 @@ def features_of(leaf: Leaf) -> datasets.Features:
 def _instruction(leaf: Leaf, example: Example) -> str:
     if leaf.source == "mini":
         return ""  # our own wording stands in the task files
-    instruction = load_instruction(leaf.card, data_home())
-    return instruction.replace("%s", example.target or "")
+    return _raw_instruction(leaf.card, data_home()).replace("%s", example.target or "")
+
+
+@lru_cache
+def _raw_instruction(card: Card, home: Path) -> str:
+    return load_instruction(card, home)
 
 
 # Scores: per document statistics, then one number per task
@@ -226,14 +246,18 @@ def label_results(doc: Document, results: Sequence[tuple[float, bool]]) -> dict[
         results: Log-likelihood in nats and greediness of each choice, in the order of ``choices``.
 
     Returns:
-        ``acc`` (0 or 1) and, for the metrics over all documents, (gold, predicted, K). The first
-        of equally likely labels wins, as in the authors' argmax.
+        ``acc`` and ``invalid_rate`` (0 or 1) and, for the metrics over all documents,
+        (gold, predicted, K). The first of equally likely labels wins, as in the authors' argmax. A
+        model that gives NaN has predicted nothing: -1, wrong for every label.
     """
-    predicted = int(np.argmax([log_likelihood for log_likelihood, _ in results]))
+    log_likelihoods = np.array([log_likelihood for log_likelihood, _ in results])
+    invalid = bool(np.isnan(log_likelihoods).any())
+    predicted = -1 if invalid else int(np.argmax(log_likelihoods))
     item = (doc["gold"], predicted, len(doc["choices"]))
-    return {"acc": float(predicted == doc["gold"])} | dict.fromkeys(
-        ("macro_f1", "macro_f1_stderr", "score", "score_stderr"), item
-    )
+    return {
+        "acc": float(predicted == doc["gold"]),
+        "invalid_rate": float(invalid),
+    } | dict.fromkeys(("macro_f1", "macro_f1_stderr", "score", "score_stderr"), item)
 
 
 def extraction_results(doc: Document, results: Sequence[str]) -> dict[str, Any]:
@@ -264,7 +288,12 @@ TupleItems = Sequence[metrics.TupleStatistics]
 
 
 def _label_matrix(items: LabelItems) -> metrics.Floats:
-    return np.stack([metrics.label_statistics(*item) for item in items])
+    return np.stack(
+        [
+            metrics.label_statistics(gold, None if predicted < 0 else predicted, n_labels)
+            for gold, predicted, n_labels in items
+        ]
+    )
 
 
 def macro_f1(items: LabelItems) -> float:
@@ -307,24 +336,32 @@ def _precision_recall_f1(items: TupleItems) -> tuple[float, float, float]:
 # Mistakes of users inside lm-eval
 
 
+def _is_lm_eval(program: str) -> bool:
+    """Whether this process is lm-eval's command line, and not a program that imports it."""
+    path = Path(program)
+    return path.stem in ("lm_eval", "lm-eval") or path.parts[-2:] == ("lm_eval", "__main__.py")
+
+
 def refuse_unwritable_results(argv: Sequence[str]) -> None:
     """Fail before a long run whose results lm-eval could not save.
 
     lm-eval reports a failed save as a warning, after the evaluation.
 
     Args:
-        argv: The command line; looked at for ``--output_path`` only.
+        argv: The command line; looked at for ``--output_path`` only, and only if it is lm-eval's.
 
     Raises:
         InputError: If the folder cannot be written.
     """
+    if not _is_lm_eval(argv[0]):
+        return
     for position, argument in enumerate(argv):
         name, _, value = argument.partition("=")
         if name in ("--output_path", "-o"):
-            path = Path(value or next(iter(argv[position + 1 :]), ".")).expanduser()
+            path = Path(value or next(iter(argv[position + 1 :]), "."))
             existing = next(p for p in (path, *path.absolute().parents) if p.exists())
-            is_new_file = path.suffix in (".json", ".jsonl") and existing == path
-            if not is_new_file and not (existing.is_dir() and os.access(existing, os.W_OK)):
+            is_old_file = path.suffix in (".json", ".jsonl") and existing == path
+            if not is_old_file and not (existing.is_dir() and os.access(existing, os.W_OK)):
                 raise InputError(
                     f"--output_path {path}: results could not be saved; {existing} is no folder "
                     "that can be written; choose another folder"
@@ -344,9 +381,10 @@ def _report_mistakes(report_others: Callable[..., Any]) -> Callable[..., Any]:
     return report
 
 
-# lm-eval's command shows every exception with its traceback. A mistake that ends the process is
-# shown as one line instead, with exit code 2; callers from Python still catch the exception itself.
-sys.excepthook = _report_mistakes(sys.excepthook)
+# lm-eval's command shows every exception with its traceback. There, a mistake that ends the
+# process is shown as one line instead, with exit code 2; programs that import us keep theirs.
+if _is_lm_eval(sys.argv[0]):
+    sys.excepthook = _report_mistakes(sys.excepthook)
 
 
 def render_prompts(leaf: Leaf, *, seed: int, shots: int, limit: int | None) -> Iterator[Document]:

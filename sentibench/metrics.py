@@ -95,12 +95,12 @@ def precision_recall_f1(sums: Floats) -> tuple[Floats, Floats, Floats]:
         sums: ``TupleStatistics`` summed over items, shape (..., 4).
 
     Returns:
-        Three arrays of shape (...), in [0, 1]. Precision is 1 when nothing at all is predicted
-        (protocol, section 3); recall is 1 when there is nothing to find.
+        Three arrays of shape (...), in [0, 1]. Precision is 1 when nothing at all is predicted, as
+        in the authors' scorer; recall is 0 when there is nothing to find.
     """
     hits_predicted, predicted, hits_gold, gold = np.moveaxis(sums, -1, 0)
     precision = _ratio(hits_predicted, predicted, empty=1.0)
-    recall = _ratio(hits_gold, gold, empty=1.0)
+    recall = _ratio(hits_gold, gold)
     return precision, recall, _ratio(2 * precision * recall, precision + recall)
 
 

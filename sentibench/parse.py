@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, cast
 
+from sentibench.cards import scoring_word
 from sentibench.records import ABSENT, Prediction
 
 MAX_ANSWER_CHARS = 2**20
@@ -53,8 +54,8 @@ def read_literal(text: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in model text
             return ast.literal_eval(text)
-    # literal_eval documents all of these; MemoryError is its word for "nested too deeply"
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+    # MemoryError is literal_eval's word for "nested too deeply"; ArithmeticError: 10**400 + 1j
+    except (ValueError, TypeError, SyntaxError, ArithmeticError, MemoryError, RecursionError):
         return UNREADABLE
 
 
@@ -125,8 +126,7 @@ def _pairs(task: str, value: Any, sentence: str) -> list[Any]:
     if len(elements) == 2 and isinstance(elements[0], str):
         elements = [cast(Any, value)]
     if task == "atsa_rest16" and _is_nested(elements):
-        last = elements[-1]
-        elements = list(cast(Sequence[Any], last)) if isinstance(last, (list, tuple)) else []
+        elements = _elements(elements[-1])
     elements = [element for element in elements if element]
     pairs = [_pair(element) for element in elements]
     if any(pair is None for pair in pairs):
@@ -135,6 +135,14 @@ def _pairs(task: str, value: Any, sentence: str) -> list[Any]:
         pair if _admitted(task, pair, sentence) else None
         for pair in cast(list[tuple[str, str]], pairs)
     ]
+
+
+def _elements(value: Any) -> list[Any]:
+    """What iterating over a literal gives; nothing for a number and its like."""
+    try:
+        return list(value)
+    except TypeError:
+        return []
 
 
 def _sequence(value: Any) -> Sequence[Any] | None:
@@ -206,17 +214,15 @@ def parse_label(answer: str, labels: Sequence[str]) -> Prediction:
         labels: The K labels of the task.
 
     Returns:
-        The label that the answer is or begins with, or whose first word it is or begins with
-        (the words that scoring by likelihood compares).
+        The label that the answer is or begins with, or whose scoring word the whole answer is.
     """
     line = next((line for line in answer.splitlines() if line.strip()), "")
     text = normalise(line).casefold().strip("\"'`.,:;!?*()[] ")
     for label in sorted(labels, key=len, reverse=True):
         if _begins_with(text, label):
             return Prediction(answer, label=label)
-    first_words = {label: label.replace("-", " ").split()[0] for label in labels}
-    for label, word in first_words.items():
-        if _begins_with(text, word):
+    for label in labels:
+        if text == scoring_word(label):
             return Prediction(answer, label=label)
     return Prediction(answer, problem="no label of the task")
 

@@ -54,7 +54,8 @@ def load_split(leaf: Leaf, split: str) -> Split:
     else:
         root = MINI_FOLDER
     path = root / "datasets" / card.folder / f"{split}.json"
-    content = _read_verified(path, expected)
+    remedy = f"sentibench fetch {leaf.name}" if leaf.source == "real" else "reinstall sentibench"
+    content = _read_verified(path, expected, remedy)
     return read_split(card, content, str(path))
 
 
@@ -80,19 +81,19 @@ def load_mini_files() -> Mapping[str, Mapping[str, SplitFile]]:
     }
 
 
-def _read_verified(path: Path, expected: SplitFile) -> bytes:
+def _read_verified(path: Path, expected: SplitFile, remedy: str) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(
-            f"{path}: cannot be read ({error.strerror}); bring it with: sentibench fetch"
+            f"{path}: cannot be read ({error.strerror}); bring it with: {remedy}"
         ) from None
     digest = hashlib.sha256(content).hexdigest()
     if digest != expected.sha256:
         raise DataError(
             f"{path}: damaged or of another version; got sha256 {digest[:12]} "
             f"({len(content)} bytes), expected {expected.sha256[:12]} ({expected.bytes} bytes); "
-            "repair it with: sentibench fetch"
+            f"repair it with: {remedy}"
         )
     return content
 

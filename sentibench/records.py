@@ -1,9 +1,8 @@
-"""What is measured: one gold item, one opinion in it, one understood answer, one score."""
+"""What is measured: one gold item, one opinion in it, one understood answer."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan
 
 ABSENT = "NULL"
 """How the authors write an element that a sentence does not name."""
@@ -92,17 +91,3 @@ class Prediction:
     label: str | None = None
     tuples: tuple[tuple[str, ...] | None, ...] = ()
     problem: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One metric over n examples, a fraction in [0, 1]."""
-
-    metric: str
-    value: float
-    n: int
-    stderr: float | None = None
-
-    def __post_init__(self) -> None:
-        if not (isnan(self.value) or 0.0 <= self.value <= 1.0):
-            raise ValueError(f"{self.metric}: a score is in [0, 1]; got {self.value}")

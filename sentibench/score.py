@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,29 +33,47 @@ def read_predictions(path: Path, n_items: int) -> list[str]:
             repeated or foreign. The message names the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    found: dict[int, tuple[int, str]] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        index, text = _read_line(line, f"{path}:{number}")
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: got {error.reason}, expected UTF-8 text") from None
+    numbered = [(f"{path}:{n}", line) for n, line in enumerate(lines, start=1) if line.strip()]
+    return in_item_order(
+        [(where, *_read_line(line, where)) for where, line in numbered],
+        n_items,
+        end=f"{path}:{len(lines)}",
+    )
+
+
+def in_item_order(predictions: Sequence[tuple[str, int, str]], n_items: int, end: str) -> list[str]:
+    """Put predictions into the order of the items.
+
+    Args:
+        predictions: (where it was given, index, text).
+        n_items: Items of the split; each must be predicted exactly once.
+        end: Where the predictions end, for the error about missing ones.
+
+    Raises:
+        InputError: If an index is missing, repeated or foreign.
+    """
+    found: dict[int, tuple[str, str]] = {}
+    for where, index, text in predictions:
         if not 0 <= index < n_items:
             raise InputError(
-                f"{path}:{number}: foreign index; got {index}, expected 0 to {n_items - 1}; "
+                f"{where}: foreign index; got {index}, expected 0 to {n_items - 1}; "
                 "indices count the items of the split from 0"
             )
         if index in found:
             raise InputError(
-                f"{path}:{number}: index {index} was already given in line {found[index][0]}; "
+                f"{where}: index {index} was already given in {found[index][0]}; "
                 "expected each item once; remove one of the two"
             )
-        found[index] = number, text
+        found[index] = where, text
     missing = [index for index in range(n_items) if index not in found]
     if missing:
         raise InputError(
-            f"{path}:{len(lines)}: the file ends without {len(missing)} of {n_items} items "
+            f"{end}: the file ends without {len(missing)} of {n_items} items "
             f"(first missing: {', '.join(map(str, missing[:5]))}); add a line for each, with an "
             "empty prediction where the model gave none"
         )
@@ -66,7 +85,8 @@ def _read_line(line: str, where: str) -> tuple[int, str]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: broken JSON ({error}); expected {form}") from None
+        problem = getattr(error, "msg", type(error).__name__)
+        raise InputError(f"{where}: broken JSON ({problem}); expected {form}") from None
     if not isinstance(row, dict):
         raise InputError(f"{where}: got a {type(row).__name__}, expected {form}")
     fields = cast(dict[str, Any], row)

@@ -29,7 +29,7 @@ def test_gold_scores_one_and_the_json_has_both_metrics(tmp_path: Path, capsys) -
 
 BROKEN = [
     ("missing", lambda lines: lines[:-1], ":23: the file ends without 1 of 24 items"),
-    ("repeated", lambda lines: [*lines, lines[2]], ":25: index 2 was already given in line 3"),
+    ("repeated", lambda lines: [*lines, lines[2]], ":25: index 2 was already given in"),
     ("foreign", lambda lines: [*lines, '{"index": 99, "prediction": ""}'], ":25: foreign index"),
     ("no JSON", lambda lines: ["{", *lines], ":1: broken JSON"),
     ("no object", lambda lines: ["[1]", *lines], ":1: got a list"),
@@ -61,6 +61,8 @@ MISTAKES = [
     (["score", MINI, "no such file"], "cannot be read"),
     (["score", MINI, "x", "--split", "dev"], "no split 'dev'; known: train, test"),
     (["nonsense"], "invalid choice"),
+    (["prompts", "sentibench_basic"], "is a group, expected one task"),
+    (["prompts", MINI, "--seed", "9" * 5000], "expected a whole number"),
 ]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from sentibench import harness
 from sentibench.cards import leaf_named
+from sentibench.errors import InputError
 from sentibench.evaluate_metrics import SentiBenchMetric
 from sentibench.read import load_split
 
@@ -31,6 +32,26 @@ def test_gold_labels_as_most_likely_choice_score_one_and_the_first_of_a_tie_wins
     # not 0: a label with 6 of 24 items is missing from some replicates and then counts as 0
     assert harness.macro_f1_stderr(items) < 0.02
     assert harness.label_results(document, [(-1.0, False)] * 4)["score"][1] == 0
+
+
+def test_a_model_that_gives_nan_predicts_nothing() -> None:
+    document, _ = documents("mini_sst2")[0]
+    results = harness.label_results(document, [(float("nan"), False), (-1.0, False)])
+    assert (results["acc"], results["invalid_rate"], results["score"][1]) == (0.0, 1.0, -1)
+    assert harness.macro_f1([results["score"]]) == 0.0
+
+
+def test_nothing_predicted_scores_zero_without_an_error_bar() -> None:
+    items = [(0.0, 0.0, 0.0, 0.0)] * 3 + [(0.0, 0.0, 0.0, 2.0)]
+    assert (harness.f1(items), harness.f1_stderr(items)) == (0.0, 0.0)
+
+
+def test_only_lm_eval_itself_looks_at_its_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x", encoding="utf-8")
+    harness.refuse_unwritable_results(["train.py", "-o", str(file)])
+    with pytest.raises(InputError, match="results could not be saved"):
+        harness.refuse_unwritable_results(["/bin/lm_eval", "-o", str(file)])
 
 
 def test_swapped_labels_score_zero() -> None:
@@ -62,11 +83,14 @@ def test_evaluate_metric_scores_like_the_command() -> None:
     )
     assert scores is not None
     assert scores["strict"]["f1"] == 1.0
+    with pytest.raises(InputError, match="foreign index; got 24"):
+        SentiBenchMetric("mini_opener").compute(predictions=["[]"] * 24, references=range(1, 25))
     assert scores["official"]["f1"] < 1.0  # counts the all-NULL tuple that the prompt asks for
 
 
 MISTAKES = [
     (["--metadata", "demo_seed=abc"], "--metadata demo_seed: got 'abc'"),
+    (["--metadata", "demo_sed=52"], "did you mean 'demo_seed'?"),
     (["--num_fewshot", "17"], "got 17, expected 0 to 16"),
     (["--output_path", "/dev/null/results"], "results could not be saved"),
 ]

@@ -32,6 +32,8 @@ ATSA_OFFICIAL = [
     ("['soup, positive', 'bread | negative']", (0, 1, 0, 2)),  # first part a string: one pair
     ("['soup, positive', 'bread|negative', 'soup-positive']", (3, 3, 2, 2)),
     ("[[('soup', 'positive')], [('bread', 'negative')]]", (1, 1, 1, 2)),  # last element only
+    ("[[('soup', 'positive')], 3]", (0, 0, 0, 2)),
+    ("[[('soup', 'positive')], 'ab']", (0, 2, 0, 2)),  # iterated, like any last element
     ("[('salad', 'positive')]", (0, 1, 0, 2)),  # not in the sentence
     ("[('soup', 'POSITIVE')]", (0, 1, 0, 2)),
     ("[('soup', 'conflict')]", (0, 1, 0, 2)),
@@ -199,7 +201,7 @@ def test_bootstrap_of_a_mean_agrees_with_the_closed_form() -> None:
 
 
 def test_scoring_is_linear_in_the_number_of_tuples() -> None:
-    """A list scan needs 4e8 comparisons here; counting calls, since times are never asserted."""
+    """A list scan needs 4e8 comparisons here, minutes; benchmarks/scoring.py measures it."""
     card = load_cards()["acsa_rest16"]
     answer = repr([(f"food {i}", "positive") for i in range(20_000)])
     opinions = tuple(SentimentTuple("positive", category=f"food {i}") for i in range(0, 40_000, 2))

@@ -77,12 +77,16 @@ def test_no_mini_text_occurs_in_the_real_data(real_data: Path) -> None:
     files = list((real_data / "datasets").rglob("*.json"))
     assert len(files) == 34
     real_runs: set[tuple[str, ...]] = set()
+    real_texts: list[str] = []
     for file in files:
         for row in json.loads(file.read_text(encoding="utf-8-sig")):
             words = row["sentence"].casefold().split()
+            real_texts.append(" ".join(words))
             real_runs.update(tuple(words[i : i + 8]) for i in range(max(1, len(words) - 7)))
+    everything = "\n".join(real_texts)
     for leaf, split in SPLITS:
         for example in load_split(leaf, split).examples:
             words = example.sentence.casefold().split()
+            assert len(words) >= 8 or " ".join(words) not in everything, example.sentence
             for i in range(max(1, len(words) - 7)):
                 assert tuple(words[i : i + 8]) not in real_runs, example.sentence

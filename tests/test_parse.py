@@ -36,6 +36,8 @@ LABELS = [
         ("not intimate", "moderately intimate", "highly intimate"),
         "moderately intimate",
     ),
+    ("not sure", ("not intimate", "highly intimate"), None),
+    ("non sequitur", ("non-irony", "irony"), None),
     ("nothing", ("not intimate", "moderately intimate"), None),
     ('\n"negative"\npositive', ("negative", "positive"), "negative"),
     ("the label is positive", ("negative", "positive"), None),
@@ -85,6 +87,8 @@ ADVERSARIAL = [
     "[[[]]]",
     "#" * 1_000,
     "\t\f\r\x1b[31m",
+    "9" * 400 + "+1j",
+    "[" + "9" * 400 + "-1j]",
 ]
 
 

@@ -90,8 +90,7 @@ def test_shots_and_seed_change_the_demonstrations_as_random_sample_does() -> Non
 class NoSystemRole:
     """A chat template that, like Gemma's, has no place for a system message."""
 
-    def __init__(self, raises: bool) -> None:
-        self.raises = raises
+    def __init__(self) -> None:
         self.calls_with_system = 0
 
     def __call__(self, messages, **_) -> str:
@@ -104,7 +103,7 @@ class NoSystemRole:
 @pytest.mark.parametrize("multiturn", [True, False])
 def test_instruction_survives_a_chat_template_without_system_role(manager, multiturn: bool) -> None:
     task = load_task(manager, "sentibench_mini_sst2")
-    template = NoSystemRole(raises=False)
+    template = NoSystemRole()
     prompts = prompts_of(
         task,
         limit=3,
@@ -173,14 +172,45 @@ def test_the_task_folder_is_found() -> None:
     assert (tasks_folder() / "_label_task").is_file()
 
 
-def test_the_readme_lists_every_task() -> None:
+def test_the_readme_has_the_generated_task_table(capsys) -> None:
+    from sentibench.__main__ import main
+
+    assert main(["list", "--markdown"]) == 0
     readme = (TASKS.parent / "README.md").read_text(encoding="utf-8")
-    rows = [line for line in readme.splitlines() if line.startswith("| `sentibench_")]
-    expected = [
-        f"| `{name}` | {leaf.card.category} | "
-        f"{', '.join(leaf.card.labels) or '(' + ', '.join(leaf.card.elements) + ')'} | "
-        f"{leaf.card.metric} |"
-        for name, leaf in load_leaves().items()
-        if leaf.source == "real"
-    ]
-    assert rows == expected
+    assert capsys.readouterr().out.strip() in readme
+
+
+DAMAGE = [
+    ("basic/sentibench_sst2.yaml", "dataset_name: sst2", "dataset_name: imdb", "sentibench_sst2"),
+    ("basic/sentibench_sst2.yaml", "_label_task", "_no_such_base", "sentibench_sst2"),
+    ("_extraction_task", "harness.f1_stderr", "harness.nothing", "sentibench_opener"),
+    ("_label_task", "num_fewshot: 4", "num_fewshot: 0", "sentibench_mini_imdb"),
+    ("_label_task", "Sentence:", "Text:", "sentibench_mint"),
+    ("sentibench_basic.yaml", "  - sentibench_imdb\n", "", "sentibench_basic"),
+    ("sentibench_mini.yaml", "task:", "tusk: [", "sentibench_mini"),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "subject"), DAMAGE, ids=[d[2][:20] for d in DAMAGE])
+def test_check_finds_a_broken_task_file(
+    file: str, old: str, new: str, subject: str, tmp_path: Path
+) -> None:
+    import shutil
+
+    from lm_eval.tasks import TaskManager
+
+    from sentibench.check import check_index
+
+    folder = tmp_path / "tasks"
+    shutil.copytree(TASKS, folder)
+    whole = TaskManager(include_path=str(folder), include_defaults=False)
+    findings = list(check_index(whole._index))
+    assert len(findings) == 5 + 1 + 24
+    assert all(finding.ok for finding in findings)
+
+    text = (folder / file).read_text(encoding="utf-8")
+    assert old in text
+    (folder / file).write_text(text.replace(old, new), encoding="utf-8")
+    damaged = TaskManager(include_path=str(folder), include_defaults=False)
+    bad = {finding.subject for finding in check_index(damaged._index) if not finding.ok}
+    assert subject in bad

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 
 import yaml
 
-from sentibench.errors import unknown_name
+from sentibench.errors import InputError, unknown_name
 
 UPSTREAM_COMMIT = "2810fc2826e8f7c2ae6a0d6dd328ab7d8979744a"
 
@@ -31,6 +31,11 @@ ORDER = (
     *("irony18", "emotion20", "pstance", "mint"),
     *("atsa_rest16", "acsa_rest16", "asqp_rest16", "opener"),
 )
+
+
+def scoring_word(label: str) -> str:
+    """Return the first word of a label: ``non`` for ``non-irony``."""
+    return label.replace("-", " ").split()[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class Card:
         The authors compare the first sub-token of each label (protocol: Zhang et al. 2025,
         arXiv 2503.03225, scripts at the pinned commit), which for ``non-irony`` is ``non``.
         """
-        return tuple(label.replace("-", " ").split()[0] for label in self.labels)
+        return tuple(map(scoring_word, self.labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,9 @@ def leaf_named(name: str, where: str) -> Leaf:
     for candidate in (name, f"sentibench_{name}"):
         if candidate in leaves:
             return leaves[candidate]
+    if name in (*GROUPS, TAG):
+        members = ", ".join(leaf.name for leaf in leaves_named([name], where))
+        raise InputError(f"{where}: {name!r} is a group, expected one task; of it: {members}")
     raise unknown_name(where, name, leaves)
 
 

@@ -3,25 +3,23 @@
 Python runs ``install`` at interpreter start (``sentibench_autoload.pth``, or the ``.start`` file of
 PEP 829 from Python 3.15). It only notes that ``lm_eval.tasks.manager`` is to be amended when, and
 if, that module is imported: ``TaskManager`` then indexes our task folder besides its own. Standard
-library only, no network, never raises. Switched off by SENTIBENCH_NO_AUTOLOAD=1.
+library only, no network, never raises; imports wait until they are needed, because this module is
+loaded by every interpreter. Switched off by SENTIBENCH_NO_AUTOLOAD=1.
 
 lm-eval 0.4.13 reads task folders from the command line only. When it accepts them from installed
 packages (its pull request 4015), this file goes.
 """
 
-import contextlib
-import functools
-import inspect
 import os
 import sys
-from importlib.machinery import PathFinder
-from importlib.util import find_spec
 
 TARGET = "lm_eval.tasks.manager"
 
 
 def tasks_folder():
     """Return the folder with our task files without importing the package, or None."""
+    from importlib.util import find_spec
+
     package = next(iter(find_spec("sentibench").submodule_search_locations))
     candidates = (
         os.path.join(package, os.pardir, "tasks_yaml"),
@@ -35,6 +33,9 @@ def tasks_folder():
 
 def amend(task_manager):
     """Wrap ``TaskManager.__init__`` so that our folder comes before the user's include_path."""
+    import functools
+    import inspect
+
     original = task_manager.__init__
     signature = inspect.signature(original)
 
@@ -65,13 +66,17 @@ class Finder:
         if name != TARGET:
             return None
         try:
+            from importlib.machinery import PathFinder
+
             spec = PathFinder.find_spec(name, path, target)
             run_module = spec.loader.exec_module
 
             def exec_module(module):
                 run_module(module)
-                with contextlib.suppress(Exception):
+                try:
                     amend(module.TaskManager)
+                except Exception:  # an lm-eval we do not know
+                    pass
 
             spec.loader.exec_module = exec_module
         except Exception:  # a loader we do not know: leave it to the finders behind us
