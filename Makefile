@@ -1,3 +1,5 @@
+# On Linux, PyPI's torch may be a CUDA build of several GB; for a CPU build from PyTorch's own index:
+# make setup TORCH='torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu'
 # `make test` and `make demo` start from nothing: they create .venv and install into it.
 VENV ?= .venv
 PYTHON ?= python3
@@ -11,7 +13,7 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet '$(TORCH)'
+	$(BIN)/pip install --quiet $(TORCH)
 	$(BIN)/pip install --quiet -e '.[hf,test,dev]'
 	touch $@
 
