@@ -125,7 +125,7 @@ def official_statistics(card: Card, example: Example, answer: str) -> TupleStati
     Returns:
         The statistics of the item. Repeated predictions and repeated gold tuples count each time.
     """
-    predicted = parse_official(card.name, answer, example.sentence)
+    predicted = parse_official(card.name, answer)
     if card.metric == "graph_f1":
         return score_graphs(example, predicted)
     gold = gold_tuples(card, example)

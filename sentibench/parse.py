@@ -22,10 +22,7 @@ MAX_ANSWER_CHARS = 2**20
 UNREADABLE = object()
 """What ``read_literal`` returns for text that is no Python literal."""
 
-_POLARITIES = {
-    "atsa_rest16": ("positive", "neutral", "negative", "conflict"),
-    "acsa_rest16": ("positive", "neutral", "negative"),
-}
+_PAIRS = ("atsa_rest16", "acsa_rest16")
 _REPAIRED_AT_MOST = {"acsa_rest16": 3, "asqp_rest16": 3, "opener": None}
 
 
@@ -63,18 +60,17 @@ def _cleaned(task: str, answer: str) -> str:
     text = answer.replace("```python", "").replace("```", "").strip()
     text = text.replace("\n]", "]").replace("[\n", "[")
     text = text.split("\n")[-1].strip()
-    if task in _POLARITIES:
+    if task in _PAIRS:
         text = text.replace("Label:", "").strip()
     return text
 
 
-def parse_official(task: str, answer: str, sentence: str) -> list[Any]:
+def parse_official(task: str, answer: str) -> list[Any]:
     """Read an extraction answer as the authors' scorer does.
 
     Args:
         task: A card name: ``atsa_rest16``, ``acsa_rest16``, ``asqp_rest16`` or ``opener``.
         answer: The answer text; see ``answer_text``.
-        sentence: The sentence that was asked about.
 
     Returns:
         The predictions, repeats included. Only a tuple of strings can be right; whatever else
@@ -85,8 +81,8 @@ def parse_official(task: str, answer: str, sentence: str) -> list[Any]:
     value = read_literal(text)
     if value is UNREADABLE:
         return [] if task == "atsa_rest16" else _finished(task, _repaired(task, text))
-    if task in _POLARITIES:
-        return _pairs(task, value, sentence)
+    if task in _PAIRS:
+        return _pairs(task, value)
     return _finished(task, _distinct(value))
 
 
@@ -118,7 +114,7 @@ def _stripped(element: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(part.strip() if isinstance(part, str) else part for part in element)
 
 
-def _pairs(task: str, value: Any, sentence: str) -> list[Any]:
+def _pairs(task: str, value: Any) -> list[Any]:
     """Turn a readable ATSA or ACSA answer into pairs, or leave it all as it was read."""
     if not isinstance(value, (list, tuple)):
         return []
@@ -128,13 +124,10 @@ def _pairs(task: str, value: Any, sentence: str) -> list[Any]:
     if task == "atsa_rest16" and _is_nested(elements):
         elements = _elements(elements[-1])
     elements = [element for element in elements if element]
+    # The authors also turn a pair into a sure miss if its term is not in the sentence or its polarity
+    # not in their list. No gold pair is such a pair, so it is a miss without that.
     pairs = [_pair(element) for element in elements]
-    if any(pair is None for pair in pairs):
-        return elements
-    return [
-        pair if _admitted(task, pair, sentence) else None
-        for pair in cast(list[tuple[str, str]], pairs)
-    ]
+    return elements if None in pairs else pairs
 
 
 def _elements(value: Any) -> list[Any]:
@@ -160,12 +153,6 @@ def _pair(element: Any) -> tuple[str, str] | None:
     if parts is None or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
         return None
     return parts[0].strip(), parts[1].strip()
-
-
-def _admitted(task: str, pair: tuple[str, str], sentence: str) -> bool:
-    if task == "atsa_rest16" and pair[0] not in sentence:
-        return False
-    return pair[1] in _POLARITIES[task]
 
 
 def parse_strict(n_elements: int, answer: str) -> Prediction:

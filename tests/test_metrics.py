@@ -54,6 +54,14 @@ def test_official_reads_atsa_as_specified(answer: str, expected: tuple[int, ...]
     assert metrics.official_statistics(load_cards()["atsa_rest16"], GOLD, answer) == expected
 
 
+def test_repeated_gold_counts_each_time() -> None:
+    card = load_cards()["atsa_rest16"]
+    gold = pairs(("soup", "positive"), ("soup", "positive"), ("bread", "negative"))
+    answer = "[('soup', 'positive')]"
+    assert metrics.official_statistics(card, gold, answer) == (1, 1, 2, 3)
+    assert metrics.strict_statistics(card, gold, answer)[0] == (1, 1, 1, 3)
+
+
 # by hand
 ATSA_STRICT = [
     ("[('soup', 'positive'), ('bread', 'negative')]", (2, 2, 2, 2), False),
@@ -121,6 +129,22 @@ def test_graph_f1_weighs_hits_by_overlap(answer: str, of_predicted: float, of_go
     assert official == pytest.approx((of_predicted, 1, of_gold, 1))
     assert strict == pytest.approx((of_predicted, 1, of_gold, 1))
     assert not invalid
+
+
+def test_official_graph_f1_weighs_by_the_best_overlap_whatever_its_polarity() -> None:
+    """By hand: the positive gold covers half of the guess, the negative one all of it."""
+
+    def gold(polarity: str, opinion: str, end: int) -> SentimentTuple:
+        spans = OpinionSpans(holder=(), aspect=(), opinion=((0, end),))
+        return SentimentTuple(polarity, aspect="NULL", opinion=opinion, holder="NULL", spans=spans)
+
+    opinions = (gold("positive", "good", 4), gold("negative", "good but", 8))
+    example = Example(0, "good but odd", answer="", opinions=opinions)
+    answer = "[('NULL', 'NULL', 'good but', 'positive')]"
+    official = metrics.official_statistics(load_cards()["opener"], example, answer)
+    assert official == pytest.approx((1, 1, 1, 2))
+    strict, _ = metrics.strict_statistics(load_cards()["opener"], example, answer)
+    assert strict == pytest.approx(((1 + 1 + 1 / 2) / 3, 1, 1, 2))
 
 
 def test_official_graph_f1_punishes_the_all_null_tuple_and_strict_does_not() -> None:

@@ -95,7 +95,7 @@ ADVERSARIAL = [
 def parse_every_way(text: str) -> None:
     answer = answer_text(text)
     for task in EXTRACTION:
-        predicted = parse_official(task, answer, "a sentence")
+        predicted = parse_official(task, answer)
         assert isinstance(predicted, list)
     for n_elements in (2, 4):
         parse_strict(n_elements, answer)
@@ -126,7 +126,7 @@ def test_parsers_survive_200_000_random_strings() -> None:
     for number in range(200_000):
         text = "".join(generator.choices(pieces, k=generator.randrange(24)))
         task = EXTRACTION[number % 4]
-        parse_official(task, text, "a b")
+        parse_official(task, text)
         parse_strict(2 + number % 3, text)
         parse_label(answer_text(text), labels)
 
