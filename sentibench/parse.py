@@ -124,8 +124,8 @@ def _pairs(task: str, value: Any) -> list[Any]:
     if task == "atsa_rest16" and _is_nested(elements):
         elements = _elements(elements[-1])
     elements = [element for element in elements if element]
-    # The authors also turn a pair into a sure miss if its term is not in the sentence or its polarity
-    # not in their list. No gold pair is such a pair, so it is a miss without that.
+    # The authors also turn a pair into a sure miss if its term is not in the sentence or its
+    # polarity not in their list. No gold pair is such a pair, so it is a miss without that.
     pairs = [_pair(element) for element in elements]
     return elements if None in pairs else pairs
 
