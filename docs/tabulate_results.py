@@ -1,4 +1,4 @@
-"""Turn lm-eval result folders into the table of results.md: python docs/tabulate_results.py FOLDER."""
+"""lm-eval result folders -> the table of results.md: python docs/tabulate_results.py FOLDER."""
 
 import json
 import sys
