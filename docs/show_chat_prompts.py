@@ -5,7 +5,7 @@ import sys
 from lm_eval.tasks import TaskManager
 from transformers import AutoTokenizer
 
-from sentibench.check import tasks_folder
+from sentibench.cards import tasks_folder
 
 NO_SYSTEM_ROLE = (
     "{% for m in messages %}{% if m['role'] == 'system' %}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from sentibench import __version__
-from sentibench.cards import leaf_named, leaves_named
+from sentibench.cards import leaf_named, leaves_named, tasks_folder
 from sentibench.demonstrations import DEFAULT_SEED, parse_seed
 from sentibench.errors import InputError, SentiBenchError
 
@@ -135,8 +135,6 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _path(_: argparse.Namespace) -> None:
-    from sentibench.check import tasks_folder
-
     print(tasks_folder())
 
 
@@ -217,13 +215,9 @@ def _flat(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 def _run_harness(arguments: list[str]) -> int:
     """Run lm_eval's own command line with our tasks, whether the start-up hook is on or not."""
     sys.argv = ["lm_eval", *arguments]
-    import _sentibench_autoload
-    from lm_eval.__main__ import cli_evaluate
-    from lm_eval.tasks import TaskManager
+    from sentibench.harness import run_command_line
 
-    hook: Any = _sentibench_autoload
-    hook.amend(TaskManager)
-    cli_evaluate()
+    run_command_line()
     return 0
 
 

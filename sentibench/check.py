@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from sentibench.cards import CATEGORIES, GROUPS, TAG, Leaf, leaves_named, load_leaves
+from sentibench.cards import CATEGORIES, GROUPS, TAG, Leaf, leaves_named, load_leaves, tasks_folder
 from sentibench.errors import SentiBenchError
 from sentibench.fetch import data_home
 from sentibench.instructions import load_instruction
@@ -28,13 +27,6 @@ class Finding:
     subject: str
     detail: str
     ok: bool
-
-
-def tasks_folder() -> Path:
-    """Return the folder with the task files: of the source tree, else of the wheel."""
-    package = Path(__file__).parent
-    beside = package.parent / "tasks_yaml"
-    return beside if (beside / "sentibench.yaml").is_file() else package / "tasks_yaml"
 
 
 def check_data() -> Iterator[Finding]:
@@ -63,10 +55,9 @@ def _check_file(leaf: Leaf, split: str) -> Finding:
 
 def check_tasks() -> Iterator[Finding]:
     """Ask lm-eval, as plain ``lm_eval`` would, for every group, the tag and every task."""
-    from lm_eval.tasks import TaskManager  # the boundary is crossed only when asked to
+    from sentibench import harness  # seconds of imports, needed here only
 
-    manager: Any = TaskManager()
-    yield from check_index(manager._index)
+    yield from check_index(harness.plain_index())
 
 
 def check_index(index: Mapping[str, Any]) -> Iterator[Finding]:
@@ -106,10 +97,10 @@ def _group_problem(entry: Any, name: str) -> str | None:
 def _leaf_problem(entry: Any, leaf: Leaf) -> str | None:
     if entry is None or entry.yaml_path is None:
         return _unknown("task")
-    from lm_eval.tasks._yaml_loader import load_yaml
+    from sentibench import harness
 
     try:
-        config: dict[str, Any] = load_yaml(entry.yaml_path, resolve_func=True)
+        config = harness.load_task_file(entry.yaml_path)
     except Exception as error:  # whatever a broken file raises is the finding
         return f"{entry.yaml_path}: cannot be loaded: {error}"
     label = leaf.card.is_label_task

@@ -24,10 +24,10 @@ import numpy as np
 from lm_eval.api.samplers import ContextSampler
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
+from lm_eval.tasks._yaml_loader import load_yaml
 
 from sentibench import metrics
-from sentibench.cards import Card, Leaf, load_leaves
-from sentibench.check import tasks_folder
+from sentibench.cards import Card, Leaf, load_leaves, tasks_folder
 from sentibench.demonstrations import DEFAULT_SEED, draw_demonstrations, parse_seed
 from sentibench.errors import InputError, SentiBenchError
 from sentibench.fetch import data_home
@@ -385,6 +385,28 @@ def _report_mistakes(report_others: Callable[..., Any]) -> Callable[..., Any]:
 # process is shown as one line instead, with exit code 2; programs that import us keep theirs.
 if _is_lm_eval(sys.argv[0]):
     sys.excepthook = _report_mistakes(sys.excepthook)
+
+
+# What the sentibench command asks of lm-eval
+
+
+def plain_index() -> Mapping[str, Any]:
+    """Return lm-eval's entries by name, as plain ``lm_eval`` indexes them. Takes seconds."""
+    return cast(Any, TaskManager())._index
+
+
+def load_task_file(path: Path) -> dict[str, Any]:
+    """Load a task file with what it includes and the functions it names; raises as lm-eval does."""
+    return load_yaml(path, resolve_func=True)
+
+
+def run_command_line() -> None:
+    """Run lm_eval's own command line on ``sys.argv``, with or without the start-up hook."""
+    import _sentibench_autoload
+    from lm_eval.__main__ import cli_evaluate
+
+    _sentibench_autoload.amend(TaskManager)
+    cli_evaluate()
 
 
 def render_prompts(leaf: Leaf, *, seed: int, shots: int, limit: int | None) -> Iterator[Document]:

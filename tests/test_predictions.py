@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sentibench.cards import load_cards
-from sentibench.check import tasks_folder
+from sentibench.cards import load_cards, tasks_folder
 
 LABEL_TASKS = [name for name, card in load_cards().items() if card.is_label_task]
 CHECKPOINT = Path(__file__).parents[1] / ".demo" / "SmolLM2-135M-Instruct"

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sentibench.cards import load_cards
-from sentibench.check import tasks_folder
+from sentibench.cards import load_cards, tasks_folder
 
 N_ITEMS = 120
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sentibench.cards import GROUPS, TAG, load_leaves
-from sentibench.check import tasks_folder
+from sentibench.cards import GROUPS, TAG, load_leaves, tasks_folder
 from sentibench.demonstrations import draw_demonstrations
 from sentibench.errors import InputError
 

@@ -186,6 +186,13 @@ def leaves_named(names: Sequence[str], where: str) -> list[Leaf]:
     return [leaf for name, leaf in leaves.items() if name in found]
 
 
+def tasks_folder() -> Path:
+    """Return the folder with the task files: of the source tree, else of the wheel."""
+    package = Path(__file__).parents[1]
+    beside = package.parent / "tasks_yaml"
+    return beside if (beside / "sentibench.yaml").is_file() else package / "tasks_yaml"
+
+
 def _belongs(leaf: Leaf, group: str) -> bool:
     if group == "sentibench_mini":
         return leaf.source == "mini"
