@@ -401,12 +401,21 @@ def load_task_file(path: Path) -> dict[str, Any]:
 
 
 def run_command_line() -> None:
-    """Run lm_eval's own command line on ``sys.argv``, with or without the start-up hook."""
+    """Run lm_eval's own command line on ``sys.argv``, with or without the start-up hook.
+
+    Raises:
+        InputError: If lm-eval knows no task of a name that it was given.
+    """
     import _sentibench_autoload
     from lm_eval.__main__ import cli_evaluate
 
     _sentibench_autoload.amend(TaskManager)
-    cli_evaluate()
+    try:
+        cli_evaluate()
+    except ValueError as error:
+        if not str(error).startswith("Tasks not found"):
+            raise
+        raise InputError(f"run --tasks: {error}; ours: sentibench list") from None
 
 
 def render_prompts(leaf: Leaf, *, seed: int, shots: int, limit: int | None) -> Iterator[Document]:

@@ -89,6 +89,7 @@ def test_evaluate_metric_scores_like_the_command() -> None:
 
 
 MISTAKES = [
+    (["--tasks", "sentibench_nothing"], "run --tasks: Tasks not found: sentibench_nothing"),
     (["--metadata", "demo_seed=abc"], "--metadata demo_seed: got 'abc'"),
     (["--metadata", "demo_sed=52"], "did you mean 'demo_seed'?"),
     (["--num_fewshot", "17"], "got 17, expected 0 to 16"),
@@ -97,7 +98,7 @@ MISTAKES = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("flags", "message"), MISTAKES, ids=[m[0][0] for m in MISTAKES])
+@pytest.mark.parametrize(("flags", "message"), MISTAKES, ids=[" ".join(m[0]) for m in MISTAKES])
 def test_a_mistake_in_lm_eval_is_one_line_and_exit_code_2(
     flags: list[str], message: str, tmp_path: Path
 ) -> None:
