@@ -1,0 +1,1 @@
+"""The leaderboard: lm-eval result folders -> one static page that people publish."""

@@ -1,0 +1,160 @@
+"""The command: python -m leaderboard build RESULTS --out SITE, and check RESULTS for CI."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from leaderboard.board import Row, collect_rows
+from leaderboard.exports import rank_flips, to_csv, to_latex, to_markdown
+from leaderboard.models import load_models
+from leaderboard.results import Problem, load_results
+from leaderboard.view import SCHEMA, build_samples, build_view
+from sentibench.cards import Source
+from sentibench.errors import InputError, SentiBenchError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0; or 2 after a mistake of the user or a failed check, shown as one line each.
+    """
+    try:
+        options = _build_parser().parse_args(argv)
+        return int(options.command(options) or 0)
+    except SentiBenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m leaderboard", description="lm-eval results -> a static page.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    build = commands.add_parser("build", help="write the page and its exports")
+    build.add_argument("results", type=Path, metavar="RESULTS_DIR")
+    build.add_argument("--out", type=Path, required=True, metavar="SITE_DIR")
+    build.add_argument("--no-text", action="store_true", help="publish without dataset text")
+    build.set_defaults(command=_build)
+    check = commands.add_parser("check", help="look for what would spoil the page; for CI")
+    check.add_argument("results", type=Path, metavar="RESULTS_DIR")
+    check.add_argument(
+        "--previous", type=Path, metavar="leaderboard.json", help="report rank flips"
+    )
+    check.set_defaults(command=_check)
+    for command in (build, check):
+        command.add_argument("--models", type=Path, help="default: RESULTS_DIR/models.yaml")
+        command.add_argument(
+            "--source",
+            choices=("real", "mini"),
+            help="default: real, or mini where there is nothing else",
+        )
+        command.add_argument("--replicates", type=int, default=10_000, help="default: 10000")
+    return parser
+
+
+def _load(options: argparse.Namespace) -> tuple[list[Row], list[Problem], Source]:
+    folder = cast(Path, options.results)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected what lm_eval --output_path wrote")
+    if options.replicates < 100:
+        raise InputError(f"--replicates: got {options.replicates}, expected at least 100")
+    if options.models is not None and not options.models.is_file():
+        raise InputError(f"--models {options.models}: no such file")
+    models = load_models(options.models or folder / "models.yaml")
+    with_samples = not getattr(options, "no_text", True)
+    runs, problems = load_results(folder, with_samples=with_samples)
+    if not runs:
+        listed = [f"; first of {len(problems)} files: {p.file}: {p.reason}" for p in problems[:1]]
+        raise InputError(
+            f"{folder}: no results of SentiBench tasks in it{''.join(listed)}; "
+            "run lm_eval with --output_path and --log_samples"
+        )
+    sources = {run.leaf.source for run in runs}
+    source: Source = options.source or ("real" if "real" in sources else "mini")
+    if source not in sources:
+        raise InputError(f"--source {source}: no such results in {folder}")
+    return collect_rows(runs, models, source), problems, source
+
+
+def _build(options: argparse.Namespace) -> None:
+    out = cast(Path, options.out)
+    _refuse_foreign(out)
+    rows, problems, source = _load(options)
+    board = build_view(rows, problems, source, options.replicates)
+    samples = None if options.no_text else build_samples(rows, source)
+    from leaderboard.render import render_page
+
+    files = {
+        "index.html": render_page(board, samples),
+        "leaderboard.csv": to_csv(board),
+        "leaderboard.md": to_markdown(board),
+        "leaderboard.tex": to_latex(board),
+        "leaderboard.json": json.dumps(board, indent=1, sort_keys=True, ensure_ascii=False) + "\n",
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            part = out / f".{name}.part"
+            part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+            part.replace(out / name)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
+    n_ranked = sum(row["ranked"] for row in board["rows"])
+    counts = f"{len(rows)} rows ({n_ranked} ranked), {len(problems)} files left out"
+    print(f"{counts}: {out / 'index.html'}", file=sys.stderr)
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Refuse an output folder that holds something we did not write."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: is no folder; choose another")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if _previous(out / "leaderboard.json") is None:
+        raise InputError(
+            f"--out {out}: not empty, and not a page of ours (no leaderboard.json of ours in it); "
+            "nothing was written; choose an empty folder"
+        )
+
+
+def _previous(path: Path) -> dict[str, Any] | None:
+    try:
+        board: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(board, dict):
+        return None
+    ours = cast(dict[str, Any], board)
+    return ours if ours.get("schema") == SCHEMA else None
+
+
+def _check(options: argparse.Namespace) -> int:
+    rows, problems, source = _load(options)
+    findings = [f"{problem.file}: {problem.reason}" for problem in problems]
+    findings += [f"{row.info.name}: {reason}" for row in rows for reason in row.reasons]
+    if options.previous is not None:
+        previous = _previous(options.previous)
+        if previous is None:
+            raise InputError(f"--previous {options.previous}: no leaderboard.json of ours")
+        board = build_view(rows, problems, source, options.replicates)
+        findings += rank_flips(previous, board)
+    for finding in findings:
+        print(finding)
+    if findings:
+        raise InputError(f"check: {len(findings)} findings, expected none; they are listed above")
+    print(f"{len(rows)} rows, nothing to complain about")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,333 @@
+"""Runs -> rows: what is ranked, what is only shown and why, and how sure the order is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from leaderboard.models import ModelInfo
+from leaderboard.results import Floats, TaskRun
+from leaderboard.statistics import (
+    holm,
+    interval,
+    p_value,
+    rank_intervals,
+    replicate_scores,
+    tie_groups,
+)
+from sentibench.cards import CATEGORIES, Card, Source, load_cards
+from sentibench.metrics import macro_f1, tuple_f1
+
+TASK_VERSION = "1.0"
+PROTOCOL: Mapping[str, Any] = {
+    "shots": 4,
+    "chat_template": False,
+    "multiturn": False,
+    "system_instruction": "",
+    "gen_kwargs": {},
+}
+COLUMNS = ("overall", *CATEGORIES)
+UNRANKED_REPLICATES = 2_000
+MAX_COMPARED = 40  # all pairs up to here, neighbours beyond
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One score and its 95% interval, fractions in [0, 1], over n items."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One model under one protocol.
+
+    Attributes:
+        key: Unique, stable and safe as an HTML id.
+        info: Declared facts.
+        runs: Per task name, the newest run of each seed, seeds ascending.
+        history: Runs that a newer one replaced.
+        reasons: Why it is not ranked; empty if it is.
+    """
+
+    key: str
+    info: ModelInfo
+    runs: Mapping[str, tuple[TaskRun, ...]]
+    history: tuple[TaskRun, ...]
+    reasons: tuple[str, ...]
+
+    def statistics(self, task: str, metric: str) -> Floats:
+        """Additive statistics of a task, shape (N, S): averaged per item over the seeds."""
+        return np.mean([run.statistics[metric] for run in self.runs[task]], axis=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """The order under one metric; sequences run over the ranked rows, best first.
+
+    Attributes:
+        rows: M ranked rows.
+        ranks: Interval of the rank of each.
+        groups: Tie groups, from 1.
+        p_above: Holm-adjusted p-value of the difference to the row above; None for the first.
+        cells: Per row key and column or task name.
+        overall_BM: Replicates of the overall score.
+    """
+
+    rows: tuple[Row, ...]
+    ranks: tuple[tuple[int, int], ...]
+    groups: tuple[int, ...]
+    p_above: tuple[float | None, ...]
+    cells: Mapping[str, Mapping[str, Cell]]
+    overall_BM: Floats
+
+
+def metric_function(card: Card) -> Callable[[Floats], Floats]:
+    """Return the function from summed statistics to the score of a dataset."""
+    return macro_f1 if card.is_label_task else tuple_f1
+
+
+def task_name(card: Card, source: Source) -> str:
+    """Return the task of a dataset in the real or in the mini benchmark."""
+    return f"sentibench_{'mini_' if source == 'mini' else ''}{card.name}"
+
+
+def tasks_of(column: str, source: Source) -> list[str]:
+    """Return the tasks whose mean a column shows."""
+    cards = load_cards().values()
+    return [task_name(c, source) for c in cards if column in ("overall", c.category)]
+
+
+def collect_rows(
+    runs: Sequence[TaskRun], models: Mapping[str, ModelInfo], source: Source
+) -> list[Row]:
+    """Group runs to rows: newest per model, protocol, task and seed; older ones are history.
+
+    A limited run never replaces a full one: it is a row of its own. Runs of one model from
+    different folders are one row if models.yaml gives them one name.
+    """
+    groups: dict[tuple[str, str, bool], list[TaskRun]] = defaultdict(list)
+    for run in runs:
+        if run.leaf.source == source:
+            protocol = json.dumps(run.protocol, sort_keys=True, default=str)
+            declared = _declared(run.model, models)
+            model = declared.name if declared else run.model
+            groups[model, protocol, run.n_items < run.n_total].append(run)
+    reference = _reference_keys(runs)
+    return [_row(key, group, models, reference, source) for key, group in sorted(groups.items())]
+
+
+def _short(model: str) -> str:
+    return model.rstrip("/").rpartition("/")[2] or model
+
+
+def _declared(model: str, models: Mapping[str, ModelInfo]) -> ModelInfo | None:
+    return models.get(model) or models.get(_short(model))
+
+
+def _reference_keys(runs: Sequence[TaskRun]) -> Mapping[tuple[str, ...], str]:
+    """Data and prompt hash that most full runs of a task (and seed) share."""
+    counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for run in runs:
+        if run.n_items == run.n_total and run.protocol == PROTOCOL:
+            counts["data", run.leaf.name][run.data_key] += 1
+            counts["prompt", run.leaf.name, str(run.seed)][run.prompt_key] += 1
+    return {
+        key: max(sorted(counter), key=lambda name: counter[name]) for key, counter in counts.items()
+    }
+
+
+def _row(
+    key: tuple[str, str, bool],
+    group: Sequence[TaskRun],
+    models: Mapping[str, ModelInfo],
+    reference: Mapping[tuple[str, ...], str],
+    source: Source,
+) -> Row:
+    newest: dict[tuple[str, int], TaskRun] = {}
+    history: list[TaskRun] = []
+    for run in sorted(group, key=lambda run: run.date):
+        slot = run.leaf.name, run.seed
+        if slot in newest:
+            history.append(newest[slot])
+        newest[slot] = run
+    by_task: dict[str, list[TaskRun]] = defaultdict(list)
+    for (task, _), run in sorted(newest.items()):
+        by_task[task].append(run)
+    kept = {task: tuple(runs) for task, runs in by_task.items()}
+    model = group[0].model
+    info = _declared(model, models) or ModelInfo(name=_short(model))
+    if info.parameters is None:
+        counted = group[0].facts.get("parameters")
+        info = replace(info, parameters=counted if counted != -1 else None)
+    digest = hashlib.sha256("\0".join(map(str, key)).encode("utf-8", "surrogatepass")).hexdigest()
+    reasons = _reasons(kept, reference, source)
+    return Row(f"m{digest[:10]}", info, kept, tuple(history), tuple(dict.fromkeys(reasons)))
+
+
+def _reasons(
+    runs: Mapping[str, Sequence[TaskRun]],
+    reference: Mapping[tuple[str, ...], str],
+    source: Source,
+) -> list[str]:
+    """Say why a row cannot be ranked."""
+    reasons: list[str] = []
+    missing = [task for task in tasks_of("overall", source) if task not in runs]
+    if missing:
+        reasons.append(f"{12 - len(missing)}/12 tasks; missing: {', '.join(missing)}")
+    everything = [run for of_task in runs.values() for run in of_task]
+    for run in everything:
+        if run.n_items < run.n_total:
+            reasons.append("limited run: not all items")
+        for name, value in PROTOCOL.items():
+            if run.protocol[name] != value:
+                got = json.dumps(run.protocol[name], default=str)
+                reasons.append(f"other protocol: {name} is {got}, not {json.dumps(value)}")
+        if run.facts["version"] != TASK_VERSION:
+            reasons.append(f"task version {run.facts['version']}, not {TASK_VERSION}")
+        if run.n_items == run.n_total and run.protocol == PROTOCOL:
+            if run.data_key != reference["data", run.leaf.name]:
+                reasons.append(f"other data: {run.leaf.name}")
+            if run.prompt_key != reference["prompt", run.leaf.name, str(run.seed)]:
+                reasons.append(f"other prompts: {run.leaf.name}, seed {run.seed}")
+    seeds = {tuple(run.seed for run in of_task) for of_task in runs.values()}
+    if len(seeds) > 1:
+        reasons.append("seeds differ between tasks")
+    return reasons
+
+
+def rank_rows(
+    rows: Sequence[Row],
+    metric: str,
+    source: Source,
+    replicates: int,
+    drawn: dict[str, Floats] | None = None,
+) -> Ranking:
+    """Order the ranked rows by the mean of their twelve scores.
+
+    Args:
+        rows: Ranked rows, in any order.
+        metric: ``official`` or ``strict``.
+        source: Real or mini.
+        replicates: B, of the bootstrap over items.
+        drawn: Replicates of the label tasks, which are the same for both metrics: filled by the
+            first call, used by the next.
+    """
+    drawn = {} if drawn is None else drawn
+    points: dict[str, Floats] = {}
+    draws: dict[str, Floats] = {}
+    n_items: dict[str, int] = {}
+    for number, card in enumerate(load_cards().values()):
+        task = task_name(card, source)
+        stacked = np.stack([row.statistics(task, metric) for row in rows])
+        function = metric_function(card)
+        points[task] = function(stacked.sum(axis=1))
+        if task not in drawn:
+            drawn[task] = replicate_scores(stacked, function, replicates, seed=number)
+        draws[task] = drawn[task] if card.is_label_task else drawn.pop(task)
+        n_items[task] = stacked.shape[1]
+    for column in COLUMNS:
+        members = tasks_of(column, source)
+        points[column] = np.mean([points[task] for task in members], axis=0)
+        draws[column] = np.mean([draws[task] for task in members], axis=0)
+        n_items[column] = sum(n_items[task] for task in members)
+
+    keys = [row.key for row in rows]
+    order = sorted(range(len(rows)), key=lambda i: (-points["overall"][i], keys[i]))
+    overall_BM = draws["overall"][:, order]
+    adjacent = [p_value(overall_BM[:, i - 1] - overall_BM[:, i]) for i in range(1, len(order))]
+    return Ranking(
+        rows=tuple(rows[i] for i in order),
+        ranks=tuple(rank_intervals(overall_BM)),
+        groups=tuple(
+            tie_groups(len(order), lambda a, b: p_value(overall_BM[:, a] - overall_BM[:, b]))
+        ),
+        p_above=(None, *holm(adjacent)),
+        cells={
+            rows[i].key: {
+                name: Cell(float(points[name][i]), *interval(draws[name][:, i]), n_items[name])
+                for name in points
+            }
+            for i in order
+        },
+        overall_BM=overall_BM,
+    )
+
+
+def cells_of(row: Row, metric: str) -> Mapping[str, Cell]:
+    """Scores of a row that is not ranked; it has no averages."""
+    cells: dict[str, Cell] = {}
+    for number, (task, runs) in enumerate(sorted(row.runs.items())):
+        if len({run.n_items for run in runs}) > 1:
+            continue  # seeds over different items cannot be averaged per item
+        statistics = row.statistics(task, metric)
+        function = metric_function(runs[0].leaf.card)
+        draws = replicate_scores(statistics[None], function, UNRANKED_REPLICATES, seed=number)
+        value = float(function(statistics.sum(axis=0)))
+        cells[task] = Cell(value, *interval(draws[:, 0]), len(statistics))
+    return cells
+
+
+def gap_closed(ranking: Ranking, row: Row) -> Cell | None:
+    """Share of the distance from base to teacher that a student has covered, in overall score.
+
+    Args:
+        ranking: Ranked rows, among them the declared base and teacher.
+        row: The student.
+
+    Returns:
+        (student - base) / (teacher - base) with its 95% interval; it may lie outside [0, 1]. None
+        where one of the three is not ranked, or where the interval of teacher - base covers 0, so
+        that the ratio means nothing.
+    """
+    position = {other.info.name: i for i, other in enumerate(ranking.rows)}
+    base, teacher = position.get(row.info.base), position.get(row.info.teacher)
+    if base is None or teacher is None or row not in ranking.rows:
+        return None
+    student_B, base_B, teacher_B = (
+        ranking.overall_BM[:, i] for i in (ranking.rows.index(row), base, teacher)
+    )
+    low, high = interval(teacher_B - base_B)
+    if low <= 0 <= high:
+        return None
+    student, start, goal = (
+        ranking.cells[r.key]["overall"].value
+        for r in (row, ranking.rows[base], ranking.rows[teacher])
+    )
+    ratio = interval((student_B - base_B) / (teacher_B - base_B))
+    n = ranking.cells[row.key]["overall"].n
+    return Cell((student - start) / (goal - start), *ratio, n)
+
+
+def compare(ranking: Ranking) -> list[dict[str, Any]]:
+    """Paired differences of the overall score, for every pair or, of many rows, for neighbours."""
+    rows, reach = ranking.rows, len(ranking.rows) if len(ranking.rows) <= MAX_COMPARED else 10
+    comparisons: list[dict[str, Any]] = []
+    for i, row in enumerate(rows):
+        for j in range(i + 1, min(len(rows), i + 1 + reach)):
+            difference = ranking.overall_BM[:, i] - ranking.overall_BM[:, j]
+            low, high = interval(difference)
+            observed = (
+                ranking.cells[row.key]["overall"].value
+                - ranking.cells[rows[j].key]["overall"].value
+            )
+            comparisons.append(
+                {
+                    "a": row.key,
+                    "b": rows[j].key,
+                    "difference": observed,
+                    "low": low,
+                    "high": high,
+                    "p": p_value(difference),
+                }
+            )
+    return comparisons

@@ -1,0 +1,125 @@
+"""Paired statistics: one set of bootstrap weights per task, shared by all models.
+
+A replicate of a metric is a function of W @ S, with W the weights (B replicates x N items) and S
+the additive statistics of a model. Sharing W makes every difference paired by construction. All
+intervals are conditional on the twelve datasets: items are resampled, tasks are not.
+"""
+
+# pyright: basic
+# JSON of other programs and scipy carry no types: their unknowns end in this module.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+CHUNK = 500  # replicates in memory at once: CHUNK x N weights
+
+
+def replicate_scores(
+    statistics: Floats, metric: Callable[[Floats], Floats], replicates: int, seed: int
+) -> Floats:
+    """Bootstrap one task for all models at once.
+
+    Args:
+        statistics: Shape (M models, N items, S), the same items in the same order.
+        metric: Maps summed statistics (..., S) to (...).
+        replicates: B.
+        seed: Of the weights; one per task.
+
+    Returns:
+        Shape (B, M).
+    """
+    n_models, n_items, width = statistics.shape
+    flat_NX = np.ascontiguousarray(statistics.transpose(1, 0, 2)).reshape(n_items, -1)
+    random = np.random.default_rng(seed)
+    parts: list[Floats] = []
+    for start in range(0, replicates, CHUNK):
+        n_draws = min(CHUNK, replicates - start)
+        drawn = random.integers(0, n_items, size=(n_draws, n_items))
+        drawn += np.arange(n_draws)[:, None] * n_items
+        weights_BN = np.bincount(drawn.ravel(), minlength=n_draws * n_items)
+        weights_BN = weights_BN.reshape(n_draws, n_items).astype(np.float64)
+        parts.append(metric((weights_BN @ flat_NX).reshape(n_draws, n_models, width)))
+    return np.concatenate(parts)
+
+
+def interval(replicates_B: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of a bootstrap distribution.
+
+    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
+    """
+    tail = (1 - level) / 2
+    low, high = np.quantile(replicates_B, (tail, 1 - tail))
+    return float(low), float(high)
+
+
+def p_value(differences_B: Floats) -> float:
+    """Two-sided bootstrap p-value of a difference: twice the smaller tail beyond 0.
+
+    The observed sample counts as one more replicate, so it is never 0.
+    """
+    n = len(differences_B)
+    below = (np.count_nonzero(differences_B <= 0) + 1) / (n + 1)
+    above = (np.count_nonzero(differences_B >= 0) + 1) / (n + 1)
+    return float(min(1.0, 2 * min(below, above)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values of a family (Holm 1979): control of the family-wise error."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.empty(len(p_values))
+    worst = 0.0
+    for rank, position in enumerate(order):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[position]))
+        adjusted[position] = worst
+    return adjusted.tolist()
+
+
+def mcnemar(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> float:
+    """Exact McNemar test of paired right and wrong answers (McNemar 1947).
+
+    Args:
+        right_a: Shape (N,).
+        right_b: Shape (N,), the same items.
+
+    Returns:
+        Two-sided p-value; 1 if the models never differ.
+    """
+    only_a = int(np.count_nonzero(right_a & ~right_b))
+    only_b = int(np.count_nonzero(right_b & ~right_a))
+    if only_a + only_b == 0:
+        return 1.0
+    return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+
+
+def rank_intervals(replicates_BM: Floats, level: float = 0.95) -> list[tuple[int, int]]:
+    """Interval of each model's rank over the replicates; equal scores share the better rank."""
+    ranks_BM = stats.rankdata(-replicates_BM, axis=1, method="min")
+    tail = (1 - level) / 2
+    low = np.quantile(ranks_BM, tail, axis=0, method="lower")
+    high = np.quantile(ranks_BM, 1 - tail, axis=0, method="higher")
+    return [(int(a), int(b)) for a, b in zip(low, high, strict=True)]
+
+
+def tie_groups(n_rows: int, p_between: Callable[[int, int], float]) -> list[int]:
+    """Group neighbours that cannot be told apart from the best of their group.
+
+    Args:
+        n_rows: Rows, best first.
+        p_between: p-value of the difference between two positions.
+
+    Returns:
+        Number of the group of each position, from 1.
+    """
+    groups: list[int] = []
+    leader = 0
+    for position in range(n_rows):
+        if position and p_between(leader, position) < 0.05:
+            leader = position
+        groups.append(1 if not position else groups[-1] + (leader == position))
+    return groups

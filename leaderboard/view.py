@@ -1,0 +1,375 @@
+"""Rows -> plain data: what the page, leaderboard.json and the tables are made from."""
+
+# pyright: basic
+# JSON of other programs and scipy carry no types: their unknowns end in this module.
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from leaderboard.board import (
+    COLUMNS,
+    Cell,
+    Ranking,
+    Row,
+    cells_of,
+    compare,
+    gap_closed,
+    metric_function,
+    rank_rows,
+    task_name,
+    tasks_of,
+)
+from leaderboard.results import METRICS, Problem, TaskRun
+from sentibench.cards import CATEGORIES, Card, Source, load_cards
+from sentibench.metrics import class_scores
+
+SCHEMA = 1
+TITLES = {"basic": "Basic", "multifaceted": "Multifaceted", "finegrained": "Fine-grained"}
+SECRETS = ("token", "key", "secret", "password", "auth")
+
+
+def build_view(
+    rows: Sequence[Row], problems: Sequence[Problem], source: Source, replicates: int
+) -> dict[str, Any]:
+    """Make the content of leaderboard.json.
+
+    Args:
+        rows: All measured rows.
+        problems: Files that were left out.
+        source: Real or mini.
+        replicates: Of the bootstrap behind ranks and intervals.
+
+    Returns:
+        Plain dicts, lists, texts and numbers; scores are fractions. See docs/leaderboard.md.
+    """
+    ranked = [row for row in rows if not row.reasons]
+    drawn: dict[str, Any] = {}
+    rankings = (
+        {m: rank_rows(ranked, m, source, replicates, drawn) for m in METRICS} if ranked else {}
+    )
+    unranked = sorted(
+        (row for row in rows if row.reasons), key=lambda row: (row.info.name, row.key)
+    )
+    order = [*(rankings["official"].rows if rankings else ()), *unranked]
+    shown = [_measured(row, rankings) for row in order]
+    shown += _reported() if source == "real" else []
+    _add_lineage(shown)
+    return {
+        "schema": SCHEMA,
+        "title": "SentiBench leaderboard" if source == "real" else "SentiBench mini leaderboard",
+        "source": source,
+        "metrics": list(METRICS),
+        "categories": [
+            {"name": name, "title": TITLES[name], "tasks": _members(name, source)}
+            for name in CATEGORIES
+        ],
+        "tasks": [_task(card, source, rows) for card in load_cards().values()],
+        "rows": shown,
+        "comparisons": [
+            {"metric": metric, **comparison}
+            for metric, ranking in rankings.items()
+            for comparison in compare(ranking)
+        ],
+        "report": [{"file": problem.file, "reason": problem.reason} for problem in problems],
+    }
+
+
+def _members(category: str, source: Source) -> list[str]:
+    return tasks_of(category, source)
+
+
+def _task(card: Card, source: Source, rows: Sequence[Row]) -> dict[str, Any]:
+    name = task_name(card, source)
+    runs = [run for row in rows for run in row.runs.get(name, ())]
+    whole = next((run for run in runs if run.n_items == run.n_total), None)
+    distribution, baselines = _gold_facts(card, whole) if whole else ([], [])
+    return {
+        "name": name,
+        "title": card.title,
+        "category": card.category,
+        "task": card.task,
+        "metric": card.metric,
+        "labels": list(card.labels),
+        "elements": list(card.elements),
+        "n_items": whole.n_total if whole else max((run.n_total for run in runs), default=None),
+        "distribution": distribution,
+        "baselines": baselines,
+        "facts": list(card.facts) if source == "real" else [],
+        "url": card.url,
+    }
+
+
+def _gold_facts(card: Card, run: TaskRun) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Class distribution and the scores of answers that do not look at the text."""
+    sums = run.statistics["official"].sum(axis=0)
+    if not card.is_label_task:
+        n_empty = int(np.count_nonzero(run.statistics["official"][:, 3] == 0))
+        return [
+            {"label": "items with an opinion", "count": run.n_items - n_empty},
+            {"label": "items without", "count": n_empty},
+            {"label": "gold tuples", "count": int(sums[3])},
+        ], []
+    gold = sums[: len(card.labels)]
+    share = gold / gold.sum()
+    majority = 2 * share.max() / (share.max() + 1) / len(card.labels)
+    chance = 1 / len(card.labels)
+    uniform = float(np.mean(2 * share * chance / (share + chance)))
+    return [
+        {"label": label, "count": int(count)}
+        for label, count in zip(card.labels, gold, strict=True)
+    ], [
+        {"name": "always the most frequent label", "score": float(majority)},
+        {"name": "a label at random", "score": uniform},
+    ]
+
+
+def _measured(row: Row, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
+    first = next(iter(row.runs.values()))[-1]
+    cells = {
+        m: rankings[m].cells[row.key] if not row.reasons else cells_of(row, m) for m in METRICS
+    }
+    return {
+        **_declared(row.info),
+        "key": row.key,
+        "kind": "measured",
+        "ranked": not row.reasons,
+        "reasons": list(row.reasons),
+        "n_tasks": len(row.runs),
+        "protocol": dict(first.protocol),
+        "seeds": sorted({run.seed for runs in row.runs.values() for run in runs}),
+        "scores": {
+            metric: {name: _cell(of_metric.get(name)) for name in (*COLUMNS, *row.runs)}
+            for metric, of_metric in cells.items()
+        },
+        "rank": None if row.reasons else {m: _rank(rankings[m], row) for m in METRICS},
+        "gap": {m: _cell(gap_closed(ranking, row)) for m, ranking in rankings.items()},
+        "invalid": {
+            task: float(np.mean([run.invalid.mean() for run in runs]))
+            for task, runs in row.runs.items()
+        },
+        "badges": _badges(row),
+        "command": _command(row),
+        "history": [
+            {
+                "date": _date(run),
+                "task": run.leaf.name,
+                "score": float(
+                    metric_function(run.leaf.card)(run.statistics["official"].sum(axis=0))
+                ),
+            }
+            for run in row.history
+        ],
+        **_label_details(row),
+    }
+
+
+def _declared(info: Any) -> dict[str, Any]:
+    return {
+        "name": info.name,
+        "family": info.family,
+        "parameters": info.parameters,
+        "role": info.role,
+        "base": info.base,
+        "teacher": info.teacher,
+        "licence": info.licence,
+        "link": info.link,
+        "trained_on": list(info.trained_on),
+    }
+
+
+def _cell(cell: Cell | None) -> dict[str, Any] | None:
+    if cell is None:
+        return None
+    return {"value": cell.value, "low": cell.low, "high": cell.high, "n": cell.n}
+
+
+def _rank(ranking: Ranking, row: Row) -> dict[str, Any]:
+    position = ranking.rows.index(row)
+    low, high = ranking.ranks[position]
+    return {
+        "position": position + 1,
+        "low": low,
+        "high": high,
+        "group": ranking.groups[position],
+        "p_above": ranking.p_above[position],
+    }
+
+
+def _date(run: TaskRun) -> str:
+    return datetime.fromtimestamp(run.date, timezone.utc).strftime("%Y-%m-%d %H:%M")
+
+
+def _badges(row: Row) -> list[dict[str, str]]:
+    """What readers compare before they compare scores; several values are joined."""
+    runs = [run for of_task in row.runs.values() for run in of_task]
+
+    def values(name: str) -> str:
+        return ", ".join(sorted({str(run.facts[name]) for run in runs}))
+
+    return [
+        {"name": "lm-eval", "value": values("lm_eval")},
+        {"name": "task version", "value": values("version")},
+        {"name": "dtype", "value": values("dtype")},
+        {"name": "limit", "value": values("limit")},
+        {"name": "shots", "value": ", ".join(sorted({str(r.protocol["shots"]) for r in runs}))},
+        {"name": "seeds", "value": ", ".join(sorted({str(run.seed) for run in runs}))},
+        {"name": "newest run", "value": max(_date(run) for run in runs)},
+    ]
+
+
+def _command(row: Row) -> str:
+    """The command that makes the row again; secrets and folders of model paths left out."""
+    run = next(iter(row.runs.values()))[-1]
+    arguments = run.facts["model_args"]
+    if isinstance(arguments, Mapping):
+        pairs = [(str(name), str(value)) for name, value in sorted(arguments.items())]
+    else:
+        pairs = [(n, v) for n, _, v in (part.partition("=") for part in str(arguments).split(","))]
+    shown = [
+        f"{name}={_shown_value(name, value)}"
+        for name, value in pairs
+        if not any(word in name.lower() for word in SECRETS)
+    ]
+    parts = ["lm_eval", "--model", run.facts["model_type"], "--model_args", ",".join(shown)]
+    group = "sentibench" if run.leaf.source == "real" else "sentibench_mini"
+    parts += ["--tasks", group if len(row.runs) == 12 else ",".join(row.runs)]
+    if run.protocol["shots"] != 4:
+        parts += ["--num_fewshot", str(run.protocol["shots"])]
+    if run.seed != 42:
+        parts += ["--metadata", f"demo_seed={run.seed}"]
+    if run.protocol["chat_template"]:
+        parts += ["--apply_chat_template"]
+    if run.facts["limit"] is not None:
+        parts += ["--limit", str(run.facts["limit"])]
+    parts += ["--batch_size", str(run.facts["batch_size"]), "--output_path", "results"]
+    return shlex.join([*parts, "--log_samples"])
+
+
+def _shown_value(name: str, value: str) -> str:
+    return value.rstrip("/").rpartition("/")[2] if value.startswith(("/", "~", ".")) else value
+
+
+def _label_details(row: Row) -> dict[str, Any]:
+    """Confusion matrices (rows gold; columns predicted, the last unreadable) and class scores."""
+    confusion: dict[str, list[list[int]]] = {}
+    per_class: dict[str, list[dict[str, Any]]] = {}
+    for task, runs in row.runs.items():
+        labels = runs[0].leaf.card.labels
+        if not labels:
+            continue
+        k = len(labels)
+        matrix = np.zeros((k, k + 1), dtype=int)
+        for run in runs:
+            gold, predicted, _ = np.split(run.statistics["official"], 3, axis=1)
+            unreadable = predicted.sum(axis=1) == 0
+            columns = np.where(unreadable, k, predicted.argmax(axis=1))
+            np.add.at(matrix, (gold.argmax(axis=1), columns), 1)
+        confusion[task] = matrix.tolist()
+        sums = np.sum([run.statistics["official"].sum(axis=0) for run in runs], axis=0)
+        per_class[task] = [
+            {"label": label, "precision": float(p), "recall": float(r), "f1": float(f)}
+            for label, p, r, f in zip(labels, *class_scores(sums), strict=True)
+        ]
+    return {"confusion": confusion, "per_class": per_class}
+
+
+def _reported() -> list[dict[str, Any]]:
+    """The paper's rows."""
+    path = Path(__file__).with_name("paper.yaml")
+    tasks = tasks_of("overall", "real")
+    rows: list[dict[str, Any]] = []
+    for number, raw in enumerate(yaml.safe_load(path.read_text(encoding="utf-8"))):
+        values = {task: score / 100 for task, score in zip(tasks, raw["scores"], strict=True)}
+        for column in COLUMNS:
+            members = [values[task] for task in tasks_of(column, "real")]
+            values[column] = sum(members) / len(members)
+        cells = {
+            name: {"value": value, "low": None, "high": None, "n": None}
+            for name, value in values.items()
+        }
+        rows.append(
+            {
+                "key": f"paper{number}",
+                "kind": "reported",
+                "name": raw["name"],
+                "family": "",
+                "parameters": raw.get("parameters"),
+                "role": raw.get("role", ""),
+                "base": raw.get("base", ""),
+                "teacher": raw.get("teacher", ""),
+                "licence": "",
+                "link": "https://arxiv.org/abs/2503.03225",
+                "trained_on": [],
+                "ranked": False,
+                "reasons": ["reported in the paper, not measured here"],
+                "n_tasks": len(tasks),
+                "protocol": {},
+                "seeds": [42, 52, 62],
+                "scores": {"official": cells, "strict": dict.fromkeys(cells)},
+                "rank": None,
+                "gap": {},
+                "invalid": {},
+                "badges": [],
+                "command": "",
+                "history": [],
+                "confusion": {},
+                "per_class": {},
+            }
+        )
+    return sorted(rows, key=lambda row: -row["scores"]["official"]["overall"]["value"])
+
+
+def _add_lineage(rows: Sequence[dict[str, Any]]) -> None:
+    """From the first ancestor to the model itself, by the declared base models."""
+    by_name = {row["name"]: row for row in reversed(rows)}
+    for row in rows:
+        chain = [row]
+        while (base := by_name.get(chain[0]["base"])) is not None and base not in chain:
+            chain.insert(0, base)
+        overall = [(link["scores"]["official"].get("overall") or {}).get("value") for link in chain]
+        row["lineage"] = (
+            [{"name": link["name"], "overall": v} for link, v in zip(chain, overall, strict=True)]
+            if len(chain) > 1
+            else []
+        )
+
+
+def build_samples(rows: Sequence[Row], source: Source) -> dict[str, Any]:
+    """Texts, gold and answers per task, for the sample browser. Not for ``--no-text``."""
+    samples: dict[str, Any] = {}
+    for task in tasks_of("overall", source):
+        runs = {row.key: row.runs[task][0] for row in rows if task in row.runs}
+        items = {s.index: s for run in runs.values() for s in run.samples}
+        indices = sorted(items)
+        if not indices:
+            continue
+        answers: dict[str, list[str]] = {}
+        right: dict[str, str] = {}
+        for key, run in runs.items():
+            own = {s.index: (s, hit) for s, hit in zip(run.samples, _hits(run), strict=True)}
+            answers[key] = [own[i][0].answer if i in own else "" for i in indices]
+            right[key] = "".join("10"[not own[i][1]] if i in own else "-" for i in indices)
+        samples[task] = {
+            "items": [
+                {"index": i, "sentence": items[i].sentence, "gold": items[i].gold} for i in indices
+            ],
+            "answers": answers,
+            "right": right,
+        }
+    return samples
+
+
+def _hits(run: TaskRun) -> list[bool]:
+    """Whether each answer is wholly right."""
+    rows = run.statistics["strict"]
+    if run.leaf.card.is_label_task:
+        return [bool(hit) for hit in rows[:, -len(run.leaf.card.labels) :].sum(axis=1)]
+    return [bool(h == n == g) for h, n, _, g in rows]

@@ -1,0 +1,312 @@
+"""Results -> board: what is ranked and why not, and the statistics against independent code."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from leaderboard.__main__ import main
+from leaderboard.board import collect_rows, rank_rows
+from leaderboard.exports import rank_flips, to_csv, to_latex, to_markdown
+from leaderboard.models import ModelInfo, load_models
+from leaderboard.results import load_results
+from leaderboard.statistics import (
+    holm,
+    interval,
+    mcnemar,
+    p_value,
+    rank_intervals,
+    replicate_scores,
+    tie_groups,
+)
+from leaderboard.view import build_samples, build_view
+from sentibench.errors import InputError
+from sentibench.metrics import macro_f1
+
+
+def synthetic():
+    import importlib.util
+
+    path = Path(__file__).parents[2] / "benchmarks" / "leaderboard_build.py"
+    spec = importlib.util.spec_from_file_location("synthetic_results", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.write_results
+
+
+def view_of(folder: Path, replicates: int = 500):
+    runs, problems = load_results(folder)
+    rows = collect_rows(runs, {}, "mini")
+    return build_view(rows, problems, "mini", replicates)
+
+
+def mini(folder: Path, model: str, skill: float, **options) -> Path:
+    return synthetic()(folder, model, skill, source="mini", **options)
+
+
+def test_better_models_rank_higher_and_averages_are_means_of_tasks(tmp_path: Path) -> None:
+    for number, skill in enumerate((0.3, 0.9, 0.6)):
+        mini(tmp_path, f"m{skill}", skill, seed=number)
+    board = view_of(tmp_path)
+    ranked = [row for row in board["rows"] if row["ranked"]]
+    assert [row["name"] for row in ranked] == ["m0.9", "m0.6", "m0.3"]
+    for row in ranked:
+        scores = row["scores"]["official"]
+        tasks = [task["name"] for task in board["tasks"]]
+        assert len(tasks) == 12
+        mean = np.mean([scores[task]["value"] for task in tasks])
+        assert scores["overall"]["value"] == pytest.approx(mean)
+        assert all(c["low"] <= c["value"] <= c["high"] for c in scores.values())
+    assert ranked[0]["rank"]["official"]["low"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"limit": 5}, "limited run"),
+        ({"shots": 0}, "other protocol: shots is 0"),
+        ({"cards": ("imdb", "sst2")}, "2/12 tasks"),
+    ],
+)
+def test_an_incomparable_run_is_shown_but_not_ranked(tmp_path: Path, options, reason) -> None:
+    mini(tmp_path, "good", 0.8)
+    mini(tmp_path, "other", 0.9, **options)
+    board = view_of(tmp_path)
+    rows = {row["name"]: row for row in board["rows"]}
+    assert rows["good"]["ranked"]
+    assert not rows["other"]["ranked"]
+    assert rows["other"]["rank"] is None
+    assert any(reason in text for text in rows["other"]["reasons"])
+    assert "overall" not in rows["other"]["scores"]["official"] or (
+        rows["other"]["scores"]["official"]["overall"] is None
+    )
+
+
+def test_the_newest_run_wins_and_the_older_is_history(tmp_path: Path) -> None:
+    mini(tmp_path, "m", 0.2, date=1_790_000_001.0)
+    mini(tmp_path, "m", 1.0, date=1_790_000_002.0)
+    (row,) = view_of(tmp_path)["rows"]
+    assert row["scores"]["official"]["sentibench_mini_sst2"]["value"] == 1.0
+    assert len(row["history"]) == 12
+
+
+def test_seeds_are_averaged_per_item(tmp_path: Path) -> None:
+    for number, seed in enumerate((42, 52, 62)):
+        mini(tmp_path, "m", 0.7, seed=number, demo_seed=seed)
+    (row,) = view_of(tmp_path)["rows"]
+    assert row["ranked"]
+    assert row["seeds"] == [42, 52, 62]
+    assert np.sum(row["confusion"]["sentibench_mini_sst2"]) == 3 * 24
+
+
+def test_other_data_is_not_ranked(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        mini(tmp_path, name, 0.7)
+    (samples,) = (tmp_path / "c").glob("samples_sentibench_mini_sst2_*")
+    text = samples.read_text(encoding="utf-8").replace('"sentibench_mini_sst2-0"', '"changed"')
+    samples.write_text(text, encoding="utf-8")
+    rows = {row["name"]: row for row in view_of(tmp_path)["rows"]}
+    assert rows["c"]["reasons"] == ["other data: sentibench_mini_sst2"]
+    assert rows["a"]["ranked"]
+
+
+def test_broken_files_are_listed_and_stop_nothing(tmp_path: Path) -> None:
+    mini(tmp_path, "good", 0.8)
+    (tmp_path / "results_broken.json").write_text("{", encoding="utf-8")
+    (tmp_path / "foreign.json").write_text("[1]", encoding="utf-8")
+    (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
+    bad = mini(tmp_path, "partial", 0.8)
+    next(bad.parent.glob("samples_sentibench_mini_imdb_*")).unlink()
+    samples = next(bad.parent.glob("samples_sentibench_mini_sst2_*"))
+    samples.write_text('{"doc": 3}\n', encoding="utf-8")
+    board = view_of(tmp_path)
+    files = " ".join(problem["file"] for problem in board["report"])
+    assert len(board["report"]) == 5
+    assert all(name in files for name in ("broken", "foreign", "binary", "imdb", "sst2"))
+    assert {row["name"] for row in board["rows"]} == {"good", "partial"}
+
+
+def test_the_command_shows_neither_secrets_nor_folders(tmp_path: Path) -> None:
+    mini(tmp_path, "/home/somebody/models/m", 0.8)
+    board = json.dumps(view_of(tmp_path))
+    assert "synthetic-secret" not in board
+    assert "/home/somebody" not in board
+
+
+def test_replicates_have_the_standard_error_of_scipys_bootstrap() -> None:
+    random = np.random.default_rng(0)
+    gold = random.integers(0, 2, 300)
+    predicted = np.where(random.random(300) < 0.75, gold, 1 - gold)
+    rows = np.stack(
+        [
+            np.eye(6)[g] + np.eye(6)[2 + p] + (g == p) * np.eye(6)[4 + g]
+            for g, p in zip(gold, predicted, strict=True)
+        ]
+    )
+    ours = replicate_scores(rows[None], macro_f1, 4_000, seed=1)[:, 0]
+
+    def score(indices, axis=-1):
+        return macro_f1(rows[indices].sum(axis=-2))
+
+    theirs = scipy_stats.bootstrap(
+        (np.arange(300),), score, n_resamples=4_000, method="percentile", rng=2, vectorized=True
+    )
+    low, high = interval(ours)
+    assert low == pytest.approx(theirs.confidence_interval.low, abs=0.006)
+    assert high == pytest.approx(theirs.confidence_interval.high, abs=0.006)
+
+
+def test_differences_are_paired() -> None:
+    rows = np.random.default_rng(0).random((1, 200, 2))
+    rows[..., 1] = 1
+    same = np.concatenate([rows, rows])
+    draws = replicate_scores(same, lambda sums: sums[..., 0] / sums[..., 1], 300, seed=3)
+    assert (draws[:, 0] == draws[:, 1]).all()
+    assert p_value(draws[:, 0] - draws[:, 1]) == 1.0
+
+
+@pytest.mark.slow
+def test_95_percent_intervals_cover_the_truth_in_about_95_percent() -> None:
+    random = np.random.default_rng(11)
+    covered = 0
+    for trial in range(300):
+        rows = np.stack([random.random(150) < 0.8, np.ones(150)], axis=1).astype(float)
+        draws = replicate_scores(rows[None], lambda s: s[..., 0] / s[..., 1], 400, seed=trial)
+        low, high = interval(draws[:, 0])
+        covered += low <= 0.8 <= high
+    assert 0.90 <= covered / 300 <= 0.98
+
+
+def test_mcnemar_agrees_with_the_exact_binomial_by_hand() -> None:
+    a = np.array([True] * 9 + [False] * 1 + [True] * 5)
+    b = np.array([False] * 9 + [True] * 1 + [True] * 5)
+    # by hand: 10 discordant items, 9 to 1: 2 * (C(10,0) + C(10,1)) / 2^10
+    assert mcnemar(a, b) == pytest.approx(2 * 11 / 1024)
+    assert mcnemar(a, a) == 1.0
+
+
+def test_holm_multiplies_by_what_is_left_and_never_falls() -> None:
+    # by hand: 0.01 * 3, max(0.02 * 2, .03), max(0.03 * 1, .04)
+    assert holm([0.02, 0.01, 0.03]) == pytest.approx([0.04, 0.03, 0.04])
+
+
+def test_ranks_of_certain_and_equal_models_are_known() -> None:
+    draws = np.array([[0.9, 0.5, 0.5]] * 50)
+    assert rank_intervals(draws) == [(1, 1), (2, 2), (2, 2)]
+    assert tie_groups(3, lambda a, b: 1.0 if {a, b} == {1, 2} else 0.001) == [1, 2, 2]
+
+
+def test_models_yaml_refuses_unknown_keys_and_text_for_parameters(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text("m: {famly: x}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="unknown name 'famly'; did you mean 'family'"):
+        load_models(file)
+    file.write_text("m: {parameters: 1B}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="got '1B', expected a whole number"):
+        load_models(file)
+    file.write_text("m: {name: Good, parameters: 7, role: student}\n", encoding="utf-8")
+    assert load_models(file)["m"] == ModelInfo("Good", parameters=7, role="student")
+
+
+HOSTILE = (
+    '</script><script>alert(1)</script>"><img src=x onerror=alert(1)>\u2028\u202e=1+1|&%$#_{}~^\\'
+)
+
+
+def test_exports_carry_hostile_names_as_text(tmp_path: Path) -> None:
+    mini(tmp_path, "plain", 0.8)
+    runs, problems = load_results(tmp_path)
+    rows = collect_rows(runs, {"plain": ModelInfo("=" + HOSTILE)}, "mini")
+    board = build_view(rows, problems, "mini", 200)
+    assert "'=" in to_csv(board)
+    assert "<script>" not in to_markdown(board)
+    latex = to_latex(board)
+    assert r"\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}" in latex
+    assert build_samples(rows, "mini")["sentibench_mini_sst2"]["items"]
+
+
+def test_rank_flips_name_the_pairs_that_changed_places(tmp_path: Path) -> None:
+    mini(tmp_path / "old", "a", 0.9)
+    mini(tmp_path / "old", "b", 0.3)
+    mini(tmp_path / "new", "a", 0.3)
+    mini(tmp_path / "new", "b", 0.9)
+    old, new = view_of(tmp_path / "old"), view_of(tmp_path / "new")
+    assert rank_flips(old, new) == ["a was before b, is now behind"]
+    assert rank_flips(old, old) == []
+
+
+def test_the_gap_closed_is_a_ratio_with_an_interval_and_hidden_without_a_gap(
+    tmp_path: Path,
+) -> None:
+    for number, (name, skill) in enumerate((("base", 0.3), ("student", 0.6), ("teacher", 0.95))):
+        mini(tmp_path, name, skill, seed=number)
+    runs, problems = load_results(tmp_path)
+    student = ModelInfo("student", base="base", teacher="teacher")
+    rows = {
+        r["name"]: r
+        for r in build_view(
+            collect_rows(runs, {"student": student}, "mini"), problems, "mini", 500
+        )["rows"]
+    }
+    gap = rows["student"]["gap"]["official"]
+    overall = {name: row["scores"]["official"]["overall"]["value"] for name, row in rows.items()}
+    expected = (overall["student"] - overall["base"]) / (overall["teacher"] - overall["base"])
+    assert gap["value"] == pytest.approx(expected)
+    assert gap["low"] < expected < gap["high"]
+    assert rows["base"]["gap"]["official"] is None
+    none = ModelInfo("student", base="base", teacher="base")
+    hidden = build_view(collect_rows(runs, {"student": none}, "mini"), problems, "mini", 500)
+    assert all(row["gap"]["official"] is None for row in hidden["rows"])
+
+
+def test_order_of_runs_and_of_files_does_not_matter(tmp_path: Path) -> None:
+    for number, skill in enumerate((0.4, 0.8)):
+        mini(tmp_path, f"m{number}", skill, seed=number)
+    runs, _ = load_results(tmp_path)
+    first = rank_rows(collect_rows(runs, {}, "mini"), "official", "mini", 200)
+    second = rank_rows(collect_rows(runs[::-1], {}, "mini")[::-1], "official", "mini", 200)
+    assert first.cells == second.cells
+    assert [row.key for row in first.rows] == [row.key for row in second.rows]
+
+
+MISTAKES = [
+    (["build", "nowhere", "--out", "site"], "no such folder"),
+    (["build", "empty", "--out", "site"], "no results of SentiBench tasks"),
+    (["build", "good", "--out", "foreign"], "not empty, and not a page of ours"),
+    (["build", "good", "--out", "good/file.txt"], "is no folder"),
+    (["build", "good", "--out", "site", "--models", "none.yaml"], "no such file"),
+    (["build", "good", "--out", "site", "--source", "real"], "no such results"),
+    (["build", "good", "--out", "site", "--replicates", "5"], "expected at least 100"),
+    (["build", "good"], "required: --out"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[m[1][:20] for m in MISTAKES])
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    arguments, message: str, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mini(tmp_path / "good", "m", 0.5)
+    (tmp_path / "good" / "file.txt").write_text("x", encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "thesis.tex").write_text("mine", encoding="utf-8")
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "site").exists()
+    assert [p.name for p in (tmp_path / "foreign").iterdir()] == ["thesis.tex"]
+
+
+def test_check_lists_findings_and_fails(tmp_path: Path, capsys) -> None:
+    mini(tmp_path, "good", 0.8)
+    assert main(["check", str(tmp_path), "--replicates", "100"]) == 0
+    mini(tmp_path, "short", 0.8, limit=3)
+    assert main(["check", str(tmp_path), "--replicates", "100"]) == 2
+    shown = capsys.readouterr()
+    assert "short: limited run" in shown.out
+    assert "error: check: 1 findings" in shown.err
