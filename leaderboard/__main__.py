@@ -11,7 +11,7 @@ from typing import Any, NoReturn, cast
 
 from leaderboard.board import Row, collect_rows
 from leaderboard.exports import rank_flips, to_csv, to_latex, to_markdown
-from leaderboard.models import load_models
+from leaderboard.models import load_manifest_models, load_models
 from leaderboard.results import Problem, load_results
 from leaderboard.view import SCHEMA, build_samples, build_view
 from sentibench.cards import Source
@@ -70,7 +70,10 @@ def _load(options: argparse.Namespace) -> tuple[list[Row], list[Problem], Source
         raise InputError(f"--replicates: got {options.replicates}, expected at least 100")
     if options.models is not None and not options.models.is_file():
         raise InputError(f"--models {options.models}: no such file")
-    models = load_models(options.models or folder / "models.yaml")
+    models = {
+        **load_manifest_models(folder),
+        **load_models(options.models or folder / "models.yaml"),
+    }
     with_samples = not getattr(options, "no_text", True)
     runs, problems = load_results(folder, with_samples=with_samples)
     if not runs:

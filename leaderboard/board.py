@@ -277,12 +277,13 @@ def cells_of(row: Row, metric: str) -> Mapping[str, Cell]:
     return cells
 
 
-def gap_closed(ranking: Ranking, row: Row) -> Cell | None:
+def gap_closed(ranking: Ranking, row: Row, base_name: str) -> Cell | None:
     """Share of the distance from base to teacher that a student has covered, in overall score.
 
     Args:
         ranking: Ranked rows, among them the declared base and teacher.
         row: The student.
+        base_name: Name of the model that the student's line began with.
 
     Returns:
         (student - base) / (teacher - base) with its 95% interval; it may lie outside [0, 1]. None
@@ -290,7 +291,7 @@ def gap_closed(ranking: Ranking, row: Row) -> Cell | None:
         that the ratio means nothing.
     """
     position = {other.info.name: i for i, other in enumerate(ranking.rows)}
-    base, teacher = position.get(row.info.base), position.get(row.info.teacher)
+    base, teacher = position.get(base_name), position.get(row.info.teacher)
     if base is None or teacher is None or row not in ranking.rows:
         return None
     student_B, base_B, teacher_B = (

@@ -46,11 +46,31 @@ def load_models(path: Path) -> Mapping[str, ModelInfo]:
     """
     if not path.is_file():
         return {}
+    return _read_models(path)
+
+
+def load_manifest_models(folder: Path) -> Mapping[str, ModelInfo]:
+    """Load what distillation runs say of their students: ``models`` in every ``run.json`` below.
+
+    The same keys as in ``models.yaml``, which has the last word.
+
+    Raises:
+        InputError: As ``load_models``.
+    """
+    models: dict[str, ModelInfo] = {}
+    for path in sorted(folder.rglob("run.json")):
+        models.update(_read_models(path, "models"))
+    return models
+
+
+def _read_models(path: Path, below: str | None = None) -> dict[str, ModelInfo]:
     try:
         raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read as YAML: {reason}") from None
+    if below is not None and isinstance(raw, dict):  # JSON is YAML too
+        raw = cast(dict[str, Any], raw).get(below, {})
     if not isinstance(raw, dict):
         raise InputError(f"{path}: got a {type(raw).__name__}, expected a mapping of models")
     return {
@@ -80,7 +100,7 @@ def _read_model(where: str, model: str, facts: Any) -> ModelInfo:
     link = str(given.get("link", ""))
     if link and not link.startswith(("https://", "http://")):
         raise InputError(f"{where}.link: got {link!r}, expected an http or https address")
-    trained_on = given.get("trained_on") or []
+    trained_on: Any = given.get("trained_on") or []
     if not isinstance(trained_on, list):
         raise InputError(f"{where}.trained_on: expected a list of datasets; got {trained_on!r}")
     return ModelInfo(

@@ -80,7 +80,6 @@ def render_page(board: Mapping[str, Any], samples: Mapping[str, Any] | None) -> 
         plots={metric: _plot(rows, metric) for metric in board["metrics"]},
         matrices={metric: _matrix(board, metric) for metric in board["metrics"]},
         chains=[row for row in rows if row["lineage"]],
-        gaps={row["key"]: _gap_closed(board, row) for row in rows},
         families=sorted({row["family"] for row in rows if row["family"]}),
         roles=sorted({row["role"] for row in rows if row["role"]}),
         sizes=SIZES,
@@ -277,25 +276,6 @@ def _named(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any], field: str
     )
     same = [r for r in others if r["kind"] == row["kind"]]
     return next(iter(same or others), None)
-
-
-def _gap_closed(board: Mapping[str, Any], row: Mapping[str, Any]) -> float | None:
-    """Share of the way from the first base to the teacher that a student went (official).
-
-    None where one of the three is missing or the difference of teacher and base is not separable
-    from 0: a share of nothing means nothing.
-    """
-    start = row["lineage"][0]["name"] if row["lineage"] else row["base"]
-    base = _named(board["rows"], {**row, "base": start}, "base")
-    teacher = _named(board["rows"], row, "teacher")
-    if base is None or teacher is None:
-        return None
-    found = _matrix(board, "official").get((teacher["key"], base["key"]))
-    scores = [_value(r, "official", "overall") for r in (row, base, teacher)]
-    if found is None or found["low"] <= 0 or any(score is None for score in scores):
-        return None
-    student, low, high = (float(score) for score in scores if score is not None)
-    return (student - low) / (high - low) if high > low else None
 
 
 # The plot

@@ -101,6 +101,8 @@ def load_results(folder: Path, *, with_samples: bool = True) -> tuple[list[TaskR
     runs: list[TaskRun] = []
     problems: list[Problem] = []
     for path in sorted(folder.rglob("*.json")):
+        if path.name == "run.json":  # a distillation run's manifest: models.py reads it
+            continue
         name = path.relative_to(folder).as_posix()
         try:
             summary = _read_summary(path)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,9 +28,10 @@ from leaderboard.board import (
     task_name,
     tasks_of,
 )
-from leaderboard.results import METRICS, Problem, TaskRun
+from leaderboard.results import METRICS, Problem, Sample, TaskRun
 from sentibench.cards import CATEGORIES, Card, Source, load_cards
 from sentibench.metrics import class_scores
+from sentibench.parse import answer_text, parse_strict
 
 SCHEMA = 1
 TITLES = {"basic": "Basic", "multifaceted": "Multifaceted", "finegrained": "Fine-grained"}
@@ -62,6 +64,9 @@ def build_view(
     shown = [_measured(row, rankings) for row in order]
     shown += _reported() if source == "real" else []
     _add_lineage(shown)
+    for row, content in zip(order, shown, strict=False):
+        base = content["lineage"][0]["name"] if content["lineage"] else row.info.base
+        content["gap"] = {m: _cell(gap_closed(r, row, base)) for m, r in rankings.items()}
     return {
         "schema": SCHEMA,
         "title": "SentiBench leaderboard" if source == "real" else "SentiBench mini leaderboard",
@@ -150,7 +155,6 @@ def _measured(row: Row, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
             for metric, of_metric in cells.items()
         },
         "rank": None if row.reasons else {m: _rank(rankings[m], row) for m in METRICS},
-        "gap": {m: _cell(gap_closed(ranking, row)) for m, ranking in rankings.items()},
         "invalid": {
             task: float(np.mean([run.invalid.mean() for run in runs]))
             for task, runs in row.runs.items()
@@ -353,9 +357,12 @@ def build_samples(rows: Sequence[Row], source: Source) -> dict[str, Any]:
             continue
         answers: dict[str, list[str]] = {}
         right: dict[str, str] = {}
+        marks: dict[str, list[Any]] = {}
         for key, run in runs.items():
             own = {s.index: (s, hit) for s, hit in zip(run.samples, _hits(run), strict=True)}
             answers[key] = [own[i][0].answer if i in own else "" for i in indices]
+            if run.leaf.card.elements:
+                marks[key] = [_marks(run, own[i][0]) if i in own else [] for i in indices]
             right[key] = "".join("10"[not own[i][1]] if i in own else "-" for i in indices)
         samples[task] = {
             "items": [
@@ -363,8 +370,26 @@ def build_samples(rows: Sequence[Row], source: Source) -> dict[str, Any]:
             ],
             "answers": answers,
             "right": right,
+            "marks": marks,
         }
     return samples
+
+
+def _marks(run: TaskRun, sample: Sample) -> list[list[str]]:
+    """Tuples of gold and answer with what became of them: found, missed or invented (exactly)."""
+    n_elements = len(run.leaf.card.elements)
+    answer = parse_strict(n_elements, answer_text(sample.answer))
+    guesses = Counter(t if t is not None else ("?",) for t in answer.tuples)
+    gold = Counter(t for t in parse_strict(n_elements, sample.gold).tuples if t is not None)
+    return [
+        [", ".join(parts), mark]
+        for mark, counted in (
+            ("found", gold & guesses),
+            ("missed", gold - guesses),
+            ("invented", guesses - gold),
+        )
+        for parts in counted.elements()
+    ]
 
 
 def _hits(run: TaskRun) -> list[bool]:

@@ -257,6 +257,17 @@ function showSamples() {
     const mark = { 1: "✓ right", 0: "✗ wrong" }[found.right[key][i]] || "not run";
     const cell = make("td");
     cell.append(make("span", mark, mark.includes("right") ? "better" : "worse"), "\n", make("bdi", found.answers[key][i]));
+    const tuples = ((found.marks || {})[key] || [])[i] || [];
+    if (tuples.length) {
+      const list = make("ul", undefined, "marks");
+      const signs = { found: "✓ found: ", missed: "− missed: ", invented: "+ invented: " };
+      for (const [text, what] of tuples) {
+        const item = make("li", signs[what], what === "found" ? "better" : "worse");
+        item.append(make("bdi", text));
+        list.append(item);
+      }
+      cell.append(list);
+    }
     return cell;
   };
   fill($("#sample-table"), "", ["Item", "Text", "Gold", "A", "B"], kept.slice(0, limit).map((i) => {

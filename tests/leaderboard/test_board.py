@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 from leaderboard.__main__ import main
 from leaderboard.board import collect_rows, rank_rows
 from leaderboard.exports import rank_flips, to_csv, to_latex, to_markdown
-from leaderboard.models import ModelInfo, load_models
+from leaderboard.models import ModelInfo, load_manifest_models, load_models
 from leaderboard.results import load_results
 from leaderboard.statistics import (
     holm,
@@ -208,6 +208,51 @@ def test_models_yaml_refuses_unknown_keys_and_text_for_parameters(tmp_path: Path
         load_models(file)
     file.write_text("m: {name: Good, parameters: 7, role: student}\n", encoding="utf-8")
     assert load_models(file)["m"] == ModelInfo("Good", parameters=7, role="student")
+
+
+def test_a_manifest_describes_students_and_models_yaml_has_the_last_word(tmp_path: Path) -> None:
+    mini(tmp_path, "m", 0.5)
+    manifest = {"models": {"m": {"name": "Student", "role": "student", "base": "b"}}}
+    (tmp_path / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+    found = load_manifest_models(tmp_path)
+    assert found["m"] == ModelInfo("Student", role="student", base="b")
+    assert (
+        main(["build", str(tmp_path), "--out", str(tmp_path / "site"), "--replicates", "100"]) == 0
+    )
+    board = json.loads((tmp_path / "site" / "leaderboard.json").read_text(encoding="utf-8"))
+    assert [row["name"] for row in board["rows"]] == ["Student"]
+    assert board["report"] == []
+
+
+def test_a_build_is_byte_identical_and_no_text_holds_no_text(tmp_path: Path) -> None:
+    for number in range(3):
+        mini(tmp_path / "results", f"m{number}", 0.3 * number, seed=number)
+    pages = []
+    for name, flags in (("a", []), ("b", []), ("c", ["--no-text"])):
+        out = tmp_path / name
+        command = ["build", str(tmp_path / "results"), "--out", str(out), "--replicates", "200"]
+        assert main([*command, *flags]) == 0
+        pages.append({file.name: file.read_bytes() for file in out.iterdir()})
+    assert set(pages[0]) == {
+        "index.html",
+        *(f"leaderboard.{e}" for e in ("json", "csv", "md", "tex")),
+    }
+    assert pages[0] == pages[1]
+    assert b"synthetic text" in pages[0]["index.html"]
+    assert not any(b"synthetic text" in content for content in pages[2].values())
+    assert (
+        main(["build", str(tmp_path / "results"), "--out", str(tmp_path / "a")]) == 0
+    )  # ours: again
+
+
+def test_tuples_of_an_answer_are_marked(tmp_path: Path) -> None:
+    mini(tmp_path, "m", 1.0)
+    runs, _ = load_results(tmp_path)
+    marks = build_samples(collect_rows(runs, {}, "mini"), "mini")["sentibench_mini_atsa_rest16"][
+        "marks"
+    ]
+    (of_model,) = marks.values()
+    assert of_model[2] == [["synthetic, positive", "missed"]] * 2  # gold has two, the answer is []
 
 
 HOSTILE = (
