@@ -6,7 +6,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-model check clean
+.PHONY: setup demo browser test test-model check clean
 
 setup: $(VENV)/.installed
 
@@ -31,9 +31,17 @@ demo: .demo/wheel
 	  HF_HUB_OFFLINE=1 $(BIN)/lm_eval --model hf \
 	    --model_args pretrained=.demo/SmolLM2-135M-Instruct,dtype=float32 \
 	    --tasks sentibench_mini --batch_size 16 --output_path .demo/results --log_samples; fi
+	@$(BIN)/python -m leaderboard build .demo/results --out .demo/site --source mini
 	@echo "results: $(CURDIR)/.demo/results"
+	@echo "page:    $(CURDIR)/.demo/site/index.html"
 
-test: setup
+# The browser tests want Debian's chromium and skip without it. CI machines get it, yours is left alone.
+browser:
+	@if [ -n "$$CI" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromedriver >/dev/null; then \
+	  (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver) >/dev/null 2>&1 \
+	  || echo "chromium could not be installed: browser tests will skip"; fi
+
+test: setup browser
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
 test-model: setup
