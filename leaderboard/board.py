@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from leaderboard.models import ModelInfo
 from leaderboard.results import Floats, TaskRun
 from leaderboard.statistics import (
     holm,
     interval,
+    mcnemar,
     p_value,
     rank_intervals,
     replicate_scores,
@@ -309,8 +311,23 @@ def gap_closed(ranking: Ranking, row: Row, base_name: str) -> Cell | None:
     return Cell((student - start) / (goal - start), *ratio, n)
 
 
+def _hits_by_task(row: Row) -> dict[str, NDArray[np.bool_]]:
+    """Which items of a label task were right; tasks with several seeds have no such thing."""
+    return {
+        task: runs[0].statistics["official"][:, -len(runs[0].leaf.card.labels) :].sum(axis=1) > 0
+        for task, runs in row.runs.items()
+        if len(runs) == 1 and runs[0].leaf.card.is_label_task
+    }
+
+
 def compare(ranking: Ranking) -> list[dict[str, Any]]:
-    """Paired differences of the overall score, for every pair or, of many rows, for neighbours."""
+    """Compare ranked rows: every pair or, of many rows, neighbours.
+
+    Returns:
+        Per pair the difference of the overall scores with its interval and p-value, and McNemar's
+        p-value of each label task that both were run on with one seed.
+    """
+    hits = [_hits_by_task(row) for row in ranking.rows]
     rows, reach = ranking.rows, len(ranking.rows) if len(ranking.rows) <= MAX_COMPARED else 10
     comparisons: list[dict[str, Any]] = []
     for i, row in enumerate(rows):
@@ -329,6 +346,11 @@ def compare(ranking: Ranking) -> list[dict[str, Any]]:
                     "low": low,
                     "high": high,
                     "p": p_value(difference),
+                    "mcnemar": {
+                        task: mcnemar(hits[i][task], hits[j][task])
+                        for task in hits[i]
+                        if task in hits[j]
+                    },
                 }
             )
     return comparisons

@@ -252,6 +252,9 @@ function showSamples() {
     makeRow([rowHead("A wrong"), make("td", String(tally["01"]), "num"), make("td", String(tally["00"]), "num")]),
   ]);
   $("#outcomes").replaceChildren(two);
+  const pair = data.comparisons.find((c) => (c.a === a && c.b === b) || (c.a === b && c.b === a));
+  const p = pair && (pair.mcnemar || {})[task];
+  if (p !== undefined) $("#outcomes").append(make("p", `Exact McNemar test: p = ${p < 0.001 ? "< 0.001" : p.toFixed(3)}`, "note"));
   $("#sample-count").textContent = `${kept.length} of ${found.items.length} items`;
   const answer = (key, i) => {
     const mark = { 1: "✓ right", 0: "✗ wrong" }[found.right[key][i]] || "not run";

@@ -187,6 +187,24 @@ def test_mcnemar_agrees_with_the_exact_binomial_by_hand() -> None:
     assert mcnemar(a, a) == 1.0
 
 
+def test_comparisons_carry_mcnemar_of_the_label_tasks(tmp_path: Path) -> None:
+    for number, skill in enumerate((0.9, 0.2)):
+        mini(tmp_path, f"m{number}", skill, seed=number)
+    runs, problems = load_results(tmp_path)
+    rows = collect_rows(runs, {}, "mini")
+    board = build_view(rows, problems, "mini", 200)
+    comparison = board["comparisons"][0]
+    assert len(comparison["mcnemar"]) == 8
+    right = [
+        np.array(list(build_samples([row], "mini")["sentibench_mini_sst2"]["right"].values())[0])
+        for row in rows
+    ]
+    a, b = (np.array(list(str(r))) == "1" for r in right)
+    n_a, n_b = int((a & ~b).sum()), int((b & ~a).sum())
+    expected = scipy_stats.binomtest(n_a, n_a + n_b).pvalue
+    assert comparison["mcnemar"]["sentibench_mini_sst2"] == pytest.approx(expected)
+
+
 def test_holm_multiplies_by_what_is_left_and_never_falls() -> None:
     # by hand: 0.01 * 3, max(0.02 * 2, .03), max(0.03 * 1, .04)
     assert holm([0.02, 0.01, 0.03]) == pytest.approx([0.04, 0.03, 0.04])
