@@ -195,11 +195,8 @@ def test_comparisons_carry_mcnemar_of_the_label_tasks(tmp_path: Path) -> None:
     board = build_view(rows, problems, "mini", 200)
     comparison = board["comparisons"][0]
     assert len(comparison["mcnemar"]) == 8
-    right = [
-        np.array(list(build_samples([row], "mini")["sentibench_mini_sst2"]["right"].values())[0])
-        for row in rows
-    ]
-    a, b = (np.array(list(str(r))) == "1" for r in right)
+    (first, second) = build_samples(rows, "mini")["sentibench_mini_sst2"]["right"].values()
+    a, b = np.array(list(first)) == "1", np.array(list(second)) == "1"
     n_a, n_b = int((a & ~b).sum()), int((b & ~a).sum())
     expected = scipy_stats.binomtest(n_a, n_a + n_b).pvalue
     assert comparison["mcnemar"]["sentibench_mini_sst2"] == pytest.approx(expected)
