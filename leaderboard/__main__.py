@@ -17,6 +17,8 @@ from leaderboard.view import SCHEMA, build_samples, build_view
 from sentibench.cards import Source
 from sentibench.errors import InputError, SentiBenchError
 
+GENERATOR = '<meta name="generator" content="SentiBench leaderboard">'
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -50,6 +52,9 @@ def _build_parser() -> argparse.ArgumentParser:
     check.add_argument(
         "--previous", type=Path, metavar="leaderboard.json", help="report rank flips"
     )
+    check.add_argument(
+        "--allow-unranked", action="store_true", help="rows without rank are notes, not findings"
+    )
     check.set_defaults(command=_check)
     for command in (build, check):
         command.add_argument("--models", type=Path, help="default: RESULTS_DIR/models.yaml")
@@ -70,12 +75,11 @@ def _load(options: argparse.Namespace) -> tuple[list[Row], list[Problem], Source
         raise InputError(f"--replicates: got {options.replicates}, expected at least 100")
     if options.models is not None and not options.models.is_file():
         raise InputError(f"--models {options.models}: no such file")
-    models = {
-        **load_manifest_models(folder),
-        **load_models(options.models or folder / "models.yaml"),
-    }
+    described, unusable = load_manifest_models(folder)
+    models = described | dict(load_models(options.models or folder / "models.yaml"))
     with_samples = not getattr(options, "no_text", True)
     runs, problems = load_results(folder, with_samples=with_samples)
+    problems = unusable + problems
     if not runs:
         listed = [f"; first of {len(problems)} files: {p.file}: {p.reason}" for p in problems[:1]]
         raise InputError(
@@ -102,7 +106,7 @@ def _build(options: argparse.Namespace) -> None:
         "leaderboard.csv": to_csv(board),
         "leaderboard.md": to_markdown(board),
         "leaderboard.tex": to_latex(board),
-        "leaderboard.json": json.dumps(board, indent=1, sort_keys=True, ensure_ascii=False) + "\n",
+        "leaderboard.json": _json(board),
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -117,13 +121,19 @@ def _build(options: argparse.Namespace) -> None:
     print(f"{counts}: {out / 'index.html'}", file=sys.stderr)
 
 
+def _json(board: dict[str, Any]) -> str:
+    return json.dumps(board, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def _refuse_foreign(out: Path) -> None:
     """Refuse an output folder that holds something we did not write."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is no folder; choose another")
     if not out.is_dir() or not any(out.iterdir()):
         return
-    if _previous(out / "leaderboard.json") is None:
+    page = out / "index.html"
+    marked = page.is_file() and GENERATOR in page.read_text(encoding="utf-8", errors="replace")
+    if not marked or _previous(out / "leaderboard.json") is None:
         raise InputError(
             f"--out {out}: not empty, and not a page of ours (no leaderboard.json of ours in it); "
             "nothing was written; choose an empty folder"
@@ -138,19 +148,40 @@ def _previous(path: Path) -> dict[str, Any] | None:
     if not isinstance(board, dict):
         return None
     ours = cast(dict[str, Any], board)
-    return ours if ours.get("schema") == SCHEMA else None
+    is_ours = ours.get("schema") is not True and ours.get("schema") == SCHEMA
+    return ours if is_ours and isinstance(ours.get("rows"), list) else None
 
 
 def _check(options: argparse.Namespace) -> int:
     rows, problems, source = _load(options)
     findings = [f"{problem.file}: {problem.reason}" for problem in problems]
-    findings += [f"{row.info.name}: {reason}" for row in rows for reason in row.reasons]
+    names = {row.info.name for row in rows}
+    findings += [
+        f"{row.info.name}: {role} {name!r} is no row of the board"
+        for row in rows
+        for role, name in (("base", row.info.base), ("teacher", row.info.teacher))
+        if name and name not in names
+    ]
+    unranked = [f"{row.info.name}: {reason}" for row in rows for reason in row.reasons]
+    if options.allow_unranked:
+        for note in unranked:
+            print(f"note: {note}")
+    else:
+        findings += unranked
     if options.previous is not None:
         previous = _previous(options.previous)
         if previous is None:
             raise InputError(f"--previous {options.previous}: no leaderboard.json of ours")
+        if previous.get("source") != source:
+            raise InputError(
+                f"--previous {options.previous}: got a board of {previous.get('source')!r} "
+                f"results, expected {source!r}; choose with --source"
+            )
         board = build_view(rows, problems, source, options.replicates)
-        findings += rank_flips(previous, board)
+        try:
+            findings += rank_flips(previous, board)
+        except (LookupError, TypeError, AttributeError):
+            raise InputError(f"--previous {options.previous}: damaged leaderboard.json") from None
     for finding in findings:
         print(finding)
     if findings:

@@ -7,7 +7,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from leaderboard.statistics import (
     tie_groups,
 )
 from sentibench.cards import CATEGORIES, Card, Source, load_cards
+from sentibench.demonstrations import PAPER_SEEDS
 from sentibench.metrics import macro_f1, tuple_f1
 
 TASK_VERSION = "1.0"
@@ -118,43 +119,50 @@ def collect_rows(
     different folders are one row if models.yaml gives them one name.
     """
     groups: dict[tuple[str, str, bool], list[TaskRun]] = defaultdict(list)
-    for run in runs:
-        if run.leaf.source == source:
-            protocol = json.dumps(run.protocol, sort_keys=True, default=str)
-            declared = _declared(run.model, models)
-            model = declared.name if declared else run.model
-            groups[model, protocol, run.n_items < run.n_total].append(run)
-    reference = _reference_keys(runs)
-    return [_row(key, group, models, reference, source) for key, group in sorted(groups.items())]
+    of_source = [run for run in runs if run.leaf.source == source]
+    known = _known_models(of_source, models)
+    for run in of_source:
+        protocol = json.dumps([run.protocol, _variant(run)], sort_keys=True, default=str)
+        groups[known[run.model].name, protocol, run.n_items < run.n_total].append(run)
+    newest = {key: _newest(group) for key, group in sorted(groups.items())}
+    reference = _reference_keys([kept for kept, _ in newest.values()])
+    return [_row(key, *newest[key], known, reference, source) for key in newest]
 
 
-def _short(model: str) -> str:
-    return model.rstrip("/").rpartition("/")[2] or model
+VARIANT = ("revision", "peft", "delta", "dtype", "load_in_4bit", "load_in_8bit", "quantization")
 
 
-def _declared(model: str, models: Mapping[str, ModelInfo]) -> ModelInfo | None:
-    return models.get(model) or models.get(_short(model))
+def _variant(run: TaskRun) -> Mapping[str, str]:
+    """Model arguments that make another model of the same name."""
+    given = run.facts["model_args"]
+    if isinstance(given, dict):
+        arguments = cast(dict[str, Any], given)
+    else:
+        pairs = (part.partition("=") for part in str(given).split(","))
+        arguments = {name: value for name, _, value in pairs}
+    return {name: str(arguments[name]) for name in VARIANT if arguments.get(name)}
 
 
-def _reference_keys(runs: Sequence[TaskRun]) -> Mapping[tuple[str, ...], str]:
-    """Data and prompt hash that most full runs of a task (and seed) share."""
-    counts: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-    for run in runs:
-        if run.n_items == run.n_total and run.protocol == PROTOCOL:
-            counts["data", run.leaf.name][run.data_key] += 1
-            counts["prompt", run.leaf.name, str(run.seed)][run.prompt_key] += 1
-    return {
-        key: max(sorted(counter), key=lambda name: counter[name]) for key, counter in counts.items()
-    }
+def _known_models(
+    runs: Sequence[TaskRun], models: Mapping[str, ModelInfo]
+) -> Mapping[str, ModelInfo]:
+    """Facts by lm-eval's model name; a last part alone names a model only if it is unique."""
+    names = sorted({run.model for run in runs})
+    shorts = Counter(map(_short, names))
+    known: dict[str, ModelInfo] = {}
+    for name in names:
+        short = _short(name)
+        unique = shorts[short] == 1
+        shown = short if unique else "/".join(name.rstrip("/").split("/")[-2:])
+        declared = models.get(name) or (models.get(short) if unique else None)
+        known[name] = declared or ModelInfo(name=shown)
+    return known
 
 
-def _row(
-    key: tuple[str, str, bool],
+def _newest(
     group: Sequence[TaskRun],
-    models: Mapping[str, ModelInfo],
-    reference: Mapping[tuple[str, ...], str],
-    source: Source,
-) -> Row:
+) -> tuple[Mapping[str, tuple[TaskRun, ...]], tuple[TaskRun, ...]]:
+    """The newest run of each task and seed, by task, and the older ones."""
     newest: dict[tuple[str, int], TaskRun] = {}
     history: list[TaskRun] = []
     for run in sorted(group, key=lambda run: run.date):
@@ -165,20 +173,52 @@ def _row(
     by_task: dict[str, list[TaskRun]] = defaultdict(list)
     for (task, _), run in sorted(newest.items()):
         by_task[task].append(run)
-    kept = {task: tuple(runs) for task, runs in by_task.items()}
-    model = group[0].model
-    info = _declared(model, models) or ModelInfo(name=_short(model))
+    return {task: tuple(runs) for task, runs in by_task.items()}, tuple(history)
+
+
+def _short(model: str) -> str:
+    return model.rstrip("/").rpartition("/")[2] or model
+
+
+def _reference_keys(
+    rows: Sequence[Mapping[str, Sequence[TaskRun]]],
+) -> Mapping[tuple[str, ...], str | None]:
+    """Data and prompt hash that most rows share, one vote per row; None where votes are equal."""
+    votes: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        for run in (run for runs in row.values() for run in runs):
+            if run.n_items == run.n_total and run.protocol == PROTOCOL:
+                votes["prompt", run.leaf.name, str(run.seed)][run.prompt_key] += 1
+        for task, runs in row.items():
+            if runs[0].n_items == runs[0].n_total and runs[0].protocol == PROTOCOL:
+                votes["data", task][runs[0].data_key] += 1
+    reference: dict[tuple[str, ...], str | None] = {}
+    for key, counter in votes.items():
+        (first, n_first), *others = counter.most_common()
+        reference[key] = None if others and others[0][1] == n_first else first
+    return reference
+
+
+def _row(
+    key: tuple[str, str, bool],
+    kept: Mapping[str, tuple[TaskRun, ...]],
+    history: tuple[TaskRun, ...],
+    known: Mapping[str, ModelInfo],
+    reference: Mapping[tuple[str, ...], str | None],
+    source: Source,
+) -> Row:
+    first = next(iter(kept.values()))[0]
+    info = known[first.model]
     if info.parameters is None:
-        counted = group[0].facts.get("parameters")
-        info = replace(info, parameters=counted if counted != -1 else None)
+        info = replace(info, parameters=first.facts["parameters"])
     digest = hashlib.sha256("\0".join(map(str, key)).encode("utf-8", "surrogatepass")).hexdigest()
     reasons = _reasons(kept, reference, source)
-    return Row(f"m{digest[:10]}", info, kept, tuple(history), tuple(dict.fromkeys(reasons)))
+    return Row(f"m{digest[:10]}", info, kept, history, tuple(dict.fromkeys(reasons)))
 
 
 def _reasons(
     runs: Mapping[str, Sequence[TaskRun]],
-    reference: Mapping[tuple[str, ...], str],
+    reference: Mapping[tuple[str, ...], str | None],
     source: Source,
 ) -> list[str]:
     """Say why a row cannot be ranked."""
@@ -201,6 +241,8 @@ def _reasons(
                 reasons.append(f"other data: {run.leaf.name}")
             if run.prompt_key != reference["prompt", run.leaf.name, str(run.seed)]:
                 reasons.append(f"other prompts: {run.leaf.name}, seed {run.seed}")
+        if run.seed not in PAPER_SEEDS:
+            reasons.append(f"seed {run.seed}, not one of the paper's 42, 52 and 62")
     seeds = {tuple(run.seed for run in of_task) for of_task in runs.values()}
     if len(seeds) > 1:
         reasons.append("seeds differ between tasks")
@@ -289,8 +331,8 @@ def gap_closed(ranking: Ranking, row: Row, base_name: str) -> Cell | None:
 
     Returns:
         (student - base) / (teacher - base) with its 95% interval; it may lie outside [0, 1]. None
-        where one of the three is not ranked, or where the interval of teacher - base covers 0, so
-        that the ratio means nothing.
+        where one of the three is not ranked, or where the teacher is not surely better than the
+        base, so that the ratio means nothing.
     """
     position = {other.info.name: i for i, other in enumerate(ranking.rows)}
     base, teacher = position.get(base_name), position.get(row.info.teacher)
@@ -299,8 +341,8 @@ def gap_closed(ranking: Ranking, row: Row, base_name: str) -> Cell | None:
     student_B, base_B, teacher_B = (
         ranking.overall_BM[:, i] for i in (ranking.rows.index(row), base, teacher)
     )
-    low, high = interval(teacher_B - base_B)
-    if low <= 0 <= high:
+    low, _ = interval(teacher_B - base_B)
+    if low <= 0 or (teacher_B <= base_B).any():
         return None
     student, start, goal = (
         ranking.cells[r.key]["overall"].value

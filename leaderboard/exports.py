@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,11 +48,12 @@ def _value(row: Mapping[str, Any], metric: str, name: str) -> float | None:
 def to_csv(board: Board) -> str:
     """Every row and metric, one line each; scores and interval ends times 100."""
     columns = names_of(board)
-    head = ["model", "kind", "metric", "rank", "tie_group", "parameters", "reasons"]
+    head = ["model", "kind", "metric", "position", "rank_low", "rank_high", "tie_group"]
+    head += ["parameters", "reasons"]
     for name, _ in columns:
         head += [name, f"{name}_low", f"{name}_high"]
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(head)
     for row in board["rows"]:
         for metric in board["metrics"]:
@@ -60,8 +62,7 @@ def to_csv(board: Board) -> str:
                 _safe(row["name"]),
                 row["kind"],
                 metric,
-                rank_text(row, metric),
-                rank.get("group", ""),
+                *(rank.get(part, "") for part in ("position", "low", "high", "group")),
                 row["parameters"] or "",
                 _safe("; ".join(row["reasons"])),
             ]
@@ -72,9 +73,19 @@ def to_csv(board: Board) -> str:
     return out.getvalue()
 
 
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _markdown(text: str) -> str:
+    """Escape a name: no markup of it may work in a README."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~&-])", r"\\\1", _one_line(text))
+
+
 def _safe(text: str) -> str:
     """Keep spreadsheets from taking a name for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    line = _one_line(text)
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
 def _number(value: float | None) -> str:
@@ -89,7 +100,7 @@ def to_markdown(board: Board, metric: str = "official") -> str:
         "|---" * (len(columns) + 2) + "|",
     ]
     for row in board["rows"]:
-        name = row["name"].translate({ord("|"): r"\|", ord("\n"): " ", ord("<"): "&lt;"})
+        name = _markdown(row["name"])
         note = "" if row["ranked"] else " (not ranked)"
         cells = ["" if (v := _value(row, metric, n)) is None else f"{v:.1f}" for n, _ in columns]
         lines.append(f"| {rank_text(row, metric)} | {name}{note} | {' | '.join(cells)} |")
@@ -118,7 +129,7 @@ def to_latex(board: Board, metric: str = "official") -> str:
             lines.append("\\midrule")
         previous = kind
         tied = row["ranked"] and row["rank"][metric]["group"] == 1
-        name = row["name"].translate(LATEX) + ("$^\\dagger$" if tied else "")
+        name = _one_line(row["name"]).translate(LATEX) + ("$^\\dagger$" if tied else "")
         cells = [_latex_cell(row, metric, name_, best[name_]) for name_, _ in columns]
         rank = rank_text(row, metric).replace("-", "--")
         lines.append(f"{rank} & {name} & {' & '.join(cells)} \\\\")
@@ -140,8 +151,9 @@ def rank_flips(old: Board, new: Board, metric: str = "official") -> Sequence[str
         return {r["name"]: r["rank"][metric]["position"] for r in board["rows"] if r["rank"]}
 
     before, after = order(old), order(new)
+    gone = [f"{name} had a rank and has none now" for name in before if name not in after]
     shared = sorted(set(before) & set(after), key=lambda name: before[name])
-    return [
+    return gone + [
         f"{a} was before {b}, is now behind"
         for i, a in enumerate(shared)
         for b in shared[i + 1 :]

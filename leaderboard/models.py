@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, cast
 
 import yaml
 
+from leaderboard.results import Problem
 from sentibench.errors import InputError, unknown_name
 
 ROLES = ("teacher", "student", "baseline")
@@ -49,27 +51,31 @@ def load_models(path: Path) -> Mapping[str, ModelInfo]:
     return _read_models(path)
 
 
-def load_manifest_models(folder: Path) -> Mapping[str, ModelInfo]:
+def load_manifest_models(folder: Path) -> tuple[dict[str, ModelInfo], list[Problem]]:
     """Load what distillation runs say of their students: ``models`` in every ``run.json`` below.
 
-    The same keys as in ``models.yaml``, which has the last word.
-
-    Raises:
-        InputError: As ``load_models``.
+    The same keys as in ``models.yaml``, which has the last word. A manifest that cannot be used is
+    a problem for the build report, not an error.
     """
     models: dict[str, ModelInfo] = {}
+    problems: list[Problem] = []
     for path in sorted(folder.rglob("run.json")):
-        models.update(_read_models(path, "models"))
-    return models
+        try:
+            models.update(_read_models(path, "models"))
+        except InputError as error:
+            reason = str(error).removeprefix(f"{path}: ").replace(str(folder), "")
+            problems.append(Problem(path.relative_to(folder).as_posix(), reason))
+    return models, problems
 
 
 def _read_models(path: Path, below: str | None = None) -> dict[str, ModelInfo]:
     try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+        text = path.read_text(encoding="utf-8")
+        raw: Any = yaml.safe_load(text) if below is None else json.loads(text)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: cannot be read as YAML: {reason}") from None
-    if below is not None and isinstance(raw, dict):  # JSON is YAML too
+    if below is not None and isinstance(raw, dict):
         raw = cast(dict[str, Any], raw).get(below, {})
     if not isinstance(raw, dict):
         raise InputError(f"{path}: got a {type(raw).__name__}, expected a mapping of models")
@@ -88,11 +94,13 @@ def _read_model(where: str, model: str, facts: Any) -> ModelInfo:
             raise unknown_name(where, str(key), KEYS)
     parameters = given.get("parameters")
     if parameters is not None and (
-        not isinstance(parameters, int) or isinstance(parameters, bool) or parameters <= 0
+        not isinstance(parameters, int)
+        or isinstance(parameters, bool)
+        or not 0 < parameters < 10**15
     ):
         raise InputError(
-            f"{where}.parameters: got {parameters!r}, expected a whole number of weights, "
-            "for example 135000000"
+            f"{where}.parameters: got {str(parameters)[:40]!r}, expected a whole number of "
+            "weights, for example 135000000"
         )
     role = str(given.get("role", ""))
     if role and role not in ROLES:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from sentibench.cards import Leaf, load_leaves
 from sentibench.metrics import label_statistics
+from sentibench.read import split_file
 
 Floats = NDArray[np.float64]
 METRICS = ("official", "strict")
@@ -117,18 +119,25 @@ def load_results(folder: Path, *, with_samples: bool = True) -> tuple[list[TaskR
     return runs, problems
 
 
+def _kind(error: Exception) -> str:
+    """Name an error without its text: that may quote datasets or folders."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return type(error).__name__
+
+
 def _read_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Unreadable(f"broken JSON: {error}") from None
+        raise Unreadable(f"broken JSON ({_kind(error)})") from None
 
 
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise Unreadable(f"cannot be read: {error}") from None
+        raise Unreadable(f"cannot be read: {_kind(error)}") from None
 
 
 def _read_summary(path: Path) -> Mapping[str, Any]:
@@ -136,13 +145,17 @@ def _read_summary(path: Path) -> Mapping[str, Any]:
     required = ("results", "configs", "config", "date", "n-samples")
     if not isinstance(summary, dict) or not all(key in summary for key in required):
         raise Unreadable(f"no results file of lm-eval: expected the keys {', '.join(required)}")
+    if not all(isinstance(summary[key], dict) for key in ("results", "configs", "config")):
+        raise Unreadable("no results file of lm-eval: results, configs and config must be objects")
+    if not any(_tasks_of(summary)):
+        raise Unreadable("no task of SentiBench in it")
     return cast(Mapping[str, Any], summary)
 
 
 def _tasks_of(summary: Mapping[str, Any]) -> Iterator[str]:
     """Names of our tasks; lm-eval 0.5 puts the group in front of a member's name."""
     for name in cast(Mapping[str, Any], summary["configs"]):
-        if name.rpartition("::")[2] in load_leaves():
+        if name.rpartition("::")[2] in load_leaves() and re.fullmatch(r"[\w:]+", name):
             yield name
 
 
@@ -155,8 +168,8 @@ def _read_task(path: Path, summary: Mapping[str, Any], task: str, with_samples: 
     try:
         rows = _read_rows(_read_text(file))
         return _task_run(leaf, summary, task, rows, with_samples)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise Unreadable(f"{file.name}: not in the format of our tasks: {error!r}") from None
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise Unreadable(f"{file.name}: not in the format of our tasks ({_kind(error)})") from None
 
 
 def _read_rows(text: str) -> list[Mapping[str, Any]]:
@@ -181,6 +194,13 @@ def _task_run(
 ) -> TaskRun:
     config, settings = summary["configs"][task], summary["config"]
     label = leaf.card.is_label_task
+    n_total = split_file(leaf, "test").rows
+    indices = np.array([int(row["doc"]["index"]) for row in rows])
+    invalid = np.array([float(row.get("invalid_rate", 0.0)) for row in rows])
+    date, parameters = float(summary["date"]), settings.get("model_num_parameters")
+    _require(indices.min() >= 0 and indices.max() < n_total, "an item outside of the test set")
+    _require(bool(((invalid == 0) | (invalid == 1)).all()), "invalid_rate is neither 0 nor 1")
+    _require(0 < date < 1e11, "the date is no time")
     samples = [_sample(leaf, row) for row in rows] if with_samples else []
     return TaskRun(
         leaf=leaf,
@@ -193,12 +213,12 @@ def _task_run(
             "system_instruction": summary.get("system_instruction") or "",
             "gen_kwargs": settings.get("gen_kwargs") or {},
         },
-        date=float(summary["date"]),
+        date=date,
         n_items=len(rows),
-        n_total=int(summary["n-samples"][task]["original"]),
-        indices=np.array([int(row["doc"]["index"]) for row in rows]),
+        n_total=n_total,
+        indices=indices,
         statistics=_label_rows(leaf, rows) if label else _tuple_rows(rows),
-        invalid=np.array([float(row.get("invalid_rate", 0.0)) for row in rows]),
+        invalid=invalid,
         data_key=_key(rows, "doc_hash", "target_hash"),
         prompt_key=_key(rows, "prompt_hash"),
         facts={
@@ -209,14 +229,27 @@ def _task_run(
             "batch_size": settings.get("batch_size"),
             "model_type": str(settings.get("model", "")),
             "model_args": settings.get("model_args") or {},
-            "parameters": settings.get("model_num_parameters"),
+            "parameters": parameters
+            if isinstance(parameters, int) and 0 < parameters < 10**15
+            else None,
         },
         samples=tuple(samples),
     )
 
 
+def _require(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise Unreadable(f"scores that no run of ours can have: {otherwise}")
+
+
 def _label_rows(leaf: Leaf, rows: list[Mapping[str, Any]]) -> Mapping[str, Floats]:
-    n_labels = len(leaf.card.labels)
+    labels = leaf.card.labels
+    n_labels = len(labels)
+    for row in rows:
+        gold, predicted, k = row["score"]
+        _require(k == n_labels and gold in range(k), "a gold label outside of the task's")
+        _require(predicted in range(-1, k), "a predicted label outside of the task's")
+        _require(row["doc"]["label"] == labels[gold], "gold is not the label of the document")
     matrix = np.stack(
         [
             label_statistics(gold, None if predicted < 0 else predicted, n_labels)
@@ -227,10 +260,15 @@ def _label_rows(leaf: Leaf, rows: list[Mapping[str, Any]]) -> Mapping[str, Float
 
 
 def _tuple_rows(rows: list[Mapping[str, Any]]) -> Mapping[str, Floats]:
-    return {
-        metric: np.array([row[f"{metric}_f1"] for row in rows], dtype=np.float64).reshape(-1, 4)
-        for metric in METRICS
-    }
+    statistics: dict[str, Floats] = {}
+    for metric in METRICS:
+        matrix = np.array([row[f"{metric}_f1"] for row in rows], dtype=np.float64)
+        _require(matrix.shape == (len(rows), 4), "not four statistics per item")
+        _require(bool(np.isfinite(matrix).all() and (matrix >= 0).all()), "a negative count or NaN")
+        within = matrix[:, [0, 2]] <= matrix[:, [1, 3]] + 1e-9
+        _require(bool(within.all()), "more hits than tuples")
+        statistics[metric] = matrix
+    return statistics
 
 
 def _sample(leaf: Leaf, row: Mapping[str, Any]) -> Sample:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,8 +35,18 @@ from sentibench.metrics import class_scores
 from sentibench.parse import answer_text, parse_strict
 
 SCHEMA = 1
+TITLE = {
+    "real": "SentiBench leaderboard",
+    "mini": "SentiBench mini: own small texts, never comparable with SentiBench",
+}
 TITLES = {"basic": "Basic", "multifaceted": "Multifaceted", "finegrained": "Fine-grained"}
-SECRETS = ("token", "key", "secret", "password", "auth")
+SHOWN_ARGUMENTS = (
+    *("pretrained", "model", "revision", "peft", "delta", "tokenizer", "dtype", "softmax_dtype"),
+    *("max_length", "add_bos_token", "trust_remote_code", "gguf_file", "load_in_4bit"),
+    *("load_in_8bit", "attn_implementation", "parallelize", "quantization"),
+    *("tensor_parallel_size", "data_parallel_size", "max_model_len", "gpu_memory_utilization"),
+)
+"""Model arguments that a command shows; others may be private (addresses, keys, folders)."""
 
 
 def build_view(
@@ -64,12 +75,13 @@ def build_view(
     shown = [_measured(row, rankings) for row in order]
     shown += _reported() if source == "real" else []
     _add_lineage(shown)
+    _distinguish(shown)
     for row, content in zip(order, shown, strict=False):
         base = content["lineage"][0]["name"] if content["lineage"] else row.info.base
         content["gap"] = {m: _cell(gap_closed(r, row, base)) for m, r in rankings.items()}
     return {
         "schema": SCHEMA,
-        "title": "SentiBench leaderboard" if source == "real" else "SentiBench mini leaderboard",
+        "title": TITLE[source],
         "source": source,
         "metrics": list(METRICS),
         "categories": [
@@ -108,7 +120,7 @@ def _task(card: Card, source: Source, rows: Sequence[Row]) -> dict[str, Any]:
         "distribution": distribution,
         "baselines": baselines,
         "facts": list(card.facts) if source == "real" else [],
-        "url": card.url,
+        "url": card.url if source == "real" else "",
     }
 
 
@@ -230,18 +242,17 @@ def _badges(row: Row) -> list[dict[str, str]]:
 
 
 def _command(row: Row) -> str:
-    """The command that makes the row again; secrets and folders of model paths left out."""
-    run = next(iter(row.runs.values()))[-1]
+    """The commands that make the row again, one per seed, without private arguments."""
+    return "\n".join(_command_of(row, run) for run in next(iter(row.runs.values())))
+
+
+def _command_of(row: Row, run: TaskRun) -> str:
     arguments = run.facts["model_args"]
     if isinstance(arguments, Mapping):
         pairs = [(str(name), str(value)) for name, value in sorted(arguments.items())]
     else:
         pairs = [(n, v) for n, _, v in (part.partition("=") for part in str(arguments).split(","))]
-    shown = [
-        f"{name}={_shown_value(name, value)}"
-        for name, value in pairs
-        if not any(word in name.lower() for word in SECRETS)
-    ]
+    shown = [f"{name}={_shown_value(value)}" for name, value in pairs if name in SHOWN_ARGUMENTS]
     parts = ["lm_eval", "--model", run.facts["model_type"], "--model_args", ",".join(shown)]
     group = "sentibench" if run.leaf.source == "real" else "sentibench_mini"
     parts += ["--tasks", group if len(row.runs) == 12 else ",".join(row.runs)]
@@ -251,14 +262,22 @@ def _command(row: Row) -> str:
         parts += ["--metadata", f"demo_seed={run.seed}"]
     if run.protocol["chat_template"]:
         parts += ["--apply_chat_template"]
+        parts += ["--fewshot_as_multiturn", str(run.protocol["multiturn"]).lower()]
+    if run.protocol["system_instruction"]:
+        parts += ["--system_instruction", run.protocol["system_instruction"]]
+    if run.protocol["gen_kwargs"]:
+        parts += ["--gen_kwargs", str(run.protocol["gen_kwargs"])]
     if run.facts["limit"] is not None:
         parts += ["--limit", str(run.facts["limit"])]
     parts += ["--batch_size", str(run.facts["batch_size"]), "--output_path", "results"]
     return shlex.join([*parts, "--log_samples"])
 
 
-def _shown_value(name: str, value: str) -> str:
-    return value.rstrip("/").rpartition("/")[2] if value.startswith(("/", "~", ".")) else value
+def _shown_value(value: str) -> str:
+    """Keep hub names; of a path only its last part."""
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", value) and not value.startswith("."):
+        return value
+    return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
 
 
 def _label_details(row: Row) -> dict[str, Any]:
@@ -331,6 +350,23 @@ def _reported() -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["scores"]["official"]["overall"]["value"])
 
 
+def _distinguish(rows: Sequence[dict[str, Any]]) -> None:
+    """Say in the name how rows of one model differ, where several have the same name."""
+    counts = Counter(row["name"] for row in rows)
+    for row in rows:
+        if counts[row["name"]] > 1 and row["kind"] == "measured":
+            protocol = row["protocol"]
+            notes = [f"{protocol['shots']} shots"] if protocol["shots"] != 4 else []
+            notes += ["chat template"] if protocol["chat_template"] else []
+            notes += ["limited"] if any("limited" in reason for reason in row["reasons"]) else []
+            notes += [f"seeds {', '.join(map(str, row['seeds']))}"] if row["seeds"] != [42] else []
+            row["name"] += f" ({'; '.join(notes)})" if notes else ""
+    counts = Counter(row["name"] for row in rows)
+    for row in rows:
+        if counts[row["name"]] > 1:
+            row["name"] += f" [{row['key'][1:5]}]"
+
+
 def _add_lineage(rows: Sequence[dict[str, Any]]) -> None:
     """From the first ancestor to the model itself, by the declared base models."""
     by_name = {row["name"]: row for row in reversed(rows)}
@@ -351,6 +387,8 @@ def build_samples(rows: Sequence[Row], source: Source) -> dict[str, Any]:
     samples: dict[str, Any] = {}
     for task in tasks_of("overall", source):
         runs = {row.key: row.runs[task][0] for row in rows if task in row.runs}
+        other = {row.key for row in rows if any(r.startswith("other data") for r in row.reasons)}
+        runs = {key: run for key, run in runs.items() if key not in other}
         items = {s.index: s for run in runs.values() for s in run.samples}
         indices = sorted(items)
         if not indices:
@@ -379,7 +417,7 @@ def _marks(run: TaskRun, sample: Sample) -> list[list[str]]:
     """Tuples of gold and answer with what became of them: found, missed or invented (exactly)."""
     n_elements = len(run.leaf.card.elements)
     answer = parse_strict(n_elements, answer_text(sample.answer))
-    guesses = Counter(t if t is not None else ("?",) for t in answer.tuples)
+    guesses = Counter(t if t is not None else ("malformed tuple",) for t in answer.tuples)
     gold = Counter(t for t in parse_strict(n_elements, sample.gold).tuples if t is not None)
     return [
         [", ".join(parts), mark]

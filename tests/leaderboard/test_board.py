@@ -229,7 +229,8 @@ def test_a_manifest_describes_students_and_models_yaml_has_the_last_word(tmp_pat
     mini(tmp_path, "m", 0.5)
     manifest = {"models": {"m": {"name": "Student", "role": "student", "base": "b"}}}
     (tmp_path / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
-    found = load_manifest_models(tmp_path)
+    found, problems = load_manifest_models(tmp_path)
+    assert problems == []
     assert found["m"] == ModelInfo("Student", role="student", base="b")
     assert (
         main(["build", str(tmp_path), "--out", str(tmp_path / "site"), "--replicates", "100"]) == 0
@@ -329,6 +330,73 @@ def test_order_of_runs_and_of_files_does_not_matter(tmp_path: Path) -> None:
     second = rank_rows(collect_rows(runs[::-1], {}, "mini")[::-1], "official", "mini", 200)
     assert first.cells == second.cells
     assert [row.key for row in first.rows] == [row.key for row in second.rows]
+
+
+def damaged(folder: Path, change) -> None:
+    """Write a good model and one whose results or samples were changed."""
+    mini(folder, "good", 0.8)
+    change(mini(folder, "bad", 0.9))
+
+
+def in_summary(**values):
+    def change(path: Path) -> None:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**summary, **values}), encoding="utf-8")
+
+    return change
+
+
+def in_samples(task: str, **values):
+    def change(path: Path) -> None:
+        (file,) = path.parent.glob(f"samples_sentibench_mini_{task}_*")
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        text = "".join(json.dumps({**row, **values}) + "\n" for row in rows)
+        file.write_text(text, encoding="utf-8")
+
+    return change
+
+
+DAMAGE = {
+    "configs null": in_summary(configs=None),
+    "configs list": in_summary(configs=[1]),
+    "foreign task": in_summary(configs={"a/b::sentibench_mini_sst2": {}}),
+    "date": in_summary(date=1e300),
+    "date nan": in_summary(date=float("nan")),
+    "too good": in_samples("atsa_rest16", official_f1=[9, 1, 9, 1]),
+    "nan": in_samples("atsa_rest16", strict_f1=[float("nan")] * 4),
+    "eight": in_samples("opener", official_f1=[1.0] * 8),
+    "label": in_samples("sst2", score=[0, 3, 2]),
+    "gold": in_samples("sst2", score=[0, 0, 2]),
+    "invalid": in_samples("sst2", invalid_rate=float("nan")),
+}
+
+
+@pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_model_is_reported_and_never_ranked(change, tmp_path: Path) -> None:
+    damaged(tmp_path, change)
+    board = view_of(tmp_path, 100)
+    assert board["report"]
+    assert [row["name"] for row in board["rows"] if row["ranked"]] == ["good"]
+    assert json.dumps(board, allow_nan=False)
+
+
+def test_models_of_one_last_part_stay_apart_and_other_seeds_have_no_rank(tmp_path: Path) -> None:
+    mini(tmp_path, "orgA/m", 0.9)
+    mini(tmp_path, "orgB/m", 0.3)
+    mini(tmp_path, "lucky", 1.0, demo_seed=7)
+    runs, _ = load_results(tmp_path)
+    rows = collect_rows(runs, {"m": ModelInfo("m")}, "mini")
+    assert sorted(row.info.name for row in rows) == ["lucky", "orgA/m", "orgB/m"]
+    assert [row.info.name for row in rows if row.reasons] == ["lucky"]
+
+
+def test_a_row_of_several_seeds_has_a_command_for_each(tmp_path: Path) -> None:
+    for seed in (42, 52):
+        mini(tmp_path, "m", 0.5, demo_seed=seed)
+    (row,) = view_of(tmp_path, 100)["rows"]
+    first, second = row["command"].splitlines()
+    assert "demo_seed" not in first
+    assert "demo_seed=52" in second
 
 
 MISTAKES = [
