@@ -95,6 +95,8 @@ def _load(options: argparse.Namespace) -> tuple[list[Row], list[Problem], Source
 
 def _build(options: argparse.Namespace) -> None:
     out = cast(Path, options.out)
+    if out.absolute().is_relative_to(cast(Path, options.results).absolute()):
+        raise InputError(f"--out {out}: lies in the results folder; the next build would read it")
     _refuse_foreign(out)
     rows, problems, source = _load(options)
     board = build_view(rows, problems, source, options.replicates)

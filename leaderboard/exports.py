@@ -101,7 +101,8 @@ def to_markdown(board: Board, metric: str = "official") -> str:
     ]
     for row in board["rows"]:
         name = _markdown(row["name"])
-        note = "" if row["ranked"] else " (not ranked)"
+        reason = row["reasons"][0] if row["reasons"] else ""
+        note = "" if row["ranked"] else f" (not ranked: {_markdown(reason)})"
         cells = ["" if (v := _value(row, metric, n)) is None else f"{v:.1f}" for n, _ in columns]
         lines.append(f"| {rank_text(row, metric)} | {name}{note} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -128,7 +129,7 @@ def to_latex(board: Board, metric: str = "official") -> str:
         if previous is not None and kind != previous:
             lines.append("\\midrule")
         previous = kind
-        tied = row["ranked"] and row["rank"][metric]["group"] == 1
+        tied = row["ranked"] and row["rank"][metric]["group"] == 1 and row is not ranked[0]
         name = _one_line(row["name"]).translate(LATEX) + ("$^\\dagger$" if tied else "")
         cells = [_latex_cell(row, metric, name_, best[name_]) for name_, _ in columns]
         rank = rank_text(row, metric).replace("-", "--")

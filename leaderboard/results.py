@@ -116,7 +116,17 @@ def load_results(folder: Path, *, with_samples: bool = True) -> tuple[list[TaskR
                 runs.append(_read_task(path, summary, task, with_samples))
             except Unreadable as error:
                 problems.append(Problem(f"{name}: {task}", str(error)))
+    problems += _unclaimed_samples(folder)
     return runs, problems
+
+
+def _unclaimed_samples(folder: Path) -> list[Problem]:
+    """Sample files without a results file: an evaluation that was cut off."""
+    return [
+        Problem(path.relative_to(folder).as_posix(), "no results file of this run: cut off?")
+        for path in sorted(folder.rglob("samples_*.jsonl"))
+        if not path.with_name(f"results_{path.stem.rpartition('_')[2]}.json").is_file()
+    ]
 
 
 def _kind(error: Exception) -> str:

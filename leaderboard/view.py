@@ -76,27 +76,38 @@ def build_view(
     shown += _reported() if source == "real" else []
     _add_lineage(shown)
     _distinguish(shown)
-    for row, content in zip(order, shown, strict=False):
+    for row, content in zip(order, shown, strict=False):  # reported rows have no Row
         base = content["lineage"][0]["name"] if content["lineage"] else row.info.base
         content["gap"] = {m: _cell(gap_closed(r, row, base)) for m, r in rankings.items()}
-    return {
-        "schema": SCHEMA,
-        "title": TITLE[source],
-        "source": source,
-        "metrics": list(METRICS),
-        "categories": [
-            {"name": name, "title": TITLES[name], "tasks": _members(name, source)}
-            for name in CATEGORIES
-        ],
-        "tasks": [_task(card, source, rows) for card in load_cards().values()],
-        "rows": shown,
-        "comparisons": [
-            {"metric": metric, **comparison}
-            for metric, ranking in rankings.items()
-            for comparison in compare(ranking)
-        ],
-        "report": [{"file": problem.file, "reason": problem.reason} for problem in problems],
-    }
+    return _rounded(
+        {
+            "schema": SCHEMA,
+            "title": TITLE[source],
+            "source": source,
+            "metrics": list(METRICS),
+            "categories": [
+                {"name": name, "title": TITLES[name], "tasks": _members(name, source)}
+                for name in CATEGORIES
+            ],
+            "tasks": [_task(card, source, rows) for card in load_cards().values()],
+            "rows": shown,
+            "comparisons": [
+                {"metric": metric, **comparison}
+                for metric, ranking in rankings.items()
+                for comparison in compare(ranking)
+            ],
+            "report": [{"file": problem.file, "reason": problem.reason} for problem in problems],
+        }
+    )
+
+
+def _rounded(value: Any) -> Any:
+    """Nine digits: what is behind them differs between machines, and the page must not."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 def _members(category: str, source: Source) -> list[str]:

@@ -124,6 +124,8 @@ def test_broken_files_are_listed_and_stop_nothing(tmp_path: Path) -> None:
     board = view_of(tmp_path)
     files = " ".join(problem["file"] for problem in board["report"])
     assert len(board["report"]) == 5
+    (tmp_path / "samples_sentibench_mini_sst2_2026.jsonl").write_text("", encoding="utf-8")
+    assert "cut off" in view_of(tmp_path, 100)["report"][-1]["reason"]
     assert all(name in files for name in ("broken", "foreign", "binary", "imdb", "sst2"))
     assert {row["name"] for row in board["rows"]} == {"good", "partial"}
 
@@ -226,14 +228,15 @@ def test_models_yaml_refuses_unknown_keys_and_text_for_parameters(tmp_path: Path
 
 
 def test_a_manifest_describes_students_and_models_yaml_has_the_last_word(tmp_path: Path) -> None:
-    mini(tmp_path, "m", 0.5)
+    results = tmp_path / "results"
+    mini(results, "m", 0.5)
     manifest = {"models": {"m": {"name": "Student", "role": "student", "base": "b"}}}
-    (tmp_path / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
-    found, problems = load_manifest_models(tmp_path)
+    (results / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
+    found, problems = load_manifest_models(results)
     assert problems == []
     assert found["m"] == ModelInfo("Student", role="student", base="b")
     assert (
-        main(["build", str(tmp_path), "--out", str(tmp_path / "site"), "--replicates", "100"]) == 0
+        main(["build", str(results), "--out", str(tmp_path / "site"), "--replicates", "100"]) == 0
     )
     board = json.loads((tmp_path / "site" / "leaderboard.json").read_text(encoding="utf-8"))
     assert [row["name"] for row in board["rows"]] == ["Student"]
@@ -403,7 +406,8 @@ MISTAKES = [
     (["build", "nowhere", "--out", "site"], "no such folder"),
     (["build", "empty", "--out", "site"], "no results of SentiBench tasks"),
     (["build", "good", "--out", "foreign"], "not empty, and not a page of ours"),
-    (["build", "good", "--out", "good/file.txt"], "is no folder"),
+    (["build", "good", "--out", "file.txt"], "is no folder"),
+    (["build", "good", "--out", "good/site"], "lies in the results folder"),
     (["build", "good", "--out", "site", "--models", "none.yaml"], "no such file"),
     (["build", "good", "--out", "site", "--source", "real"], "no such results"),
     (["build", "good", "--out", "site", "--replicates", "5"], "expected at least 100"),
@@ -417,7 +421,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     mini(tmp_path / "good", "m", 0.5)
-    (tmp_path / "good" / "file.txt").write_text("x", encoding="utf-8")
+    (tmp_path / "file.txt").write_text("x", encoding="utf-8")
     (tmp_path / "empty").mkdir()
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "thesis.tex").write_text("mine", encoding="utf-8")
