@@ -58,6 +58,14 @@ def interval(replicates_B: Floats, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def wilson(rate: float, n: int) -> list[float]:
+    """95% interval of a rate over n items (Wilson 1927): has width at 0 and 1 too."""
+    z = 1.959963984540054
+    middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return [float(max(0.0, middle - half)), float(min(1.0, middle + half))]
+
+
 def p_value(differences_B: Floats) -> float:
     """Two-sided bootstrap p-value of a difference: twice the smaller tail beyond 0.
 

@@ -30,6 +30,7 @@ from leaderboard.board import (
     tasks_of,
 )
 from leaderboard.results import METRICS, Problem, Sample, TaskRun
+from leaderboard.statistics import wilson
 from sentibench.cards import CATEGORIES, Card, Source, load_cards
 from sentibench.metrics import class_scores
 from sentibench.parse import answer_text, parse_strict
@@ -180,6 +181,10 @@ def _measured(row: Row, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
         "rank": None if row.reasons else {m: _rank(rankings[m], row) for m in METRICS},
         "invalid": {
             task: float(np.mean([run.invalid.mean() for run in runs]))
+            for task, runs in row.runs.items()
+        },
+        "invalid_interval": {
+            task: wilson(float(np.mean([r.invalid.mean() for r in runs])), runs[0].n_items)
             for task, runs in row.runs.items()
         },
         "badges": _badges(row),
@@ -351,6 +356,7 @@ def _reported() -> list[dict[str, Any]]:
                 "rank": None,
                 "gap": {},
                 "invalid": {},
+                "invalid_interval": {},
                 "badges": [],
                 "command": "",
                 "history": [],

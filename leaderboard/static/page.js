@@ -146,6 +146,7 @@ function filterRows() {
   }
   for (const body of table.tBodies) body.hidden = ![...body.rows].some((r) => r.dataset.key && !r.hidden);
   $("#count").textContent = `${shown} of ${rows.length} rows`;
+  $("#none").hidden = shown > 0;
 }
 
 function showChosen() {
@@ -348,8 +349,9 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest('a[href^="#"]');
   const copy = event.target.closest(".copy");
   if (link) {
-    // an anchor would overwrite the permalink
+    // an anchor would overwrite the permalink; the entry lets Back return to where the reader was
     event.preventDefault();
+    history.pushState(null, "", location.hash || "#");
     const target = document.getElementById(link.getAttribute("href").slice(1));
     const around = target.closest("details");
     if (around) around.open = true;

@@ -20,6 +20,7 @@ from leaderboard.statistics import (
     rank_intervals,
     replicate_scores,
     tie_groups,
+    wilson,
 )
 from leaderboard.view import build_samples, build_view
 from sentibench.errors import InputError
@@ -179,6 +180,12 @@ def test_95_percent_intervals_cover_the_truth_in_about_95_percent() -> None:
         low, high = interval(draws[:, 0])
         covered += low <= 0.8 <= high
     assert 0.90 <= covered / 300 <= 0.98
+
+
+def test_wilson_agrees_with_scipy() -> None:
+    for hits, n in ((0, 24), (3, 24), (500, 1000), (24, 24)):
+        expected = scipy_stats.binomtest(hits, n).proportion_ci(method="wilson")
+        assert wilson(hits / n, n) == pytest.approx([expected.low, expected.high])
 
 
 def test_mcnemar_agrees_with_the_exact_binomial_by_hand() -> None:

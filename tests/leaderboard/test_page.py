@@ -72,6 +72,7 @@ def make_row(key: str, name: str, overall: float | None, **changes: Any) -> dict
         "ranked": False,
         "reasons": [],
         "gap": {},
+        "invalid_interval": {task: [0.0, 0.1] for task in (*run, *ALL_TASKS)},
         "n_tasks": len(run),
         "protocol": {"shots": 4, "chat_template": False},
         "seeds": [42, 52, 62],
