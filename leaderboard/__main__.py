@@ -6,14 +6,15 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from leaderboard.board import Row, collect_rows
-from leaderboard.exports import rank_flips, to_csv, to_latex, to_markdown
+from leaderboard.exports import rank_flips, to_csv, to_hardest, to_latex, to_markdown
 from leaderboard.models import load_manifest_models, load_models
 from leaderboard.results import Problem, load_results
-from leaderboard.view import SCHEMA, build_samples, build_view
+from leaderboard.view import SCHEMA, build_samples, build_view, hardest_items
 from sentibench.cards import Source
 from sentibench.errors import InputError, SentiBenchError
 
@@ -67,7 +68,24 @@ def _build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load(options: argparse.Namespace) -> tuple[list[Row], list[Problem], Source]:
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What a results folder holds.
+
+    Attributes:
+        rows: Of the shown source.
+        problems: Files that were left out.
+        source: Real or mini.
+        notes: What a maintainer may want to know but nothing is wrong with.
+    """
+
+    rows: list[Row]
+    problems: list[Problem]
+    source: Source
+    notes: list[str]
+
+
+def _load(options: argparse.Namespace) -> _Loaded:
     folder = cast(Path, options.results)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected what lm_eval --output_path wrote")
@@ -90,7 +108,12 @@ def _load(options: argparse.Namespace) -> tuple[list[Row], list[Problem], Source
     source: Source = options.source or ("real" if "real" in sources else "mini")
     if source not in sources:
         raise InputError(f"--source {source}: no such results in {folder}")
-    return collect_rows(runs, models, source), problems, source
+    names = {run.model for run in runs}
+    names |= {name.rstrip("/").rpartition("/")[2] for name in names}
+    notes = [f"models.yaml: {name!r} is the name of no run" for name in models if name not in names]
+    if len(sources) > 1:
+        notes.append(f"only {source} results are shown; choose others with --source")
+    return _Loaded(collect_rows(runs, models, source), problems, source, notes)
 
 
 def _build(options: argparse.Namespace) -> None:
@@ -98,7 +121,8 @@ def _build(options: argparse.Namespace) -> None:
     if out.absolute().is_relative_to(cast(Path, options.results).absolute()):
         raise InputError(f"--out {out}: lies in the results folder; the next build would read it")
     _refuse_foreign(out)
-    rows, problems, source = _load(options)
+    loaded = _load(options)
+    rows, problems, source = loaded.rows, loaded.problems, loaded.source
     board = build_view(rows, problems, source, options.replicates)
     samples = None if options.no_text else build_samples(rows, source)
     from leaderboard.render import render_page
@@ -109,6 +133,7 @@ def _build(options: argparse.Namespace) -> None:
         "leaderboard.md": to_markdown(board),
         "leaderboard.tex": to_latex(board),
         "leaderboard.json": _json(board),
+        "hardest_items.csv": to_hardest(hardest_items(rows, source)),
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -118,6 +143,8 @@ def _build(options: argparse.Namespace) -> None:
             part.replace(out / name)
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
+    for note in [*loaded.notes, *(f"left out: {p.file}: {p.reason}" for p in problems)]:
+        print(note, file=sys.stderr)
     n_ranked = sum(row["ranked"] for row in board["rows"])
     counts = f"{len(rows)} rows ({n_ranked} ranked), {len(problems)} files left out"
     print(f"{counts}: {out / 'index.html'}", file=sys.stderr)
@@ -155,7 +182,8 @@ def _previous(path: Path) -> dict[str, Any] | None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    rows, problems, source = _load(options)
+    loaded = _load(options)
+    rows, problems, source = loaded.rows, loaded.problems, loaded.source
     findings = [f"{problem.file}: {problem.reason}" for problem in problems]
     names = {row.info.name for row in rows}
     findings += [
@@ -170,6 +198,8 @@ def _check(options: argparse.Namespace) -> int:
             print(f"note: {note}")
     else:
         findings += unranked
+    for note in loaded.notes:
+        print(f"note: {note}")
     if options.previous is not None:
         previous = _previous(options.previous)
         if previous is None:

@@ -21,6 +21,7 @@ from leaderboard.statistics import (
     p_value,
     rank_intervals,
     replicate_scores,
+    sign_flip,
     tie_groups,
 )
 from sentibench.cards import CATEGORIES, Card, Source, load_cards
@@ -36,9 +37,13 @@ PROTOCOL: Mapping[str, Any] = {
     "gen_kwargs": {},
 }
 COLUMNS = ("overall", *CATEGORIES)
+SPLITS = ("seen", "unseen")
+SEEN = ("imdb", "yelp2", "sst2", "twitter17", "emotion20")
+"""Datasets whose training texts the paper distilled from (arXiv 2503.03225)."""
 UNRANKED_REPLICATES = 2_000
 MAX_COMPARED = 120  # all pairs up to here, neighbours beyond
-PAIR_REPLICATES = 2_000  # of boards with more than 40 rows
+MAX_TESTED = 40  # task by task up to here
+PAIR_REPLICATES = 2_000  # of larger boards, and of the permutation test
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +113,11 @@ def task_name(card: Card, source: Source) -> str:
 def tasks_of(column: str, source: Source) -> list[str]:
     """Return the tasks whose mean a column shows."""
     cards = load_cards().values()
-    return [task_name(c, source) for c in cards if column in ("overall", c.category)]
+    return [
+        task_name(card, source)
+        for card in cards
+        if column in ("overall", card.category, "seen" if card.name in SEEN else "unseen")
+    ]
 
 
 def collect_rows(
@@ -280,7 +289,7 @@ def rank_rows(
             drawn[task] = replicate_scores(stacked, function, replicates, seed=number)
         draws[task] = drawn[task] if card.is_label_task else drawn.pop(task)
         n_items[task] = stacked.shape[1]
-    for column in COLUMNS:
+    for column in (*COLUMNS, *SPLITS):
         members = tasks_of(column, source)
         points[column] = np.mean([points[task] for task in members], axis=0)
         draws[column] = np.mean([draws[task] for task in members], axis=0)
@@ -354,48 +363,81 @@ def gap_closed(ranking: Ranking, row: Row, base_name: str) -> Cell | None:
     return Cell((student - start) / (goal - start), *ratio, n)
 
 
-def _hits_by_task(row: Row) -> dict[str, NDArray[np.bool_]]:
-    """Which items of a label task were right; tasks with several seeds have no such thing."""
-    return {
-        task: runs[0].statistics["official"][:, -len(runs[0].leaf.card.labels) :].sum(axis=1) > 0
-        for task, runs in row.runs.items()
-        if len(runs) == 1 and runs[0].leaf.card.is_label_task
-    }
-
-
-def compare(ranking: Ranking) -> list[dict[str, Any]]:
+def compare(ranking: Ranking, metric: str) -> list[dict[str, Any]]:
     """Compare ranked rows: every pair or, of many rows, neighbours.
 
     Returns:
-        Per pair the difference of the overall scores with its interval and p-value, and McNemar's
-        p-value of each label task that both were run on with one seed.
+        Per pair the difference of the overall scores with its interval and p-value and, of boards
+        with up to 40 rows, a test of each task with its p-value, also adjusted over the tasks.
     """
-    hits = [_hits_by_task(row) for row in ranking.rows]
-    many = len(ranking.rows) > 40
-    overall_BM = ranking.overall_BM[:PAIR_REPLICATES] if many else ranking.overall_BM
-    rows, reach = ranking.rows, len(ranking.rows) if len(ranking.rows) <= MAX_COMPARED else 10
+    rows = ranking.rows
+    tested = len(rows) <= MAX_TESTED
+    overall_BM = ranking.overall_BM if tested else ranking.overall_BM[:PAIR_REPLICATES]
+    reach = len(rows) if len(rows) <= MAX_COMPARED else 10
     comparisons: list[dict[str, Any]] = []
     for i, row in enumerate(rows):
-        for j in range(i + 1, min(len(rows), i + 1 + reach)):
+        others = rows[i + 1 : i + 1 + reach]
+        tests: list[dict[str, Any]] = [{} for _ in others]
+        if tested:
+            tests = _tests_of_tasks(row, others, metric)
+        for j, (other, of_tasks) in enumerate(zip(others, tests, strict=True), start=i + 1):
             difference = overall_BM[:, i] - overall_BM[:, j]
             low, high = interval(difference)
-            observed = (
-                ranking.cells[row.key]["overall"].value
-                - ranking.cells[rows[j].key]["overall"].value
-            )
+            ours, theirs = (ranking.cells[r.key]["overall"].value for r in (row, other))
             comparisons.append(
                 {
                     "a": row.key,
-                    "b": rows[j].key,
-                    "difference": observed,
+                    "b": other.key,
+                    "difference": ours - theirs,
                     "low": low,
                     "high": high,
                     "p": p_value(difference),
-                    "mcnemar": {
-                        task: mcnemar(hits[i][task], hits[j][task])
-                        for task in hits[i]
-                        if task in hits[j] and not many
-                    },
+                    "tests": of_tasks,
                 }
             )
     return comparisons
+
+
+def _tests_of_tasks(row: Row, others: Sequence[Row], metric: str) -> list[dict[str, Any]]:
+    """Test one row against others, task by task.
+
+    McNemar's test where an item is right or wrong: label tasks run with one seed. Elsewhere, for
+    F1 of tuples and for means over seeds, the sign-flip test of the F1 difference.
+    """
+    found: list[dict[str, dict[str, Any]]] = [{} for _ in others]
+    for number, (task, runs) in enumerate(row.runs.items() if others else ()):
+        card = runs[0].leaf.card
+        flipped = [o for o in others if not (card.is_label_task and _once(row, o, task))]
+        stacked = [other.statistics(task, metric) for other in flipped]
+        p_values = iter(
+            sign_flip(
+                row.statistics(task, metric),
+                np.stack(stacked),
+                metric_function(card),
+                PAIR_REPLICATES,
+                seed=number,
+            )
+            if flipped
+            else ()
+        )
+        for tests, other in zip(found, others, strict=True):
+            if other in flipped:
+                tests[task] = {"test": "sign-flip", "p": next(p_values)}
+            else:
+                p = mcnemar(_hits(row, task), _hits(other, task))
+                tests[task] = {"test": "McNemar", "p": p}
+    for tests in found:
+        adjusted = holm([test["p"] for test in tests.values()])
+        for test, p in zip(tests.values(), adjusted, strict=True):
+            test["adjusted"] = p
+    return found
+
+
+def _once(row: Row, other: Row, task: str) -> bool:
+    return len(row.runs[task]) == len(other.runs[task]) == 1
+
+
+def _hits(row: Row, task: str) -> NDArray[np.bool_]:
+    """Which items of a label task were right, shape (N,)."""
+    (run,) = row.runs[task]
+    return run.statistics["official"][:, -len(run.leaf.card.labels) :].sum(axis=1) > 0

@@ -73,6 +73,18 @@ def to_csv(board: Board) -> str:
     return out.getvalue()
 
 
+def to_hardest(items: Sequence[Mapping[str, Any]]) -> str:
+    """CSV of the items that no model got right; without texts if those were not read."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    with_texts = any("sentence" in item for item in items)
+    names = ["task", "index", "runs", *(["gold", "sentence"] if with_texts else [])]
+    writer.writerow(names)
+    for item in items:
+        writer.writerow([_safe(str(item.get(name, ""))) for name in names])
+    return out.getvalue()
+
+
 def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 

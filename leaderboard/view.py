@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import yaml
 
 from leaderboard.board import (
     COLUMNS,
+    SPLITS,
     Cell,
     Ranking,
     Row,
@@ -95,7 +97,7 @@ def build_view(
             "comparisons": [
                 {"metric": metric, **comparison}
                 for metric, ranking in rankings.items()
-                for comparison in compare(ranking)
+                for comparison in compare(ranking, metric)
             ],
             "report": [{"file": problem.file, "reason": problem.reason} for problem in problems],
         }
@@ -175,7 +177,7 @@ def _measured(row: Row, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
         "protocol": dict(first.protocol),
         "seeds": sorted({run.seed for runs in row.runs.values() for run in runs}),
         "scores": {
-            metric: {name: _cell(of_metric.get(name)) for name in (*COLUMNS, *row.runs)}
+            metric: {name: _cell(of_metric.get(name)) for name in (*COLUMNS, *SPLITS, *row.runs)}
             for metric, of_metric in cells.items()
         },
         "rank": None if row.reasons else {m: _rank(rankings[m], row) for m in METRICS},
@@ -250,11 +252,18 @@ def _badges(row: Row) -> list[dict[str, str]]:
         {"name": "lm-eval", "value": values("lm_eval")},
         {"name": "task version", "value": values("version")},
         {"name": "dtype", "value": values("dtype")},
-        {"name": "limit", "value": values("limit")},
-        {"name": "shots", "value": ", ".join(sorted({str(r.protocol["shots"]) for r in runs}))},
+        *([{"name": "limit", "value": limit}] if (limit := values("limit")) != "None" else []),
         {"name": "seeds", "value": ", ".join(sorted({str(run.seed) for run in runs}))},
+        {"name": "data", "value": _joint_hash((r.leaf.name, r.data_key) for r in runs)},
+        {"name": "prompts", "value": _joint_hash((r.leaf.name, r.prompt_key) for r in runs)},
         {"name": "newest run", "value": max(_date(run) for run in runs)},
     ]
+
+
+def _joint_hash(keys: Iterable[tuple[str, str]]) -> str:
+    """One short hash over the tasks: equal where all of them are."""
+    text = "\n".join(f"{task} {key}" for task, key in sorted(set(keys)))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _command(row: Row) -> str:
@@ -327,7 +336,7 @@ def _reported() -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for number, raw in enumerate(yaml.safe_load(path.read_text(encoding="utf-8"))):
         values = {task: score / 100 for task, score in zip(tasks, raw["scores"], strict=True)}
-        for column in COLUMNS:
+        for column in (*COLUMNS, *SPLITS):
             members = [values[task] for task in tasks_of(column, "real")]
             values[column] = sum(members) / len(members)
         cells = {
@@ -445,6 +454,38 @@ def _marks(run: TaskRun, sample: Sample) -> list[list[str]]:
         )
         for parts in counted.elements()
     ]
+
+
+def hardest_items(rows: Sequence[Row], source: Source) -> list[dict[str, Any]]:
+    """Items that no model got right: hard, or candidates for errors in the gold.
+
+    Args:
+        rows: All measured rows; those over other data do not count.
+        source: Real or mini.
+
+    Returns:
+        Per item its task and position in the test file, the number of runs that asked it (at
+        least two) and, where the texts were read, sentence and gold.
+    """
+    other = {row.key for row in rows if any(r.startswith("other data") for r in row.reasons)}
+    hardest: list[dict[str, Any]] = []
+    for task in tasks_of("overall", source):
+        asked: Counter[int] = Counter()
+        solved: set[int] = set()
+        texts: dict[int, Sample] = {}
+        for row in rows:
+            for run in row.runs.get(task, ()) if row.key not in other else ():
+                asked.update(run.indices.tolist())
+                hits = zip(run.indices.tolist(), _hits(run), strict=True)
+                solved |= {index for index, hit in hits if hit}
+                texts |= {sample.index: sample for sample in run.samples}
+        for index in sorted(asked):
+            if asked[index] > 1 and index not in solved:
+                found = {"task": task, "index": index, "runs": asked[index]}
+                if index in texts:
+                    found |= {"sentence": texts[index].sentence, "gold": texts[index].gold}
+                hardest.append(found)
+    return hardest
 
 
 def _hits(run: TaskRun) -> list[bool]:

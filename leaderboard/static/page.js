@@ -64,6 +64,7 @@ function readHash() {
   if (!$$("[name=metric]", controls).some((input) => input.value === state.metric)) {
     state.metric = DEFAULTS.metric;
   }
+  if (!heads.some((th) => th.dataset.col === state.sort)) state.sort = state.dir = "";
   if (!["ascending", "descending"].includes(state.dir)) state.dir = state.sort && "descending";
 }
 
@@ -253,9 +254,9 @@ function showSamples() {
     makeRow([rowHead("A wrong"), make("td", String(tally["01"]), "num"), make("td", String(tally["00"]), "num")]),
   ]);
   $("#outcomes").replaceChildren(two);
-  const pair = data.comparisons.find((c) => (c.a === a && c.b === b) || (c.a === b && c.b === a));
-  const p = pair && (pair.mcnemar || {})[task];
-  if (p !== undefined) $("#outcomes").append(make("p", `Exact McNemar test: p = ${p < 0.001 ? "< 0.001" : p.toFixed(3)}`, "note"));
+  const pair = data.comparisons.find((c) => c.metric === state.metric && ((c.a === a && c.b === b) || (c.a === b && c.b === a)));
+  const test = pair && (pair.tests || {})[task];
+  if (test) $("#outcomes").append(make("p", `${test.test} test of A against B: p = ${pText(test.p)}, adjusted for all datasets (Holm) ${pText(test.adjusted)}`, "note"));
   $("#sample-count").textContent = `${kept.length} of ${found.items.length} items`;
   const answer = (key, i) => {
     const mark = { 1: "✓ right", 0: "✗ wrong" }[found.right[key][i]] || "not run";
@@ -321,7 +322,7 @@ function onInput(form, listener) {
 onInput(controls, (event) => {
   const { name, type, value, checked } = event.target;
   const changes = { [name]: type === "checkbox" ? (checked ? "1" : "") : value };
-  if (name === "metric") update(changes, showMetric, sortRows, showChosen);
+  if (name === "metric") update(changes, showMetric, sortRows, showChosen, showSamples);
   else if (name === "intervals") update(changes, showControls);
   else update(changes, filterRows);
 });

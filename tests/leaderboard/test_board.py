@@ -1,6 +1,7 @@
 """Results -> board: what is ranked and why not, and the statistics against independent code."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy import stats as scipy_stats
 
 from leaderboard.__main__ import main
 from leaderboard.board import collect_rows, rank_rows
-from leaderboard.exports import rank_flips, to_csv, to_latex, to_markdown
+from leaderboard.exports import rank_flips, to_csv, to_hardest, to_latex, to_markdown
 from leaderboard.models import ModelInfo, load_manifest_models, load_models
 from leaderboard.results import load_results
 from leaderboard.statistics import (
@@ -19,12 +20,13 @@ from leaderboard.statistics import (
     p_value,
     rank_intervals,
     replicate_scores,
+    sign_flip,
     tie_groups,
     wilson,
 )
-from leaderboard.view import build_samples, build_view
+from leaderboard.view import build_samples, build_view, hardest_items
 from sentibench.errors import InputError
-from sentibench.metrics import macro_f1
+from sentibench.metrics import macro_f1, tuple_f1
 
 
 def synthetic():
@@ -196,6 +198,30 @@ def test_mcnemar_agrees_with_the_exact_binomial_by_hand() -> None:
     assert mcnemar(a, a) == 1.0
 
 
+def test_sign_flip_agrees_with_scipys_permutation_test() -> None:
+    random = np.random.default_rng(4)
+    a, b = random.integers(0, 3, (2, 60, 4)).astype(float)
+    a[:, [1, 3]] = b[:, [1, 3]] = 3  # predicted and gold tuples
+    b[:, [0, 2]] = np.maximum(b[:, [0, 2]] - (random.random((60, 2)) < 0.15), 0)
+
+    def difference(x, y, axis=-1):  # each is the index of the items in `both`
+        both = np.concatenate([a, b])
+        return tuple_f1(both[x].sum(axis=-2)) - tuple_f1(both[y].sum(axis=-2))
+
+    theirs = scipy_stats.permutation_test(
+        (np.arange(60), np.arange(60, 120)),
+        difference,
+        permutation_type="samples",
+        n_resamples=8_000,
+        vectorized=True,
+        rng=1,
+    )
+    ours, equal = sign_flip(a, np.stack([b, a]), tuple_f1, 8_000, seed=0)
+    assert 0.001 < theirs.pvalue < 0.5
+    assert ours == pytest.approx(theirs.pvalue, abs=0.015)
+    assert equal == 1.0
+
+
 def test_comparisons_carry_mcnemar_of_the_label_tasks(tmp_path: Path) -> None:
     for number, skill in enumerate((0.9, 0.2)):
         mini(tmp_path, f"m{number}", skill, seed=number)
@@ -203,12 +229,62 @@ def test_comparisons_carry_mcnemar_of_the_label_tasks(tmp_path: Path) -> None:
     rows = collect_rows(runs, {}, "mini")
     board = build_view(rows, problems, "mini", 200)
     comparison = board["comparisons"][0]
-    assert len(comparison["mcnemar"]) == 8
+    kinds = Counter(test["test"] for test in comparison["tests"].values())
+    assert kinds == {"McNemar": 8, "sign-flip": 4}
     (first, second) = build_samples(rows, "mini")["sentibench_mini_sst2"]["right"].values()
     a, b = np.array(list(first)) == "1", np.array(list(second)) == "1"
     n_a, n_b = int((a & ~b).sum()), int((b & ~a).sum())
     expected = scipy_stats.binomtest(n_a, n_a + n_b).pvalue
-    assert comparison["mcnemar"]["sentibench_mini_sst2"] == pytest.approx(expected)
+    assert comparison["tests"]["sentibench_mini_sst2"]["p"] == pytest.approx(expected)
+    everything = list(comparison["tests"].values())
+    assert [t["adjusted"] for t in everything] == pytest.approx(holm([t["p"] for t in everything]))
+
+
+def test_two_seeds_are_tested_by_sign_flips(tmp_path: Path) -> None:
+    for seed in (42, 52):
+        mini(tmp_path, "a", 0.9, seed=seed, demo_seed=seed)
+        mini(tmp_path, "b", 0.1, seed=seed + 1, demo_seed=seed)
+    (comparison,) = [c for c in view_of(tmp_path)["comparisons"] if c["metric"] == "official"]
+    assert {test["test"] for test in comparison["tests"].values()} == {"sign-flip"}
+    assert comparison["tests"]["sentibench_mini_sst2"]["p"] < 0.01
+
+
+def test_seen_and_unseen_average_their_datasets(tmp_path: Path) -> None:
+    mini(tmp_path, "m", 0.6)
+    scores = view_of(tmp_path)["rows"][0]["scores"]["strict"]
+    names = ("imdb", "yelp2", "sst2", "twitter17", "emotion20")
+    seen = [scores[f"sentibench_mini_{name}"]["value"] for name in names]
+    assert scores["seen"]["value"] == pytest.approx(sum(seen) / 5)
+    assert scores["unseen"]["value"] == pytest.approx(
+        (12 * scores["overall"]["value"] - sum(seen)) / 7
+    )
+
+
+def test_hardest_items_are_those_that_no_run_got_right(tmp_path: Path) -> None:
+    for number in range(2):
+        mini(tmp_path, f"m{number}", 0.5, seed=number)
+    rows = collect_rows(load_results(tmp_path)[0], {}, "mini")
+    hardest = hardest_items(rows, "mini")
+    samples = build_samples(rows, "mini")["sentibench_mini_sst2"]
+    wrong = [
+        item["index"]
+        for item, *marks in zip(samples["items"], *samples["right"].values(), strict=True)
+        if set(marks) == {"0"}
+    ]
+    assert wrong
+    assert [i["index"] for i in hardest if i["task"] == "sentibench_mini_sst2"] == wrong
+    assert "synthetic text" in to_hardest(hardest)
+    without = collect_rows(load_results(tmp_path, with_samples=False)[0], {}, "mini")
+    assert to_hardest(hardest_items(without, "mini")).splitlines()[0] == '"task","index","runs"'
+
+
+def test_check_names_declared_models_without_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mini(tmp_path, "m", 0.6)
+    (tmp_path / "models.yaml").write_text("m: {}\nn: {}\n", encoding="utf-8")
+    assert main(["check", str(tmp_path)]) == 0
+    assert "note: models.yaml: 'n' is the name of no run" in capsys.readouterr().out
 
 
 def test_holm_multiplies_by_what_is_left_and_never_falls() -> None:
@@ -261,6 +337,7 @@ def test_a_build_is_byte_identical_and_no_text_holds_no_text(tmp_path: Path) -> 
         pages.append({file.name: file.read_bytes() for file in out.iterdir()})
     assert set(pages[0]) == {
         "index.html",
+        "hardest_items.csv",
         *(f"leaderboard.{e}" for e in ("json", "csv", "md", "tex")),
     }
     assert pages[0] == pages[1]
