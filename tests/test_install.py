@@ -52,6 +52,11 @@ def test_a_wheel_shows_the_tasks_to_plain_lm_eval_and_leaves_nothing_behind(
     hidden = run(python, "-c", SHOW, PWD=elsewhere, SENTIBENCH_NO_AUTOLOAD="1").split()
     assert hidden == ["0", "None"]
 
+    board = site / "leaderboard"
+    for kind in ("static/page.css", "static/page.js", "templates/page.html.j2", "paper.yaml"):
+        assert (board / kind).is_file()
+    assert "build" in run(python, "-m", "leaderboard", "--help", PWD=elsewhere)
+
     own = tmp_path / "own"
     own.mkdir()
     (own / "mine.yaml").write_text("task: sentibench_sst2\ndataset_path: x\n", encoding="utf-8")

@@ -1,0 +1,72 @@
+"""How often the leaderboard's 95% intervals cover the truth, by simulation.
+
+python benchmarks/interval_coverage.py [TRIALS]. Draws test sets from a population whose score is
+known and counts the intervals that cover it: accuracy, macro-F1 of three and of six classes (one
+of them rare), F1 of tuples, and the paired difference of two models' macro-F1.
+"""
+
+import sys
+
+import numpy as np
+
+from leaderboard.statistics import interval, replicate_scores
+from sentibench.metrics import label_statistics, macro_f1, tuple_f1
+
+REPLICATES = 1_000
+
+
+def label_population(shares: list[float], skill: float, random: np.random.Generator) -> np.ndarray:
+    """Statistics of 100,000 items; wrong answers spread evenly over the other labels."""
+    k = len(shares)
+    rows = np.array([[label_statistics(g, p, k) for p in range(k)] for g in range(k)])
+    gold = random.choice(k, size=100_000, p=shares)
+    wrong = (gold + random.integers(1, k, size=len(gold))) % k
+    return rows[gold, np.where(random.random(len(gold)) < skill, gold, wrong)]
+
+
+def tuple_population(skill: float, random: np.random.Generator) -> np.ndarray:
+    """Statistics of 100,000 items with none to three gold tuples each."""
+    gold = random.integers(0, 4, size=100_000)
+    hits = random.binomial(gold, skill)
+    predicted = hits + random.binomial(2, 1 - skill, size=len(gold))
+    return np.stack([hits, predicted, hits, gold], axis=1).astype(float)
+
+
+def coverage(population, metric, n_items: int, trials: int, random) -> float:
+    """Share of trials whose interval covers the population's score (or difference of two)."""
+    models = population if population.ndim == 3 else population[None]
+    truths = metric(models.sum(axis=1))
+    truth = truths[0] - truths[1] if len(models) == 2 else truths[0]
+    covered = 0
+    for trial in range(trials):
+        drawn = models[:, random.integers(0, models.shape[1], size=n_items)]
+        draws_BM = replicate_scores(drawn, metric, REPLICATES, seed=trial)
+        difference = len(models) == 2
+        low, high = interval(draws_BM[:, 0] - draws_BM[:, 1] if difference else draws_BM[:, 0])
+        covered += low <= truth <= high
+    return covered / trials
+
+
+def main() -> None:
+    """Print one line per kind of score and size of test set."""
+    trials = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
+    random = np.random.default_rng(0)
+    right = (random.random(100_000) < 0.8).astype(float)
+    accuracy = np.stack([right, np.ones_like(right)], axis=1)
+    three = label_population([0.4, 0.35, 0.25], 0.75, random)
+    six = label_population([0.35, 0.3, 0.15, 0.12, 0.06, 0.02], 0.6, random)
+    two = np.stack([six, label_population([0.35, 0.3, 0.15, 0.12, 0.06, 0.02], 0.65, random)])
+    for name, population, metric in (
+        ("accuracy 0.8", accuracy, lambda sums: sums[..., 0] / sums[..., 1]),
+        ("macro-F1, three classes", three, macro_f1),
+        ("macro-F1, six classes, one of 2%", six, macro_f1),
+        ("F1 of tuples", tuple_population(0.6, random), tuple_f1),
+        ("difference of macro-F1, six classes", two, macro_f1),
+    ):
+        shares = [coverage(population, metric, n, trials, random) for n in (150, 400, 1_000)]
+        print(f"{name:38} " + "  ".join(f"{share:.3f}" for share in shares), flush=True)
+
+
+if __name__ == "__main__":
+    print(f"{'items':38} " + "  ".join(f"{n:5d}" for n in (150, 400, 1_000)))
+    main()
