@@ -15,7 +15,6 @@ import numpy as np
 
 from sentibench.cards import Card, load_cards
 
-
 PEAK = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True)
