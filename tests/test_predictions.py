@@ -15,7 +15,10 @@ CHECKPOINT = Path(__file__).parents[1] / ".demo" / "SmolLM2-135M-Instruct"
 @pytest.mark.model
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", LABEL_TASKS)
-def test_plain_hf_predicts_the_authors_labels(name: str, real_data: Path, real_home: Path) -> None:
+@pytest.mark.parametrize("model", ["hf", "sentibench-hf"])
+def test_local_models_predict_the_authors_labels(
+    model: str, name: str, real_data: Path, real_home: Path
+) -> None:
     checkpoint = Path(os.environ.get("SENTIBENCH_TEST_CHECKPOINT") or CHECKPOINT)
     if not checkpoint.is_dir():
         pytest.skip(f"no checkpoint in {checkpoint}: run make demo")
@@ -28,7 +31,7 @@ def test_plain_hf_predicts_the_authors_labels(name: str, real_data: Path, real_h
     )["labels"][card.folder]
     task = f"sentibench_{name}"
     results = simple_evaluate(
-        model="hf",
+        model=model,
         model_args={"pretrained": str(checkpoint), "dtype": "float32"},
         tasks=[task],
         task_manager=TaskManager(include_path=str(tasks_folder()), include_defaults=False),

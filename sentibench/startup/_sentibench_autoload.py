@@ -2,8 +2,9 @@
 
 Python runs ``install`` at interpreter start (``sentibench_autoload.pth``, or the ``.start`` file of
 PEP 829 from Python 3.15). It only notes that ``lm_eval.tasks.manager`` is to be amended when, and
-if, that module is imported: ``TaskManager`` then indexes our task folder besides its own. Standard
-library only, no network, never raises; imports wait until they are needed, because this module is
+if, that module is imported: ``TaskManager`` then indexes our task folder besides its own. The model
+``sentibench-hf`` is named in the registry when ``lm_eval.models`` is imported. Standard library
+only, no network, never raises; imports wait until they are needed, because this module is
 loaded by every interpreter. Switched off by SENTIBENCH_NO_AUTOLOAD=1.
 
 lm-eval 0.4.13 reads task folders from the command line only. When it accepts them from installed
@@ -13,7 +14,7 @@ packages (its pull request 4015), this file goes.
 import os
 import sys
 
-TARGET = "lm_eval.tasks.manager"
+MODEL = "sentibench-hf"
 
 
 def tasks_folder():
@@ -29,6 +30,19 @@ def tasks_folder():
         if os.path.isfile(os.path.join(folder, "sentibench.yaml")):
             return os.path.abspath(folder)
     return None
+
+
+def add_model(module):
+    """Name our model in lm-eval's registry; its module is imported when it is asked for."""
+    from lm_eval.api.registry import model_registry
+
+    if MODEL not in model_registry:
+        model_registry.register(MODEL, target="sentibench.fast_model:SentiBenchLM")
+
+
+def add_tasks(module):
+    """Let TaskManager index our task folder."""
+    amend(module.TaskManager)
 
 
 def amend(task_manager):
@@ -57,13 +71,16 @@ def amend(task_manager):
     task_manager.__init__ = __init__
 
 
+TARGETS = {"lm_eval.tasks.manager": add_tasks, "lm_eval.models": add_model}
+
+
 class Finder:
-    """Finds TARGET as Python would, and amends the class once the module has run."""
+    """Finds a target as Python would, and amends it once the module has run."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        """Return the ordinary spec of TARGET with one step added after its execution."""
-        if name != TARGET:
+        """Return the ordinary spec of a target with one step added after its execution."""
+        if name not in TARGETS:
             return None
         try:
             from importlib.machinery import PathFinder
@@ -74,7 +91,7 @@ class Finder:
             def exec_module(module):
                 run_module(module)
                 try:
-                    amend(module.TaskManager)
+                    TARGETS[name](module)
                 except Exception:  # an lm-eval we do not know
                     pass
 

@@ -1,0 +1,127 @@
+"""The fast model against lm-eval's own, on small random models of two families."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from lm_eval.models.huggingface import HFLM  # noqa: E402
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
+
+from sentibench.cards import load_leaves  # noqa: E402
+from sentibench.errors import InputError  # noqa: E402
+from sentibench.fast_model import SentiBenchLM, _batches  # noqa: E402
+from sentibench.harness import SentiBenchTask  # noqa: E402, F401
+from sentibench.read import load_split  # noqa: E402
+
+SIZES = {"vocab_size": 600, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
+SIZES |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+SIZES |= {"max_position_embeddings": 512, "initializer_range": 0.3}
+
+
+def sentences() -> list[str]:
+    leaf = load_leaves()["sentibench_mini_sst2"]
+    return [example.sentence for example in load_split(leaf, "test").examples]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    bare = Tokenizer(models.BPE())
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bare.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet
+    )
+    bare.train_from_iterator([*sentences(), *[" positive negative neutral"] * 50], trainer)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=bare, bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    )
+
+
+def make(family: str):
+    torch.manual_seed(0)
+    if family == "gemma3":  # a sliding window shorter than the prompts
+        config = transformers.Gemma3TextConfig(**SIZES, sliding_window=16)
+        return transformers.Gemma3ForCausalLM(config).eval()
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES)).eval()
+
+
+def requests():
+    instruction = "Say whether the text is positive, negative or neutral about its object.\n\n"
+    labels = (" positive", " negative", " neutral", " hard to say")  # the last has several tokens
+    known = sentences()
+    texts = [f"{instruction}{' '.join(known[: i % 3])} {s}\n" for i, s in enumerate(known)]
+    texts += ["Another task.\n", "Label: ", "one more text"]
+    return [SimpleNamespace(args=(t, label), task_name="t") for t in texts for label in labels]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+@pytest.mark.parametrize("batch_tokens", [64, 2_000])
+def test_log_likelihoods_and_greedy_flags_are_those_of_hf(family, batch_tokens, tokenizer) -> None:
+    model = make(family)
+    common = {"pretrained": model, "tokenizer": tokenizer, "device": "cpu", "max_length": 256}
+    expected = HFLM(**common, batch_size=4).loglikelihood(requests(), disable_tqdm=True)
+    fast = SentiBenchLM(**common, batch_tokens=batch_tokens)
+    found = fast.loglikelihood(requests(), disable_tqdm=True)
+    assert [g for _, g in found] == [g for _, g in expected]
+    assert [x for x, _ in found] == pytest.approx([x for x, _ in expected], abs=1e-4)
+    assert len({round(x, 3) for x, _ in found}) > 20  # the model tells the texts apart
+
+
+def test_the_shared_beginning_goes_through_the_model_once(tokenizer) -> None:
+    fast = SentiBenchLM(
+        pretrained=make("llama"), tokenizer=tokenizer, device="cpu", batch_tokens=64
+    )
+    one = [r for r in requests() if r.args[1] == " positive" and r.args[0].startswith("Say")]
+    fast.loglikelihood(one, disable_tqdm=True)
+    lengths = [len(tokenizer(request.args[0])["input_ids"]) for request in one]
+    instruction = len(
+        tokenizer("Say whether the text is positive, negative or neutral")["input_ids"]
+    )
+    assert fast.tokens_computed < sum(lengths) - (len(one) - 2) * instruction + 64
+
+
+def test_prompts_too_long_for_the_model_are_cut_on_the_left_as_by_hf(tokenizer) -> None:
+    common = {
+        "pretrained": make("llama"),
+        "tokenizer": tokenizer,
+        "device": "cpu",
+        "max_length": 40,
+    }
+    expected = HFLM(**common, batch_size=2).loglikelihood(requests(), disable_tqdm=True)
+    found = SentiBenchLM(**common).loglikelihood(requests(), disable_tqdm=True)
+    assert [x for x, _ in found] == pytest.approx([x for x, _ in expected], abs=1e-4)
+
+
+def test_long_continuations_go_to_the_code_of_hf(tokenizer) -> None:
+    common = {"pretrained": make("llama"), "tokenizer": tokenizer, "device": "cpu"}
+    long = [SimpleNamespace(args=("A text.", " very" * 40), task_name="t")]
+    fast = SentiBenchLM(**common)
+    expected = HFLM(**common).loglikelihood(long, disable_tqdm=True)
+    assert fast.loglikelihood(long, disable_tqdm=True) == expected
+    assert fast.tokens_computed == 0
+
+
+def test_batches_hold_tokens_not_rows() -> None:
+    rows = [(tuple(range(n)), [0]) for n in (90, 50, 40, 30, 20, 10)]
+    sizes = [[len(ids) for ids, _ in batch] for batch in _batches(rows, 10, 80)]
+    assert sizes == [[90], [50, 40], [30, 20, 10]]
+
+
+def test_batch_tokens_must_be_a_positive_number() -> None:
+    with pytest.raises(InputError, match="batch_tokens: got 0, expected a positive number"):
+        SentiBenchLM(pretrained="x", batch_tokens=0)
+
+
+def test_plain_lm_eval_knows_the_name_and_loads_the_module_only_when_asked() -> None:
+    show = (
+        "import sys, lm_eval.models; from lm_eval.api.registry import get_model;"
+        "print('sentibench.fast_model' in sys.modules, get_model('sentibench-hf').__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "SentiBenchLM"], done.stderr
