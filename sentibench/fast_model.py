@@ -64,7 +64,7 @@ class SentiBenchLM(HFLM):
         """Score continuations, each text tokenised once; see lm-eval's ``hf``."""
         pairs = [request.args for request in requests]
         if not self.keeps_positions or self.enable_thinking or any(c == "" for c, _ in pairs):
-            return super().loglikelihood(requests, disable_tqdm)
+            return super().loglikelihood(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
         stripped = [_move_spaces(*pair) for pair in pairs]
         texts = dict.fromkeys(c for c, _ in stripped) | dict.fromkeys(c + k for c, k in stripped)
         ids = self._encode_all(list(texts))
