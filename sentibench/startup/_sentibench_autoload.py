@@ -34,8 +34,8 @@ def tasks_folder():
 
 def add_model(module):
     """Name our model in lm-eval's registry; its module is imported when it is asked for."""
-    from lm_eval.api.registry import model_registry
-
+    # lm_eval.models has just filled it, so it is there
+    model_registry = sys.modules["lm_eval.api.registry"].model_registry
     if MODEL not in model_registry:
         model_registry.register(MODEL, target="sentibench.fast_model:SentiBenchLM")
 
