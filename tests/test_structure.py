@@ -7,7 +7,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "sentibench"
 HEAVY = {"lm_eval", "datasets", "torch", "transformers", "evaluate"}
-# the boundary to lm-eval, the boundary to evaluate, and the demonstration's checkpoint
+# the boundaries to lm-eval (tasks; model) and to evaluate, and the demonstration's checkpoint
 BOUNDARIES = {
     "harness.py": {"lm_eval", "datasets"},
     "evaluate_metrics.py": {"datasets", "evaluate"},
