@@ -35,14 +35,13 @@ def tuple_population(skill: float, random: np.random.Generator) -> np.ndarray:
 def coverage(population, metric, n_items: int, trials: int, random) -> float:
     """Share of trials whose interval covers the population's score (or difference of two)."""
     models = population if population.ndim == 3 else population[None]
-    truths = metric(models.sum(axis=1))
-    truth = truths[0] - truths[1] if len(models) == 2 else truths[0]
+    signs = np.array([1, -1])[: len(models)]  # of two models, their difference
+    truth = metric(models.sum(axis=1)) @ signs
     covered = 0
     for trial in range(trials):
         drawn = models[:, random.integers(0, models.shape[1], size=n_items)]
         draws_BM = replicate_scores(drawn, metric, REPLICATES, seed=trial)
-        difference = len(models) == 2
-        low, high = interval(draws_BM[:, 0] - draws_BM[:, 1] if difference else draws_BM[:, 0])
+        low, high = interval(draws_BM @ signs)
         covered += low <= truth <= high
     return covered / trials
 
@@ -54,8 +53,9 @@ def main() -> None:
     right = (random.random(100_000) < 0.8).astype(float)
     accuracy = np.stack([right, np.ones_like(right)], axis=1)
     three = label_population([0.4, 0.35, 0.25], 0.75, random)
-    six = label_population([0.35, 0.3, 0.15, 0.12, 0.06, 0.02], 0.6, random)
-    two = np.stack([six, label_population([0.35, 0.3, 0.15, 0.12, 0.06, 0.02], 0.65, random)])
+    rare = [0.35, 0.3, 0.15, 0.12, 0.06, 0.02]
+    six = label_population(rare, 0.6, random)
+    two = np.stack([six, label_population(rare, 0.65, random)])
     for name, population, metric in (
         ("accuracy 0.8", accuracy, lambda sums: sums[..., 0] / sums[..., 1]),
         ("macro-F1, three classes", three, macro_f1),

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sentibench.cards import Card, load_cards
+from leaderboard.board import task_name
+from sentibench.cards import Card, Source, load_cards
 
 PEAK = """
 import resource, subprocess, sys
@@ -28,7 +29,7 @@ def write_results(
     skill: float,
     *,
     seed: int = 0,
-    source: str = "real",
+    source: Source = "real",
     shots: int = 4,
     demo_seed: int = 42,
     limit: int | None = None,
@@ -44,7 +45,7 @@ def write_results(
     for card in load_cards().values():
         if cards and card.name not in cards:
             continue
-        task = f"sentibench_{'mini_' if source == 'mini' else ''}{card.name}"
+        task = task_name(card, source)
         n_total = card.splits["test"].rows if source == "real" else 24
         n_items = min(limit or n_total, n_total)
         rows = [_row(card, task, i, skill, random) for i in range(n_items)]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from leaderboard.board import Row, collect_rows
+from leaderboard.board import Row, collect_rows, short_name
 from leaderboard.exports import rank_flips, to_csv, to_hardest, to_latex, to_markdown
 from leaderboard.models import load_manifest_models, load_models
 from leaderboard.results import Problem, load_results
@@ -109,7 +109,7 @@ def _load(options: argparse.Namespace) -> _Loaded:
     if source not in sources:
         raise InputError(f"--source {source}: no such results in {folder}")
     names = {run.model for run in runs}
-    names |= {name.rstrip("/").rpartition("/")[2] for name in names}
+    names |= set(map(short_name, names))
     notes = [f"models.yaml: {name!r} is the name of no run" for name in models if name not in names]
     if len(sources) > 1:
         notes.append(f"only {source} results are shown; choose others with --source")

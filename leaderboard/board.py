@@ -7,10 +7,9 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from leaderboard.models import ModelInfo
 from leaderboard.results import Floats, TaskRun
@@ -144,12 +143,7 @@ VARIANT = ("revision", "peft", "delta", "dtype", "load_in_4bit", "load_in_8bit",
 
 def _variant(run: TaskRun) -> Mapping[str, str]:
     """Model arguments that make another model of the same name."""
-    given = run.facts["model_args"]
-    if isinstance(given, dict):
-        arguments = cast(dict[str, Any], given)
-    else:
-        pairs = (part.partition("=") for part in str(given).split(","))
-        arguments = {name: value for name, _, value in pairs}
+    arguments = run.facts["model_args"]
     return {name: str(arguments[name]) for name in VARIANT if arguments.get(name)}
 
 
@@ -158,10 +152,10 @@ def _known_models(
 ) -> Mapping[str, ModelInfo]:
     """Facts by lm-eval's model name; a last part alone names a model only if it is unique."""
     names = sorted({run.model for run in runs})
-    shorts = Counter(map(_short, names))
+    shorts = Counter(map(short_name, names))
     known: dict[str, ModelInfo] = {}
     for name in names:
-        short = _short(name)
+        short = short_name(name)
         unique = shorts[short] == 1
         shown = short if unique else "/".join(name.rstrip("/").split("/")[-2:])
         declared = models.get(name) or (models.get(short) if unique else None)
@@ -186,7 +180,8 @@ def _newest(
     return {task: tuple(runs) for task, runs in by_task.items()}, tuple(history)
 
 
-def _short(model: str) -> str:
+def short_name(model: str) -> str:
+    """Return the last part of a hub name or path."""
     return model.rstrip("/").rpartition("/")[2] or model
 
 
@@ -424,7 +419,7 @@ def _tests_of_tasks(row: Row, others: Sequence[Row], metric: str) -> list[dict[s
             if other in flipped:
                 tests[task] = {"test": "sign-flip", "p": next(p_values)}
             else:
-                p = mcnemar(_hits(row, task), _hits(other, task))
+                p = mcnemar(runs[0].right, other.runs[task][0].right)
                 tests[task] = {"test": "McNemar", "p": p}
     for tests in found:
         adjusted = holm([test["p"] for test in tests.values()])
@@ -435,9 +430,3 @@ def _tests_of_tasks(row: Row, others: Sequence[Row], metric: str) -> list[dict[s
 
 def _once(row: Row, other: Row, task: str) -> bool:
     return len(row.runs[task]) == len(other.runs[task]) == 1
-
-
-def _hits(row: Row, task: str) -> NDArray[np.bool_]:
-    """Which items of a label task were right, shape (N,)."""
-    (run,) = row.runs[task]
-    return run.statistics["official"][:, -len(run.leaf.card.labels) :].sum(axis=1) > 0

@@ -89,6 +89,14 @@ class TaskRun:
     facts: Mapping[str, Any]
     samples: tuple[Sample, ...]
 
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each whole answer is right, shape (N,): the label, or exactly the gold tuples."""
+        rows = self.statistics["strict"]
+        if self.leaf.card.is_label_task:
+            return rows[:, -len(self.leaf.card.labels) :].sum(axis=1) > 0
+        return (rows[:, 0] == rows[:, 1]) & (rows[:, 1] == rows[:, 3])
+
 
 def load_results(folder: Path, *, with_samples: bool = True) -> tuple[list[TaskRun], list[Problem]]:
     """Read every result file below a folder.
@@ -238,13 +246,21 @@ def _task_run(
             "limit": settings.get("limit"),
             "batch_size": settings.get("batch_size"),
             "model_type": str(settings.get("model", "")),
-            "model_args": settings.get("model_args") or {},
+            "model_args": _arguments(settings.get("model_args") or {}),
             "parameters": parameters
             if isinstance(parameters, int) and 0 < parameters < 10**15
             else None,
         },
         samples=tuple(samples),
     )
+
+
+def _arguments(given: Any) -> dict[str, Any]:
+    """Model arguments by name; lm-eval writes a mapping or one text."""
+    if isinstance(given, Mapping):
+        return dict(sorted(given.items()))
+    pairs = (part.partition("=") for part in str(given).split(","))
+    return {name: value for name, _, value in pairs}
 
 
 def _require(condition: bool, otherwise: str) -> None:

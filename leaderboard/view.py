@@ -10,6 +10,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def build_view(
             "source": source,
             "metrics": list(METRICS),
             "categories": [
-                {"name": name, "title": TITLES[name], "tasks": _members(name, source)}
+                {"name": name, "title": TITLES[name], "tasks": tasks_of(name, source)}
                 for name in CATEGORIES
             ],
             "tasks": [_task(card, source, rows) for card in load_cards().values()],
@@ -111,10 +112,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(part) for part in value]
     return float(f"{value:.9g}") if isinstance(value, float) else value
-
-
-def _members(category: str, source: Source) -> list[str]:
-    return tasks_of(category, source)
 
 
 def _task(card: Card, source: Source, rows: Sequence[Row]) -> dict[str, Any]:
@@ -167,8 +164,13 @@ def _measured(row: Row, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
     cells = {
         m: rankings[m].cells[row.key] if not row.reasons else cells_of(row, m) for m in METRICS
     }
+    invalid = {
+        task: float(np.mean([run.invalid.mean() for run in runs]))
+        for task, runs in row.runs.items()
+    }
     return {
-        **_declared(row.info),
+        **asdict(row.info),
+        "trained_on": list(row.info.trained_on),
         "key": row.key,
         "kind": "measured",
         "ranked": not row.reasons,
@@ -181,13 +183,9 @@ def _measured(row: Row, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
             for metric, of_metric in cells.items()
         },
         "rank": None if row.reasons else {m: _rank(rankings[m], row) for m in METRICS},
-        "invalid": {
-            task: float(np.mean([run.invalid.mean() for run in runs]))
-            for task, runs in row.runs.items()
-        },
+        "invalid": invalid,
         "invalid_interval": {
-            task: wilson(float(np.mean([r.invalid.mean() for r in runs])), runs[0].n_items)
-            for task, runs in row.runs.items()
+            task: wilson(rate, row.runs[task][0].n_items) for task, rate in invalid.items()
         },
         "badges": _badges(row),
         "command": _command(row),
@@ -205,24 +203,8 @@ def _measured(row: Row, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
     }
 
 
-def _declared(info: Any) -> dict[str, Any]:
-    return {
-        "name": info.name,
-        "family": info.family,
-        "parameters": info.parameters,
-        "role": info.role,
-        "base": info.base,
-        "teacher": info.teacher,
-        "licence": info.licence,
-        "link": info.link,
-        "trained_on": list(info.trained_on),
-    }
-
-
 def _cell(cell: Cell | None) -> dict[str, Any] | None:
-    if cell is None:
-        return None
-    return {"value": cell.value, "low": cell.low, "high": cell.high, "n": cell.n}
+    return None if cell is None else asdict(cell)
 
 
 def _rank(ranking: Ranking, row: Row) -> dict[str, Any]:
@@ -272,12 +254,11 @@ def _command(row: Row) -> str:
 
 
 def _command_of(row: Row, run: TaskRun) -> str:
-    arguments = run.facts["model_args"]
-    if isinstance(arguments, Mapping):
-        pairs = [(str(name), str(value)) for name, value in sorted(arguments.items())]
-    else:
-        pairs = [(n, v) for n, _, v in (part.partition("=") for part in str(arguments).split(","))]
-    shown = [f"{name}={_shown_value(value)}" for name, value in pairs if name in SHOWN_ARGUMENTS]
+    shown = [
+        f"{name}={_shown_value(str(value))}"
+        for name, value in run.facts["model_args"].items()
+        if name in SHOWN_ARGUMENTS
+    ]
     parts = ["lm_eval", "--model", run.facts["model_type"], "--model_args", ",".join(shown)]
     group = "sentibench" if run.leaf.source == "real" else "sentibench_mini"
     parts += ["--tasks", group if len(row.runs) == 12 else ",".join(row.runs)]
@@ -411,10 +392,9 @@ def _add_lineage(rows: Sequence[dict[str, Any]]) -> None:
 def build_samples(rows: Sequence[Row], source: Source) -> dict[str, Any]:
     """Texts, gold and answers per task, for the sample browser. Not for ``--no-text``."""
     samples: dict[str, Any] = {}
+    comparable = _same_data(rows)
     for task in tasks_of("overall", source):
-        runs = {row.key: row.runs[task][0] for row in rows if task in row.runs}
-        other = {row.key for row in rows if any(r.startswith("other data") for r in row.reasons)}
-        runs = {key: run for key, run in runs.items() if key not in other}
+        runs = {row.key: row.runs[task][0] for row in comparable if task in row.runs}
         items = {s.index: s for run in runs.values() for s in run.samples}
         indices = sorted(items)
         if not indices:
@@ -423,7 +403,7 @@ def build_samples(rows: Sequence[Row], source: Source) -> dict[str, Any]:
         right: dict[str, str] = {}
         marks: dict[str, list[Any]] = {}
         for key, run in runs.items():
-            own = {s.index: (s, hit) for s, hit in zip(run.samples, _hits(run), strict=True)}
+            own = {s.index: (s, hit) for s, hit in zip(run.samples, run.right, strict=True)}
             answers[key] = [own[i][0].answer if i in own else "" for i in indices]
             if run.leaf.card.elements:
                 marks[key] = [_marks(run, own[i][0]) if i in own else [] for i in indices]
@@ -467,17 +447,16 @@ def hardest_items(rows: Sequence[Row], source: Source) -> list[dict[str, Any]]:
         Per item its task and position in the test file, the number of runs that asked it (at
         least two) and, where the texts were read, sentence and gold.
     """
-    other = {row.key for row in rows if any(r.startswith("other data") for r in row.reasons)}
+    comparable = _same_data(rows)
     hardest: list[dict[str, Any]] = []
     for task in tasks_of("overall", source):
         asked: Counter[int] = Counter()
         solved: set[int] = set()
         texts: dict[int, Sample] = {}
-        for row in rows:
-            for run in row.runs.get(task, ()) if row.key not in other else ():
+        for row in comparable:
+            for run in row.runs.get(task, ()):
                 asked.update(run.indices.tolist())
-                hits = zip(run.indices.tolist(), _hits(run), strict=True)
-                solved |= {index for index, hit in hits if hit}
+                solved.update(run.indices[run.right].tolist())
                 texts |= {sample.index: sample for sample in run.samples}
         for index in sorted(asked):
             if asked[index] > 1 and index not in solved:
@@ -488,9 +467,6 @@ def hardest_items(rows: Sequence[Row], source: Source) -> list[dict[str, Any]]:
     return hardest
 
 
-def _hits(run: TaskRun) -> list[bool]:
-    """Whether each answer is wholly right."""
-    rows = run.statistics["strict"]
-    if run.leaf.card.is_label_task:
-        return [bool(hit) for hit in rows[:, -len(run.leaf.card.labels) :].sum(axis=1)]
-    return [bool(h == n == g) for h, n, _, g in rows]
+def _same_data(rows: Sequence[Row]) -> list[Row]:
+    """The rows over the data that most share: items of others cannot be compared."""
+    return [row for row in rows if not any(r.startswith("other data") for r in row.reasons)]

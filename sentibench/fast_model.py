@@ -92,9 +92,8 @@ class SentiBenchLM(HFLM):
         disable_tqdm: bool = False,
         override_bs: int | None = None,
     ) -> list[tuple[float, bool]]:
-        longest = max((len(continuation) for *_, continuation in requests), default=0)
-        shortest = min((len(continuation) for *_, continuation in requests), default=0)
-        if not self.keeps_positions or longest > LONGEST_LABEL or shortest == 0:
+        lengths = {len(continuation) for *_, continuation in requests}
+        if not self.keeps_positions or not all(0 < n <= LONGEST_LABEL for n in lengths):
             return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         bar = tqdm(
@@ -103,9 +102,9 @@ class SentiBenchLM(HFLM):
             desc="Running loglikelihood requests",
         )
         for rows in _clusters(requests, self.max_length):
-            prefix, cache = self._prefix(rows, longest)
-            for batch in _batches(rows, len(prefix), self.batch_tokens):
-                for number, answer in self._score(batch, requests, len(prefix), cache):
+            n_prefix, cache = self._prefix(rows, max(lengths))
+            for batch in _batches(rows, n_prefix, self.batch_tokens):
+                for number, answer in self._score(batch, requests, n_prefix, cache):
                     answers[number] = answer
                     if requests[number][0] is not None:
                         self.cache_hook.add_partial("loglikelihood", requests[number][0], answer)
@@ -113,19 +112,22 @@ class SentiBenchLM(HFLM):
         bar.close()
         return answers
 
-    def _prefix(self, rows: Sequence[Row], longest: int) -> tuple[tuple[int, ...], Any]:
-        """The ids that all rows begin with, and the model's keys and values for them."""
+    def _prefix(self, rows: Sequence[Row], longest: int) -> tuple[int, DynamicCache | None]:
+        """Number of ids that all rows begin with, and the model's keys and values for them."""
         first, last = min(rows)[0], max(rows)[0]
         # every row keeps the positions where its labels are read
-        n = min(len(ids) for ids, _ in rows) - longest
-        shared = next((i for i in range(max(n, 0)) if first[i] != last[i]), max(n, 0))
+        n = max(0, min(len(ids) for ids, _ in rows) - longest)
+        shared = next((i for i in range(n) if first[i] != last[i]), n)
         if shared < SHORTEST_PREFIX or len(rows) < 4:
-            return (), None
-        ids = torch.tensor([first[:shared]], device=self.device)
-        return first[:shared], self._forward(ids, torch.tensor([0]), DynamicCache())[1]
+            return 0, None
+        cache = DynamicCache()
+        self._forward(torch.tensor([first[:shared]], device=self.device), [0], cache)
+        return shared, cache
 
-    def _forward(self, ids_BT: torch.Tensor, keep: torch.Tensor, cache: Any) -> tuple[Any, Any]:
-        """Logits of shape (B, kept positions, V), and the cache."""
+    def _forward(
+        self, ids_BT: torch.Tensor, kept: Sequence[int], cache: DynamicCache | None
+    ) -> torch.Tensor:
+        """Logits at the kept positions, shape (B, K, V); a cache is read and extended."""
         with (
             torch.inference_mode(),
             torch.autocast(
@@ -135,13 +137,17 @@ class SentiBenchLM(HFLM):
             ),
         ):
             self.tokens_computed += ids_BT.numel()
-            past = {"past_key_values": cache} if cache is not None else {}
-            keep = keep.to(self.device)
-            out = self.model(ids_BT, logits_to_keep=keep, use_cache=cache is not None, **past)
-        return out.logits, out.past_key_values if cache is not None else None
+            past = {} if cache is None else {"past_key_values": cache}
+            keep = torch.tensor(kept, device=self.device)
+            use_cache = cache is not None
+            return self.model(ids_BT, logits_to_keep=keep, use_cache=use_cache, **past).logits
 
     def _score(
-        self, batch: Sequence[Row], requests: Sequence[Request], n_prefix: int, cache: Any
+        self,
+        batch: Sequence[Row],
+        requests: Sequence[Request],
+        n_prefix: int,
+        cache: DynamicCache | None,
     ) -> Iterator[tuple[int, tuple[float, bool]]]:
         """Log-likelihood and is-greedy of every request of a batch."""
         ids = [torch.tensor(row[n_prefix:]) for row, _ in batch]
@@ -158,9 +164,10 @@ class SentiBenchLM(HFLM):
         ]
         kept = sorted(set(wanted))
         place = {position: i for i, position in enumerate(kept)}
-        logits_BKV, _ = self._forward(ids_BT, torch.tensor(kept), cache)
+        logits_BKV = self._forward(ids_BT, kept, cache)
         for b, (row_ids, (_, numbers)) in enumerate(zip(ids, batch, strict=True)):
-            scores: dict[int, torch.Tensor] = {}
+            # several labels are read at one position
+            scores: dict[int, tuple[torch.Tensor, int]] = {}
             for number in numbers:
                 label = requests[number][2]
                 start = len(row_ids) - len(label)
@@ -168,11 +175,12 @@ class SentiBenchLM(HFLM):
                 for offset, token in enumerate(label):
                     at = place[start + offset]
                     if at not in scores:
-                        scores[at] = logits_BKV[b, at].log_softmax(
-                            -1, dtype=self.softmax_dtype or torch.float32
-                        )
-                    total += float(scores[at][token])
-                    greedy = greedy and int(scores[at].argmax()) == token
+                        dtype = self.softmax_dtype or torch.float32
+                        log_p_V = logits_BKV[b, at].log_softmax(-1, dtype=dtype)
+                        scores[at] = log_p_V, int(log_p_V.argmax())
+                    log_p_V, best = scores[at]
+                    total += float(log_p_V[token])
+                    greedy = greedy and best == token
                 yield number, (total, greedy)
 
 

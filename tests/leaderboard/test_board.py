@@ -1,7 +1,9 @@
 """Results -> board: what is ranked and why not, and the statistics against independent code."""
 
+import importlib.util
 import json
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +31,8 @@ from sentibench.errors import InputError
 from sentibench.metrics import macro_f1, tuple_f1
 
 
+@cache
 def synthetic():
-    import importlib.util
-
     path = Path(__file__).parents[2] / "benchmarks" / "leaderboard_build.py"
     spec = importlib.util.spec_from_file_location("synthetic_results", path)
     module = importlib.util.module_from_spec(spec)
