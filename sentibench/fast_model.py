@@ -1,10 +1,11 @@
-"""``lm_eval --model sentibench-hf``: lm-eval's ``hf`` with less work per label task, same numbers.
+"""``lm_eval --model sentibench-hf``: lm-eval's ``hf`` with less work, same numbers.
 
-Three things are saved, none of them changes a prediction. Texts are tokenised in one batched call.
-The language-model head and the softmax are computed at the positions of the labels only, not at
-every position of the prompt. What the prompts of a task have in common at their beginning, the
-instruction, goes through the model once. Batches hold a number of tokens, not of rows, sorted by
-length. Generation and whatever is not a causal model are lm-eval's own code.
+What is saved changes no prediction. Texts are tokenised in one batched call. The language-model
+head and the softmax are computed at the positions of the labels only, not at every position of the
+prompt. What the prompts of a task have in common at their beginning, the instruction, goes through
+the model once. Batches hold a number of tokens, not of rows, sorted by length. An answer ends at
+its own stop string and makes room for the next prompt. Sampling, prompts without text and models
+that are not plain decoders are lm-eval's own code.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false
@@ -20,16 +21,28 @@ from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import has_bos_prefix
+from lm_eval.models.utils import (
+    handle_stop_sequences,
+    has_bos_prefix,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
 from tqdm import tqdm
 from transformers import DynamicCache
 
 from sentibench.errors import InputError
+from sentibench.fast_generation import generate
 
 CPU_TOKENS, GPU_TOKENS = 1_024, 16_384
 LONGEST_LABEL = 16  # tokens; longer continuations are no labels and go to lm-eval's code
 CLUSTER = 12  # prompts that begin with the same tokens are of one task
 SHORTEST_PREFIX = 8  # below, a shared beginning costs more than it saves
+FEWEST_ROWS = 4  # so few prompts are not worth a prefix of their own
+POOL = 16  # the keys and values of so many batches are kept while answers are generated
+PLAIN_LAYERS = {"full_attention", "sliding_attention"}
+# what a generation config may say without changing a greedy answer
+HARMLESS = {"bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p"}
+HARMLESS |= {"top_k", "min_p", "max_length", "max_new_tokens", "transformers_version", "use_cache"}
 
 Request = tuple[Any, list[int], list[int]]  # (text pair or None, context, continuation)
 Row = tuple[tuple[int, ...], list[int]]  # (input ids, numbers of the requests that it answers)
@@ -40,7 +53,8 @@ class SentiBenchLM(HFLM):
 
     Args:
         batch_tokens: Tokens of a batch, padding included; a longer prompt is a batch of its own.
-            Default 1,024 on the CPU, 16,384 elsewhere. ``batch_size`` counts for generation only.
+            Default 1,024 on the CPU, 16,384 elsewhere. ``batch_size`` counts only where lm-eval's
+            own code runs.
         kwargs: All arguments of lm-eval's ``hf``.
 
     Raises:
@@ -55,7 +69,20 @@ class SentiBenchLM(HFLM):
         self.batch_tokens = batch_tokens or default
         model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         known = inspect.signature(model.forward).parameters
-        self.keeps_positions = self.backend == "causal" and "logits_to_keep" in known
+        layers = getattr(model.config.get_text_config(), "layer_types", None) or ()
+        self.keeps_positions = (
+            self.backend == "causal" and "logits_to_keep" in known and set(layers) <= PLAIN_LAYERS
+        )
+        said = model.generation_config.to_diff_dict() if model.generation_config else {}
+        said = {key for key, value in said.items() if value and not key.startswith("_")}
+        self.answers_greedily = (
+            self.keeps_positions
+            and "position_ids" in known
+            and said <= HARMLESS
+            and not self.think_end_token
+            and not self.truncation
+        )
+        self.cache_argument = "cache" if "cache" in known else "past_key_values"
         self.tokens_computed = 0
 
     def loglikelihood(
@@ -67,16 +94,15 @@ class SentiBenchLM(HFLM):
             return super().loglikelihood(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
         stripped = [_move_spaces(*pair) for pair in pairs]
         texts = dict.fromkeys(c for c, _ in stripped) | dict.fromkeys(c + k for c, k in stripped)
-        ids = self._encode_all(list(texts))
+        ids = self._encode_all(list(texts), self.tokenizer.decode(self.prefix_token_id))
         encoded = [
             (pair, ids[c], ids[c + k][len(ids[c]) :])
             for pair, (c, k) in zip(pairs, stripped, strict=False)
         ]
         return self._loglikelihood_tokens(encoded, disable_tqdm=disable_tqdm)
 
-    def _encode_all(self, texts: Sequence[str]) -> dict[str, list[int]]:
+    def _encode_all(self, texts: Sequence[str], bos: str | None) -> dict[str, list[int]]:
         """What ``tok_encode`` gives for each text, in two batched calls."""
-        bos = self.tokenizer.decode(self.prefix_token_id)
         special = {} if self.add_bos_token is None else {"add_special_tokens": self.add_bos_token}
         ids: dict[str, list[int]] = {}
         for has_bos in (False, True):
@@ -101,33 +127,121 @@ class SentiBenchLM(HFLM):
             disable=disable_tqdm or self.rank != 0,
             desc="Running loglikelihood requests",
         )
-        for rows in _clusters(requests, self.max_length):
-            n_prefix, cache = self._prefix(rows, max(lengths))
-            for batch in _batches(rows, n_prefix, self.batch_tokens):
-                for number, answer in self._score(batch, requests, n_prefix, cache):
-                    answers[number] = answer
-                    if requests[number][0] is not None:
-                        self.cache_hook.add_partial("loglikelihood", requests[number][0], answer)
+        ids = [(c + k)[-(self.max_length + 1) :][:-1] for _, c, k in requests]
+        for batch, n_prefix, cache in self._batches(ids, max(lengths)):
+            for number, answer in self._score(batch, requests, n_prefix, cache):
+                answers[number] = answer
+                if requests[number][0] is not None:
+                    self.cache_hook.add_partial("loglikelihood", requests[number][0], answer)
+                bar.update()
+        bar.close()
+        return answers
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """Greedy answers up to the first stop string; see lm-eval's ``hf``."""
+        plans: list[dict[str, Any]] = [
+            dict(normalize_gen_kwargs(request.args[1], self.max_gen_toks)) for request in requests
+        ]
+        known = {"until", "max_gen_toks", "do_sample", "temperature"}
+        if not self.answers_greedily or any(
+            plan["do_sample"] or plan.get("temperature") or plan.keys() - known for plan in plans
+        ):
+            return super().generate_until(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
+        ids = self._encode_all([r.args[0] for r in requests], self.tokenizer.bos_token)
+        groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for number, plan in enumerate(plans):
+            groups[(plan["max_gen_toks"], *plan["until"])].append(number)
+        answers = [""] * len(requests)
+        bar = tqdm(
+            total=len(requests),
+            disable=disable_tqdm or self.rank != 0,
+            desc="Running generate_until requests",
+        )
+        for (n_new, *until), numbers in groups.items():
+            stops = handle_stop_sequences(
+                until, eos=self.tok_decode([self.eot_token_id], skip_special_tokens=False)
+            )
+            room = self.max_length - n_new
+            if room < 1:
+                raise InputError(
+                    f"max_gen_toks: got {n_new}, expected less than the model's length "
+                    f"{self.max_length}"
+                )
+            prompts = [ids[requests[number].args[0]][-room:] for number in numbers]
+            for same, text in self._answers(prompts, stops, n_new):
+                for number in (numbers[i] for i in same):
+                    answers[number] = text
+                    self.cache_hook.add_partial("generate_until", requests[number].args, text)
                     bar.update()
         bar.close()
         return answers
 
-    def _prefix(self, rows: Sequence[Row], longest: int) -> tuple[int, DynamicCache | None]:
+    def _answers(
+        self, prompts: Sequence[Sequence[int]], stops: list[str], n_new: int
+    ) -> Iterator[tuple[list[int], str]]:
+        """(Numbers of prompts that are the same, their answer) in the order of finishing."""
+        ends = self.model.generation_config.eos_token_id
+        ends = {self.eot_token_id, *(ends if isinstance(ends, list) else [ends])}
+
+        def is_done(answers: list[list[int]]) -> list[bool]:
+            texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
+            return [
+                tokens[-1] in ends or any(stop and stop in text for stop in stops)
+                for tokens, text in zip(answers, texts, strict=True)
+            ]
+
+        twins: dict[int, list[int]] = {}
+
+        def batches() -> Iterator[Any]:
+            for batch, n_prefix, cache in self._batches(prompts, 1):
+                twins.update((numbers[0], numbers) for _, numbers in batch)
+                yield [(numbers[0], row[n_prefix:]) for row, numbers in batch], n_prefix, cache
+
+        pool_tokens = POOL * self.batch_tokens
+        for number, tokens in generate(
+            batches(), self._forward, is_done, n_new, pool_tokens, self.device
+        ):
+            text = self.tok_decode(tokens)
+            yield twins[number], postprocess_generated_text(text, stops, None)
+
+    def _batches(
+        self, ids: Sequence[Sequence[int]], kept: int
+    ) -> Iterator[tuple[list[Row], int, DynamicCache]]:
+        """Rows of one batch, the number of ids that they begin with, and the cache of these.
+
+        The last ``kept`` positions of every row are behind that beginning, since they are read.
+        """
+        for rows in _clusters(ids):
+            n_prefix, prefix = self._prefix(rows, kept)
+            for batch in _cut(rows, n_prefix, self.batch_tokens):
+                cache = copy.deepcopy(prefix)
+                cache.batch_repeat_interleave(len(batch))
+                yield batch, n_prefix, cache
+
+    def _prefix(self, rows: Sequence[Row], kept: int) -> tuple[int, DynamicCache]:
         """Number of ids that all rows begin with, and the model's keys and values for them."""
         first, last = min(rows)[0], max(rows)[0]
-        # every row keeps the positions where its labels are read
-        n = max(0, min(len(ids) for ids, _ in rows) - longest)
+        n = max(0, min(len(ids) for ids, _ in rows) - kept)
         shared = next((i for i in range(n) if first[i] != last[i]), n)
-        if shared < SHORTEST_PREFIX or len(rows) < 4:
-            return 0, None
         cache = DynamicCache()
+        if shared < SHORTEST_PREFIX or len(rows) < FEWEST_ROWS:
+            return 0, cache
         self._forward(torch.tensor([first[:shared]], device=self.device), [0], cache)
         return shared, cache
 
     def _forward(
-        self, ids_BT: torch.Tensor, kept: Sequence[int], cache: DynamicCache | None
+        self,
+        ids_BT: torch.Tensor,
+        kept: Sequence[int],
+        cache: DynamicCache | None,
+        mask_BS: torch.Tensor | None = None,
+        positions_BT: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Logits at the kept positions, shape (B, K, V); a cache is read and extended."""
+        given = {self.cache_argument: cache} if cache is not None else {}
+        if mask_BS is not None:
+            given |= {"attention_mask": mask_BS, "position_ids": positions_BT}
+        self.tokens_computed += ids_BT.numel()
         with (
             torch.inference_mode(),
             torch.autocast(
@@ -136,26 +250,21 @@ class SentiBenchLM(HFLM):
                 enabled=self.mixed_precision_dtype is not None,
             ),
         ):
-            self.tokens_computed += ids_BT.numel()
-            past = {} if cache is None else {"past_key_values": cache}
             keep = torch.tensor(kept, device=self.device)
             use_cache = cache is not None
-            return self.model(ids_BT, logits_to_keep=keep, use_cache=use_cache, **past).logits
+            return self.model(ids_BT, logits_to_keep=keep, use_cache=use_cache, **given).logits
 
     def _score(
         self,
         batch: Sequence[Row],
         requests: Sequence[Request],
         n_prefix: int,
-        cache: DynamicCache | None,
+        cache: DynamicCache,
     ) -> Iterator[tuple[int, tuple[float, bool]]]:
         """Log-likelihood and is-greedy of every request of a batch."""
         ids = [torch.tensor(row[n_prefix:]) for row, _ in batch]
         # padded on the right: a causal model looks at no later position
         ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.device)
-        if cache is not None:
-            cache = copy.deepcopy(cache)
-            cache.batch_repeat_interleave(len(batch))
         wanted = [
             len(row_ids) - len(requests[number][2]) + offset
             for row_ids, (_, numbers) in zip(ids, batch, strict=True)
@@ -164,7 +273,7 @@ class SentiBenchLM(HFLM):
         ]
         kept = sorted(set(wanted))
         place = {position: i for i, position in enumerate(kept)}
-        logits_BKV = self._forward(ids_BT, kept, cache)
+        logits_BKV = self._forward(ids_BT, kept, cache if n_prefix else None)
         for b, (row_ids, (_, numbers)) in enumerate(zip(ids, batch, strict=True)):
             # several labels are read at one position
             scores: dict[int, tuple[torch.Tensor, int]] = {}
@@ -190,18 +299,23 @@ def _move_spaces(context: str, continuation: str) -> tuple[str, str]:
     return bare, context[len(bare) :] + continuation
 
 
-def _clusters(requests: Sequence[Request], max_length: int) -> list[list[Row]]:
-    """Rows of requests that differ in their last token only, by common beginning, longest first."""
+def _clusters(all_ids: Sequence[Sequence[int]]) -> list[list[Row]]:
+    """Equal ids as one row, the rows by common beginning, the longest first.
+
+    What shares its beginning with few others is one cluster, the last.
+    """
     numbers: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for number, (_, context, continuation) in enumerate(requests):
-        numbers[tuple((context + continuation)[-(max_length + 1) :][:-1])].append(number)
+    for number, ids in enumerate(all_ids):
+        numbers[tuple(ids)].append(number)
     clusters: dict[tuple[int, ...], list[Row]] = defaultdict(list)
     for row in sorted(numbers.items(), key=lambda row: (-len(row[0]), row[0])):
         clusters[row[0][:CLUSTER]].append(row)
-    return list(clusters.values())
+    large = [rows for rows in clusters.values() if len(rows) >= FEWEST_ROWS]
+    rest = [row for rows in clusters.values() if len(rows) < FEWEST_ROWS for row in rows]
+    return [*large, sorted(rest, key=lambda row: -len(row[0]))] if rest else large
 
 
-def _batches(rows: Sequence[Row], n_prefix: int, batch_tokens: int) -> Iterator[list[Row]]:
+def _cut(rows: Sequence[Row], n_prefix: int, batch_tokens: int) -> Iterator[list[Row]]:
     """Cut rows, longest first, where a batch would hold more tokens than allowed."""
     start = 0
     while start < len(rows):

@@ -1,5 +1,6 @@
 """The fast model against lm-eval's own, on small random models of two families."""
 
+import itertools
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # 
 
 from sentibench.cards import load_leaves  # noqa: E402
 from sentibench.errors import InputError  # noqa: E402
-from sentibench.fast_model import SentiBenchLM, _batches  # noqa: E402
+from sentibench.fast_model import SentiBenchLM, _cut  # noqa: E402
 from sentibench.harness import SentiBenchTask  # noqa: E402, F401
 from sentibench.read import load_split  # noqa: E402
 
@@ -107,9 +108,70 @@ def test_long_continuations_go_to_the_code_of_hf(tokenizer) -> None:
     assert fast.tokens_computed == 0
 
 
+def prompts(kwargs):
+    texts = dict.fromkeys(request.args[0] for request in requests())
+    return [SimpleNamespace(args=(text, dict(kwargs)), task_name="t") for text in texts]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+@pytest.mark.parametrize("batch_tokens", [64, 2_000])
+def test_answers_are_those_of_hf_whatever_the_pool_holds(family, batch_tokens, tokenizer) -> None:
+    common = {"pretrained": make(family), "tokenizer": tokenizer, "device": "cpu"}
+    asked = prompts({"until": ["e", " negative"], "max_gen_toks": 24, "do_sample": False})
+    asked += prompts({"until": [], "max_gen_toks": 3})  # another group, and no stop string
+    expected = HFLM(**common, max_length=64, batch_size=1).generate_until(asked, disable_tqdm=True)
+    fast = SentiBenchLM(**common, max_length=64, batch_tokens=batch_tokens)
+    assert fast.generate_until(asked, disable_tqdm=True) == expected
+    assert fast.tokens_computed > 0
+    assert len({len(text) for text in expected}) > 8  # answers end at different steps
+
+
+def test_answers_end_at_their_own_stop_string(tokenizer) -> None:
+    fast = SentiBenchLM(pretrained=make("llama"), tokenizer=tokenizer, device="cpu")
+    long, short = (
+        prompts({"until": until, "max_gen_toks": 200}) for until in ([], ["e", "a", "i", "o", "t"])
+    )
+    fast.generate_until(short, disable_tqdm=True)
+    n_short, fast.tokens_computed = fast.tokens_computed, 0
+    fast.generate_until(long, disable_tqdm=True)
+    assert fast.tokens_computed > n_short + 100 * len(long)
+
+
+def test_a_finished_answer_makes_room_for_a_waiting_prompt(tokenizer) -> None:
+    fast = SentiBenchLM(
+        pretrained=make("llama"), tokenizer=tokenizer, device="cpu", batch_tokens=80
+    )
+    sizes = []
+    forward = fast._forward
+    fast._forward = lambda ids, *rest: sizes.append(tuple(ids.shape)) or forward(ids, *rest)
+    asked = prompts({"until": ["e", "a"], "max_gen_toks": 60})
+    fast.generate_until(asked, disable_tqdm=True)
+    steps = [rows for rows, n_tokens in sizes if n_tokens == 1]
+    assert max(steps) < len(asked)  # the pool was too small for all
+    grown = [b > a for a, b in itertools.pairwise(steps)]
+    assert any(grown)
+
+
+@pytest.mark.parametrize(
+    "kwargs", [{"do_sample": True, "temperature": 0.7}, {"repetition_penalty": 1.2}]
+)
+def test_whatever_is_not_plain_greedy_goes_to_the_code_of_hf(kwargs, tokenizer) -> None:
+    fast = SentiBenchLM(pretrained=make("llama"), tokenizer=tokenizer, device="cpu")
+    fast.generate_until(prompts({"until": ["e"], "max_gen_toks": 4} | kwargs)[:2], True)
+    assert fast.tokens_computed == 0
+
+
+def test_a_checkpoint_with_its_own_generation_rules_goes_to_the_code_of_hf(tokenizer) -> None:
+    model = make("llama")
+    model.generation_config.repetition_penalty = 1.3
+    fast = SentiBenchLM(pretrained=model, tokenizer=tokenizer, device="cpu")
+    fast.generate_until(prompts({"until": ["e"], "max_gen_toks": 4})[:2], True)
+    assert fast.tokens_computed == 0
+
+
 def test_batches_hold_tokens_not_rows() -> None:
     rows = [(tuple(range(n)), [0]) for n in (90, 50, 40, 30, 20, 10)]
-    sizes = [[len(ids) for ids, _ in batch] for batch in _batches(rows, 10, 80)]
+    sizes = [[len(ids) for ids, _ in batch] for batch in _cut(rows, 10, 80)]
     assert sizes == [[90], [50, 40], [30, 20, 10]]
 
 

@@ -12,6 +12,7 @@ BOUNDARIES = {
     "harness.py": {"lm_eval", "datasets"},
     "evaluate_metrics.py": {"datasets", "evaluate"},
     "demo_model.py": {"torch", "transformers"},
+    "fast_generation.py": {"torch", "transformers"},
     "fast_model.py": {"lm_eval", "torch", "transformers"},
 }
 
