@@ -2,10 +2,9 @@
 
 import sys
 
-from lm_eval.tasks import TaskManager
 from transformers import AutoTokenizer
 
-from sentibench.cards import tasks_folder
+from sentibench.harness import task_manager
 
 NO_SYSTEM_ROLE = (
     "{% for m in messages %}{% if m['role'] == 'system' %}"
@@ -18,7 +17,7 @@ NO_SYSTEM_ROLE = (
 
 def main(checkpoint: str, name: str = "sentibench_mini_sst2") -> None:
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False)
+    manager = task_manager()
 
     def render(messages, template=None, **kwargs):
         return tokenizer.apply_chat_template(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sentibench.cards import load_cards, tasks_folder
+from sentibench.cards import load_cards
 
 LABEL_TASKS = [name for name, card in load_cards().items() if card.is_label_task]
 CHECKPOINT = Path(__file__).parents[1] / ".demo" / "SmolLM2-135M-Instruct"
@@ -23,7 +23,8 @@ def test_local_models_predict_the_authors_labels(
     if not checkpoint.is_dir():
         pytest.skip(f"no checkpoint in {checkpoint}: run make demo")
     from lm_eval import simple_evaluate
-    from lm_eval.tasks import TaskManager
+
+    from sentibench.harness import task_manager
 
     card = load_cards()[name]
     recorded = json.loads(
@@ -34,7 +35,7 @@ def test_local_models_predict_the_authors_labels(
         model=model,
         model_args={"pretrained": str(checkpoint), "dtype": "float32"},
         tasks=[task],
-        task_manager=TaskManager(include_path=str(tasks_folder()), include_defaults=False),
+        task_manager=task_manager(),
         batch_size=4,
         device="cpu",
         limit=40,

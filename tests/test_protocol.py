@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sentibench.cards import load_cards, tasks_folder
+from sentibench.cards import load_cards
 
 N_ITEMS = 120
 
@@ -70,12 +70,11 @@ def prompts_from_the_protocol(root: Path, folder: str, seed: int, shots: int):
 def test_prompts_agree_with_a_second_implementation(
     card, seed: int, shots: int, real_data: Path, real_home: Path
 ) -> None:
-    from lm_eval.tasks import TaskManager
+    from sentibench.harness import task_manager
 
-    manager = TaskManager(
-        include_path=str(tasks_folder()), include_defaults=False, metadata={"demo_seed": seed}
-    )
-    task = manager.load([f"sentibench_{card.name}"])["tasks"][f"sentibench_{card.name}"]
+    task = task_manager(demo_seed=seed).load([f"sentibench_{card.name}"])["tasks"][
+        f"sentibench_{card.name}"
+    ]
     task.set_config(key="num_fewshot", value=shots)
     task.build_all_requests(limit=N_ITEMS)
     ours = {request.doc["index"]: request.args[0] for request in task.instances}
