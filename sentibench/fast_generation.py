@@ -20,7 +20,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-Forward = Callable[..., torch.Tensor]  # (ids, kept positions, cache, mask, positions) -> logits
+Forward = Callable[..., torch.Tensor]  # (ids, what is read, cache, mask, positions) -> logits
 
 
 @dataclass(eq=False)
@@ -74,7 +74,7 @@ def generate(
     Args:
         batches: (prompts as (number, ids behind the prefix), length of the prefix that the cache
             holds for every one of them, that cache); a batch's cache is consumed.
-        forward: The model; its logits are read at the kept positions.
+        forward: The model; its logits where (row, position) is read, shape (N, V).
         is_done: Whether each of these lists of new tokens is an answer already.
         n_new: New tokens at most.
         pool_tokens: Positions, padding included, that the pool holds at most.
@@ -108,8 +108,9 @@ def generate(
             last_B1 = torch.tensor([[row.tokens[-1]] for row in rows], device=device)
             seen_BS = mask_BS[:, :n_seen]
             positions_B1 = seen_BS.sum(1, keepdim=True) - 1
-            logits_B1V = forward(last_B1, [0], cache, seen_BS, positions_B1)
-            for row, token in zip(rows, logits_B1V[:, 0].argmax(-1).tolist(), strict=True):
+            read = [(b, 0) for b in range(len(rows))]
+            logits_BV = forward(last_B1, read, cache, seen_BS, positions_B1)
+            for row, token in zip(rows, logits_BV.argmax(-1).tolist(), strict=True):
                 if not row.done:
                     row.tokens.append(token)
             for row, done in zip(rows, is_done([row.tokens for row in rows]), strict=True):
@@ -140,13 +141,9 @@ def _prefill(
     ids = [torch.tensor(prompt) for _, prompt in prompts]
     ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(device)
     lengths = [len(prompt) for prompt in ids]
-    kept = sorted({length - 1 for length in lengths})
-    logits_BKV = forward(ids_BT, kept, prefix)
-    best_BK = logits_BKV.argmax(-1).tolist()
-    rows = [
-        Row(number, [best_BK[b][kept.index(lengths[b] - 1)]])
-        for b, (number, _) in enumerate(prompts)
-    ]
+    logits_BV = forward(ids_BT, [(b, length - 1) for b, length in enumerate(lengths)], prefix)
+    best_B = logits_BV.argmax(-1).tolist()
+    rows = [Row(number, [token]) for (number, _), token in zip(prompts, best_B, strict=True)]
     shifts = [ids_BT.shape[1] - length for length in lengths]
     n_all = n_prefix + ids_BT.shape[1]
     mask_BS = (torch.arange(n_all)[None] >= torch.tensor(shifts)[:, None]).long().to(device)

@@ -9,6 +9,7 @@ that are not plain decoders are lm-eval's own code.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false
+# pyright: reportOptionalMemberAccess=false
 # lm-eval and transformers carry no types that would hold: their unknowns end in this module.
 
 from __future__ import annotations
@@ -70,13 +71,16 @@ class SentiBenchLM(HFLM):
         model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         known = inspect.signature(model.forward).parameters
         layers = getattr(model.config.get_text_config(), "layer_types", None) or ()
-        self.keeps_positions = (
+        self.reads_positions = (
             self.backend == "causal" and "logits_to_keep" in known and set(layers) <= PLAIN_LAYERS
         )
+        self.read: tuple[torch.Tensor, torch.Tensor] | None = None
+        if self.reads_positions:
+            self._skip_what_is_not_read(model)
         said = model.generation_config.to_diff_dict() if model.generation_config else {}
         said = {key for key, value in said.items() if value and not key.startswith("_")}
         self.answers_greedily = (
-            self.keeps_positions
+            self.reads_positions
             and "position_ids" in known
             and said <= HARMLESS
             and not self.think_end_token
@@ -85,12 +89,35 @@ class SentiBenchLM(HFLM):
         self.cache_argument = "cache" if "cache" in known else "past_key_values"
         self.tokens_computed = 0
 
+    def _skip_what_is_not_read(self, model: Any) -> None:
+        """Compute the head, and the last layer's MLP, for the positions in ``self.read`` only.
+
+        Both see one position at a time, and nothing behind them mixes positions.
+        """
+
+        def pick(_module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+            return None if self.read is None else (inputs[0][self.read][None], *inputs[1:])
+
+        def put_back(_module: Any, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> Any:
+            if self.read is None:
+                return None
+            whole = out.new_zeros(*self.shape_BT, out.shape[-1])
+            whole[self.read] = out[0]
+            return whole
+
+        model.get_output_embeddings().register_forward_pre_hook(pick)
+        layers = getattr(model.get_decoder(), "layers", None)
+        mlp = getattr(layers[-1], "mlp", None) if layers else None
+        if type(mlp).__name__.endswith("MLP"):
+            mlp.register_forward_pre_hook(pick)
+            mlp.register_forward_hook(put_back)
+
     def loglikelihood(
         self, requests: list[Any], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
         """Score continuations, each text tokenised once; see lm-eval's ``hf``."""
         pairs = [request.args for request in requests]
-        if not self.keeps_positions or self.enable_thinking or any(c == "" for c, _ in pairs):
+        if not self.reads_positions or self.enable_thinking or any(c == "" for c, _ in pairs):
             return super().loglikelihood(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
         stripped = [_move_spaces(*pair) for pair in pairs]
         texts = dict.fromkeys(c for c, _ in stripped) | dict.fromkeys(c + k for c, k in stripped)
@@ -119,7 +146,7 @@ class SentiBenchLM(HFLM):
         override_bs: int | None = None,
     ) -> list[tuple[float, bool]]:
         lengths = {len(continuation) for *_, continuation in requests}
-        if not self.keeps_positions or not all(0 < n <= LONGEST_LABEL for n in lengths):
+        if not self.reads_positions or not all(0 < n <= LONGEST_LABEL for n in lengths):
             return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         bar = tqdm(
@@ -226,33 +253,37 @@ class SentiBenchLM(HFLM):
         cache = DynamicCache()
         if shared < SHORTEST_PREFIX or len(rows) < FEWEST_ROWS:
             return 0, cache
-        self._forward(torch.tensor([first[:shared]], device=self.device), [0], cache)
+        self._forward(torch.tensor([first[:shared]], device=self.device), [(0, 0)], cache)
         return shared, cache
 
     def _forward(
         self,
         ids_BT: torch.Tensor,
-        kept: Sequence[int],
+        read: Sequence[tuple[int, int]],
         cache: DynamicCache | None,
         mask_BS: torch.Tensor | None = None,
         positions_BT: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Logits at the kept positions, shape (B, K, V); a cache is read and extended."""
+        """Logits where (row, position) is read, shape (N, V); a cache is read and extended."""
         given = {self.cache_argument: cache} if cache is not None else {}
         if mask_BS is not None:
             given |= {"attention_mask": mask_BS, "position_ids": positions_BT}
         self.tokens_computed += ids_BT.numel()
-        with (
-            torch.inference_mode(),
-            torch.autocast(
-                device_type=self.device.type,
-                dtype=self.mixed_precision_dtype,
-                enabled=self.mixed_precision_dtype is not None,
-            ),
-        ):
-            keep = torch.tensor(kept, device=self.device)
-            use_cache = cache is not None
-            return self.model(ids_BT, logits_to_keep=keep, use_cache=use_cache, **given).logits
+        self.shape_BT = ids_BT.shape
+        rows_N, positions_N = torch.tensor(read, device=self.device).T
+        self.read = rows_N, positions_N
+        try:
+            with (
+                torch.inference_mode(),
+                torch.autocast(
+                    device_type=self.device.type,
+                    dtype=self.mixed_precision_dtype,
+                    enabled=self.mixed_precision_dtype is not None,
+                ),
+            ):
+                return self.model(ids_BT, use_cache=cache is not None, **given).logits[0]
+        finally:
+            self.read = None
 
     def _score(
         self,
@@ -265,32 +296,25 @@ class SentiBenchLM(HFLM):
         ids = [torch.tensor(row[n_prefix:]) for row, _ in batch]
         # padded on the right: a causal model looks at no later position
         ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.device)
-        wanted = [
-            len(row_ids) - len(requests[number][2]) + offset
-            for row_ids, (_, numbers) in zip(ids, batch, strict=True)
-            for number in numbers
-            for offset in range(len(requests[number][2]))
-        ]
-        kept = sorted(set(wanted))
-        place = {position: i for i, position in enumerate(kept)}
-        logits_BKV = self._forward(ids_BT, kept, cache if n_prefix else None)
+        read = sorted(
+            {
+                (b, len(row_ids) - len(requests[number][2]) + offset)
+                for b, (row_ids, (_, numbers)) in enumerate(zip(ids, batch, strict=True))
+                for number in numbers
+                for offset in range(len(requests[number][2]))
+            }
+        )
+        logits_NV = self._forward(ids_BT, read, cache if n_prefix else None)
+        log_p_NV = logits_NV.log_softmax(-1, dtype=self.softmax_dtype or torch.float32)
+        best_N = log_p_NV.argmax(-1).tolist()
+        place = {position: n for n, position in enumerate(read)}
         for b, (row_ids, (_, numbers)) in enumerate(zip(ids, batch, strict=True)):
-            # several labels are read at one position
-            scores: dict[int, tuple[torch.Tensor, int]] = {}
             for number in numbers:
                 label = requests[number][2]
-                start = len(row_ids) - len(label)
-                total, greedy = 0.0, True
-                for offset, token in enumerate(label):
-                    at = place[start + offset]
-                    if at not in scores:
-                        dtype = self.softmax_dtype or torch.float32
-                        log_p_V = logits_BKV[b, at].log_softmax(-1, dtype=dtype)
-                        scores[at] = log_p_V, int(log_p_V.argmax())
-                    log_p_V, best = scores[at]
-                    total += float(log_p_V[token])
-                    greedy = greedy and best == token
-                yield number, (total, greedy)
+                start = place[b, len(row_ids) - len(label)]
+                places = list(range(start, start + len(label)))
+                total = sum(log_p_NV[places, label].tolist())
+                yield number, (total, [best_N[n] for n in places] == label)
 
 
 def _move_spaces(context: str, continuation: str) -> tuple[str, str]:

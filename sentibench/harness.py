@@ -27,7 +27,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from sentibench import metrics
-from sentibench.cards import Card, Leaf, load_leaves, tasks_folder
+from sentibench.cards import GROUPS, TAG, Card, Leaf, load_leaves, tasks_folder
 from sentibench.demonstrations import DEFAULT_SEED, draw_demonstrations, parse_seed
 from sentibench.errors import InputError, SentiBenchError
 from sentibench.fetch import data_home
@@ -414,8 +414,20 @@ def load_task_file(path: Path) -> dict[str, Any]:
     return load_yaml(path, resolve_func=True)
 
 
+def asks_for_ours_only(arguments: Sequence[str]) -> bool:
+    """Whether every task that a command line of lm_eval names is one of this package."""
+    if not {"--tasks", "-t"} & {*arguments} or {"--config", "-C"} & {*arguments}:
+        return False
+    start = max(i for i, word in enumerate(arguments) if word in ("--tasks", "-t")) + 1
+    end = next((i for i in range(start, len(arguments)) if arguments[i].startswith("-")), None)
+    names = {name for word in arguments[start:end] for name in word.split(",") if name}
+    return bool(names) and names <= {*load_leaves(), *GROUPS, TAG}
+
+
 def run_command_line() -> None:
     """Run lm_eval's own command line on ``sys.argv``, with or without the start-up hook.
+
+    Where only our tasks are asked for, lm-eval does not read its own 14,000 task files.
 
     Raises:
         InputError: If lm-eval knows no task of a name that it was given.
@@ -424,6 +436,15 @@ def run_command_line() -> None:
     from lm_eval.__main__ import cli_evaluate
 
     _sentibench_autoload.amend(TaskManager)
+    if asks_for_ours_only(sys.argv):
+        manage: Any = TaskManager.__init__
+
+        def manage_ours(self: TaskManager, *, include_path: Any = None, **given: Any) -> None:
+            paths = include_path if isinstance(include_path, list) else [include_path]
+            folders = [str(tasks_folder()), *(path for path in paths if path)]
+            manage(self, **given | {"include_path": folders, "include_defaults": False})
+
+        cast(Any, TaskManager).__init__ = manage_ours
     try:
         cli_evaluate()
     except ValueError as error:

@@ -116,3 +116,21 @@ def test_a_mistake_in_lm_eval_is_one_line_and_exit_code_2(
     assert message in errors[0]
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "ours"),
+    [
+        ("run --tasks sentibench --model hf", True),
+        ("run -t sentibench_mini_sst2,sentibench_basic sentibench_tasks --model hf", True),
+        ("run --tasks sentibench,hellaswag", False),
+        ("run --tasks sentibench* --model hf", False),
+        ("run --config a.yaml --tasks sentibench", False),
+        ("run --tasks", False),
+        ("ls tasks", False),
+    ],
+)
+def test_foreign_task_files_are_read_only_where_foreign_tasks_are_asked_for(line, ours) -> None:
+    from sentibench.harness import asks_for_ours_only
+
+    assert asks_for_ours_only(line.split()) is ours
