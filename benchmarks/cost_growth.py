@@ -40,7 +40,7 @@ def main(checkpoint: str, prefix: str = "sentibench_", n_items: str = "16") -> N
     model = load("sentibench-hf", checkpoint, "float32")
     n = int(n_items)
     print(
-        "| task | items | shots | labels | tokens per prompt | s per item | prompt tokens per s |"
+        "| task | items | shots | labels | tokens per item | s per item | prompt tokens/s |"
     )
     print("|---|---|---|---|---|---|---|")
     for task, items, shots in (

@@ -1,0 +1,18 @@
+"""The mistakes of a distillation run that a user can mend; one line, exit code 2, no traceback."""
+
+from sentibench.errors import InputError, SentiBenchError, unknown_name
+
+__all__ = ["ConfigError", "InputError", "SentiBenchError", "StoreError", "TeacherError"]
+__all__ += ["unknown_name"]
+
+
+class ConfigError(InputError):
+    """The configuration file or an override is wrong."""
+
+
+class StoreError(SentiBenchError):
+    """The store of answers is damaged, in use, full, or of another teacher."""
+
+
+class TeacherError(SentiBenchError):
+    """The teacher cannot be reached or answers nothing but errors."""
