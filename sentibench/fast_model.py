@@ -18,6 +18,7 @@ import copy
 import inspect
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,6 +34,7 @@ from transformers import DynamicCache
 
 from sentibench.errors import InputError
 from sentibench.fast_generation import generate
+from sentibench.read_positions import ReadPositions
 
 CPU_TOKENS, GPU_TOKENS = 1_024, 16_384
 LONGEST_LABEL = 16  # tokens; longer continuations are no labels and go to lm-eval's code
@@ -47,6 +49,16 @@ HARMLESS |= {"top_k", "min_p", "max_length", "max_new_tokens", "transformers_ver
 
 Request = tuple[Any, list[int], list[int]]  # (text pair or None, context, continuation)
 Row = tuple[tuple[int, ...], list[int]]  # (input ids, numbers of the requests that it answers)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An answer: the prompts that it is for, its tokens, whether it ended by itself."""
+
+    numbers: list[int]
+    text: str
+    n_tokens: int
+    ended: bool
 
 
 class SentiBenchLM(HFLM):
@@ -74,9 +86,7 @@ class SentiBenchLM(HFLM):
         self.reads_positions = (
             self.backend == "causal" and "logits_to_keep" in known and set(layers) <= PLAIN_LAYERS
         )
-        self.read: tuple[torch.Tensor, torch.Tensor] | None = None
-        if self.reads_positions:
-            self._skip_what_is_not_read(model)
+        self.positions = ReadPositions(model) if self.reads_positions else None
         said = model.generation_config.to_diff_dict() if model.generation_config else {}
         said = {key for key, value in said.items() if value and not key.startswith("_")}
         self.answers_greedily = (
@@ -88,29 +98,6 @@ class SentiBenchLM(HFLM):
         )
         self.cache_argument = "cache" if "cache" in known else "past_key_values"
         self.tokens_computed = 0
-
-    def _skip_what_is_not_read(self, model: Any) -> None:
-        """Compute the head, and the last layer's MLP, for the positions in ``self.read`` only.
-
-        Both see one position at a time, and nothing behind them mixes positions.
-        """
-
-        def pick(_module: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
-            return None if self.read is None else (inputs[0][self.read][None], *inputs[1:])
-
-        def put_back(_module: Any, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> Any:
-            if self.read is None:
-                return None
-            whole = out.new_zeros(*self.shape_BT, out.shape[-1])
-            whole[self.read] = out[0]
-            return whole
-
-        model.get_output_embeddings().register_forward_pre_hook(pick)
-        layers = getattr(model.get_decoder(), "layers", None)
-        mlp = getattr(layers[-1], "mlp", None) if layers else None
-        if type(mlp).__name__.endswith("MLP"):
-            mlp.register_forward_pre_hook(pick)
-            mlp.register_forward_hook(put_back)
 
     def loglikelihood(
         self, requests: list[Any], disable_tqdm: bool = False
@@ -195,18 +182,26 @@ class SentiBenchLM(HFLM):
                     f"{self.max_length}"
                 )
             prompts = [ids[requests[number].args[0]][-room:] for number in numbers]
-            for same, text in self._answers(prompts, stops, n_new):
-                for number in (numbers[i] for i in same):
-                    answers[number] = text
-                    self.cache_hook.add_partial("generate_until", requests[number].args, text)
+            for answer in self.answers(prompts, stops, n_new):
+                for number in (numbers[i] for i in answer.numbers):
+                    answers[number] = answer.text
+                    self.cache_hook.add_partial(
+                        "generate_until", requests[number].args, answer.text
+                    )
                     bar.update()
         bar.close()
         return answers
 
-    def _answers(
-        self, prompts: Sequence[Sequence[int]], stops: list[str], n_new: int
-    ) -> Iterator[tuple[list[int], str]]:
-        """(Numbers of prompts that are the same, their answer) in the order of finishing."""
+    def answers(
+        self, prompts: Sequence[Sequence[int]], stops: Sequence[str], n_new: int
+    ) -> Iterator[Written]:
+        """Write greedily and yield every answer when it is finished.
+
+        Args:
+            prompts: Token ids; equal prompts are answered once.
+            stops: An answer ends before the first of these strings.
+            n_new: New tokens at most.
+        """
         ends = self.model.generation_config.eos_token_id
         ends = {self.eot_token_id, *(ends if isinstance(ends, list) else [ends])}
 
@@ -228,8 +223,8 @@ class SentiBenchLM(HFLM):
         for number, tokens in generate(
             batches(), self._forward, is_done, n_new, pool_tokens, self.device
         ):
-            text = self.tok_decode(tokens)
-            yield twins[number], postprocess_generated_text(text, stops, None)
+            text = postprocess_generated_text(self.tok_decode(tokens), list(stops), None)
+            yield Written(twins[number], text, len(tokens), is_done([tokens])[0])
 
     def _batches(
         self, ids: Sequence[Sequence[int]], kept: int
@@ -269,21 +264,17 @@ class SentiBenchLM(HFLM):
         if mask_BS is not None:
             given |= {"attention_mask": mask_BS, "position_ids": positions_BT}
         self.tokens_computed += ids_BT.numel()
-        self.shape_BT = ids_BT.shape
         rows_N, positions_N = torch.tensor(read, device=self.device).T
-        self.read = rows_N, positions_N
-        try:
-            with (
-                torch.inference_mode(),
-                torch.autocast(
-                    device_type=self.device.type,
-                    dtype=self.mixed_precision_dtype,
-                    enabled=self.mixed_precision_dtype is not None,
-                ),
-            ):
-                return self.model(ids_BT, use_cache=cache is not None, **given).logits[0]
-        finally:
-            self.read = None
+        with (
+            torch.inference_mode(),
+            torch.autocast(
+                device_type=self.device.type,
+                dtype=self.mixed_precision_dtype,
+                enabled=self.mixed_precision_dtype is not None,
+            ),
+            self.positions.only(rows_N, positions_N, ids_BT.shape),
+        ):
+            return self.model(ids_BT, use_cache=cache is not None, **given).logits[0]
 
     def _score(
         self,

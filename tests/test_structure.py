@@ -13,6 +13,7 @@ BOUNDARIES = {
     "evaluate_metrics.py": {"datasets", "evaluate"},
     "demo_model.py": {"torch", "transformers"},
     "fast_generation.py": {"torch", "transformers"},
+    "read_positions.py": {"torch"},
     "fast_model.py": {"lm_eval", "torch", "transformers"},
 }
 

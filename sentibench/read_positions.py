@@ -1,0 +1,64 @@
+"""Logits where they are read: the head is the largest layer of a small model, and mostly unread.
+
+A label is read at one position of a prompt of hundreds, a response is supervised at its own tokens
+alone. With a vocabulary of 262,144 the head costs more than the whole of a 270M decoder.
+"""
+
+# pyright: basic, reportOptionalMemberAccess=false
+# transformers carries no types that would hold: their unknowns end in this module.
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+class ReadPositions:
+    """Makes a causal model compute its head, and its last MLP, at chosen positions only.
+
+    Both see one position at a time and nothing behind them mixes positions, so the logits are the
+    same. Outside ``only`` the model is as before.
+
+    Args:
+        model: Of ``transformers``, without adapters around it; inside, they may be.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._read: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._shape_BT: tuple[int, ...] = ()
+        model.get_output_embeddings().register_forward_pre_hook(self._pick)
+        layers = getattr(model.get_decoder(), "layers", None)
+        mlp = getattr(layers[-1], "mlp", None) if layers else None
+        if type(mlp).__name__.endswith("MLP"):  # experts may look at more than one position
+            mlp.register_forward_pre_hook(self._pick)
+            mlp.register_forward_hook(self._put_back)
+
+    @contextmanager
+    def only(
+        self, rows_N: torch.Tensor, positions_N: torch.Tensor, shape_BT: tuple[int, ...]
+    ) -> Iterator[None]:
+        """Within, the model returns logits of shape (1, N, V).
+
+        Args:
+            rows_N: Rows of the batch.
+            positions_N: Positions in these rows.
+            shape_BT: Shape of the ids that the model is given.
+        """
+        self._read, self._shape_BT = (rows_N, positions_N), shape_BT
+        try:
+            yield
+        finally:
+            self._read = None
+
+    def _pick(self, _module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        return None if self._read is None else (inputs[0][self._read][None], *inputs[1:])
+
+    def _put_back(self, _module: Any, _inputs: Any, out: torch.Tensor) -> torch.Tensor | None:
+        if self._read is None:
+            return None
+        whole_BTH = out.new_zeros(*self._shape_BT, out.shape[-1])
+        whole_BTH[self._read] = out[0]
+        return whole_BTH
