@@ -39,9 +39,7 @@ def row(model, task: str, n_items: int, shots: int) -> str:
 def main(checkpoint: str, prefix: str = "sentibench_", n_items: str = "16") -> None:
     model = load("sentibench-hf", checkpoint, "float32")
     n = int(n_items)
-    print(
-        "| task | items | shots | labels | tokens per item | s per item | prompt tokens/s |"
-    )
+    print("| task | items | shots | labels | tokens per item | s per item | prompt tokens/s |")
     print("|---|---|---|---|---|---|---|")
     for task, items, shots in (
         *(("sst2", factor * n, 4) for factor in (1, 2, 4)),

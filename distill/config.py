@@ -1,0 +1,363 @@
+"""The configuration of a run: YAML at the edge, frozen models inside, unknown keys refused.
+
+Every section is a class of its own; the two stages are two classes, since one class with defaults
+per stage silently resets a rate when a part of it is overridden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from distill.errors import ConfigError
+from distill.filters import FilterConfig
+from sentibench.cards import load_cards
+
+Family = Literal["analysing", "rewriting"]
+Perspective = Literal["expression", "target", "emotion", "background"]
+FAMILIES: tuple[Family, ...] = ("analysing", "rewriting")
+PERSPECTIVES: tuple[Perspective, ...] = ("expression", "target", "emotion", "background")
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Texts(Section):
+    """One source of user texts.
+
+    Attributes:
+        dataset: A dataset of the benchmark; its training split, with gold labels.
+        file: JSON lines, CSV or plain text (one text per line), by its ending.
+        folder: A folder written by ``datasets``' ``save_to_disk``.
+        split: Of ``folder``, where it holds several.
+        column: Of the text, in a table.
+        label_column: Of the gold label, in a table.
+        labels: How gold labels of a table are called in this package, ``{"5 stars": "positive"}``.
+        name: What reports call the source; default the dataset or the file's name.
+        count: Texts drawn at most; None for all.
+        mini: The package's own small texts instead of the dataset.
+    """
+
+    dataset: str | None = None
+    file: Path | None = None
+    folder: Path | None = None
+    split: str | None = None
+    column: str = "text"
+    label_column: str | None = None
+    labels: dict[str, str] = {}
+    name: str = ""
+    count: int | None = Field(default=None, ge=1)
+    mini: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Texts:
+        given = [key for key in ("dataset", "file", "folder") if getattr(self, key)]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of dataset, file, folder; got {given or 'none'}")
+        if self.dataset and self.dataset not in load_cards():
+            raise ValueError(
+                f"dataset: unknown name {self.dataset!r}; {_near(self.dataset, load_cards())}"
+            )
+        return self
+
+    @property
+    def source(self) -> str:
+        """The name in reports."""
+        path = self.file or self.folder
+        return self.name or self.dataset or (path.stem if path else "")
+
+
+class HfTeacher(Section):
+    """A local model of ``transformers``, run by the fast generation of the harness."""
+
+    backend: Literal["hf"]
+    model: str
+    dtype: str = "auto"
+    batch_tokens: int | None = Field(default=None, ge=1)
+    chat: bool = False
+
+
+class VllmTeacher(Section):
+    """A local model run by vLLM, which is installed apart."""
+
+    backend: Literal["vllm"]
+    model: str
+    dtype: str = "auto"
+    tensor_parallel: int = Field(default=1, ge=1)
+    max_length: int | None = Field(default=None, ge=1)
+    chat: bool = False
+
+
+class OpenAITeacherConfig(Section):
+    """A server that speaks OpenAI's /v1; the key is read from the environment."""
+
+    backend: Literal["openai"]
+    model: str
+    base_url: str
+    api_key_env: str = "OPENAI_API_KEY"
+    revision: str = ""
+    style: Literal["chat", "completions"] = "chat"
+    concurrency: int = Field(default=8, ge=1)
+    timeout_s: float = Field(default=120, gt=0)
+    max_attempts: int = Field(default=6, ge=1)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    tokens_per_minute: float | None = Field(default=None, gt=0)
+    usd_per_million_prompt_tokens: float = Field(default=0, ge=0)
+    usd_per_million_completion_tokens: float = Field(default=0, ge=0)
+
+
+class ReplayTeacherConfig(Section):
+    """Recorded answers: the folder of a store."""
+
+    backend: Literal["replay"]
+    store: Path
+
+
+TeacherConfig = Annotated[
+    HfTeacher | VllmTeacher | OpenAITeacherConfig | ReplayTeacherConfig,
+    Field(discriminator="backend"),
+]
+
+
+class Lora(Section):
+    """Low-rank adapters; all linear layers of the decoder by default."""
+
+    r: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: str | list[str] = "all-linear"
+
+
+class KnowDistTraining(Section):
+    """KnowDist's schedule (Zhang et al. 2025, appendix): cosine, 1% warm-up, decay 0.1."""
+
+    method: Literal["lora", "full", "qlora"] = "lora"
+    lora: Lora = Lora()
+    learning_rate: float = Field(default=2e-4, gt=0)
+    epochs: float = Field(default=1, gt=0)
+    batch_size: int = Field(default=16, ge=1)
+    batch_tokens: int = Field(default=2048, ge=1)
+    max_length: int = Field(default=1024, ge=8)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_share: float = Field(default=0.01, ge=0, lt=1)
+    weight_decay: float = Field(default=0.1, ge=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class ICLDistTraining(Section):
+    """ICLDist's schedule (Zhang et al. 2025, appendix): linear, 2% warm-up, decay 0.01."""
+
+    method: Literal["lora", "full", "qlora"] = "lora"
+    lora: Lora = Lora()
+    learning_rate: float = Field(default=3e-4, gt=0)
+    epochs: float = Field(default=1, gt=0)
+    batch_size: int = Field(default=16, ge=1)
+    batch_tokens: int = Field(default=2048, ge=1)
+    max_length: int = Field(default=1024, ge=8)
+    schedule: Literal["cosine", "linear", "constant"] = "linear"
+    warmup_share: float = Field(default=0.02, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class KnowDist(Section):
+    """Stage 1: the teacher explains and restates texts, the student learns what it wrote.
+
+    Attributes:
+        samples: Requests to the teacher.
+        templates: A folder with Jinja files named like ours that replace them.
+        response_tokens: New tokens of an answer at most.
+        temperature: Of the teacher; 0 is greedy.
+    """
+
+    samples: int = Field(default=1000, ge=1)
+    families: tuple[Family, ...] = Field(default=FAMILIES, min_length=1)
+    perspectives: tuple[Perspective, ...] = PERSPECTIVES
+    templates: Path | None = None
+    response_tokens: int = Field(default=160, ge=1)
+    temperature: float = Field(default=0.0, ge=0)
+    training: KnowDistTraining = KnowDistTraining()
+
+
+class ICLDist(Section):
+    """Stage 2: the teacher answers few-shot prompts, the student learns to answer alike.
+
+    Attributes:
+        samples: Few-shot prompts.
+        shots: Numbers of demonstrations that a prompt may have, drawn evenly.
+        demonstrations: Whether their labels are gold (where the source has them) or the teacher's.
+        label_words: Whether labels appear under other words than the usual ones.
+        taxonomies: Whether classes are cut in other ways (two, three, five polarities; emotions).
+        instructions: Kinds of instruction, drawn evenly.
+        other_tasks: Share of the samples that are not about sentiment.
+        other_files: JSON lines of more such tasks, ``{"task", "instruction", "input", "output"}``.
+    """
+
+    samples: int = Field(default=1000, ge=1)
+    shots: tuple[int, ...] = (1, 2, 3, 4, 5)
+    demonstrations: Literal["teacher", "gold"] = "teacher"
+    label_words: bool = True
+    taxonomies: bool = True
+    instructions: tuple[Literal["full", "short", "none"], ...] = ("full", "short", "none")
+    other_tasks: float = Field(default=0.2, ge=0, lt=1)
+    other_files: tuple[Path, ...] = ()
+    templates: Path | None = None
+    score_choices: bool = True
+    training: ICLDistTraining = ICLDistTraining()
+
+
+class Evaluation(Section):
+    """What the harness measures, and on what the best checkpoint is chosen.
+
+    Attributes:
+        tasks: Names as after ``lm_eval --tasks``.
+        limit: First items of each task; None for all.
+        development: Label tasks whose training texts (never test) choose the checkpoint.
+        development_items: Of each.
+        teacher: Whether a local teacher is measured too.
+    """
+
+    tasks: tuple[str, ...] = ("sentibench",)
+    limit: int | None = Field(default=None, ge=1)
+    development: tuple[str, ...] = ()
+    development_items: int = Field(default=100, ge=1)
+    teacher: bool = True
+
+
+class Run(Section):
+    """The whole of a distillation run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    student: str
+    teacher: TeacherConfig
+    texts: tuple[Texts, ...] = Field(min_length=1)
+    knowdist: KnowDist | None = None
+    icldist: ICLDist | None = None
+    mixed: bool = False
+    filters: FilterConfig = FilterConfig()
+    evaluation: Evaluation = Evaluation()
+    out: Path = Path("runs")
+    seed: int = 42
+
+    @model_validator(mode="after")
+    def _has_a_stage(self) -> Run:
+        if self.knowdist is None and self.icldist is None:
+            raise ValueError("nothing to do: give knowdist, icldist or both")
+        if self.icldist and self.icldist.demonstrations == "gold":
+            unlabelled = [t.source for t in self.texts if not (t.dataset or t.label_column)]
+            if len(unlabelled) == len(self.texts):
+                raise ValueError("icldist.demonstrations: gold, but no source of texts has labels")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of the run lies."""
+        return self.out / self.name
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
+    """Read a configuration and apply ``section.key=value`` overrides, values as YAML.
+
+    Raises:
+        ConfigError: One line with the place of the first mistake, what was expected, and what is
+            near.
+    """
+    try:
+        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read; {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: no YAML; {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings; got {type(raw).__name__}")
+    for override in overrides:
+        _override(cast("dict[str, Any]", raw), override)
+    try:
+        return Run.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(_first_mistake(path.name, error)) from None
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    name, separator, value = override.partition("=")
+    if not separator or not name:
+        raise ConfigError(f"{override!r}: expected section.key=value")
+    *sections, key = name.split(".")
+    for section in sections:
+        below = raw.setdefault(section, {})
+        if not isinstance(below, dict):
+            raise ConfigError(f"{override!r}: {section} is no section but {below!r}")
+        raw = cast("dict[str, Any]", below)
+    try:
+        raw[key] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"{override!r}: the value is no YAML") from None
+
+
+def _first_mistake(where: str, error: ValidationError) -> str:
+    """One line: place, what is wrong, what was got, and what is near."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if part not in ("hf", "vllm", "openai", "replay")]
+    got = first.get("input")
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(first["loc"][:-1])
+        key, above = place[-1], ".".join([where, *place[:-1]])
+        return f"{above}: unknown key {key!r}; {_near(key, known)}"
+    message = first["msg"].removeprefix("Value error, ")
+    line = f"{'.'.join([where, *place])}: {message[0].lower()}{message[1:]}"
+    if first["type"] in ("missing", "value_error"):
+        return line
+    line += f"; got {got!r}"
+    if isinstance(got, str) and first["type"].startswith(("float", "int")):
+        line += " (text)"
+        if "e" in got.lower():
+            line += ": YAML reads 1e-4 as text, write 1.0e-4"
+    return line
+
+
+def _keys_at(location: tuple[int | str, ...]) -> list[str]:
+    """The keys that a section knows; the location as pydantic tells it."""
+    sections: dict[str, type[Section]] = {
+        "hf": HfTeacher,
+        "vllm": VllmTeacher,
+        "openai": OpenAITeacherConfig,
+        "replay": ReplayTeacherConfig,
+    }
+    model: Any = Run
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if part in sections:
+            model = sections[part]
+        elif part == "texts":
+            model = Texts
+        elif part != "teacher":
+            annotation: Any = model.model_fields[part].annotation
+            options = getattr(annotation, "__args__", (annotation,))
+            model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return list(model.model_fields)
+
+
+def _near(name: str, known: Any) -> str:
+    candidates = list(known)
+    near = get_close_matches(name, candidates, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}known: {', '.join(candidates)}"
+
+
+def save_config(run: Run, path: Path) -> None:
+    """Write the resolved configuration, every default filled in."""
+    text = yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.rename(path)

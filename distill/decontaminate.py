@@ -1,0 +1,188 @@
+"""Which texts are in a test set: runs of words shared with the SentiBench test texts.
+
+IMDb, Yelp and Twitter are test sets and usual sources of user texts at once. Of the tests only
+hashes are kept, never the text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from distill.errors import InputError
+from distill.ngrams import Hashes, fingerprints, words_of
+from sentibench.cards import Source, load_leaves
+from sentibench.read import load_split
+
+NGRAM_WORDS = 13
+"""The run of words that counts as an overlap (Source: Brown et al. 2020, arXiv 2005.14165, app. C).
+
+A test text of fewer words overlaps with a text that is, normalised, the same as a whole.
+"""
+
+MAX_TESTS = 64  # one bit each
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contamination:
+    """The hashes of all test texts.
+
+    Attributes:
+        names: Of the tests, at most 64.
+        ngram_words: Length of a run, in words.
+        hashes_H: H hashes, ascending, each once.
+        tests_H: Per hash the tests that have it, one bit each in the order of ``names``.
+        unseen: Per test the texts without a word (only emoji or links): nothing overlaps them.
+    """
+
+    names: tuple[str, ...]
+    ngram_words: int
+    hashes_H: Hashes
+    tests_H: Hashes
+    unseen: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        if self.hashes_H.shape != self.tests_H.shape or self.hashes_H.ndim != 1:
+            raise ValueError("hashes_H and tests_H must have the same length")
+        if len(self.names) > MAX_TESTS or len(set(self.names)) < len(self.names):
+            raise ValueError(f"names: expected at most {MAX_TESTS} different; got {self.names}")
+
+    @classmethod
+    def of_texts(
+        cls, tests: Mapping[str, Iterable[str]], ngram_words: int = NGRAM_WORDS
+    ) -> Contamination:
+        """Hash the texts of each test.
+
+        Args:
+            tests: Test name -> its texts.
+            ngram_words: Length of a run, in words.
+
+        Raises:
+            InputError: If a test has no texts, or there are no tests, or more than 64.
+        """
+        if not 1 <= len(tests) <= MAX_TESTS:
+            raise InputError(f"decontaminate: got {len(tests)} tests, expected 1 to {MAX_TESTS}")
+        hashes: list[Hashes] = []
+        bits: list[Hashes] = []
+        unseen: dict[str, int] = {}
+        for number, (name, texts) in enumerate(tests.items()):
+            grams = [fingerprints(words_of(text), ngram_words) for text in texts]
+            if not grams:
+                raise InputError(f"decontaminate: test {name!r} has no texts; expected at least 1")
+            unseen[name] = sum(not len(gram) for gram in grams)
+            hashes.append(np.unique(np.concatenate(grams)))
+            bits.append(np.full(len(hashes[-1]), 1 << number, np.uint64))
+        all_hashes, all_bits = np.concatenate(hashes), np.concatenate(bits)
+        order = np.argsort(all_hashes, kind="stable")
+        hashes_H, starts = np.unique(all_hashes[order], return_index=True)
+        if len(starts):
+            all_bits = np.bitwise_or.reduceat(all_bits[order], starts)
+        return cls(tuple(tests), ngram_words, hashes_H, all_bits, unseen)
+
+    def overlaps(self, text: str) -> tuple[str, ...]:
+        """Return the names of the tests that share a run of words, or a short text, with a text."""
+        grams = fingerprints(words_of(text), self.ngram_words)
+        if not len(self.hashes_H) or not len(grams):
+            return ()
+        at = np.minimum(np.searchsorted(self.hashes_H, grams), len(self.hashes_H) - 1)
+        found = 0
+        for tests in self.tests_H[at[self.hashes_H[at] == grams]].tolist():
+            found |= tests
+        return tuple(name for number, name in enumerate(self.names) if found >> number & 1)
+
+
+def load_tests(source: Source = "real") -> dict[str, tuple[str, ...]]:
+    """Load the texts of the twelve test splits, by task name.
+
+    Raises:
+        DataError: If a file is missing and cannot be fetched.
+    """
+    return {
+        name: tuple(example.sentence for example in load_split(leaf, "test").examples)
+        for name, leaf in load_leaves().items()
+        if leaf.source == source
+    }
+
+
+def read_texts(path: Path, field: str = "text") -> tuple[str, ...]:
+    """Read one text per line of a JSONL file, for a test of the user.
+
+    Args:
+        path: UTF-8, one JSON object per line; blank lines are passed over.
+        field: The key of the text.
+
+    Raises:
+        InputError: If the file cannot be read or a line has no such text. Names the line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    texts: list[str] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row: Any = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise InputError(f"{path}:{number}: no JSON: {error}; expected an object") from None
+        text: Any = cast(dict[str, Any], row).get(field) if isinstance(row, dict) else None
+        if not isinstance(text, str):
+            raise InputError(
+                f"{path}:{number}: got no text under {field!r}, expected a line such as "
+                f'{{"{field}": "..."}}'
+            )
+        texts.append(text)
+    return tuple(texts)
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapCount:
+    """How many texts overlap with tests.
+
+    Attributes:
+        texts: Per source, how many were looked at.
+        overlapping: Per source, how many overlap with at least one test.
+        by_test: Per source and test, how many overlap; a text may count for several tests.
+    """
+
+    texts: Mapping[str, int]
+    overlapping: Mapping[str, int]
+    by_test: Mapping[tuple[str, str], int]
+
+    def table(self) -> list[dict[str, str | int]]:
+        """Return one row per source and overlapping test, sources without overlap included."""
+        rows: list[dict[str, str | int]] = []
+        for source in sorted(self.texts):
+            row = {"source": source, "texts": self.texts[source]}
+            rows.append({**row, "test": "any", "overlapping": self.overlapping.get(source, 0)})
+            rows += [
+                {**row, "test": test, "overlapping": n}
+                for (of, test), n in sorted(self.by_test.items())
+                if of == source
+            ]
+        return rows
+
+
+def count_overlaps(texts: Iterable[tuple[str, str]], tests: Contamination) -> OverlapCount:
+    """Count the texts that overlap with tests, before any teacher is asked.
+
+    Args:
+        texts: Source and text.
+        tests: What they are compared with.
+    """
+    looked_at: Counter[str] = Counter()
+    overlapping: Counter[str] = Counter()
+    by_test: Counter[tuple[str, str]] = Counter()
+    for source, text in texts:
+        found = tests.overlaps(text)
+        looked_at[source] += 1
+        overlapping[source] += bool(found)
+        by_test.update((source, test) for test in found)
+    return OverlapCount(looked_at, overlapping, by_test)

@@ -1,0 +1,202 @@
+"""The second half of the graph: samples to weights, weights to a checkpoint, checkpoints to scores.
+
+What the leaderboard shows of a run it reads from ``results/run.json`` and the result folders beside
+it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, cast
+
+from distill.config import ICLDistTraining, KnowDistTraining
+from distill.examples import Sample
+from distill.pipeline import Pipeline, StageName
+from distill.steps import Step, in_order, write_json
+from distill.teachers.hf import fingerprint
+
+PACKAGES = ("sentibench", "torch", "transformers", "peft", "lm_eval", "accelerate", "datasets")
+PROBES = ("Sentence: A quiet film that stays with you.\nLabel:", "The soup was cold again.")
+
+
+class Distillation(Pipeline):
+    """All steps of a run, from texts to scores."""
+
+    @property
+    def stages(self) -> list[str]:
+        """Training stages in their order; one where both are mixed."""
+        stages: list[StageName] = []
+        if self.run.knowdist:
+            stages.append("knowdist")
+        if self.run.icldist:
+            stages.append("icldist")
+        return ["mixed"] if self.run.mixed and len(stages) == 2 else list(stages)
+
+    def train(self, stage: str) -> Step:
+        """Train the student of the stage before on the stage's samples."""
+        settings = {
+            "training": self._training(stage).model_dump(mode="json"),
+            "student": [self.run.student, fingerprint(self.run.student)],
+            "seed": self.run.seed,
+        }
+        sources = self._sources(stage)
+        before = self._before(stage)
+        after = (
+            *(self.filter(source) for source in sources),
+            *([self.merge(before)] if before else []),
+        )
+        return self._step(
+            f"{stage}-train",
+            settings,
+            after,
+            ("weights", "training.json"),
+            lambda: self._train(stage),
+        )
+
+    def merge(self, stage: str) -> Step:
+        """Make the stage's weights an ordinary checkpoint."""
+        return self._step(
+            f"{stage}-merge", {}, (self.train(stage),), ("student",), lambda: self._merge(stage)
+        )
+
+    def evaluate(self, model: str) -> Step:
+        """Measure ``base``, ``teacher`` or the student of a stage."""
+        evaluation = self.run.evaluation
+        settings: dict[str, Any] = {"tasks": evaluation.tasks, "limit": evaluation.limit}
+        after: tuple[Step, ...] = ()
+        if model in self.stages:
+            after = (self.merge(model),)
+        else:
+            settings["checkpoint"] = fingerprint(self._checkpoint(model))
+        return self._step(
+            f"evaluate-{model}", settings, after, ("scores.json",), lambda: self._evaluate(model)
+        )
+
+    @property
+    def measured(self) -> list[str]:
+        """The models that are evaluated, as the report shows them."""
+        local = self.run.teacher.backend in ("hf", "vllm") and self.run.evaluation.teacher
+        return [*(["teacher"] if local else []), "base", *self.stages]
+
+    @property
+    def report(self) -> Step:
+        """Write the manifest from which model card and leaderboard row are made."""
+        return self._step(
+            "report",
+            {"name": self.run.name},
+            tuple(self.evaluate(model) for model in self.measured),
+            ("run.json",),
+            self._report,
+        )
+
+    def all_steps(self) -> list[Step]:
+        """Every step, each after what it depends on."""
+        return in_order([self.report])
+
+    def _sources(self, stage: str) -> list[StageName]:
+        return ["knowdist", "icldist"] if stage == "mixed" else [cast(StageName, stage)]
+
+    def _training(self, stage: str) -> KnowDistTraining | ICLDistTraining:
+        return self._stage("icldist" if stage == "mixed" else cast(StageName, stage)).training
+
+    def _before(self, stage: str) -> str | None:
+        place = self.stages.index(stage)
+        return self.stages[place - 1] if place else None
+
+    def _checkpoint(self, model: str) -> str:
+        if model in self.stages:
+            return str(self.merge(model).folder / "student")
+        if model == "teacher":
+            return cast(str, cast(Any, self.run.teacher).model)
+        return self.run.student
+
+    def _train(self, stage: str) -> dict[str, Any]:
+        from distill.training import train
+
+        samples: list[Sample] = []
+        for source in self._sources(stage):
+            samples += self.samples(source)
+        before = self._before(stage)
+        start = self._checkpoint(before) if before else self.run.student
+        folder = self.train(stage).folder
+        return train(start, samples, self._training(stage), folder, seed=self.run.seed)
+
+    def _merge(self, stage: str) -> dict[str, Any]:
+        from distill.merging import merge
+
+        before = self._before(stage)
+        start = self._checkpoint(before) if before else self.run.student
+        out = self.merge(stage).folder / "student"
+        gap = merge(start, self.train(stage).folder / "weights", out, PROBES)
+        return {"largest_logit_difference": gap}
+
+    def _evaluate(self, model: str) -> dict[str, Any]:
+        from distill.evaluation import evaluate
+
+        step = self.evaluate(model)
+        evaluation = self.run.evaluation
+        results = evaluate(
+            self._checkpoint(model),
+            evaluation.tasks,
+            self.run.folder / "results" / self.row_name(model),
+            limit=evaluation.limit,
+            label=model,
+        )
+        scores = {
+            name: [row["score,none"], row.get("score_stderr,none")]
+            for name, row in results.items()
+            if "score,none" in row
+        }
+        write_json(step.folder / "scores.json", scores)
+        return {"scores": scores}
+
+    def row_name(self, model: str) -> str:
+        """What the leaderboard calls a model of this run."""
+        if model in self.stages:
+            return f"{self.run.name}-{model}"
+        return Path(self._checkpoint(model)).name
+
+    def _report(self) -> dict[str, Any]:
+        models: dict[str, Any] = {}
+        for model in self.measured:
+            facts: dict[str, Any] = {"name": self.row_name(model)}
+            if model == "teacher":
+                facts["role"] = "teacher"
+            elif model in self.stages:
+                before = self._before(model)
+                facts |= {
+                    "role": "student",
+                    "base": self.row_name(before or "base"),
+                    "teacher": Path(self.identity[0]).name,
+                }
+            models[self._checkpoint(model)] = facts
+        manifest = {
+            "config": self.run.model_dump(mode="json"),
+            "packages": versions(),
+            "teacher": {"name": self.identity[0], "revision": self.identity[1]},
+            "steps": {
+                step.name: {key: record[key] for key in ("inputs", "outputs", "summary", "seconds")}
+                for step in in_order(self.report.after)
+                if (record := step.record())
+            },
+            "models": models,
+        }
+        (self.run.folder / "results").mkdir(parents=True, exist_ok=True)
+        write_json(self.run.folder / "results" / "run.json", manifest)
+        write_json(self.report.folder / "run.json", manifest)
+        return {"models": len(models)}
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the packages that can change a number."""
+    found: dict[str, str] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return json.loads(json.dumps(found))

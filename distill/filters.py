@@ -1,0 +1,270 @@
+"""Which answers a student learns from: each is kept, mended or dropped for one counted reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from distill import answer_checks as checks
+from distill.decontaminate import Contamination
+from distill.funnel import REASONS, Funnel, Reason, Tally
+from distill.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
+from distill.ngrams import words_of
+from distill.records import Answer, Failure, Finish, Request
+
+
+class FilterConfig(BaseModel):
+    """What makes an answer unfit. One that has to be a label is only judged as a label.
+
+    Attributes:
+        off: Reasons that are not checked; the funnel names them.
+        refusal_words: A refusal has at most this many words (by whitespace).
+        cut_off: What happens to an answer that reached the token limit.
+        copied_share: An answer is a copy if at least this fraction of its words lies in runs of
+            five words of the user text.
+        repetition_share: An answer repeats itself if at least this fraction of its runs of four
+            words are repeats, or of its characters lie in one short pattern repeated.
+        repetition_words: Fewer words are not searched for repeated runs.
+        repeated_lines: So many copies of one line, at least half of all lines, are a repetition.
+        run_on: What happens to an answer that goes on into another review or turn.
+        run_on_markers: Words that, before a colon at the beginning of a line, open another review;
+            those of the prompt are found in the prompt.
+        min_words: Fewest words of a free answer (by whitespace).
+        max_words: Most words of a free answer (by whitespace).
+        near_duplicate_similarity: Jaccard similarity of the runs of five words from which on two
+            free answers are the same; in (0, 1].
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    off: tuple[Reason, ...] = ()
+    refusal_words: int = Field(default=60, ge=1)
+    cut_off: Literal["drop", "last sentence"] = "drop"
+    copied_share: float = Field(default=0.9, gt=0, le=1)
+    repetition_share: float = Field(default=0.4, gt=0, le=1)
+    repetition_words: int = Field(default=20, ge=4)
+    repeated_lines: int = Field(default=4, ge=2)
+    run_on: Literal["drop", "cut"] = "drop"
+    run_on_markers: tuple[str, ...] = checks.MARKERS
+    min_words: int = Field(default=1, ge=1)
+    max_words: int = Field(default=1024, ge=1)
+    near_duplicate_similarity: float = Field(default=0.8, gt=0, le=1)
+
+    @field_validator("off")
+    @classmethod
+    def _empty_stays_on(cls, off: tuple[Reason, ...]) -> tuple[Reason, ...]:
+        if "empty" in off:
+            raise ValueError("nothing is learnt from an empty answer; remove 'empty'")
+        return off
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One answer to learn from.
+
+    Attributes:
+        request: What was asked.
+        response: What is learnt: without blanks around it, cut or a label where ``notes`` say so.
+        notes: What was changed in the teacher's text.
+    """
+
+    request: Request
+    response: str
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.response or self.response != self.response.strip():
+            raise ValueError(f"request {self.request.id}: got the response {self.response!r}")
+
+
+def filter_answers(
+    pairs: Iterable[tuple[Request, Answer | Failure]],
+    config: FilterConfig,
+    test_grams: Contamination | None,
+) -> tuple[list[Kept], Funnel]:
+    """Keep the answers that are fit to learn from.
+
+    The result does not depend on the order of the pairs: of near-duplicates the one with the
+    smallest request id stays, and what is kept comes in the order of ids.
+
+    Args:
+        pairs: Every request once, with its answer or failure.
+        config: What makes an answer unfit.
+        test_grams: The test texts; None leaves contamination unchecked, as the funnel then says.
+
+    Returns:
+        The kept answers by ascending request id, and the counts of all others.
+
+    Raises:
+        ValueError: If a request id occurs twice.
+    """
+    tally = Tally()
+    fit: dict[str, _Draft] = {}
+    seen: set[str] = set()
+    for request, answer in pairs:
+        if request.id in seen:
+            raise ValueError(f"request {request.id}: given twice; rows are joined by id")
+        seen.add(request.id)
+        tally.ask(request)
+        if isinstance(answer, Failure):
+            tally.fail(request, answer.reason)
+            continue
+        draft = _Draft(request, answer.text.strip(), answer.finish, checks.labels_of(request))
+        outcome = _judge(draft, config, test_grams)
+        if isinstance(outcome, _Draft):
+            fit[request.id] = outcome
+        else:
+            tally.drop(request, answer.text, outcome.reason, outcome.details)
+    if "near-duplicate" not in config.off:
+        for id_, twin in _duplicates(fit, config.near_duplicate_similarity).items():
+            draft = fit.pop(id_)
+            tally.drop(draft.request, draft.text, "near-duplicate", (twin,))
+    kept = [Kept(fit[id_].request, fit[id_].text, fit[id_].notes) for id_ in sorted(fit)]
+    for one in kept:
+        tally.keep(one.request, one.notes)
+    off = {*config.off, *(("contaminated",) if test_grams is None else ())}
+    return kept, tally.funnel(tuple(reason for reason in REASONS if reason in off))
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """An answer on its way through the checks."""
+
+    request: Request
+    text: str
+    finish: Finish
+    labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def mended(self, text: str, note: str) -> _Draft:
+        """Return the answer with another text, which is complete."""
+        return replace(self, text=text.strip(), finish="stop", notes=(*self.notes, note))
+
+
+@dataclass(frozen=True, slots=True)
+class _Drop:
+    reason: Reason
+    details: tuple[str, ...] = ()
+
+
+def _judge(draft: _Draft, config: FilterConfig, test_grams: Contamination | None) -> _Draft | _Drop:
+    """Check one answer by itself."""
+    for reason, check in _CHECKS.items():
+        if reason not in config.off:
+            mended = check(draft, config)
+            if mended is None:
+                return _Drop(reason)
+            draft = mended
+    if test_grams is not None and "contaminated" not in config.off:
+        tests = _overlaps(draft, test_grams)
+        if tests:
+            return _Drop("contaminated", tests)
+    return draft
+
+
+def _empty(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    # A label may be a mark, such as "+".
+    return None if _is_nothing(draft.text, draft.labels) else draft
+
+
+def _is_nothing(text: str, labels: tuple[str, ...]) -> bool:
+    return not text.strip() if labels else checks.is_blank(text)
+
+
+def _run_on(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    start = checks.run_on_start(draft.text, draft.request, config.run_on_markers)
+    if start is None:
+        return draft
+    if config.run_on == "drop" or _is_nothing(draft.text[:start], draft.labels):
+        return None
+    return draft.mended(draft.text[:start], "run-on cut")
+
+
+def _refusal(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    is_long = len(draft.text.split()) > config.refusal_words
+    if draft.labels or is_long or not checks.is_refusal(draft.text):
+        return draft
+    return draft if checks.is_refusal(draft.request.text) else None  # a restated refusal is none
+
+
+def _cut_off(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    if draft.finish != "length" or checks.label_of(draft.text, draft.labels):
+        return draft
+    complete = draft.text[: checks.last_sentence_end(draft.text)]
+    if config.cut_off == "drop" or draft.labels or checks.is_blank(complete):
+        return None
+    return draft.mended(complete, "cut to the last sentence")
+
+
+def _copied_input(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    if draft.labels:
+        return draft
+    share = checks.copied_share(draft.text, draft.request.text)
+    return None if share >= config.copied_share else draft
+
+
+def _repetition(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    if draft.labels:
+        return draft
+    share = checks.repeated_share(draft.text, config.repetition_words)
+    repeated_line = checks.has_repeated_line(draft.text, config.repeated_lines)
+    return None if share >= config.repetition_share or repeated_line else draft
+
+
+def _outside_the_taxonomy(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    if not draft.labels:
+        return draft
+    label = checks.label_of(draft.text, draft.labels)
+    if label is None or label == draft.text:
+        return draft if label else None
+    return draft.mended(label, "label put in its usual form")
+
+
+def _too_short(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    return draft if draft.labels or len(draft.text.split()) >= config.min_words else None
+
+
+def _too_long(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    return draft if draft.labels or len(draft.text.split()) <= config.max_words else None
+
+
+_CHECKS: Mapping[Reason, Callable[[_Draft, FilterConfig], _Draft | None]] = {
+    "empty": _empty,
+    "run-on": _run_on,
+    "refusal": _refusal,
+    "cut off": _cut_off,
+    "copied input": _copied_input,
+    "repetition": _repetition,
+    "outside the taxonomy": _outside_the_taxonomy,
+    "too short": _too_short,
+    "too long": _too_long,
+}
+
+
+def _overlaps(draft: _Draft, test_grams: Contamination) -> tuple[str, ...]:
+    """The tests that the user text, the prompt with its demonstrations, or the answer overlap."""
+    texts = [draft.request.text, *(message.content for message in draft.request.messages)]
+    if not draft.labels:  # "positive" may well be a whole test text
+        texts.append(draft.text)
+    found = {name for text in texts for name in test_grams.overlaps(text)}
+    return tuple(name for name in test_grams.names if name in found)
+
+
+def _duplicates(fit: Mapping[str, _Draft], similarity: float) -> dict[str, str]:
+    """Find the answers that teach what another one teaches: id -> id of the one that stays.
+
+    Labels and very short answers are alike for good reasons, so they are duplicates only where
+    prompt and answer are the same.
+    """
+    same: dict[str, str] = {}
+    similar: dict[str, str] = {}
+    for id_, draft in fit.items():
+        if draft.labels or len(words_of(draft.text)) < NGRAM_WORDS:
+            prompt = "\n".join(message.content for message in draft.request.messages)
+            same[id_] = f"{prompt}\n{draft.text}"
+        else:
+            similar[id_] = draft.text
+    return {**exact_duplicates(same), **near_duplicates(similar, similarity)}

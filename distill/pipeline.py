@@ -1,0 +1,284 @@
+"""The graph of a run: texts, questions, answers, samples, weights, checkpoint, scores.
+
+    texts -> ask -> filter -> train -> merge -> (the same for the second stage) -> evaluate
+
+ICLDist asks twice where the teacher labels the demonstrations. Every step can be done alone; what
+it needs is done first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from distill.asking import ask
+from distill.config import ICLDist, KnowDist, Run
+from distill.decontaminate import Contamination, load_tests
+from distill.errors import ConfigError
+from distill.examples import Sample, read_samples, write_samples
+from distill.filters import filter_answers
+from distill.icldist import (
+    coverage,
+    demonstration_requests,
+    gold_demonstrations,
+    icldist_requests,
+)
+from distill.knowdist import knowdist_requests
+from distill.records import Answer, Request, Teacher
+from distill.steps import Step, write_json
+from distill.store import Store
+from distill.teachers import identity, load_teacher
+from distill.texts import Text, draw_texts
+
+StageName = Literal["knowdist", "icldist"]
+
+
+class Pipeline:
+    """All steps of a run.
+
+    Args:
+        run: The configuration.
+        retry_failed: Ask again what failed before.
+        teacher: A loaded teacher, for tests and notebooks; default the configuration's.
+    """
+
+    def __init__(
+        self, run: Run, *, retry_failed: bool = False, teacher: Teacher | None = None
+    ) -> None:
+        self.run, self.retry_failed = run, retry_failed
+        self._teacher = teacher
+
+    @cached_property
+    def identity(self) -> tuple[str, str]:
+        """Name and revision of the teacher."""
+        if self._teacher is not None:
+            return self._teacher.name, self._teacher.revision
+        return identity(self.run.teacher)
+
+    @property
+    def answers(self) -> Path:
+        """The store of the teacher's answers, shared by all runs beside this one."""
+        name, revision = self.identity
+        slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{name}-{revision}")
+        return self.run.out / "answers" / slug.rstrip("-")
+
+    def teacher(self) -> Teacher:
+        """The teacher, loaded once."""
+        if self._teacher is None:
+            self._teacher = load_teacher(self.run.teacher)
+        return self._teacher
+
+    @cached_property
+    def texts(self) -> Step:
+        """Draw the texts and check them against the test sets."""
+        return self._step(
+            "texts",
+            {
+                "texts": [t.model_dump(mode="json") for t in self.run.texts],
+                "files": self._file_stamps(),
+                "seed": self.run.seed,
+                "decontaminate": "contaminated" not in self.run.filters.off,
+            },
+            (),
+            ("texts.jsonl", "left_out.json"),
+            self._draw,
+        )
+
+    def ask(self, stage: StageName) -> Step:
+        """Ask the teacher what the stage needs."""
+        settings = self._stage(stage).model_dump(mode="json", exclude={"training"})
+        settings |= {"teacher": self.identity, "seed": self.run.seed}
+        after = (self.texts,)
+        if stage == "icldist" and self.run.icldist and self.run.icldist.demonstrations == "teacher":
+            after = (self.texts, self.demonstrations)
+        return self._step(
+            f"{stage}-ask", settings, after, ("requests.jsonl",), lambda: self._ask(stage)
+        )
+
+    @cached_property
+    def demonstrations(self) -> Step:
+        """Let the teacher label the texts that will be demonstrations."""
+        stage = self._icldist()
+        settings = {
+            "teacher": self.identity,
+            "seed": self.run.seed,
+            "taxonomies": stage.taxonomies,
+            "score_choices": stage.score_choices,
+        }
+        return self._step(
+            "demonstrations", settings, (self.texts,), ("labels.json",), self._label_demonstrations
+        )
+
+    def filter(self, stage: StageName) -> Step:
+        """Keep the answers that are fit to learn from."""
+        settings = {"filters": self.run.filters.model_dump(mode="json"), "teacher": self.identity}
+        return self._step(
+            f"{stage}-filter",
+            settings,
+            (self.ask(stage),),
+            ("samples.jsonl", "funnel.json"),
+            lambda: self._filter(stage),
+        )
+
+    def samples(self, stage: StageName) -> list[Sample]:
+        """What ``filter`` kept."""
+        return list(read_samples(self.filter(stage).folder / "samples.jsonl"))
+
+    def _step(
+        self,
+        name: str,
+        settings: dict[str, Any],
+        after: tuple[Step, ...],
+        outputs: tuple[str, ...],
+        work: Any,
+    ) -> Step:
+        return Step(name, self.run.folder / name, settings, after, outputs, work)
+
+    def _stage(self, stage: StageName) -> KnowDist | ICLDist:
+        found = self.run.knowdist if stage == "knowdist" else self.run.icldist
+        if found is None:
+            raise ConfigError(f"{stage}: this run has no such stage; add a section {stage}")
+        return found
+
+    def _icldist(self) -> ICLDist:
+        stage = self._stage("icldist")
+        assert isinstance(stage, ICLDist)
+        return stage
+
+    def _file_stamps(self) -> dict[str, Any]:
+        """Size and time of the user's files: a changed file makes the texts stale."""
+        stamps: dict[str, Any] = {}
+        for source in self.run.texts:
+            path = source.file or source.folder
+            if path is not None and path.exists():
+                stat = path.stat()
+                stamps[str(path)] = [stat.st_size, stat.st_mtime_ns]
+        return stamps
+
+    @cached_property
+    def _tests(self) -> Contamination | None:
+        if "contaminated" in self.run.filters.off:
+            return None
+        source = "mini" if all(t.mini for t in self.run.texts) else "real"
+        return Contamination.of_texts(load_tests(source))
+
+    def _draw(self) -> dict[str, Any]:
+        draw = draw_texts(self.run.texts, self.run.seed, self._tests)
+        rows = "".join(json.dumps(asdict(text)) + "\n" for text in draw.texts)
+        (self.texts.folder / "texts.jsonl").write_text(rows, encoding="utf-8")
+        left_out = [[source, why, n] for (source, why), n in sorted(draw.left_out.items())]
+        write_json(self.texts.folder / "left_out.json", left_out)
+        return {"texts": len(draw.texts), "left_out": left_out}
+
+    def load_texts(self) -> list[Text]:
+        """The texts that were drawn."""
+        content = (self.texts.folder / "texts.jsonl").read_text(encoding="utf-8")
+        return [Text(**json.loads(line)) for line in content.splitlines()]
+
+    def _label_demonstrations(self) -> dict[str, Any]:
+        requests = demonstration_requests(self.load_texts(), self._icldist(), self.run.seed)
+        asked = self._ask_all(requests, "demonstrations")
+        labels: list[list[str]] = []
+        unreadable = 0
+        for request, answer in asked:
+            label = _class_of(request, answer)
+            if label is None:
+                unreadable += 1
+            else:
+                labels.append([request.meta["taxonomy"], request.meta["text"], label])
+        write_json(self.demonstrations.folder / "labels.json", labels)
+        return {"labelled": len(labels), "unreadable": unreadable}
+
+    def requests(self, stage: StageName) -> list[Request]:
+        """The questions of a stage, rebuilt; the texts and labels before them must be done."""
+        texts = self.load_texts()
+        if stage == "knowdist":
+            found = self._stage("knowdist")
+            assert isinstance(found, KnowDist)
+            return knowdist_requests(texts, found, self.run.seed)
+        icldist = self._icldist()
+        if icldist.demonstrations == "gold":
+            labels = gold_demonstrations(texts, icldist, self.run.seed)
+        else:
+            path = self.demonstrations.folder / "labels.json"
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            labels = {(taxonomy, text): label for taxonomy, text, label in rows}
+        return icldist_requests(texts, labels, icldist, self.run.seed)
+
+    def _ask(self, stage: StageName) -> dict[str, Any]:
+        requests = self.requests(stage)
+        asked = self._ask_all(requests, stage)
+        keys = [{"id": r.id, "key": r.key(*self.identity)} for r in requests]
+        rows = "".join(json.dumps(row) + "\n" for row in keys)
+        (self.ask(stage).folder / "requests.jsonl").write_text(rows, encoding="utf-8")
+        summary: dict[str, Any] = {"requests": len(requests), "answered": len(asked)}
+        if stage == "icldist":
+            summary["coverage"] = {axis: dict(n) for axis, n in coverage(requests).items()}
+        return summary
+
+    def _ask_all(self, requests: Sequence[Request], what: str) -> list[tuple[Request, Answer]]:
+        name, revision = self.identity
+        with Store.open(self.answers, name, revision) as store:
+            waiting = store.waiting(requests, self.retry_failed)
+            teacher = self.teacher() if waiting else _Nobody(name, revision)
+            asked = ask(requests, teacher, store, retry_failed=self.retry_failed, what=what)
+        return list(asked.answered)
+
+    def _filter(self, stage: StageName) -> dict[str, Any]:
+        name, revision = self.identity
+        requests = self.requests(stage)
+        pairs: list[Any] = []
+        with Store.read(self.answers) as store:
+            for request in requests:
+                key = request.key(name, revision)
+                outcome = store.get(key) or store.failure(key)
+                if outcome is not None:
+                    pairs.append((request, outcome))
+        kept, funnel = filter_answers(pairs, self.run.filters, self._tests)
+        samples = [sample_of(one.request, one.response) for one in kept]
+        folder = self.filter(stage).folder
+        write_samples(samples, folder / "samples.jsonl")
+        write_json(folder / "funnel.json", funnel.to_json())
+        if not samples:
+            raise ConfigError(
+                f"{stage}: no answer of {len(pairs)} is fit to learn from; "
+                f"see {folder / 'funnel.json'}"
+            )
+        return {"kept": len(samples), "of": len(pairs)}
+
+
+class _Nobody:
+    """Stands for a teacher who is asked nothing, so that a finished step loads no model."""
+
+    def __init__(self, name: str, revision: str) -> None:
+        self.name, self.revision = name, revision
+
+    def answer(self, requests: Sequence[Request]) -> Any:
+        """Answer nothing."""
+        assert not requests
+        return iter(())
+
+
+def sample_of(request: Request, response: str) -> Sample:
+    """What a student learns of an answer."""
+    return Sample(
+        id=request.id,
+        prompt="\n\n".join(message.content for message in request.messages),
+        response=response,
+        text=request.text,
+        instruction=request.meta.get("instruction_text", ""),
+        demonstrations=tuple((t, label) for t, label in request.meta.get("demonstrations", ())),
+    )
+
+
+def _class_of(request: Request, answer: Answer) -> str | None:
+    """The class that an answer names, None if it names none."""
+    from distill.icldist import load_taxonomies
+
+    written = answer.text.strip().rstrip(".").casefold()
+    classes = load_taxonomies()[request.meta["taxonomy"]].classes
+    return next((name for name in classes if name.casefold() == written), None)

@@ -1,0 +1,161 @@
+"""A step of a run is known by what goes into it: done, or stale and why.
+
+A step has a folder and, once it is through, a ``step.json`` with its inputs (settings, hashes of
+files) and the hashes of its outputs, which are inputs of the next. Nothing is done again that is
+done, and whatever is done again says which input changed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from distill.errors import StoreError
+
+State = Literal["done", "stale", "new", "waits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A piece of work with a folder of its own.
+
+    Attributes:
+        name: Such as ``knowdist-train``.
+        folder: Where its outputs and ``step.json`` lie.
+        settings: What it depends on besides other steps; JSON values.
+        after: The steps whose outputs it reads.
+        outputs: Files and folders, relative to ``folder``, whose content is hashed.
+        work: Does it and returns a summary for people; must bear being killed and called again.
+        keeps: Whether unfinished work in the folder is of use when the inputs changed.
+    """
+
+    name: str
+    folder: Path
+    settings: Mapping[str, Any]
+    after: tuple[Step, ...]
+    outputs: tuple[str, ...]
+    work: Callable[[], dict[str, Any]]
+    keeps: bool = False
+
+    def record(self) -> dict[str, Any] | None:
+        """What ``step.json`` says, or None."""
+        try:
+            found = json.loads((self.folder / "step.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+
+    def inputs(self) -> dict[str, Any] | None:
+        """Settings and the hashes of what it reads; None while a step before it has to be done."""
+        known: dict[str, Any] = {"settings": json.loads(json.dumps(self.settings))}
+        for step in self.after:
+            if step.state()[0] != "done":
+                return None
+            known[step.name] = cast("dict[str, Any]", step.record())["outputs"]
+        return known
+
+    def state(self) -> tuple[State, str]:
+        """Whether it is done, and otherwise why not."""
+        record, inputs = self.record(), self.inputs()
+        if inputs is None:
+            behind = [step.name for step in self.after if step.state()[0] != "done"]
+            return "waits", f"for {', '.join(behind)}"
+        if record is None:
+            return "new", "never finished"
+        changes = list(_changes(record.get("inputs"), inputs))
+        if changes:
+            return "stale", "; ".join(changes[:4])
+        missing = [name for name in self.outputs if not (self.folder / name).exists()]
+        return ("stale", f"missing: {', '.join(missing)}") if missing else ("done", "")
+
+    def do(self) -> dict[str, Any]:
+        """Do the work unless it is done; returns the summary.
+
+        Raises:
+            StoreError: If the outputs cannot be written.
+        """
+        state, _ = self.state()
+        if state == "done":
+            return cast("dict[str, Any]", self.record())["summary"]
+        inputs = self.inputs()
+        begun = self.folder / "inputs.json"
+        try:
+            same = begun.is_file() and json.loads(begun.read_text(encoding="utf-8")) == inputs
+        except ValueError:
+            same = False
+        try:
+            if not same and not self.keeps:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(begun, inputs)
+            start = time.monotonic()
+            summary = self.work()
+            record = {
+                "inputs": inputs,
+                "outputs": {name: digest(self.folder / name) for name in self.outputs},
+                "summary": summary,
+                "seconds": round(time.monotonic() - start, 1),
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            }
+            write_json(self.folder / "step.json", record)
+        except OSError as error:
+            raise StoreError(
+                f"{self.name}: {error.filename or self.folder}: {error.strerror}; what was done is "
+                "kept, call again"
+            ) from None
+        return summary
+
+
+def in_order(last: Sequence[Step]) -> list[Step]:
+    """The steps and all they depend on, each after what it depends on."""
+    ordered: dict[str, Step] = {}
+
+    def visit(step: Step) -> None:
+        for before in step.after:
+            visit(before)
+        ordered.setdefault(step.name, step)
+
+    for step in last:
+        visit(step)
+    return list(ordered.values())
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, or of the names and hashes of all files below a folder."""
+    known = sha256()
+    if path.is_dir():
+        for below in sorted(p for p in path.rglob("*") if p.is_file()):
+            known.update(f"{below.relative_to(path).as_posix()}\0{digest(below)}\0".encode())
+        return known.hexdigest()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            known.update(block)
+    return known.hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write beside and rename into place."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _changes(old: Any, new: Any, where: str = "") -> Any:
+    """Yield one line per difference, ``settings.learning_rate: 0.1 -> 0.2``."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        before, after = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
+        for key in sorted({*before, *after}):
+            yield from _changes(before.get(key), after.get(key), f"{where}.{key}".lstrip("."))
+    elif old != new:
+        yield f"{where}: {_short(old)} -> {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 24 else text[:10] + "..." + text[-6:]

@@ -1,0 +1,401 @@
+"""What a teacher answered: one folder per teacher, appended to, resumable at any moment.
+
+``answers.jsonl`` holds one line per answered request, ``failures.jsonl`` one per failed attempt,
+``store.json`` says of which teacher they are. A line is written by one call to an appending
+descriptor, so a kill loses the record in flight and nothing else. Failures are never answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from errno import EDQUOT, EFBIG, ENOSPC
+from pathlib import Path
+from typing import Any, BinaryIO, Generic, TypeVar
+
+from filelock import FileLock, Timeout
+
+from distill.errors import StoreError
+from distill.records import Answer, Failure, Request
+
+FORMAT = 1
+SYNC_SECONDS = 1.0
+
+Outcome = TypeVar("Outcome", Answer, Failure)
+
+
+class Store:
+    """The answers and failures of one teacher, used from one thread.
+
+    Attributes:
+        folder: Where the files are.
+        teacher: Whose answers these are.
+        revision: Of the teacher.
+        repaired: Bytes of torn last lines that opening cut off; 0 after :meth:`read`.
+    """
+
+    def __init__(
+        self, folder: Path, teacher: str, revision: str, stack: ExitStack, *, append: bool
+    ) -> None:
+        """Use :meth:`open` or :meth:`read` instead, which see to the lock and ``store.json``."""
+        self.folder, self.teacher, self.revision = folder, teacher, revision
+        self._answers = _Log(folder / "answers.jsonl", _answer, stack, append=append)
+        self._failures = _Log(
+            folder / "failures.jsonl", _failure, stack, append=append, newest=True
+        )
+        self.repaired = self._answers.repaired + self._failures.repaired
+        self._closing = stack.pop_all()
+
+    @classmethod
+    def open(cls, folder: Path, teacher: str, revision: str) -> Store:
+        """Open for adding; a new folder is made, a torn last line is cut off.
+
+        Raises:
+            StoreError: If another process holds the store, it is of another teacher or revision,
+                a line in the middle is damaged, or the disk is full.
+        """
+        with ExitStack() as stack:
+            with _disk_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                _lock(folder, stack)
+                if not any((folder / name).exists() for name in ("store.json", "answers.jsonl")):
+                    known = {"format": FORMAT, "teacher": teacher, "revision": revision}
+                    beside = folder / "store.new"
+                    beside.write_text(json.dumps(known) + "\n", encoding="utf-8")
+                    beside.replace(folder / "store.json")
+            _expect(folder, teacher, revision)
+            return cls(folder, teacher, revision, stack, append=True)
+
+    @classmethod
+    def read(cls, folder: Path) -> Store:
+        """Open for reading what is complete by now, without a lock; nothing is changed.
+
+        Raises:
+            StoreError: If there is no store or a line in the middle is damaged.
+        """
+        with ExitStack() as stack:
+            return cls(folder, *_identity(folder), stack, append=False)
+
+    def close(self) -> None:
+        """Bring everything to the disk and let the store go; again is allowed."""
+        self._closing.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._answers.offsets
+
+    def __len__(self) -> int:
+        return len(self._answers.offsets)
+
+    def __iter__(self) -> Iterator[tuple[str, Answer]]:
+        """Yield key and answer in the order of answering."""
+        return self._answers.items()
+
+    def get(self, key: str) -> Answer | None:
+        """Return the first answer; None if there is none."""
+        return self._answers.get(key)
+
+    def failure(self, key: str) -> Failure | None:
+        """Return the last failure of a request that was never answered; else None."""
+        return None if key in self else self._failures.get(key)
+
+    def failures(self) -> Iterator[tuple[str, Failure]]:
+        """Yield key and last failure of every request that was never answered."""
+        return ((key, failure) for key, failure in self._failures.items() if key not in self)
+
+    def add(self, request: Request, answer: Answer) -> None:
+        """Write an answer down at once; of a request that has one, the first is kept.
+
+        Raises:
+            StoreError: If the disk is full or another program wrote into the file.
+        """
+        key = request.key(self.teacher, self.revision)
+        if key not in self:
+            self._answers.append(key, _line(key, request, {"answer": asdict(answer)}))
+
+    def fail(self, request: Request, failure: Failure) -> None:
+        """Write a failure down at once, unless the request has been answered.
+
+        Raises:
+            StoreError: If the disk is full or another program wrote into the file.
+        """
+        key = request.key(self.teacher, self.revision)
+        if key not in self:
+            self._failures.append(key, _line(key, request, {"failure": asdict(failure)}))
+
+    def waiting(self, requests: Iterable[Request], retry_failed: bool = False) -> list[Request]:
+        """Return the requests that are still to be asked, in order, the first of twins only.
+
+        Args:
+            requests: Any number; those with equal keys are twins.
+            retry_failed: Whether a request that failed is asked again.
+        """
+        found: dict[str, Request] = {}
+        for request in requests:
+            key = request.key(self.teacher, self.revision)
+            if key not in self and (retry_failed or key not in self._failures.offsets):
+                found.setdefault(key, request)
+        return list(found.values())
+
+    def take(self, others: Sequence[Store]) -> None:
+        """Copy the answers of other stores of this teacher, then the failures without one."""
+        for other in others:
+            self._answers.take(other._answers, self)
+        for other in others:
+            self._failures.take(other._failures, self)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """What a merge did.
+
+    Attributes:
+        added: Answers in the merged store.
+        twins: Answers left out, as an earlier folder answered the same request.
+    """
+
+    added: int
+    twins: int
+
+
+def merge(folders: Sequence[Path], out: Path) -> MergeReport:
+    """Merge the shards of one teacher; the first answer to a request is kept.
+
+    Args:
+        folders: At least one store.
+        out: A folder that does not exist yet. It is written beside and renamed.
+
+    Raises:
+        StoreError: If there is no folder, ``out`` exists, or teachers or revisions differ.
+    """
+    if not folders:
+        raise StoreError(f"{out}: nothing to merge; got 0 folders, expected at least 1")
+    if out.exists():
+        raise StoreError(f"{out}: exists already, expected a new folder; name another one")
+    teacher, revision = _identity(folders[0])
+    for folder in folders[1:]:
+        _expect(folder, teacher, revision)
+    beside = out.with_name(f"{out.name}.{os.getpid()}.part")
+    try:
+        with ExitStack() as stack:
+            shards = [stack.enter_context(Store.read(folder)) for folder in folders]
+            merged = stack.enter_context(Store.open(beside, teacher, revision))
+            merged.take(shards)
+            report = MergeReport(len(merged), sum(map(len, shards)) - len(merged))
+        with _disk_errors(out):
+            beside.rename(out)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return report
+
+
+class _Log(Generic[Outcome]):
+    """One file of lines, and where the line of each key begins; the lines stay on the disk."""
+
+    def __init__(
+        self,
+        path: Path,
+        build: Callable[[dict[str, Any]], Outcome],
+        stack: ExitStack,
+        *,
+        append: bool,
+        newest: bool = False,
+    ) -> None:
+        self.path, self._build, self._newest = path, build, newest
+        self.offsets: dict[str, int] = {}
+        self.repaired = self._end = 0
+        self._synced = time.monotonic()
+        self._writer = None
+        with _disk_errors(path):
+            if append:
+                self._writer = stack.enter_context(path.open("ab", buffering=0))
+                stack.callback(self.sync)
+            elif not path.exists():
+                return
+            with path.open("rb") as file:
+                torn = self._index(file)
+            if self._writer is not None and torn:
+                os.ftruncate(self._writer.fileno(), self._end)
+                self.repaired = torn
+            # another file object, whose buffer never held what was cut off
+            self._reader = stack.enter_context(path.open("rb"))
+
+    def _index(self, file: BinaryIO) -> int:
+        """Note every line; return the length of a torn last one."""
+        for number, line in enumerate(file, 1):
+            try:
+                self._note(self._parse(line)[0])
+            except ValueError:
+                # What another process is writing has no newline yet: never look behind that.
+                if not line.endswith(b"\n") or not file.read(1):
+                    return len(line)
+                raise self._damaged(f"line {number}", line) from None
+            except (KeyError, TypeError):
+                raise self._damaged(f"line {number}", line) from None
+            self._end += len(line)
+        return 0
+
+    def _parse(self, line: bytes) -> tuple[str, Outcome]:
+        if not line.endswith(b"\n"):
+            raise ValueError("no newline")
+        row = json.loads(line)
+        return str(row["key"]), self._build(row)
+
+    def _damaged(self, place: str, line: bytes) -> StoreError:
+        return StoreError(
+            f"{self.path} {place}: damaged; got {line[:40]!r}, expected a record; "
+            "remove that line and run again: its request is asked anew"
+        )
+
+    def _note(self, key: str) -> None:
+        if self._newest or key not in self.offsets:
+            self.offsets[key] = self._end
+
+    def line(self, key: str) -> bytes:
+        """The line of a known key, as it was written."""
+        self._reader.seek(self.offsets[key])
+        return self._reader.readline()
+
+    def get(self, key: str) -> Outcome | None:
+        """The record of a key, read from the disk."""
+        if key not in self.offsets:
+            return None
+        line = self.line(key)
+        try:
+            found, outcome = self._parse(line)
+        except (ValueError, KeyError, TypeError):
+            raise self._damaged(f"byte {self.offsets[key]}", line) from None
+        if found != key:
+            raise StoreError(f"{self.path}: changed while open; got {found}, expected {key}")
+        return outcome
+
+    def items(self) -> Iterator[tuple[str, Outcome]]:
+        """Key and record, in the order of the file; adding meanwhile is allowed."""
+        for key in list(self.offsets):
+            outcome = self.get(key)
+            assert outcome is not None
+            yield key, outcome
+
+    def append(self, key: str, line: bytes) -> None:
+        """Write one line, whole or not at all."""
+        if self._writer is None or self._writer.closed:
+            raise StoreError(f"{self.path}: not open for adding; expected Store.open")
+        descriptor = self._writer.fileno()
+        size = os.fstat(descriptor).st_size
+        if size != self._end:
+            raise StoreError(
+                f"{self.path}: changed while open; got {size} bytes, expected {self._end}; "
+                "stop what else writes there and run again"
+            )
+        with _disk_errors(self.path):
+            try:
+                if os.write(descriptor, line) < len(line):
+                    raise OSError(ENOSPC, os.strerror(ENOSPC))
+            except BaseException:
+                os.ftruncate(descriptor, self._end)
+                raise
+        self._note(key)
+        self._end += len(line)
+        if time.monotonic() - self._synced >= SYNC_SECONDS:
+            self.sync()
+
+    def take(self, other: _Log[Outcome], answered: Container[str]) -> None:
+        """Copy the lines of what was not answered so far."""
+        for key in other.offsets:
+            if key not in answered:
+                self.append(key, other.line(key))
+
+    def sync(self) -> None:
+        """Bring what was written to the disk, which a power cut asks for and a kill does not."""
+        if self._writer is not None:
+            with _disk_errors(self.path):
+                os.fsync(self._writer.fileno())
+            self._synced = time.monotonic()
+
+
+def _answer(row: dict[str, Any]) -> Answer:
+    known: dict[str, Any] = row["answer"]
+    log_likelihoods = tuple(known.pop("log_likelihoods"))
+    return Answer(**known, log_likelihoods=log_likelihoods)
+
+
+def _failure(row: dict[str, Any]) -> Failure:
+    return Failure(**row["failure"])
+
+
+def _line(key: str, request: Request, outcome: dict[str, Any]) -> bytes:
+    asked = {
+        "messages": [asdict(message) for message in request.messages],
+        "choices": request.choices,
+        "decoding": asdict(request.decoding),
+        "text": request.text,
+        "source": request.source,
+        "meta": dict(request.meta),
+    }
+    row = {"key": key, "id": request.id, **outcome, "request": asked}
+    # Not escaped to ASCII: JSON reads two escaped surrogates back as one character.
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = "cannot be used"
+        if error.errno in (ENOSPC, EDQUOT, EFBIG):
+            what = "disk full; what was answered so far is kept, make room and run again"
+        raise StoreError(f"{path}: {what}; got {error.strerror or error}") from None
+
+
+def _lock(folder: Path, stack: ExitStack) -> None:
+    """Hold the folder by a lock that the kernel frees when the process dies."""
+    lock: Any = FileLock(folder / "store.lock", thread_local=False)
+    pid = folder / "store.pid"  # apart, as on some systems nobody can read a locked file
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        holder = pid.read_text().strip() if pid.exists() else ""
+        raise StoreError(
+            f"{folder}: in use; got process {holder or 'unknown'}, expected none; "
+            "wait until it ends or stop it"
+        ) from None
+    stack.callback(lock.release)
+    pid.write_text(str(os.getpid()))
+
+
+def _identity(folder: Path) -> tuple[str, str]:
+    path = folder / "store.json"
+    if not path.is_file():
+        raise StoreError(
+            f"{folder}: no store; got no store.json, expected one; name another folder"
+        )
+    try:
+        with _disk_errors(path):
+            known = json.loads(path.read_bytes())
+        if known["format"] != FORMAT:
+            raise StoreError(f"{path}: other format; got {known['format']!r}, expected {FORMAT}")
+        return str(known["teacher"]), str(known["revision"])
+    except (ValueError, KeyError, TypeError):
+        expected = '{"format": 1, "teacher": ..., "revision": ...}'
+        raise StoreError(f"{path}: damaged; expected {expected}; write it anew") from None
+
+
+def _expect(folder: Path, teacher: str, revision: str) -> None:
+    known = zip(("teacher", "revision"), _identity(folder), (teacher, revision), strict=True)
+    for name, got, expected in known:
+        if got != expected:
+            raise StoreError(
+                f"{folder}: the store is of another {name}; got {got!r}, expected {expected!r}; "
+                "name another folder for this one"
+            )

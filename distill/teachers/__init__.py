@@ -1,0 +1,59 @@
+"""Who answers: a local model, a server, a recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distill.config import (
+    HfTeacher,
+    OpenAITeacherConfig,
+    ReplayTeacherConfig,
+    TeacherConfig,
+)
+from distill.records import Teacher
+
+
+def identity(config: TeacherConfig) -> tuple[str, str]:
+    """Name and revision of a teacher, without loading it.
+
+    Raises:
+        StoreError: If a recording cannot be read.
+    """
+    if isinstance(config, OpenAITeacherConfig):
+        # the same model answers otherwise where it is not given as a chat
+        style = "" if config.style == "chat" else f"/{config.style}"
+        return f"openai/{config.model}", config.revision + style
+    if isinstance(config, ReplayTeacherConfig):
+        from distill.teachers.replay import ReplayTeacher
+
+        recorded = ReplayTeacher(config.store)
+        return recorded.name, recorded.revision
+    from distill.teachers.hf import fingerprint
+
+    name = f"{config.backend}/{Path(config.model).name}"
+    return name, fingerprint(config.model, config.dtype, config.chat)
+
+
+def load_teacher(config: TeacherConfig) -> Teacher:
+    """Load the model, or reach for the server at the first request.
+
+    Raises:
+        TeacherError: If it cannot be loaded.
+    """
+    given = config.model_dump(exclude={"backend"})
+    if isinstance(config, HfTeacher):
+        from distill.teachers.hf import HfTeacher as Local
+
+        return Local(**given)
+    if isinstance(config, OpenAITeacherConfig):
+        from distill.teachers.openai import OpenAITeacher
+
+        given = {key: value for key, value in given.items() if not key.startswith("usd_")}
+        return OpenAITeacher(**given | {"revision": identity(config)[1]})
+    if isinstance(config, ReplayTeacherConfig):
+        from distill.teachers.replay import ReplayTeacher
+
+        return ReplayTeacher(config.store)
+    from distill.teachers.vllm import VllmTeacher
+
+    return VllmTeacher(**given)

@@ -1,0 +1,227 @@
+"""One question to a server, and its reply: before a deadline, of limited size, without the key."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from threading import Lock
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from requests import PreparedRequest, RequestException, Response, Session, Timeout
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from distill.errors import TeacherError
+
+CONNECT_TIMEOUT_S = 10.0
+MAX_RETRY_AFTER_S = 300.0
+MAX_BODY_BYTES = 16 << 20
+CHUNK_BYTES = 1 << 16
+DETAIL_CHARACTERS = 300
+
+
+class Trouble(Exception):
+    """Why an attempt brought no answer, as a ``Failure`` says it; and how long to wait, if told."""
+
+    def __init__(self, reason: str, detail: str, wait_s: float | None = None) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail, self.wait_s = reason, detail, wait_s
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back, whatever the status; ``wait_s`` is what Retry-After asks for."""
+
+    status: int
+    wait_s: float | None
+    body: bytes
+
+
+class Pace:
+    """Spreads an amount per minute evenly over all threads: a token bucket without a burst.
+
+    Args:
+        per_minute: None for no limit.
+        clock: Seconds that only grow.
+        sleep: Waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        per_minute: float | None,
+        clock: Callable[[], float],
+        sleep: Callable[[float], object],
+    ) -> None:
+        self._seconds_each = 60 / per_minute if per_minute else 0.0
+        self._clock, self._sleep = clock, sleep
+        self._free_at, self._lock = clock(), Lock()
+
+    def take(self, amount: float) -> None:
+        """Reserve an amount and sleep until its turn."""
+        with self._lock:
+            now = self._clock()
+            turn = max(self._free_at, now)
+            self._free_at = turn + amount * self._seconds_each
+        if turn > now:
+            self._sleep(turn - now)
+
+    def correct(self, difference: float) -> None:
+        """Say that more (or, negative, less) was used than had been reserved."""
+        with self._lock:
+            self._free_at += difference * self._seconds_each
+
+
+def endpoint(base_url: str, path: str) -> tuple[str, str]:
+    """Join an address and a path.
+
+    Returns:
+        The address to post to, and how messages call it: without the query, which may hold a key.
+
+    Raises:
+        TeacherError: If that is no address, or it holds a user or a password.
+    """
+    mistake = TeacherError(
+        "teacher.base_url: expected http(s)://host/v1 without user and password; a key goes into "
+        "the environment variable that api_key_env names"
+    )
+    try:
+        parts = urlsplit(base_url)
+        url = parts._replace(path=parts.path.rstrip("/") + path, fragment="")
+        PreparedRequest().prepare_url(url.geturl(), None)
+    except (ValueError, RequestException):
+        raise mistake from None
+    if parts.scheme not in ("http", "https") or "@" in parts.netloc:
+        raise mistake
+    return url.geturl(), url._replace(query="").geturl()
+
+
+def read_key(variable: str) -> str:
+    """Return the key in an environment variable; empty if it is not set.
+
+    Raises:
+        TeacherError: If a header cannot hold it, or it could not be found again in a reply.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not re.fullmatch(r"[!#-\[\]-~]*", key):
+        raise TeacherError(
+            f"teacher.api_key_env: the value of {variable} is no key; got blanks, line breaks, "
+            "quotes, backslashes or accents, expected other ASCII characters"
+        )
+    return key
+
+
+def post(
+    session: Session,
+    url: str,
+    payload: Mapping[str, Any],
+    key: str,
+    timeout_s: float,
+    clock: Callable[[], float],
+) -> Reply:
+    """Post JSON and read the whole reply.
+
+    Args:
+        session: Of this thread.
+        url: From :func:`endpoint`.
+        payload: What to send.
+        key: From :func:`read_key`; if empty, no Authorization is sent.
+        timeout_s: Of every silence, and of everything together once the reply has begun.
+        clock: Seconds that only grow.
+
+    Raises:
+        Trouble: ``connection``, ``timeout``, or ``malformed`` if a reply with status 200 breaks
+            off or is too long. No text of an exception that may quote the request is used.
+    """
+    deadline = clock() + timeout_s
+    silence = Trouble("timeout", f"no whole answer in {timeout_s:g} s")
+    try:
+        with session.post(
+            url,
+            json=payload,
+            auth=_bearer(key),
+            timeout=(min(CONNECT_TIMEOUT_S, timeout_s), timeout_s),
+            stream=True,
+            allow_redirects=False,  # a POST would become a GET
+        ) as response:
+            status, wait_s = response.status_code, _seconds(response.headers.get("Retry-After", ""))
+            try:
+                return Reply(status, wait_s, _body(response, lambda: clock() > deadline, silence))
+            except (HTTPError, Trouble):
+                if status == 200:
+                    raise
+                return Reply(status, wait_s, b"")  # the status says enough
+    except (Timeout, ReadTimeoutError):
+        raise silence from None
+    except HTTPError as error:
+        raise Trouble("malformed", f"broken off; {_cause(error, key)}") from None
+    except RequestException as error:
+        raise Trouble("connection", _cause(error, key)) from None
+
+
+def said(body: bytes, key: str) -> str:
+    """The server's error message, or what else it sent, as by :func:`clean`."""
+    text = body.decode("utf-8", "replace")
+    try:
+        reply: Any = json.loads(text)
+        text = json.dumps(reply, ensure_ascii=False)  # a key may have come with \\u escapes
+        text = str(reply["error"]["message"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        pass
+    return clean(text, key)
+
+
+def clean(text: str, key: str) -> str:
+    """One short printable line without the key, or what looks like one."""
+    for secret in {key, quote(key, safe="")} - {""}:
+        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
+    text = re.sub(r"\bsk-[\w*.-]+", "***", text)
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= DETAIL_CHARACTERS else f"{line[:DETAIL_CHARACTERS]}..."
+
+
+def _bearer(key: str) -> Callable[[PreparedRequest], PreparedRequest]:
+    """Sign a request; used without a key too, or requests takes a password from ``~/.netrc``."""
+
+    def sign(prepared: PreparedRequest) -> PreparedRequest:
+        if key:
+            prepared.headers["Authorization"] = f"Bearer {key}"
+        return prepared
+
+    return sign
+
+
+def _body(response: Response, late: Callable[[], bool], silence: Trouble) -> bytes:
+    """Read piece by piece what is there: a reply that drips never meets a read timeout."""
+    read1: Callable[..., bytes] = response.raw.read1
+    body = bytearray()
+    while piece := read1(CHUNK_BYTES, decode_content=True):
+        body += piece
+        if late():
+            raise silence
+        if len(body) > MAX_BODY_BYTES:
+            raise Trouble("malformed", f"longer than {MAX_BODY_BYTES >> 20} MiB")
+    return bytes(body)
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Seconds from now; None if the header is missing or unreadable."""
+    try:
+        wait_s = float(retry_after)
+    except ValueError:
+        try:
+            wait_s = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except (TypeError, ValueError, OverflowError):
+            return None
+    return min(max(0.0, wait_s), MAX_RETRY_AFTER_S)
+
+
+def _cause(error: BaseException, key: str) -> str:
+    """The innermost reason, ``[Errno 111] Connection refused``; what is around it has the URL."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return clean(f"{type(error).__name__}: {error}", key)

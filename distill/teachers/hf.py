@@ -1,0 +1,164 @@
+"""A local teacher: the harness's fast model, so prompts share what they begin with.
+
+Answers over label words are scored by likelihood, everything else is written: greedily in a pool
+of rows, or sampled by transformers where the temperature is above zero.
+"""
+
+# pyright: basic
+# lm-eval and transformers carry no types that would hold: their unknowns end in this module.
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from distill.errors import TeacherError
+from distill.records import Answer, Decoding, Failure, Request
+
+CHUNK = 64  # prompts whose labels are scored before their answers are handed over
+EDGE = 1 << 20  # bytes at both ends of a weights file that go into its fingerprint
+
+
+class HfTeacher:
+    """A checkpoint folder, or a name that ``transformers`` finds.
+
+    Args:
+        model: Folder or name.
+        dtype: As for lm-eval's ``hf``.
+        batch_tokens: Tokens of a batch; None for the fast model's default.
+        chat: Whether prompts go through the tokenizer's chat template.
+
+    Raises:
+        TeacherError: If the model cannot be loaded.
+    """
+
+    def __init__(
+        self, model: str, dtype: str = "auto", batch_tokens: int | None = None, chat: bool = False
+    ) -> None:
+        import torch
+
+        from sentibench.fast_model import SentiBenchLM
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            self.lm: Any = cast(Any, SentiBenchLM)(
+                pretrained=model, dtype=dtype, device=device, batch_tokens=batch_tokens
+            )
+        except (OSError, ValueError) as error:
+            raise TeacherError(
+                f"teacher.model: {model!r} cannot be loaded; {' '.join(str(error).split())[:300]}"
+            ) from None
+        self.name = f"hf/{Path(model).name}"
+        self.chat = chat
+        self.revision = fingerprint(model, dtype, chat)
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
+        """Score label words in chunks, write the rest; see ``Teacher``."""
+        scored = [request for request in requests if request.choices]
+        scored.sort(key=lambda request: sum(len(m.content) for m in request.messages))
+        for start in range(0, len(scored), CHUNK):
+            yield from self._score(scored[start : start + CHUNK])
+        written: dict[Decoding, list[Request]] = defaultdict(list)
+        for request in requests:
+            if not request.choices:
+                written[request.decoding].append(request)
+        for decoding, group in written.items():
+            yield from self._write(group, decoding)
+
+    def prompt_of(self, request: Request) -> str:
+        """The prompt as the model reads it."""
+        turns = [{"role": m.role, "content": m.content} for m in request.messages]
+        if self.chat:
+            return self.lm.apply_chat_template(turns, add_generation_prompt=True)
+        return "\n\n".join(turn["content"] for turn in turns)
+
+    def _score(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer]]:
+        space = "" if self.chat else " "
+        pairs = [
+            SimpleNamespace(args=(self.prompt_of(request), space + choice))
+            for request in requests
+            for choice in request.choices
+        ]
+        scores = iter(self.lm.loglikelihood(pairs, disable_tqdm=True))
+        for request in requests:
+            found = tuple(next(scores)[0] for _ in request.choices)
+            best = request.choices[max(range(len(found)), key=found.__getitem__)]
+            n_tokens = len(self.lm.tok_encode(self.prompt_of(request)))
+            yield request, Answer(best, "choice", n_tokens, 0, found)
+
+    def _write(
+        self, requests: Sequence[Request], decoding: Decoding
+    ) -> Iterator[tuple[Request, Answer]]:
+        lm = self.lm
+        ids = [list(lm.tok_encode(self.prompt_of(request))) for request in requests]
+        room = lm.max_length - decoding.max_new_tokens
+        if room < 1:
+            raise TeacherError(
+                f"teacher: {decoding.max_new_tokens} new tokens do not fit the model's "
+                f"{lm.max_length}"
+            )
+        prompts = [prompt[-room:] for prompt in ids]
+        if decoding.temperature == 0 and lm.answers_greedily:
+            stops = [*decoding.stop, lm.tok_decode([lm.eot_token_id], skip_special_tokens=False)]
+            for written in lm.answers(prompts, stops, decoding.max_new_tokens):
+                finish = "stop" if written.ended else "length"
+                for number in written.numbers:
+                    n_prompt = len(prompts[number])
+                    answer = Answer(written.text, finish, n_prompt, written.n_tokens)
+                    yield requests[number], answer
+            return
+        for request, prompt in zip(requests, prompts, strict=True):
+            yield request, self._sample(request, prompt, decoding)
+
+    def _sample(self, request: Request, prompt: list[int], decoding: Decoding) -> Answer:
+        """One answer of transformers' own generate; its seed depends on the request alone."""
+        import torch
+
+        torch.manual_seed(int(request.key(self.name, self.revision)[:15], 16))
+        given: dict[str, Any] = {"do_sample": decoding.temperature > 0}
+        if decoding.temperature > 0:
+            given |= {"temperature": decoding.temperature, "top_p": decoding.top_p}
+        ids = torch.tensor([prompt], device=self.lm.device)
+        with torch.inference_mode():
+            out = self.lm.model.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=decoding.max_new_tokens,
+                pad_token_id=self.lm.tokenizer.pad_token_id,
+                stop_strings=list(decoding.stop) or None,
+                tokenizer=self.lm.tokenizer,
+                **given,
+            )
+        new = out[0, len(prompt) :].tolist()
+        text = self.lm.tok_decode(new)
+        for stop in decoding.stop:
+            text = text.split(stop)[0]
+        finish = "length" if len(new) == decoding.max_new_tokens else "stop"
+        return Answer(text, finish, len(prompt), len(new))
+
+
+def fingerprint(model: str, *settings: Any) -> str:
+    """What tells two local checkpoints apart: names, sizes and ends of their files.
+
+    The whole of a 70B checkpoint would take minutes to hash at every start; a name on a hub is its
+    own fingerprint.
+    """
+    folder = Path(model)
+    known = sha256(repr(settings).encode())
+    if not folder.is_dir():
+        known.update(model.encode())
+        return known.hexdigest()[:16]
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        if path.suffix not in (".safetensors", ".bin", ".gguf", ".json", ".model"):
+            continue
+        size = path.stat().st_size
+        known.update(f"{path.name}/{size}/".encode())
+        with path.open("rb") as file:
+            known.update(file.read(EDGE))
+            file.seek(max(0, size - EDGE))
+            known.update(file.read(EDGE))
+    return known.hexdigest()[:16]

@@ -1,0 +1,261 @@
+"""A teacher behind HTTP: any server that speaks OpenAI's /v1, asked by several threads at once.
+
+What may pass (lost connections, 429, 5xx, broken answers) is tried again; what concerns one
+request is its failure; what concerns all of them (key, model, address) ends the run. The key is
+read when it is needed, and no error, failure or log line carries it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from queue import SimpleQueue
+from random import uniform
+from threading import Event, Thread
+from typing import Any, Literal
+
+from requests import Session
+
+from distill.errors import TeacherError
+from distill.records import Answer, Failure, Request
+from distill.teachers.exchange import Pace, Reply, Trouble, clean, endpoint, post, read_key, said
+
+BACKOFF_S = 1.0  # doubled after every attempt; up to a half is taken off by chance
+MAX_BACKOFF_S = 60.0
+BYTES_PER_TOKEN = 4  # of a prompt, as long as the server has not counted
+
+log = logging.getLogger(__name__)
+
+
+class OpenAITeacher:
+    """A model that a server offers under ``/chat/completions`` or ``/completions``.
+
+    It sees no likelihoods: a request with ``choices`` is answered by free writing.
+
+    Args:
+        model: As the server calls it.
+        base_url: Usually ends with ``/v1``.
+        api_key_env: The environment variable with the key; unset for a server that wants none.
+        revision: What tells two versions of the model apart, and two styles of asking it.
+        style: ``chat`` sends messages, ``completions`` their contents joined by blank lines.
+        concurrency: Requests in flight at most.
+        timeout_s: Of every silence of the server, and of an attempt whose reply has begun.
+        max_attempts: After which a request has failed.
+        requests_per_minute: Limit over all threads, attempts counted.
+        tokens_per_minute: Limit over all threads, of prompt and answer together.
+        give_up_after: So many failed requests before any answer end the run.
+        clock: Seconds that only grow.
+        sleep: Waits so many seconds.
+
+    Raises:
+        TeacherError: If ``base_url`` is no address.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str,
+        *,
+        api_key_env: str = "OPENAI_API_KEY",
+        revision: str = "",
+        style: Literal["chat", "completions"] = "chat",
+        concurrency: int = 8,
+        timeout_s: float = 120,
+        max_attempts: int = 6,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        give_up_after: int = 20,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        if concurrency < 1 or max_attempts < 1 or give_up_after < 1:
+            raise ValueError("concurrency, max_attempts and give_up_after are at least 1")
+        self.name = f"openai/{model}"
+        self.revision = revision
+        path = "/chat/completions" if style == "chat" else "/completions"
+        self._url, self._where = endpoint(base_url, path)
+        self._model, self._style, self._api_key_env = model, style, api_key_env
+        self._concurrency, self._max_attempts = concurrency, max_attempts
+        self._timeout_s, self._give_up_after = timeout_s, give_up_after
+        self._clock, self._sleep = clock, sleep
+        self._requests = Pace(requests_per_minute, clock, sleep)
+        self._tokens = Pace(tokens_per_minute, clock, sleep)
+        self._limit_name = "max_tokens"
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
+        """Yield answers and failures as they finish; see ``Teacher``.
+
+        Closing the iterator drops what waits; what is in flight is not waited for.
+
+        Raises:
+            TeacherError: If key, model or address are wrong, or nothing but errors comes back.
+        """
+        key = read_key(self._api_key_env)
+        todo: SimpleQueue[Request | None] = SimpleQueue()
+        done: SimpleQueue[tuple[Request, Answer | Failure | BaseException]] = SimpleQueue()
+        stopped = Event()
+        # Daemons, not a ThreadPoolExecutor, whose threads the interpreter waits for when it ends:
+        # Ctrl-C would last as long as the slowest answer.
+        threads = [
+            Thread(target=self._work, args=(key, todo, done, stopped), daemon=True)
+            for _ in range(min(self._concurrency, len(requests)))
+        ]
+        waiting, n_open, n_failed, n_answered = iter(requests), 0, 0, 0
+        try:
+            for thread in threads:
+                thread.start()
+            for request in islice(waiting, 2 * len(threads)):  # no thread waits for the caller
+                todo.put(request)
+                n_open += 1
+            while n_open:
+                request, outcome = done.get()
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                n_open -= 1
+                for following in islice(waiting, 1):
+                    todo.put(following)
+                    n_open += 1
+                yield request, outcome
+                if isinstance(outcome, Answer):
+                    n_answered += 1
+                    continue
+                n_failed += 1
+                if not n_answered and n_failed == self._give_up_after:
+                    raise TeacherError(
+                        f"teacher: {self._where} answers nothing but errors; got {n_failed} "
+                        f"failures in a row, the last: {outcome.reason}, {outcome.detail}"
+                    )
+        finally:
+            stopped.set()
+            for _ in threads:
+                todo.put(None)
+
+    def _work(
+        self,
+        key: str,
+        todo: SimpleQueue[Request | None],
+        done: SimpleQueue[tuple[Request, Answer | Failure | BaseException]],
+        stopped: Event,
+    ) -> None:
+        with Session() as session:  # one per thread: sessions are not made to be shared
+            while (request := todo.get()) is not None and not stopped.is_set():
+                try:
+                    done.put((request, self._ask(session, key, request, stopped)))
+                except BaseException as error:  # the caller's thread raises it; it may be a bug
+                    done.put((request, error))
+
+    def _ask(
+        self, session: Session, key: str, request: Request, stopped: Event
+    ) -> Answer | Failure:
+        """Try until there is an answer, a refusal, or no attempt left."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return self._attempt(session, key, request)
+            except Trouble as trouble:
+                failure = Failure(trouble.reason, trouble.detail, attempt)
+                wait_s = min(MAX_BACKOFF_S, BACKOFF_S * 2 ** (attempt - 1)) * uniform(0.5, 1)
+                if trouble.wait_s is not None:  # a bit later, lest all threads come back at once
+                    wait_s = trouble.wait_s + uniform(0, 1)
+            if failure.reason == "refused" or attempt == self._max_attempts:
+                return failure
+            log.info(
+                "%s: %s, %s; again in %.0f s", request.id, failure.reason, failure.detail, wait_s
+            )
+            self._sleep(wait_s)
+            if stopped.is_set():
+                return failure
+
+    def _attempt(self, session: Session, key: str, request: Request) -> Answer:
+        prompt = sum(len(m.content.encode("utf-8", "surrogatepass")) for m in request.messages)
+        reserved = prompt / BYTES_PER_TOKEN + request.decoding.max_new_tokens
+        self._requests.take(1)
+        self._tokens.take(reserved)
+        used = 0
+        try:
+            answer = self._exchange(session, key, request)
+            used = answer.prompt_tokens + answer.completion_tokens or reserved
+            return answer
+        finally:
+            self._tokens.correct(used - reserved)
+
+    def _exchange(self, session: Session, key: str, request: Request) -> Answer:
+        limit_name = self._limit_name
+        payload = self._payload(request, limit_name)
+        reply = post(session, self._url, payload, key, self._timeout_s, self._clock)
+        if reply.status == 200:
+            return self._parse(reply.body, key, request.decoding.stop)
+        newer = "max_completion_tokens"  # the only name that newer models know
+        if reply.status == 400 and limit_name != newer and newer.encode() in reply.body:
+            self._limit_name = newer
+            return self._exchange(session, key, request)
+        raise self._error(reply, key)
+
+    def _payload(self, request: Request, limit_name: str) -> dict[str, Any]:
+        decoding = request.decoding
+        payload: dict[str, Any] = {
+            "model": self._model,
+            limit_name: decoding.max_new_tokens,
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p,
+            "seed": decoding.seed,
+        }
+        if decoding.stop:  # some servers refuse an empty list
+            payload["stop"] = list(decoding.stop)
+        if self._style == "completions":
+            return payload | {"prompt": "\n\n".join(m.content for m in request.messages)}
+        turns = [{"role": m.role, "content": m.content} for m in request.messages]
+        return payload | {"messages": turns}
+
+    def _parse(self, body: bytes, key: str, stops: Sequence[str]) -> Answer:
+        try:
+            reply: Any = json.loads(body)
+            choice: Any = reply["choices"][0]
+            text: Any = choice["message"]["content"] if self._style == "chat" else choice["text"]
+            finish: Any = choice.get("finish_reason")
+            usage: Any = reply.get("usage") or {}
+            n_prompt, n_written = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise Trouble("malformed", f"no completion: {said(body, key)}") from None
+        if text is None or finish == "content_filter":  # which has cut the text somewhere
+            raise Trouble("refused", f"no text: {clean(json.dumps(choice), key)}")
+        if not isinstance(text, str):
+            raise Trouble("malformed", f"content is no text: {said(body, key)}")
+        ends = [text.index(stop) for stop in stops if stop and stop in text]
+        return Answer(
+            text[: min(ends)] if ends else text,
+            "length" if finish == "length" and not ends else "stop",
+            n_prompt if isinstance(n_prompt, int) else 0,
+            n_written if isinstance(n_written, int) else 0,
+        )
+
+    def _error(self, reply: Reply, key: str) -> TeacherError | Trouble:
+        """What a status other than 200 means."""
+        status, words = reply.status, said(reply.body, key)
+        got = f"HTTP {status}" + (f": {words}" if words else "")
+        if status == 401:  # without the server's words: some quote a part of the key
+            what = "refuses the key in" if key else "wants a key; set"
+            return TeacherError(
+                f"teacher.api_key_env: {self._where} {what} {self._api_key_env}; got HTTP 401"
+            )
+        if status == 403:
+            return TeacherError(
+                f"teacher: {self._where} does not let {self._api_key_env} use {self._model!r}; "
+                f"got {got}"
+            )
+        if status in (404, 405) or status < 400:
+            return TeacherError(
+                f"teacher: {self._where} is no such address, or has no model {self._model!r}; "
+                f"got {got}; check teacher.model and teacher.base_url, which usually ends with /v1"
+            )
+        if status == 402 or b"insufficient_quota" in reply.body:
+            return TeacherError(f"teacher: the account at {self._where} is used up; got {got}")
+        if status == 429:
+            return Trouble("rate limit", got, reply.wait_s)
+        if status >= 500 or status in (408, 409, 425):
+            return Trouble("timeout" if status == 408 else "server", got, reply.wait_s)
+        return Trouble("refused", got)

@@ -1,0 +1,85 @@
+"""A local teacher run by vLLM (an optional installation), for models that need several GPUs."""
+
+# pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false
+# vLLM carries no types that would hold, and is not installed where this is checked.
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from distill.errors import TeacherError
+from distill.records import Answer, Decoding, Failure, Request
+from distill.teachers.hf import fingerprint
+
+CHUNK = 512  # prompts handed to the engine at once, whose answers are written down together
+
+
+class VllmTeacher:
+    """A checkpoint that vLLM serves in this process.
+
+    Raises:
+        TeacherError: If vLLM is not installed or cannot load the model.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        dtype: str = "auto",
+        tensor_parallel: int = 1,
+        max_length: int | None = None,
+        chat: bool = False,
+    ) -> None:
+        try:
+            from vllm import LLM
+        except ImportError:
+            raise TeacherError(
+                "teacher.backend: vllm is not installed; pip install vllm, or use backend hf or "
+                "a vLLM server with backend openai"
+            ) from None
+        try:
+            self.engine = LLM(
+                model,
+                dtype=dtype,
+                tensor_parallel_size=tensor_parallel,
+                max_model_len=max_length,
+                enable_prefix_caching=True,
+            )
+        except (OSError, ValueError) as error:
+            raise TeacherError(f"teacher.model: {model!r} cannot be loaded; {error}") from None
+        self.name = f"vllm/{Path(model).name}"
+        self.revision = fingerprint(model, dtype, chat)
+        self.chat = chat
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
+        """Write every answer, chunk by chunk; see ``Teacher``."""
+        from vllm import SamplingParams
+
+        groups: dict[Decoding, list[Request]] = defaultdict(list)
+        for request in requests:
+            groups[request.decoding].append(request)
+        for decoding, group in groups.items():
+            sampling = SamplingParams(
+                max_tokens=decoding.max_new_tokens,
+                temperature=decoding.temperature,
+                top_p=decoding.top_p,
+                stop=list(decoding.stop) or None,
+                seed=decoding.seed,
+            )
+            for start in range(0, len(group), CHUNK):
+                chunk = group[start : start + CHUNK]
+                if self.chat:
+                    turns = [
+                        [{"role": m.role, "content": m.content} for m in request.messages]
+                        for request in chunk
+                    ]
+                    outputs = self.engine.chat(turns, sampling)
+                else:
+                    prompts = ["\n\n".join(m.content for m in r.messages) for r in chunk]
+                    outputs = self.engine.generate(prompts, sampling)
+                for request, output in zip(chunk, outputs, strict=True):
+                    best = output.outputs[0]
+                    finish = "length" if best.finish_reason == "length" else "stop"
+                    n_prompt = len(output.prompt_token_ids or ())
+                    yield request, Answer(best.text, finish, n_prompt, len(best.token_ids))
