@@ -118,12 +118,11 @@ def generate(
         yield from ((row.number, row.tokens) for row in rows if row.done)
         kept = [b for b, row in enumerate(rows) if not row.done]
         rows = [rows[b] for b in kept]
-        kept_B = torch.tensor(kept, dtype=torch.long, device=device)
-        mask_BS = mask_BS[kept_B, :n_seen]
+        mask_BS = mask_BS[kept, :n_seen]
         start = int(mask_BS.argmax(1).min()) if rows else n_seen  # padding that all rows share
         mask_BS = mask_BS[:, start:]
         layers = [
-            (layer.keys[kept_B, :, start:], layer.values[kept_B, :, start:])
+            (layer.keys[kept, :, start:], layer.values[kept, :, start:])
             if isinstance(layer, RoomyLayer)
             else None
             for layer in cache.layers

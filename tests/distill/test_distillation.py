@@ -1,0 +1,203 @@
+"""The whole graph on a random student, a scripted teacher and the package's own texts."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("peft")
+
+from distill.__main__ import main
+from distill.config import load_config
+from distill.distillation import Distillation
+from distill.errors import TeacherError
+from distill.records import Answer, Failure, Request
+from distill.store import Store
+
+CONFIG = """
+name: small
+student: {student}
+teacher: {{backend: replay, store: {store}}}
+texts: [{{dataset: sst2, mini: true}}, {{dataset: emotion20, mini: true}}]
+knowdist: {{samples: 16, training: {{batch_size: 4, learning_rate: 1.0e-3}}}}
+icldist: {{samples: 20, shots: [1, 2], training: {{batch_size: 4, learning_rate: 1.0e-3}}}}
+evaluation: {{tasks: [sentibench_mini_sst2], limit: 4}}
+out: {out}
+"""
+
+
+class Scripted:
+    """A teacher that knows an answer to everything, after a while."""
+
+    name, revision = "scripted/one", "1"
+
+    def __init__(self, pause_s: float = 0.0) -> None:
+        self.pause_s, self.n_asked = pause_s, 0
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
+        for request in requests:
+            time.sleep(self.pause_s)
+            self.n_asked += 1
+            rng = random.Random(request.id)
+            if request.choices:
+                yield request, Answer(rng.choice(request.choices), "choice")
+            else:
+                words = " ".join(rng.choice(("warm", "cold", "slow", "kind")) for _ in range(9))
+                yield request, Answer(f"It says {words} of {request.text[:20]}.", "stop")
+
+
+def config(folder: Path, student: Path) -> Path:
+    path = folder / "small.yaml"
+    out, store = folder / "runs", folder / "recorded"
+    path.write_text(CONFIG.format(student=student, out=out, store=store), encoding="utf-8")
+    return path
+
+
+def data_steps(pipeline: Distillation):
+    return [pipeline.filter("knowdist"), pipeline.filter("icldist")]
+
+
+def test_answers_become_samples_and_are_asked_for_once(tiny_student: Path, tmp_path: Path) -> None:
+    run = load_config(config(tmp_path, tiny_student))
+    teacher = Scripted()
+    pipeline = Distillation(run, teacher=teacher)
+    for step in pipeline.all_steps():
+        if step.name.split("-")[-1] in ("texts", "ask", "filter", "demonstrations"):
+            step.do()
+    n_asked = teacher.n_asked
+    assert n_asked > 16 + 20
+    knowdist, icldist = (pipeline.samples(stage) for stage in ("knowdist", "icldist"))
+    assert len(knowdist) > 10
+    assert len(icldist) > 15
+    labels = {sample.response for sample in icldist}
+    assert len(labels) > 5
+    again = Distillation(
+        load_config(config(tmp_path, tiny_student), ["filters.max_words=500"]), teacher=teacher
+    )
+    assert again.ask("icldist").state()[0] == "done"
+    assert again.filter("icldist").state() == (
+        "stale",
+        "settings.filters.max_words: 1024 -> 500",
+    )
+    again.filter("icldist").do()
+    assert teacher.n_asked == n_asked
+
+
+RUN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_distillation import Scripted
+from distill.config import load_config  # noqa: E402
+from distill.distillation import Distillation  # noqa: E402
+pipeline = Distillation(load_config(Path({config!r})), teacher=Scripted(0.002))
+for step in pipeline.all_steps():
+    if step.name.split("-")[-1] in ("texts", "ask", "filter", "demonstrations"):
+        step.do()
+"""
+
+
+def outcome(pipeline: Distillation):
+    with Store.read(pipeline.answers) as store:
+        answers = dict(store)
+    return answers, [step.record()["outputs"] for step in data_steps(pipeline)]  # type: ignore[index]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_equals_an_undisturbed_one(
+    tiny_student: Path, tmp_path: Path
+) -> None:
+    outcomes = []
+    for name, kills in (("calm", 0), ("killed", 4)):
+        folder = tmp_path / name
+        folder.mkdir()
+        path = config(folder, tiny_student)
+        code = RUN.format(tests=str(Path(__file__).parent), config=str(path))
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        pipeline = Distillation(load_config(path), teacher=Scripted())
+        for number in range(kills):
+            child = subprocess.Popen(
+                [sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL
+            )
+            file = pipeline.answers / "answers.jsonl"
+            wanted = 10 + 37 * number
+            while child.poll() is None:
+                if file.is_file() and file.read_bytes().count(b"\n") >= wanted:
+                    break
+                time.sleep(0.005)
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        outcomes.append(outcome(pipeline))
+    assert outcomes[0][0] == outcomes[1][0]
+    assert outcomes[0][1] == outcomes[1][1]
+
+
+def test_a_teacher_that_answers_only_errors_is_one_clear_error(
+    tiny_student: Path, tmp_path: Path
+) -> None:
+    class Silent(Scripted):
+        def answer(self, requests):
+            for request in requests:
+                yield request, Failure("server", "HTTP 500", 6)
+
+    pipeline = Distillation(load_config(config(tmp_path, tiny_student)), teacher=Silent())
+    pipeline.texts.do()
+    with pytest.raises(TeacherError, match=r"none of \d+ requests has an answer; .*HTTP 500"):
+        pipeline.demonstrations.do()
+    # the failures are kept apart, and asked again only on demand
+    with pytest.raises(TeacherError, match="--retry-failed"):
+        pipeline.demonstrations.do()
+    patient = Distillation(pipeline.run, teacher=Scripted(), retry_failed=True)
+    assert patient.demonstrations.do()["labelled"] > 0
+
+
+@pytest.mark.slow
+def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
+    tiny_student: Path, tmp_path: Path, capsys
+) -> None:
+    path = config(tmp_path, tiny_student)
+    recording = Distillation(load_config(path), teacher=Scripted())
+    for step in recording.all_steps():
+        if step.name.split("-")[-1] in ("texts", "ask", "filter", "demonstrations"):
+            step.do()
+    recording.answers.rename(tmp_path / "recorded")
+    assert main(["run", str(path)]) == 0
+    results = tmp_path / "runs" / "small" / "results"
+    manifest = json.loads((results / "run.json").read_text())
+    assert [facts["name"] for facts in manifest["models"].values()] == [
+        "tiny",
+        "small-knowdist",
+        "small-icldist",
+    ]
+    assert manifest["steps"]["icldist-train"]["summary"]["supervised_tokens"] > 0
+    capsys.readouterr()
+    assert main(["status", str(path)]) == 0
+    states = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert set(states) == {"done"}
+    assert len(states) >= 12
+    from leaderboard.__main__ import main as leaderboard
+
+    assert leaderboard(["build", str(results), "--out", str(tmp_path / "site")]) == 0
+    page = (tmp_path / "site" / "index.html").read_text()
+    assert "small-icldist" in page
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(tiny_student: Path, tmp_path: Path, capsys) -> None:
+    path = config(tmp_path, tiny_student)
+    assert main(["run", str(path), "icldist.sampels=3"]) == 2
+    assert "did you mean 'samples'?" in capsys.readouterr().err
+    assert main(["run", str(path)]) == 2  # the recording is not there
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "Traceback" not in error

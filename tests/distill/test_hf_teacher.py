@@ -1,0 +1,71 @@
+"""The local teacher: choices by likelihood, writing greedily or by sampling, one answer each."""
+
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from distill.errors import TeacherError  # noqa: E402
+from distill.records import Answer, Decoding, Message, Request  # noqa: E402
+from distill.teachers.hf import HfTeacher, fingerprint  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_student: Path) -> HfTeacher:
+    return HfTeacher(str(tiny_student), dtype="float32")
+
+
+def request(number: int, **given) -> Request:
+    prompt = f"Sentence: text number {number}\nLabel:"
+    return Request(f"r{number}", (Message("user", prompt),), "text", "here", **given)
+
+
+def test_choices_are_answered_with_the_likeliest(teacher: HfTeacher) -> None:
+    choices = ("good", "very bad", "so so")
+    for asked, answer in teacher.answer([request(i, choices=choices) for i in range(5)]):
+        assert isinstance(answer, Answer)
+        assert answer.finish == "choice"
+        prompt = asked.messages[0].content
+        expected = []
+        for choice in choices:
+            ids = teacher.lm.tok_encode(f"{prompt} {choice}")
+            start = len(teacher.lm.tok_encode(prompt))
+            with torch.inference_mode():
+                log_p = teacher.lm.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+            expected.append(sum(float(log_p[i - 1, ids[i]]) for i in range(start, len(ids))))
+        assert answer.log_likelihoods == pytest.approx(expected, abs=1e-3)
+        assert answer.text == choices[expected.index(max(expected))]
+
+
+def test_every_request_is_answered_once_and_by_its_own_text(teacher: HfTeacher) -> None:
+    decoding = Decoding(max_new_tokens=5)
+    requests = [request(i % 7, decoding=decoding) for i in range(20)]
+    found = list(teacher.answer(requests))
+    assert sorted(id(asked) for asked, _ in found) == sorted(map(id, requests))
+    alone = {r.id: a for r in requests[:7] for _, a in teacher.answer([r])}
+    assert all(answer.text == alone[asked.id].text for asked, answer in found)
+    assert all(answer.finish == "length" for _, answer in found)
+
+
+def test_sampling_depends_on_the_request_alone(teacher: HfTeacher) -> None:
+    decoding = Decoding(max_new_tokens=8, temperature=1.0)
+    requests = [request(i, decoding=decoding) for i in range(4)]
+    first = {r.id: a for r, a in teacher.answer(requests)}
+    second = {r.id: a for r, a in teacher.answer(requests[::-1])}
+    assert first == second
+    assert len({a.text for a in first.values()}) > 1
+
+
+def test_a_model_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(TeacherError, match="cannot be loaded"):
+        HfTeacher(str(tmp_path / "nothing"))
+
+
+def test_a_fingerprint_tells_weights_and_settings_apart(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"x" * 100)
+    first = fingerprint(str(tmp_path), "float32")
+    assert fingerprint(str(tmp_path), "bfloat16") != first
+    weights.write_bytes(b"x" * 99 + b"y")
+    assert fingerprint(str(tmp_path), "float32") != first
