@@ -78,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
 def _wanted(distillation: Distillation, command: str) -> list[Step]:
     run = distillation.run
     known: tuple[StageName, ...] = ("knowdist", "icldist")
-    sources = [name for name in known if getattr(run, name)]
+    sources: list[StageName] = [name for name in known if getattr(run, name)]
     if command == "generate":
         return [distillation.ask(name) for name in sources]
     if command == "filter":

@@ -136,13 +136,11 @@ def test_answers_are_those_of_hf_whatever_the_pool_holds(family, batch_tokens, t
 
 def test_answers_end_at_their_own_stop_string(tokenizer) -> None:
     fast = SentiBenchLM(pretrained=make("llama"), tokenizer=tokenizer, device="cpu")
-    long, short = (
-        prompts({"until": until, "max_gen_toks": 200}) for until in ([], ["e", "a", "i", "o", "t"])
-    )
+    long, short = (prompts({"until": until, "max_gen_toks": 60}) for until in ([], ["e", "a"]))
     fast.generate_until(short, disable_tqdm=True)
     n_short, fast.tokens_computed = fast.tokens_computed, 0
     fast.generate_until(long, disable_tqdm=True)
-    assert fast.tokens_computed > n_short + 100 * len(long)
+    assert fast.tokens_computed > n_short + 30 * len(long)
 
 
 def test_a_finished_answer_makes_room_for_a_waiting_prompt(tokenizer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 from distill.config import (
     HfTeacher,
@@ -48,8 +49,8 @@ def load_teacher(config: TeacherConfig) -> Teacher:
     if isinstance(config, OpenAITeacherConfig):
         from distill.teachers.openai import OpenAITeacher
 
-        given = {key: value for key, value in given.items() if not key.startswith("usd_")}
-        return OpenAITeacher(**given | {"revision": identity(config)[1]})
+        ours: dict[str, Any] = {k: v for k, v in given.items() if not k.startswith("usd_")}
+        return cast(Any, OpenAITeacher)(**ours | {"revision": identity(config)[1]})
     if isinstance(config, ReplayTeacherConfig):
         from distill.teachers.replay import ReplayTeacher
 
