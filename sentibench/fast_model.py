@@ -76,7 +76,9 @@ class SentiBenchLM(HFLM):
 
     def __init__(self, *args: Any, batch_tokens: int | None = None, **kwargs: Any) -> None:
         if batch_tokens is not None and (not isinstance(batch_tokens, int) or batch_tokens < 1):
-            raise InputError(f"batch_tokens: got {batch_tokens!r}, expected a positive number")
+            raise InputError(
+                f"batch_tokens: got {batch_tokens!r}, expected a positive whole number"
+            )
         super().__init__(*args, **kwargs)
         default = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS
         self.batch_tokens = batch_tokens or default

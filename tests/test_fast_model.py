@@ -219,7 +219,7 @@ def test_batches_hold_tokens_not_rows() -> None:
 
 
 def test_batch_tokens_must_be_a_positive_number() -> None:
-    with pytest.raises(InputError, match="batch_tokens: got 0, expected a positive number"):
+    with pytest.raises(InputError, match="batch_tokens: got 0, expected a positive whole number"):
         SentiBenchLM(pretrained="x", batch_tokens=0)
 
 
