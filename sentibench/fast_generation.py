@@ -28,6 +28,7 @@ class Row:
     """A prompt in the pool: its place in the caller's list, and the tokens generated so far."""
 
     number: int
+    n_prompt: int
     tokens: list[int] = field(default_factory=list)
     done: bool = False
 
@@ -98,8 +99,12 @@ def generate(
             batch = next(waiting, None)
         room = n_new - min(len(row.tokens) for row in rows)
         cache = DynamicCache()
-        # a layer that shares the keys of another holds nothing
-        cache.layers = [DynamicLayer() if x is None else RoomyLayer(*x, room=room) for x in layers]
+        # a layer that shares the keys of another holds nothing; the old ones go one by one
+        layers.reverse()
+        while layers:
+            held = layers.pop()
+            cache.layers.append(DynamicLayer() if held is None else RoomyLayer(*held, room=room))
+            del held
         mask_BS = torch.nn.functional.pad(mask_BS, (0, room), value=1)
         n_seen = mask_BS.shape[1] - room
         # rows that are done stay until a quarter is: moving the others costs as much as a step
@@ -107,7 +112,9 @@ def generate(
             n_seen += 1
             last_B1 = torch.tensor([[row.tokens[-1]] for row in rows], device=device)
             seen_BS = mask_BS[:, :n_seen]
-            positions_B1 = seen_BS.sum(1, keepdim=True) - 1
+            # not counted in the mask: rows that are done stay where they ended
+            at = [[row.n_prompt + len(row.tokens) - 1] for row in rows]
+            positions_B1 = torch.tensor(at, device=device)
             read = [(b, 0) for b in range(len(rows))]
             logits_BV = forward(last_B1, read, cache, seen_BS, positions_B1)
             for row, token in zip(rows, logits_BV.argmax(-1).tolist(), strict=True):
@@ -142,7 +149,10 @@ def _prefill(
     lengths = [len(prompt) for prompt in ids]
     logits_BV = forward(ids_BT, [(b, length - 1) for b, length in enumerate(lengths)], prefix)
     best_B = logits_BV.argmax(-1).tolist()
-    rows = [Row(number, [token]) for (number, _), token in zip(prompts, best_B, strict=True)]
+    rows = [
+        Row(number, n_prefix + length, [token])
+        for (number, _), length, token in zip(prompts, lengths, best_B, strict=True)
+    ]
     shifts = [ids_BT.shape[1] - length for length in lengths]
     n_all = n_prefix + ids_BT.shape[1]
     mask_BS = (torch.arange(n_all)[None] >= torch.tensor(shifts)[:, None]).long().to(device)

@@ -45,7 +45,7 @@ POOL = 16  # the keys and values of so many batches are kept while answers are g
 PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 # what a generation config may say without changing a greedy answer
 HARMLESS = {"bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p"}
-HARMLESS |= {"top_k", "min_p", "max_length", "max_new_tokens", "transformers_version", "use_cache"}
+HARMLESS |= {"top_k", "min_p", "max_length", "transformers_version", "use_cache"}
 
 Request = tuple[Any, list[int], list[int]]  # (text pair or None, context, continuation)
 Row = tuple[tuple[int, ...], list[int]]  # (input ids, numbers of the requests that it answers)
@@ -89,10 +89,15 @@ class SentiBenchLM(HFLM):
         self.reads_positions = (
             self.backend == "causal"
             and "logits_to_keep" in known
+            and bool({"cache", "past_key_values"} & known.keys())
             and set(layers) <= PLAIN_LAYERS
+            and not _rotates_by_length(model.config.get_text_config())
             and not getattr(adapter, "is_prompt_learning", False)  # prompts of its own
         )
         self.positions = ReadPositions(model) if self.reads_positions else None
+        self.cache_argument = "cache" if "cache" in known else "past_key_values"
+        self.tokens_computed = 0
+        self.reads_positions = self.reads_positions and self._agrees()
         said = model.generation_config.to_diff_dict() if model.generation_config else {}
         said = {key for key, value in said.items() if value and not key.startswith("_")}
         self.answers_greedily = (
@@ -102,8 +107,25 @@ class SentiBenchLM(HFLM):
             and not self.think_end_token
             and not self.truncation
         )
-        self.cache_argument = "cache" if "cache" in known else "past_key_values"
-        self.tokens_computed = 0
+
+    def _agrees(self) -> bool:
+        """Whether a few tokens get the logits of the plain model: not so for unusual decoders."""
+        ids_BT = torch.arange(16, device=self.device).view(2, 8) % self.vocab_size
+        ids_BT[:, :4] = ids_BT[0, :4]
+        try:
+            cache = DynamicCache()
+            self._forward(ids_BT[:1, :4], [(0, 0)], cache)
+            cache.batch_repeat_interleave(2)
+            found_NV = self._forward(ids_BT[:, 4:], [(0, 3), (1, 2)], cache)
+            with torch.inference_mode():
+                plain_BTV = self.model(ids_BT).logits
+        except Exception:  # whatever it is, lm-eval's own code does without it
+            return False
+        finally:
+            self.tokens_computed = 0
+        expected_NV = torch.stack([plain_BTV[0, 7], plain_BTV[1, 6]]).float()
+        gap = (found_NV.float().log_softmax(-1) - expected_NV.log_softmax(-1)).abs().max()
+        return bool(gap < (1e-2 if plain_BTV.dtype == torch.float32 else 1.0))
 
     def loglikelihood(
         self, requests: list[Any], disable_tqdm: bool = False
@@ -139,7 +161,7 @@ class SentiBenchLM(HFLM):
         override_bs: int | None = None,
     ) -> list[tuple[float, bool]]:
         lengths = {len(continuation) for *_, continuation in requests}
-        if not self.reads_positions or not all(0 < n <= LONGEST_LABEL for n in lengths):
+        if not lengths or not self.reads_positions or max(lengths) > LONGEST_LABEL or 0 in lengths:
             return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         bar = tqdm(
@@ -164,10 +186,16 @@ class SentiBenchLM(HFLM):
         ]
         known = {"until", "max_gen_toks", "do_sample", "temperature"}
         if not self.answers_greedily or any(
-            plan["do_sample"] or plan.get("temperature") or plan.keys() - known for plan in plans
+            plan["do_sample"]
+            or plan.get("temperature")
+            or plan.keys() - known
+            or "" in plan["until"]
+            for plan in plans
         ):
             return super().generate_until(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
         ids = self._encode_all([r.args[0] for r in requests], self.tokenizer.bos_token)
+        if not all(ids.values()):
+            return super().generate_until(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
         groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for number, plan in enumerate(plans):
             groups[(plan["max_gen_toks"], *plan["until"])].append(number)
@@ -212,7 +240,8 @@ class SentiBenchLM(HFLM):
         ends = {self.eot_token_id, *(ends if isinstance(ends, list) else [ends])}
 
         def is_done(answers: list[list[int]]) -> list[bool]:
-            texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
+            # with special tokens: a stop string may be one
+            texts = self.tokenizer.batch_decode(answers)
             return [
                 tokens[-1] in ends or any(stop and stop in text for stop in stops)
                 for tokens, text in zip(answers, texts, strict=True)
@@ -241,7 +270,9 @@ class SentiBenchLM(HFLM):
         """
         for rows in _clusters(ids):
             n_prefix, prefix = self._prefix(rows, kept)
-            for batch in _cut(rows, n_prefix, self.batch_tokens):
+            # the repeated prefix is memory too
+            held = self.batch_tokens * POOL // max(len(ids) for ids, _ in rows)
+            for batch in _cut(rows, n_prefix, self.batch_tokens, max(1, held // 2)):
                 cache = copy.deepcopy(prefix)
                 cache.batch_repeat_interleave(len(batch))
                 yield batch, n_prefix, cache
@@ -336,10 +367,19 @@ def _clusters(all_ids: Sequence[Sequence[int]]) -> list[list[Row]]:
     return [*large, sorted(rest, key=lambda row: -len(row[0]))] if rest else large
 
 
-def _cut(rows: Sequence[Row], n_prefix: int, batch_tokens: int) -> Iterator[list[Row]]:
+def _rotates_by_length(config: Any) -> bool:
+    """Whether positions are rotated by factors that depend on the longest prompt of a call."""
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]
+    return any(k.get("rope_type", k.get("type")) in ("longrope", "dynamic") for k in kinds)
+
+
+def _cut(
+    rows: Sequence[Row], n_prefix: int, batch_tokens: int, most_rows: int = 1 << 20
+) -> Iterator[list[Row]]:
     """Cut rows, longest first, where a batch would hold more tokens than allowed."""
     start = 0
     while start < len(rows):
-        n_rows = max(1, batch_tokens // (len(rows[start][0]) - n_prefix))
+        n_rows = min(most_rows, max(1, batch_tokens // (len(rows[start][0]) - n_prefix)))
         yield list(rows[start : start + n_rows])
         start += n_rows

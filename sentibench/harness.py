@@ -418,9 +418,12 @@ def asks_for_ours_only(arguments: Sequence[str]) -> bool:
     """Whether every task that a command line of lm_eval names is one of this package."""
     if not {"--tasks", "-t"} & {*arguments} or {"--config", "-C"} & {*arguments}:
         return False
-    start = max(i for i, word in enumerate(arguments) if word in ("--tasks", "-t")) + 1
-    end = next((i for i in range(start, len(arguments)) if arguments[i].startswith("-")), None)
-    names = {name for word in arguments[start:end] for name in word.split(",") if name}
+    names: set[str] = set()
+    named = False
+    for word in arguments:
+        named = word in ("--tasks", "-t") or (named and not word.startswith("-"))
+        if named and not word.startswith("-"):
+            names |= {name for name in word.split(",") if name}
     return bool(names) and names <= {*load_leaves(), *GROUPS, TAG}
 
 

@@ -32,7 +32,8 @@ class ReadPositions:
         model.get_output_embeddings().register_forward_pre_hook(self._pick)
         layers = getattr(model.get_decoder(), "layers", None)
         mlp = getattr(layers[-1], "mlp", None) if layers else None
-        if type(mlp).__name__.endswith("MLP"):  # experts may look at more than one position
+        experts = hasattr(mlp, "experts") or hasattr(mlp, "router")  # may return more than states
+        if type(mlp).__name__.endswith("MLP") and not experts:
             mlp.register_forward_pre_hook(self._pick)
             mlp.register_forward_hook(self._put_back)
 

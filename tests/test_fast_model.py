@@ -52,7 +52,9 @@ def make(family: str):
             transformers.Qwen3MoeConfig(**SIZES, **sizes)
         ).eval()
     if family == "gpt2":  # absolute positions, layers of another name
-        config = transformers.GPT2Config(vocab_size=600, n_embd=32, n_layer=3, n_head=4)
+        config = transformers.GPT2Config(
+            vocab_size=600, n_embd=32, n_layer=3, n_head=4, n_positions=512
+        )
         return transformers.GPT2LMHeadModel(config).eval()
     if family == "gemma3":  # a sliding window shorter than the prompts
         config = transformers.Gemma3TextConfig(**SIZES, sliding_window=16)
@@ -210,6 +212,65 @@ def test_a_checkpoint_with_its_own_generation_rules_goes_to_the_code_of_hf(token
     fast = SentiBenchLM(pretrained=model, tokenizer=tokenizer, device="cpu")
     fast.generate_until(prompts({"until": ["e"], "max_gen_toks": 4})[:2], True)
     assert fast.tokens_computed == 0
+
+
+def test_absolute_positions_end_where_the_model_does(tokenizer) -> None:
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=600, n_embd=32, n_layer=3, n_head=4, n_positions=64)
+    model = transformers.GPT2LMHeadModel(config).eval()
+    common = {"pretrained": model, "tokenizer": tokenizer, "device": "cpu", "max_length": 64}
+    asked = prompts({"until": ["e"], "max_gen_toks": 24})
+    expected = HFLM(**common, batch_size=1).generate_until(asked, disable_tqdm=True)
+    fast = SentiBenchLM(**common, batch_tokens=64)
+    assert fast.generate_until(asked, disable_tqdm=True) == expected
+    assert fast.tokens_computed > 0
+
+
+def test_a_stop_string_may_be_a_special_token(tokenizer) -> None:
+    common = {"pretrained": make("llama"), "tokenizer": tokenizer, "device": "cpu"}
+    asked = prompts({"until": ["<s>"], "max_gen_toks": 40})
+    expected = HFLM(**common, batch_size=1).generate_until(asked, disable_tqdm=True)
+    assert SentiBenchLM(**common).generate_until(asked, disable_tqdm=True) == expected
+
+
+@pytest.mark.parametrize("key", ["repetition_penalty", "max_new_tokens"])
+def test_generation_rules_of_a_checkpoint_are_those_of_hf(key, tokenizer) -> None:
+    model = make("llama")
+    setattr(model.generation_config, key, 2)
+    fast = SentiBenchLM(pretrained=model, tokenizer=tokenizer, device="cpu")
+    assert fast.reads_positions
+    assert not fast.answers_greedily
+
+
+def test_a_decoder_that_computes_something_else_goes_to_the_code_of_hf(
+    tokenizer, monkeypatch
+) -> None:
+    monkeypatch.setattr(transformers.DynamicCache, "batch_repeat_interleave", lambda *_: None)
+    fast = SentiBenchLM(pretrained=make("llama"), tokenizer=tokenizer, device="cpu")
+    assert not fast.reads_positions
+
+
+def test_experts_that_return_more_than_states_are_left_alone(tokenizer) -> None:
+    torch.manual_seed(0)
+    sizes = {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 16}
+    model = transformers.GptOssForCausalLM(transformers.GptOssConfig(**SIZES, **sizes)).eval()
+    common = {"pretrained": model, "tokenizer": tokenizer, "device": "cpu", "max_length": 256}
+    expected = HFLM(**common, batch_size=4).loglikelihood(requests(), disable_tqdm=True)
+    fast = SentiBenchLM(**common)
+    found = fast.loglikelihood(requests(), disable_tqdm=True)
+    assert [x for x, _ in found] == pytest.approx([x for x, _ in expected], abs=1e-3)
+    assert fast.tokens_computed > 0
+
+
+def test_positions_that_rotate_by_length_go_to_the_code_of_hf(tokenizer) -> None:
+    model = make("llama")
+    model.config.rope_parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
+    assert not SentiBenchLM(pretrained=model, tokenizer=tokenizer, device="cpu").reads_positions
+
+
+def test_nothing_asked_is_nothing_answered(tokenizer) -> None:
+    fast = SentiBenchLM(pretrained=make("llama"), tokenizer=tokenizer, device="cpu")
+    assert fast.loglikelihood([]) == fast.generate_until([]) == []
 
 
 def test_batches_hold_tokens_not_rows() -> None:

@@ -124,6 +124,7 @@ def test_a_mistake_in_lm_eval_is_one_line_and_exit_code_2(
         ("run --tasks sentibench --model hf", True),
         ("run -t sentibench_mini_sst2,sentibench_basic sentibench_tasks --model hf", True),
         ("run --tasks sentibench,hellaswag", False),
+        ("run --tasks hellaswag --tasks sentibench_sst2", False),
         ("run --tasks sentibench* --model hf", False),
         ("run --config a.yaml --tasks sentibench", False),
         ("run --tasks", False),
