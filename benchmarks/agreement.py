@@ -6,7 +6,7 @@ sentibench_mini_ for the package's own texts. IMDb and Yelp2 get a quarter of th
 
 import sys
 
-from contestants import load, requests_of
+from contestants import load, predictions, requests_of
 
 from sentibench.cards import load_cards
 
@@ -20,11 +20,7 @@ def main(checkpoint: str, prefix: str = "sentibench_", n_items: str = "24") -> N
         if card.is_label_task:
             a, b = (m.loglikelihood(requests, disable_tqdm=True) for m in (theirs, ours))
             gap = f"{max(abs(x - y) for (x, _), (y, _) in zip(a, b, strict=True)):.1e}"
-            k = len(card.labels)
-            picks = [
-                [max(range(k), key=lambda j, i=i: rows[i + j][0]) for i in range(0, len(rows), k)]
-                for rows in (a, b)
-            ]
+            picks = [predictions(rows, len(card.labels), scored=True) for rows in (a, b)]
         else:
             picks = [m.generate_until(requests, disable_tqdm=True) for m in (theirs, ours)]
             gap = "-"

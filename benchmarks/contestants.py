@@ -22,9 +22,10 @@ AUTHORS_BATCH = 4
 HF_BATCH = int(os.environ.get("HF_BATCH", "4"))
 
 
-def requests_of(task: str, n_items: int) -> list:
+def requests_of(task: str, n_items: int, shots: int = 4) -> list:
     """The requests that lm-eval makes of the first items of a task."""
-    made = task_manager().load_task_or_group(task)[task]
+    made = task_manager().load([task])["tasks"][task]
+    made.set_config(key="num_fewshot", value=shots)
     made.build_all_requests(limit=n_items, rank=0, world_size=1)
     return made.instances
 
@@ -40,6 +41,14 @@ def product_rate(dtype: torch.dtype) -> float:
         a @ b.T
         rates.append(2 * rows * size * size / (now() - start))
     return max(rates)
+
+
+def predictions(answers: list, n_choices: int, *, scored: bool) -> list:
+    """The likeliest choice of every item, or the text where answers are written."""
+    if not scored:
+        return answers
+    rows = [answers[i : i + n_choices] for i in range(0, len(answers), n_choices)]
+    return [max(range(n_choices), key=lambda i, row=row: row[i][0]) for row in rows]
 
 
 def now() -> float:
@@ -88,14 +97,13 @@ class Authors:
         ]
         given = {"max_new_tokens": 2, "output_scores": True, "return_dict_in_generate": True}
         log_p: dict[tuple[str, str], float] = {}
-        rest = iter(prompts)
-        for _, out in self._generate(prompts, **given):
-            for scores in out.scores[0].float().log_softmax(-1)[:, firsts].tolist():
-                log_p |= {
-                    (prompt, lab): s
-                    for prompt in [next(rest)]
-                    for lab, s in zip(labels, scores, strict=True)
-                }
+        rows = [
+            row
+            for _, out in self._generate(prompts, **given)
+            for row in out.scores[0].float().log_softmax(-1)[:, firsts].tolist()
+        ]
+        for prompt, row in zip(prompts, rows, strict=True):
+            log_p |= {(prompt, label): s for label, s in zip(labels, row, strict=True)}
         return [(log_p[request.args], False) for request in requests]
 
     def generate_until(self, requests: list, **_) -> list[str]:
@@ -147,8 +155,10 @@ def main(name: str, checkpoint: str, task: str, n_items: str, dtype: str) -> Non
     scored = card.is_label_task
     tokenizer, module = model.tokenizer, model.model
     prompts = list(dict.fromkeys(request.args[0] for request in requests))
-    body = sum(p.numel() for n, p in module.named_parameters() if "embed" not in n)
-    rows = [answers[i : i + n_choices] for i in range(0, len(answers), n_choices)]
+    last = f"layers.{module.config.get_text_config().num_hidden_layers - 1}.mlp"
+    skipped = ("embed", "lm_head", last)  # looked up, or computed at read positions only
+    body = sum(p.numel() for n, p in module.named_parameters() if not any(s in n for s in skipped))
+    picks = predictions(answers, n_choices, scored=scored)
     print(
         json.dumps(
             {
@@ -157,13 +167,10 @@ def main(name: str, checkpoint: str, task: str, n_items: str, dtype: str) -> Non
                 "prompt_tokens": sum(len(ids) for ids in tokenizer(prompts)["input_ids"]),
                 "tokens_computed": getattr(model, "tokens_computed", None),
                 "body_parameters": body,
-                "items": len(rows),
+                "items": len(picks),
                 "product_rate": product_rate(getattr(torch, dtype)),
                 "log_likelihoods": [s for s, _ in answers] if scored else None,
-                "predictions": [
-                    max(range(n_choices), key=lambda i, row=row: row[i][0]) if scored else row[0]
-                    for row in rows
-                ],
+                "predictions": picks,
             }
         )
     )

@@ -9,17 +9,12 @@ import statistics
 import sys
 import time
 
-from contestants import load
-
-from sentibench.harness import task_manager
+from contestants import load, requests_of
 
 
 def row(model, task: str, n_items: int, shots: int) -> str:
     """One line of the table."""
-    made = task_manager().load([task])["tasks"][task]
-    made.set_config(key="num_fewshot", value=shots)
-    made.build_all_requests(limit=n_items, rank=0, world_size=1)
-    requests = made.instances
+    requests = requests_of(task, n_items, shots)
     prompts = dict.fromkeys(request.args[0] for request in requests)
     n_tokens = sum(len(ids) for ids in model.tokenizer(list(prompts))["input_ids"])
     n_choices = len(requests) // len(prompts)

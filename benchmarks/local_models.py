@@ -67,7 +67,8 @@ def main(checkpoint: str, task: str, n_items: str, n_rounds: str, dtype: str, na
     share = ours["tokens_computed"] / first["prompt_tokens"]
     print(
         f"tokens computed, as a share of the prompts': {share:.2f}; matrix-product rate "
-        f"{rate / 1e9:.0f} GFLOP/s, reached {reached:.2f} (embeddings and head not counted)"
+        f"{rate / 1e9:.0f} GFLOP/s, reached {reached:.2f} (embeddings, head and last MLP not "
+        "counted)"
     )
 
 

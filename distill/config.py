@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from distill.errors import ConfigError
 from distill.filters import FilterConfig
+from distill.steps import write_beside
 from sentibench.cards import load_cards
 
 Family = Literal["analysing", "rewriting"]
@@ -110,8 +111,6 @@ class OpenAITeacherConfig(Section):
     max_attempts: int = Field(default=6, ge=1)
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
-    usd_per_million_prompt_tokens: float = Field(default=0, ge=0)
-    usd_per_million_completion_tokens: float = Field(default=0, ge=0)
 
 
 class ReplayTeacherConfig(Section):
@@ -136,38 +135,41 @@ class Lora(Section):
     target_modules: str | list[str] = "all-linear"
 
 
-class KnowDistTraining(Section):
-    """KnowDist's schedule (Zhang et al. 2025, appendix): cosine, 1% warm-up, decay 0.1."""
+class Training(Section):
+    """What both stages set; each has defaults of its own for the rest."""
 
-    method: Literal["lora", "full", "qlora"] = "lora"
+    method: Literal["lora", "full"] = "lora"
     lora: Lora = Lora()
-    learning_rate: float = Field(default=2e-4, gt=0)
+    learning_rate: float = Field(gt=0)
     epochs: float = Field(default=1, gt=0)
     batch_size: int = Field(default=16, ge=1)
     batch_tokens: int = Field(default=2048, ge=1)
     max_length: int = Field(default=1024, ge=8)
+    schedule: Literal["cosine", "linear", "constant"]
+    warmup_share: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    betas: tuple[float, float]
+    precision: Literal["float32", "bfloat16"] = "float32"
+
+
+class KnowDistTraining(Training):
+    """KnowDist's schedule (Zhang et al. 2025, appendix): cosine, 1% warm-up, decay 0.1."""
+
+    learning_rate: float = Field(default=2e-4, gt=0)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_share: float = Field(default=0.01, ge=0, lt=1)
     weight_decay: float = Field(default=0.1, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)
-    precision: Literal["float32", "bfloat16"] = "float32"
 
 
-class ICLDistTraining(Section):
+class ICLDistTraining(Training):
     """ICLDist's schedule (Zhang et al. 2025, appendix): linear, 2% warm-up, decay 0.01."""
 
-    method: Literal["lora", "full", "qlora"] = "lora"
-    lora: Lora = Lora()
     learning_rate: float = Field(default=3e-4, gt=0)
-    epochs: float = Field(default=1, gt=0)
-    batch_size: int = Field(default=16, ge=1)
-    batch_tokens: int = Field(default=2048, ge=1)
-    max_length: int = Field(default=1024, ge=8)
     schedule: Literal["cosine", "linear", "constant"] = "linear"
     warmup_share: float = Field(default=0.02, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
-    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class KnowDist(Section):
@@ -211,26 +213,21 @@ class ICLDist(Section):
     instructions: tuple[Literal["full", "short", "none"], ...] = ("full", "short", "none")
     other_tasks: float = Field(default=0.2, ge=0, lt=1)
     other_files: tuple[Path, ...] = ()
-    templates: Path | None = None
     score_choices: bool = True
     training: ICLDistTraining = ICLDistTraining()
 
 
 class Evaluation(Section):
-    """What the harness measures, and on what the best checkpoint is chosen.
+    """What the harness measures.
 
     Attributes:
         tasks: Names as after ``lm_eval --tasks``.
         limit: First items of each task; None for all.
-        development: Label tasks whose training texts (never test) choose the checkpoint.
-        development_items: Of each.
         teacher: Whether a local teacher is measured too.
     """
 
     tasks: tuple[str, ...] = ("sentibench",)
     limit: int | None = Field(default=None, ge=1)
-    development: tuple[str, ...] = ()
-    development_items: int = Field(default=100, ge=1)
     teacher: bool = True
 
 
@@ -357,7 +354,6 @@ def _near(name: str, known: Any) -> str:
 
 def save_config(run: Run, path: Path) -> None:
     """Write the resolved configuration, every default filled in."""
-    text = yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.rename(path)
+    write_beside(
+        path, yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    )

@@ -6,16 +6,16 @@ it.
 
 from __future__ import annotations
 
-import json
-from functools import cache
+import shutil
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
-from distill.config import ICLDistTraining, KnowDistTraining
+from distill.config import Training
 from distill.examples import Sample
 from distill.pipeline import Pipeline, StageName
-from distill.steps import Step, in_order, write_json
+from distill.steps import Step, in_order, replace_folder, write_json
 from distill.teachers.hf import fingerprint
 
 PACKAGES = ("sentibench", "torch", "transformers", "peft", "lm_eval", "accelerate", "datasets")
@@ -39,14 +39,14 @@ class Distillation(Pipeline):
         """Train the student of the stage before on the stage's samples."""
         settings = {
             "training": self._training(stage).model_dump(mode="json"),
-            "student": [self.run.student, fingerprint(self.run.student)],
+            "student": [self.run.student, self._student],
             "seed": self.run.seed,
         }
         sources = self._sources(stage)
         before = self._before(stage)
         after = (
             *(self.filter(source) for source in sources),
-            *([self.merge(before)] if before else []),
+            *([self.merge(before)] if before in self.stages else []),
         )
         return self._step(
             f"{stage}-train",
@@ -70,7 +70,8 @@ class Distillation(Pipeline):
         if model in self.stages:
             after = (self.merge(model),)
         else:
-            settings["checkpoint"] = fingerprint(self._checkpoint(model))
+            base = model == "base"
+            settings["checkpoint"] = self._student if base else fingerprint(self._checkpoint(model))
         return self._step(
             f"evaluate-{model}", settings, after, ("scores.json",), lambda: self._evaluate(model)
         )
@@ -99,12 +100,16 @@ class Distillation(Pipeline):
     def _sources(self, stage: str) -> list[StageName]:
         return ["knowdist", "icldist"] if stage == "mixed" else [cast(StageName, stage)]
 
-    def _training(self, stage: str) -> KnowDistTraining | ICLDistTraining:
+    def _training(self, stage: str) -> Training:
         return self._stage("icldist" if stage == "mixed" else cast(StageName, stage)).training
 
-    def _before(self, stage: str) -> str | None:
-        place = self.stages.index(stage)
-        return self.stages[place - 1] if place else None
+    def _before(self, stage: str) -> str:
+        """The stage that this one goes on from, ``base`` for the first."""
+        return ["base", *self.stages][self.stages.index(stage)]
+
+    @cached_property
+    def _student(self) -> str:
+        return fingerprint(self.run.student)
 
     def _checkpoint(self, model: str) -> str:
         if model in self.stages:
@@ -119,16 +124,14 @@ class Distillation(Pipeline):
         samples: list[Sample] = []
         for source in self._sources(stage):
             samples += self.samples(source)
-        before = self._before(stage)
-        start = self._checkpoint(before) if before else self.run.student
+        start = self._checkpoint(self._before(stage))
         folder = self.train(stage).folder
         return train(start, samples, self._training(stage), folder, seed=self.run.seed)
 
     def _merge(self, stage: str) -> dict[str, Any]:
         from distill.merging import merge
 
-        before = self._before(stage)
-        start = self._checkpoint(before) if before else self.run.student
+        start = self._checkpoint(self._before(stage))
         out = self.merge(stage).folder / "student"
         gap = merge(start, self.train(stage).folder / "weights", out, PROBES)
         return {"largest_logit_difference": gap}
@@ -141,10 +144,15 @@ class Distillation(Pipeline):
         results = evaluate(
             self._checkpoint(model),
             evaluation.tasks,
-            self.run.folder / "results" / self.row_name(model),
+            step.folder / "results",
             limit=evaluation.limit,
             label=model,
         )
+        shown = self.run.folder / "results" / self.row_name(model)
+        unfinished = shown.with_name(f".{shown.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(step.folder / "results", unfinished)
+        replace_folder(unfinished, shown)
         scores = {
             name: [row["score,none"], row.get("score_stderr,none")]
             for name, row in results.items()
@@ -166,10 +174,9 @@ class Distillation(Pipeline):
             if model == "teacher":
                 facts["role"] = "teacher"
             elif model in self.stages:
-                before = self._before(model)
                 facts |= {
                     "role": "student",
-                    "base": self.row_name(before or "base"),
+                    "base": self.row_name(self._before(model)),
                     "teacher": Path(self.identity[0]).name,
                 }
             models[self._checkpoint(model)] = facts
@@ -190,7 +197,6 @@ class Distillation(Pipeline):
         return {"models": len(models)}
 
 
-@cache
 def versions() -> dict[str, str]:
     """Versions of the packages that can change a number."""
     found: dict[str, str] = {}
@@ -199,4 +205,4 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return json.loads(json.dumps(found))
+    return found

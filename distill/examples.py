@@ -10,13 +10,13 @@ the last supervised token is the end of the text, so the student learns to stop.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from distill.errors import InputError, StoreError
+from distill.steps import write_lines
 from sentibench.few_shot import TARGET_DELIMITER, render_few_shot
 
 
@@ -79,7 +79,6 @@ class Encoding:
     examples: tuple[Encoded, ...]
     too_long: tuple[str, ...]
     shortened: int
-    lengths: Counter[int] = field(default_factory=Counter)
 
 
 def encode_samples(samples: Sequence[Sample], tokenizer: Any, max_length: int) -> Encoding:
@@ -109,7 +108,6 @@ def encode_samples(samples: Sequence[Sample], tokenizer: Any, max_length: int) -
         tuple(examples),
         tuple(too_long),
         sum(example.dropped > 0 for example in examples),
-        Counter(len(example.ids) for example in examples),
     )
 
 
@@ -136,12 +134,8 @@ def _encode(sample: Sample, tokenizer: Any, max_length: int) -> Encoded | None:
 
 def write_samples(samples: Iterable[Sample], path: Path) -> None:
     """Write JSON lines, beside and renamed into place."""
-    unfinished = path.with_name(path.name + ".unfinished")
     try:
-        with unfinished.open("w", encoding="utf-8") as file:
-            for sample in samples:
-                file.write(json.dumps(asdict(sample)) + "\n")
-        unfinished.replace(path)
+        write_lines(path, map(asdict, samples))
     except OSError as error:
         raise StoreError(f"{path}: cannot be written; {error.strerror}") from None
 

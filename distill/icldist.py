@@ -26,6 +26,7 @@ from distill.texts import Text
 from sentibench.few_shot import render_few_shot
 
 HERE = Path(__file__).parent
+ENVIRONMENT = Environment(undefined=StrictUndefined)
 POOL = 64  # texts of a source and taxonomy that the teacher labels to serve as demonstrations
 STOP = ("\n", "Sentence:")
 LABEL_TOKENS = 16
@@ -313,6 +314,5 @@ def _instruction(taxonomy: Taxonomy, kind: str, words: Sequence[str], number: in
         return ""
     wordings = taxonomy.instructions[kind]
     *first, last = words
-    environment = Environment(undefined=StrictUndefined)
-    template = environment.from_string(wordings[number % len(wordings)])
+    template = ENVIRONMENT.from_string(wordings[number % len(wordings)])
     return template.render(labels=f"{', '.join(first)} or {last}")

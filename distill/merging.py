@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from distill.errors import SentiBenchError
+from distill.steps import replace_folder
 from distill.training import load_student
 
 TOLERANCE = 1e-3  # of a logit in float32; the sums of a merged layer are taken in another order
@@ -67,8 +68,7 @@ def merge(
         )
     if dtype != "float32":
         again.to(getattr(torch, dtype)).save_pretrained(unfinished)
-    shutil.rmtree(out, ignore_errors=True)
-    unfinished.rename(out)
+    replace_folder(unfinished, out)
     return gap
 
 

@@ -29,7 +29,7 @@ from distill.icldist import (
 )
 from distill.knowdist import knowdist_requests
 from distill.records import Answer, Request, Teacher
-from distill.steps import Step, write_json
+from distill.steps import Step, write_json, write_lines
 from distill.store import Store
 from distill.teachers import identity, load_teacher
 from distill.texts import Text, draw_texts
@@ -168,8 +168,7 @@ class Pipeline:
 
     def _draw(self) -> dict[str, Any]:
         draw = draw_texts(self.run.texts, self.run.seed, self._tests)
-        rows = "".join(json.dumps(asdict(text)) + "\n" for text in draw.texts)
-        (self.texts.folder / "texts.jsonl").write_text(rows, encoding="utf-8")
+        write_lines(self.texts.folder / "texts.jsonl", map(asdict, draw.texts))
         left_out = [[source, why, n] for (source, why), n in sorted(draw.left_out.items())]
         write_json(self.texts.folder / "left_out.json", left_out)
         return {"texts": len(draw.texts), "left_out": left_out}
@@ -212,9 +211,8 @@ class Pipeline:
     def _ask(self, stage: StageName) -> dict[str, Any]:
         requests = self.requests(stage)
         asked = self._ask_all(requests, stage)
-        keys = [{"id": r.id, "key": r.key(*self.identity)} for r in requests]
-        rows = "".join(json.dumps(row) + "\n" for row in keys)
-        (self.ask(stage).folder / "requests.jsonl").write_text(rows, encoding="utf-8")
+        keys = ({"id": r.id, "key": r.key(*self.identity)} for r in requests)
+        write_lines(self.ask(stage).folder / "requests.jsonl", keys)
         summary: dict[str, Any] = {"requests": len(requests), "answered": len(asked)}
         if stage == "icldist":
             summary["coverage"] = {axis: dict(n) for axis, n in coverage(requests).items()}
@@ -223,10 +221,7 @@ class Pipeline:
     def _ask_all(self, requests: Sequence[Request], what: str) -> list[tuple[Request, Answer]]:
         name, revision = self.identity
         with Store.open(self.answers, name, revision) as store:
-            waiting = store.waiting(requests, self.retry_failed)
-            teacher = self.teacher() if waiting else _Nobody(name, revision)
-            asked = ask(requests, teacher, store, retry_failed=self.retry_failed, what=what)
-        return list(asked.answered)
+            return ask(requests, self.teacher, store, retry_failed=self.retry_failed, what=what)
 
     def _filter(self, stage: StageName) -> dict[str, Any]:
         name, revision = self.identity
@@ -251,23 +246,11 @@ class Pipeline:
         return {"kept": len(samples), "of": len(pairs)}
 
 
-class _Nobody:
-    """Stands for a teacher who is asked nothing, so that a finished step loads no model."""
-
-    def __init__(self, name: str, revision: str) -> None:
-        self.name, self.revision = name, revision
-
-    def answer(self, requests: Sequence[Request]) -> Any:
-        """Answer nothing."""
-        assert not requests
-        return iter(())
-
-
 def sample_of(request: Request, response: str) -> Sample:
     """What a student learns of an answer."""
     return Sample(
         id=request.id,
-        prompt="\n\n".join(message.content for message in request.messages),
+        prompt=request.prompt,
         response=response,
         text=request.text,
         instruction=request.meta.get("instruction_text", ""),

@@ -75,12 +75,22 @@ class Request:
         if not self.messages or not self.messages[-1].content.strip():
             raise ValueError(f"request {self.id}: the prompt is empty")
 
+    @property
+    def prompt(self) -> str:
+        """The contents, joined by blank lines: what a base model and the student are shown."""
+        return "\n\n".join(message.content for message in self.messages)
+
+    @property
+    def turns(self) -> list[dict[str, str]]:
+        """The messages as chat templates, servers and files have them."""
+        return [asdict(message) for message in self.messages]
+
     def key(self, teacher: str, revision: str) -> str:
         """Hash of what can change the answer; 64 hexadecimal digits."""
         known = {
             "teacher": teacher,
             "revision": revision,
-            "messages": [asdict(message) for message in self.messages],
+            "messages": self.turns,
             "choices": self.choices,
             "decoding": asdict(self.decoding),
         }

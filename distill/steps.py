@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -32,7 +32,6 @@ class Step:
         after: The steps whose outputs it reads.
         outputs: Files and folders, relative to ``folder``, whose content is hashed.
         work: Does it and returns a summary for people; must bear being killed and called again.
-        keeps: Whether unfinished work in the folder is of use when the inputs changed.
     """
 
     name: str
@@ -41,7 +40,6 @@ class Step:
     after: tuple[Step, ...]
     outputs: tuple[str, ...]
     work: Callable[[], dict[str, Any]]
-    keeps: bool = False
 
     def record(self) -> dict[str, Any] | None:
         """What ``step.json`` says, or None."""
@@ -90,7 +88,7 @@ class Step:
         except ValueError:
             same = False
         try:
-            if not same and not self.keeps:
+            if not same:
                 shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(begun, inputs)
@@ -139,11 +137,27 @@ def digest(path: Path) -> str:
     return known.hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write beside and rename into place."""
+def write_beside(path: Path, text: str) -> None:
+    """Write a file beside and rename it into place."""
     unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value for people and programs."""
+    write_beside(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_lines(path: Path, rows: Iterable[Any]) -> None:
+    """Write JSON lines."""
+    write_beside(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def replace_folder(unfinished: Path, path: Path) -> None:
+    """Rename a folder into place, whatever a killed process left there."""
+    shutil.rmtree(path, ignore_errors=True)
+    unfinished.rename(path)
 
 
 def _changes(old: Any, new: Any, where: str = "") -> Any:

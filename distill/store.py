@@ -119,9 +119,7 @@ class Store:
         Raises:
             StoreError: If the disk is full or another program wrote into the file.
         """
-        key = request.key(self.teacher, self.revision)
-        if key not in self:
-            self._answers.append(key, _line(key, request, {"answer": asdict(answer)}))
+        self._write(self._answers, request, {"answer": asdict(answer)})
 
     def fail(self, request: Request, failure: Failure) -> None:
         """Write a failure down at once, unless the request has been answered.
@@ -129,9 +127,12 @@ class Store:
         Raises:
             StoreError: If the disk is full or another program wrote into the file.
         """
+        self._write(self._failures, request, {"failure": asdict(failure)})
+
+    def _write(self, log: _Log[Any], request: Request, outcome: dict[str, Any]) -> None:
         key = request.key(self.teacher, self.revision)
         if key not in self:
-            self._failures.append(key, _line(key, request, {"failure": asdict(failure)}))
+            log.append(key, _line(key, request, outcome))
 
     def waiting(self, requests: Iterable[Request], retry_failed: bool = False) -> list[Request]:
         """Return the requests that are still to be asked, in order, the first of twins only.
@@ -335,7 +336,7 @@ def _failure(row: dict[str, Any]) -> Failure:
 
 def _line(key: str, request: Request, outcome: dict[str, Any]) -> bytes:
     asked = {
-        "messages": [asdict(message) for message in request.messages],
+        "messages": request.turns,
         "choices": request.choices,
         "decoding": asdict(request.decoding),
         "text": request.text,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,13 +27,13 @@ from transformers import (
     TrainingArguments,
 )
 
-from distill.config import ICLDistTraining, KnowDistTraining
+from distill.config import Training
 from distill.errors import InputError
 from distill.examples import Encoded, Encoding, Sample, encode_samples
+from distill.steps import replace_folder, write_json
 from sentibench.read_positions import ReadPositions
 
 UNSUPERVISED = -100  # torch's ignore_index
-Training = KnowDistTraining | ICLDistTraining
 
 
 def train(
@@ -201,8 +202,6 @@ def _collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
 
 
 def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> TrainingArguments:
-    import os
-
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if training.batch_size % world:
         raise InputError(
@@ -309,7 +308,5 @@ def _publish(trainer: Trainer, tokenizer: Any, folder: Path, summary: dict[str, 
     unfinished = folder / "weights.unfinished"
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(unfinished)
     tokenizer.save_pretrained(unfinished)
-    unfinished.rename(folder / "weights")
-    path = folder / "training.json.unfinished"
-    path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    path.rename(folder / "training.json")
+    replace_folder(unfinished, folder / "weights")
+    write_json(folder / "training.json", summary)

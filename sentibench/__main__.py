@@ -215,7 +215,7 @@ def _flat(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 def _run_harness(arguments: list[str]) -> int:
     """Run lm_eval's own command line with our tasks, whether the start-up hook is on or not."""
     sys.argv = ["lm_eval", *arguments]
-    from sentibench.harness import run_command_line
+    from sentibench.lm_eval_command import run_command_line
 
     run_command_line()
     return 0

@@ -55,9 +55,9 @@ def _check_file(leaf: Leaf, split: str) -> Finding:
 
 def check_tasks() -> Iterator[Finding]:
     """Ask lm-eval, as plain ``lm_eval`` would, for every group, the tag and every task."""
-    from sentibench import harness  # seconds of imports, needed here only
+    from sentibench import lm_eval_command  # seconds of imports, needed here only
 
-    yield from check_index(harness.plain_index())
+    yield from check_index(lm_eval_command.plain_index())
 
 
 def check_index(index: Mapping[str, Any]) -> Iterator[Finding]:
@@ -97,10 +97,10 @@ def _group_problem(entry: Any, name: str) -> str | None:
 def _leaf_problem(entry: Any, leaf: Leaf) -> str | None:
     if entry is None or entry.yaml_path is None:
         return _unknown("task")
-    from sentibench import harness
+    from sentibench import lm_eval_command
 
     try:
-        config = harness.load_task_file(entry.yaml_path)
+        config = lm_eval_command.load_task_file(entry.yaml_path)
     except Exception as error:  # whatever a broken file raises is the finding
         return f"{entry.yaml_path}: cannot be loaded: {error}"
     label = leaf.card.is_label_task

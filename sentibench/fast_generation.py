@@ -98,28 +98,13 @@ def generate(
             rows, mask_BS, layers = _join((rows, mask_BS, layers), new) if rows else new
             batch = next(waiting, None)
         room = n_new - min(len(row.tokens) for row in rows)
-        cache = DynamicCache()
-        # a layer that shares the keys of another holds nothing; the old ones go one by one
-        layers.reverse()
-        while layers:
-            held = layers.pop()
-            cache.layers.append(DynamicLayer() if held is None else RoomyLayer(*held, room=room))
-            del held
+        cache = _roomy(layers, room)
         mask_BS = torch.nn.functional.pad(mask_BS, (0, room), value=1)
         n_seen = mask_BS.shape[1] - room
         # rows that are done stay until a quarter is: moving the others costs as much as a step
         while sum(row.done for row in rows) < max(1, len(rows) // 4):
             n_seen += 1
-            last_B1 = torch.tensor([[row.tokens[-1]] for row in rows], device=device)
-            seen_BS = mask_BS[:, :n_seen]
-            # not counted in the mask: rows that are done stay where they ended
-            at = [[row.n_prompt + len(row.tokens) - 1] for row in rows]
-            positions_B1 = torch.tensor(at, device=device)
-            read = [(b, 0) for b in range(len(rows))]
-            logits_BV = forward(last_B1, read, cache, seen_BS, positions_B1)
-            for row, token in zip(rows, logits_BV.argmax(-1).tolist(), strict=True):
-                if not row.done:
-                    row.tokens.append(token)
+            _step(rows, forward, cache, mask_BS[:, :n_seen])
             for row, done in zip(rows, is_done([row.tokens for row in rows]), strict=True):
                 row.done = row.done or done or len(row.tokens) == n_new
         yield from ((row.number, row.tokens) for row in rows if row.done)
@@ -134,6 +119,31 @@ def generate(
             else None
             for layer in cache.layers
         ]
+
+
+def _roomy(layers: list[tuple[torch.Tensor, torch.Tensor] | None], room: int) -> DynamicCache:
+    """A cache of these keys and values, with room for new tokens; empties the list."""
+    cache = DynamicCache()
+    layers.reverse()  # the old ones go one by one
+    while layers:
+        held = layers.pop()
+        # a layer that shares the keys of another holds nothing
+        cache.layers.append(DynamicLayer() if held is None else RoomyLayer(*held, room=room))
+        del held
+    return cache
+
+
+def _step(rows: Sequence[Row], forward: Forward, cache: DynamicCache, mask_BS: Any) -> None:
+    """Append the likeliest next token to every row that is not done."""
+    last_B1 = torch.tensor([[row.tokens[-1]] for row in rows], device=mask_BS.device)
+    # not counted in the mask: rows that are done stay where they ended
+    at = [[row.n_prompt + len(row.tokens) - 1] for row in rows]
+    positions_B1 = torch.tensor(at, device=mask_BS.device)
+    read = [(b, 0) for b in range(len(rows))]
+    logits_BV = forward(last_B1, read, cache, mask_BS, positions_B1)
+    for row, token in zip(rows, logits_BV.argmax(-1).tolist(), strict=True):
+        if not row.done:
+            row.tokens.append(token)
 
 
 def _prefill(

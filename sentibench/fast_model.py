@@ -1,11 +1,12 @@
 """``lm_eval --model sentibench-hf``: lm-eval's ``hf`` with less work, same numbers.
 
-What is saved changes no prediction. Texts are tokenised in one batched call. The language-model
-head and the softmax are computed at the positions of the labels only, not at every position of the
-prompt. What the prompts of a task have in common at their beginning, the instruction, goes through
-the model once. Batches hold a number of tokens, not of rows, sorted by length. An answer ends at
-its own stop string and makes room for the next prompt. Sampling, prompts without text and models
-that are not plain decoders are lm-eval's own code.
+What is saved changes no prediction. Texts are tokenised in batched calls. The language-model head
+and the softmax are computed at the positions of the labels only, not at every position of the
+prompt; the softmax is float32 whatever the model computes in, where ``hf`` keeps the model's type.
+What prompts have in common at their beginning, the instruction, goes through the model once.
+Batches hold a number of tokens, not of rows, sorted by length. An answer ends at its own stop
+string and makes room for the next prompt. Sampling, prompts without text and models that are not
+plain decoders are lm-eval's own code.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false
@@ -21,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import (
@@ -31,24 +33,29 @@ from lm_eval.models.utils import (
 )
 from tqdm import tqdm
 from transformers import DynamicCache
+from transformers.utils import logging
 
 from sentibench.errors import InputError
 from sentibench.fast_generation import generate
+from sentibench.lm_eval_command import show_mistakes_as_lines
 from sentibench.read_positions import ReadPositions
+from sentibench.token_batches import FEWEST_ROWS, Row, clusters, cut, n_shared
 
 CPU_TOKENS, GPU_TOKENS = 1_024, 16_384
 LONGEST_LABEL = 16  # tokens; longer continuations are no labels and go to lm-eval's code
-CLUSTER = 12  # prompts that begin with the same tokens are of one task
+SLICE = 256  # texts that are tokenised in one call
 SHORTEST_PREFIX = 8  # below, a shared beginning costs more than it saves
-FEWEST_ROWS = 4  # so few prompts are not worth a prefix of their own
-POOL = 16  # the keys and values of so many batches are kept while answers are generated
+POOL = 16  # keys and values of so many batches are kept while answers are generated, where they fit
+COPIES = 4  # of these keys and values while prompts join, at most
 PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 # what a generation config may say without changing a greedy answer
 HARMLESS = {"bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p"}
 HARMLESS |= {"top_k", "min_p", "max_length", "transformers_version", "use_cache"}
 
 Request = tuple[Any, list[int], list[int]]  # (text pair or None, context, continuation)
-Row = tuple[tuple[int, ...], list[int]]  # (input ids, numbers of the requests that it answers)
+
+log = logging.get_logger(__name__)
+show_mistakes_as_lines()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,8 @@ class SentiBenchLM(HFLM):
                 f"batch_tokens: got {batch_tokens!r}, expected a positive whole number"
             )
         super().__init__(*args, **kwargs)
+        self._warned_of_truncation = False
+        self.bytes_per_token = 1
         default = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS
         self.batch_tokens = batch_tokens or default
         model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
@@ -116,6 +125,12 @@ class SentiBenchLM(HFLM):
             cache = DynamicCache()
             self._forward(ids_BT[:1, :4], [(0, 0)], cache)
             cache.batch_repeat_interleave(2)
+            held = sum(
+                layer.keys.nbytes + layer.values.nbytes
+                for layer in cache.layers
+                if layer.get_seq_length()
+            )
+            self.bytes_per_token = max(1, held // 8)
             found_NV = self._forward(ids_BT[:, 4:], [(0, 3), (1, 2)], cache)
             with torch.inference_mode():
                 plain_BTV = self.model(ids_BT).logits
@@ -124,6 +139,8 @@ class SentiBenchLM(HFLM):
         finally:
             self.tokens_computed = 0
         expected_NV = torch.stack([plain_BTV[0, 7], plain_BTV[1, 6]]).float()
+        if found_NV.shape != expected_NV.shape:
+            return False
         gap = (found_NV.float().log_softmax(-1) - expected_NV.log_softmax(-1)).abs().max()
         return bool(gap < (1e-2 if plain_BTV.dtype == torch.float32 else 1.0))
 
@@ -144,14 +161,15 @@ class SentiBenchLM(HFLM):
         return self._loglikelihood_tokens(encoded, disable_tqdm=disable_tqdm)
 
     def _encode_all(self, texts: Sequence[str], bos: str | None) -> dict[str, list[int]]:
-        """What ``tok_encode`` gives for each text, in two batched calls."""
+        """What ``tok_encode`` gives for each text, many in one call."""
         special = {} if self.add_bos_token is None else {"add_special_tokens": self.add_bos_token}
         ids: dict[str, list[int]] = {}
         for has_bos in (False, True):
             chosen = [text for text in texts if bool(has_bos_prefix(text, bos)) is has_bos]
-            if chosen:
-                flags = {"add_special_tokens": False} if has_bos else special
-                ids |= zip(chosen, self.tokenizer(chosen, **flags)["input_ids"], strict=True)
+            flags = {"add_special_tokens": False} if has_bos else special
+            for start in range(0, len(chosen), SLICE):  # tokenizers keep more than the ids
+                part = chosen[start : start + SLICE]
+                ids |= zip(part, self.tokenizer(part, **flags)["input_ids"], strict=True)
         return ids
 
     def _loglikelihood_tokens(
@@ -160,17 +178,27 @@ class SentiBenchLM(HFLM):
         disable_tqdm: bool = False,
         override_bs: int | None = None,
     ) -> list[tuple[float, bool]]:
-        lengths = {len(continuation) for *_, continuation in requests}
-        if not lengths or not self.reads_positions or max(lengths) > LONGEST_LABEL or 0 in lengths:
-            return super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+        fast = [0 < len(k) <= LONGEST_LABEL and self.reads_positions for *_, k in requests]
+        others = [request for request, is_fast in zip(requests, fast, strict=True) if not is_fast]
+        theirs = super()._loglikelihood_tokens(others, disable_tqdm, override_bs) if others else []
+        chosen = [request for request, is_fast in zip(requests, fast, strict=True) if is_fast]
+        waiting = iter(theirs), iter(self._score_labels(chosen, disable_tqdm) if chosen else [])
+        return [next(waiting[is_fast]) for is_fast in fast]
+
+    def _score_labels(
+        self, requests: Sequence[Request], disable_tqdm: bool
+    ) -> list[tuple[float, bool]]:
+        """Log-likelihood and is-greedy of short continuations."""
         answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         bar = tqdm(
             total=len(requests),
             disable=disable_tqdm or self.rank != 0,
             desc="Running loglikelihood requests",
         )
-        ids = [(c + k)[-(self.max_length + 1) :][:-1] for _, c, k in requests]
-        for batch, n_prefix, cache in self._batches(ids, max(lengths)):
+        whole = [(c + k)[:-1] for _, c, k in requests]
+        ids = [self._cut_on_the_left(row, self.max_length) for row in whole]
+        longest = max(len(continuation) for *_, continuation in requests)
+        for batch, n_prefix, cache in self._batches(ids, longest):
             for number, answer in self._score(batch, requests, n_prefix, cache):
                 answers[number] = answer
                 if requests[number][0] is not None:
@@ -215,7 +243,7 @@ class SentiBenchLM(HFLM):
                     f"max_gen_toks: got {n_new}, expected less than the model's length "
                     f"{self.max_length}"
                 )
-            prompts = [ids[requests[number].args[0]][-room:] for number in numbers]
+            prompts = [self._cut_on_the_left(ids[requests[n].args[0]], room) for n in numbers]
             for answer in self.answers(prompts, stops, n_new):
                 for number in (numbers[i] for i in answer.numbers):
                     answers[number] = answer.text
@@ -225,6 +253,20 @@ class SentiBenchLM(HFLM):
                     bar.update()
         bar.close()
         return answers
+
+    def _cut_on_the_left(self, ids: list[int], room: int) -> list[int]:
+        if len(ids) > room and not self._warned_of_truncation:
+            log.warning(
+                f"a prompt of {len(ids)} tokens is cut on the left to the {room} that the model "
+                "has room for, as lm-eval's hf does; shown once"
+            )
+            self._warned_of_truncation = True
+        return ids[-room:]
+
+    def pool_tokens(self) -> int:
+        """Positions, padding included, whose keys and values may be held at a time."""
+        free = _free_bytes(torch.device(self.device)) // (2 * COPIES * self.bytes_per_token)
+        return max(1, min(POOL * self.batch_tokens, free))
 
     def answers(
         self, prompts: Sequence[Sequence[int]], stops: Sequence[str], n_new: int
@@ -250,42 +292,40 @@ class SentiBenchLM(HFLM):
         twins: dict[int, list[int]] = {}
 
         def batches() -> Iterator[Any]:
-            for batch, n_prefix, cache in self._batches(prompts, 1):
+            for batch, n_prefix, cache in self._batches(prompts, 1, n_new):
                 twins.update((numbers[0], numbers) for _, numbers in batch)
                 yield [(numbers[0], row[n_prefix:]) for row, numbers in batch], n_prefix, cache
 
-        pool_tokens = POOL * self.batch_tokens
         for number, tokens in generate(
-            batches(), self._forward, is_done, n_new, pool_tokens, self.device
+            batches(), self._forward, is_done, n_new, self.pool_tokens(), self.device
         ):
             text = postprocess_generated_text(self.tok_decode(tokens), list(stops), None)
             yield Written(twins[number], text, len(tokens), is_done([tokens])[0])
 
     def _batches(
-        self, ids: Sequence[Sequence[int]], kept: int
+        self, ids: Sequence[Sequence[int]], kept: int, n_new: int = 0
     ) -> Iterator[tuple[list[Row], int, DynamicCache]]:
         """Rows of one batch, the number of ids that they begin with, and the cache of these.
 
-        The last ``kept`` positions of every row are behind that beginning, since they are read.
+        The last ``kept`` positions of every row are behind that beginning, since they are read;
+        ``n_new`` are to come.
         """
-        for rows in _clusters(ids):
+        for rows in clusters(ids):
             n_prefix, prefix = self._prefix(rows, kept)
             # the repeated prefix is memory too
-            held = self.batch_tokens * POOL // max(len(ids) for ids, _ in rows)
-            for batch in _cut(rows, n_prefix, self.batch_tokens, max(1, held // 2)):
+            held = self.pool_tokens() // (max(len(ids) for ids, _ in rows) + n_new)
+            for batch in cut(rows, n_prefix, self.batch_tokens, max(1, held)):
                 cache = copy.deepcopy(prefix)
                 cache.batch_repeat_interleave(len(batch))
                 yield batch, n_prefix, cache
 
     def _prefix(self, rows: Sequence[Row], kept: int) -> tuple[int, DynamicCache]:
         """Number of ids that all rows begin with, and the model's keys and values for them."""
-        first, last = min(rows)[0], max(rows)[0]
-        n = max(0, min(len(ids) for ids, _ in rows) - kept)
-        shared = next((i for i in range(n) if first[i] != last[i]), n)
+        shared = min(n_shared(rows), min(len(ids) for ids, _ in rows) - kept)
         cache = DynamicCache()
         if shared < SHORTEST_PREFIX or len(rows) < FEWEST_ROWS:
             return 0, cache
-        self._forward(torch.tensor([first[:shared]], device=self.device), [(0, 0)], cache)
+        self._forward(torch.tensor([rows[0][0][:shared]], device=self.device), [(0, 0)], cache)
         return shared, cache
 
     def _forward(
@@ -351,22 +391,6 @@ def _move_spaces(context: str, continuation: str) -> tuple[str, str]:
     return bare, context[len(bare) :] + continuation
 
 
-def _clusters(all_ids: Sequence[Sequence[int]]) -> list[list[Row]]:
-    """Equal ids as one row, the rows by common beginning, the longest first.
-
-    What shares its beginning with few others is one cluster, the last.
-    """
-    numbers: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for number, ids in enumerate(all_ids):
-        numbers[tuple(ids)].append(number)
-    clusters: dict[tuple[int, ...], list[Row]] = defaultdict(list)
-    for row in sorted(numbers.items(), key=lambda row: (-len(row[0]), row[0])):
-        clusters[row[0][:CLUSTER]].append(row)
-    large = [rows for rows in clusters.values() if len(rows) >= FEWEST_ROWS]
-    rest = [row for rows in clusters.values() if len(rows) < FEWEST_ROWS for row in rows]
-    return [*large, sorted(rest, key=lambda row: -len(row[0]))] if rest else large
-
-
 def _rotates_by_length(config: Any) -> bool:
     """Whether positions are rotated by factors that depend on the longest prompt of a call."""
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
@@ -374,12 +398,9 @@ def _rotates_by_length(config: Any) -> bool:
     return any(k.get("rope_type", k.get("type")) in ("longrope", "dynamic") for k in kinds)
 
 
-def _cut(
-    rows: Sequence[Row], n_prefix: int, batch_tokens: int, most_rows: int = 1 << 20
-) -> Iterator[list[Row]]:
-    """Cut rows, longest first, where a batch would hold more tokens than allowed."""
-    start = 0
-    while start < len(rows):
-        n_rows = min(most_rows, max(1, batch_tokens // (len(rows[start][0]) - n_prefix)))
-        yield list(rows[start : start + n_rows])
-        start += n_rows
+def _free_bytes(device: torch.device) -> int:
+    """Memory that is left on a device, the computer's own where it cannot be asked."""
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    return psutil.virtual_memory().available

@@ -1,7 +1,7 @@
 """The boundary to lm-evaluation-harness: everything that tasks_yaml/ refers to.
 
 lm-eval 0.4.13 builds the prompt from the Jinja templates in the task files; this module supplies
-the documents, the demonstrations and the scores. Nothing else in the package imports lm_eval.
+the documents, the demonstrations and the scores.
 """
 
 # pyright: basic
@@ -10,13 +10,11 @@ the documents, the demonstrations and the scores. Nothing else in the package im
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
 import datasets
@@ -24,19 +22,20 @@ import numpy as np
 from lm_eval.api.samplers import ContextSampler
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks import TaskManager
-from lm_eval.tasks._yaml_loader import load_yaml
 
 from sentibench import metrics
-from sentibench.cards import GROUPS, TAG, Card, Leaf, load_leaves, tasks_folder
+from sentibench.cards import Card, Leaf, load_leaves, tasks_folder
 from sentibench.demonstrations import DEFAULT_SEED, draw_demonstrations, parse_seed
-from sentibench.errors import InputError, SentiBenchError
+from sentibench.errors import InputError
 from sentibench.fetch import data_home
 from sentibench.instructions import load_instruction
+from sentibench.lm_eval_command import refuse_unwritable_results, show_mistakes_as_lines
 from sentibench.parse import answer_text
 from sentibench.read import load_split
 from sentibench.records import Example
 from sentibench.statistics import bootstrap_stderr
 
+show_mistakes_as_lines()
 Document = dict[str, Any]
 ChatTemplate = Callable[..., str]
 
@@ -333,68 +332,6 @@ def _precision_recall_f1(items: TupleItems) -> tuple[float, float, float]:
     return float(first), float(second), float(third)
 
 
-# Mistakes of users inside lm-eval
-
-
-def _is_lm_eval(program: str) -> bool:
-    """Whether this process is lm-eval's command line, and not a program that imports it."""
-    path = Path(program)
-    return path.stem in ("lm_eval", "lm-eval") or path.parts[-2:] == ("lm_eval", "__main__.py")
-
-
-def refuse_unwritable_results(argv: Sequence[str]) -> None:
-    """Fail before a long run whose results lm-eval could not save.
-
-    lm-eval reports a failed save as a warning, after the evaluation.
-
-    Args:
-        argv: The command line; looked at for ``--output_path`` only, and only if it is lm-eval's.
-
-    Raises:
-        InputError: If the folder cannot be written.
-    """
-    if not _is_lm_eval(argv[0]):
-        return
-    for position, argument in enumerate(argv):
-        name, _, value = argument.partition("=")
-        if name in ("--output_path", "-o"):
-            path = Path(value or next(iter(argv[position + 1 :]), "."))
-            existing = next(p for p in (path, *path.absolute().parents) if p.exists())
-            is_old_file = path.suffix in (".json", ".jsonl") and existing == path
-            if not is_old_file and not (existing.is_dir() and os.access(existing, os.W_OK)):
-                raise InputError(
-                    f"--output_path {path}: results could not be saved; {existing} is no folder "
-                    "that can be written; choose another folder"
-                )
-
-
-def _report_mistakes(report_others: Callable[..., Any]) -> Callable[..., Any]:
-    def report(
-        kind: type[BaseException], error: BaseException, trace: TracebackType | None
-    ) -> None:
-        if not issubclass(kind, SentiBenchError):
-            report_others(kind, error, trace)
-            return
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2)
-
-    return report
-
-
-# lm-eval's command shows every exception with its traceback. There, a mistake that ends the
-# process is shown as one line instead, with exit code 2; programs that import us keep theirs.
-if _is_lm_eval(sys.argv[0]):
-    sys.excepthook = _report_mistakes(sys.excepthook)
-
-
-# What the sentibench command asks of lm-eval
-
-
-def plain_index() -> Mapping[str, Any]:
-    """Return lm-eval's entries by name, as plain ``lm_eval`` indexes them. Takes seconds."""
-    return cast(Any, TaskManager())._index
-
-
 def task_manager(**metadata: Any) -> Any:
     """A manager that knows our tasks alone, for evaluations called from Python.
 
@@ -407,53 +344,6 @@ def task_manager(**metadata: Any) -> Any:
     return TaskManager(
         include_path=str(tasks_folder()), include_defaults=False, metadata=metadata or None
     )
-
-
-def load_task_file(path: Path) -> dict[str, Any]:
-    """Load a task file with what it includes and the functions it names; raises as lm-eval does."""
-    return load_yaml(path, resolve_func=True)
-
-
-def asks_for_ours_only(arguments: Sequence[str]) -> bool:
-    """Whether every task that a command line of lm_eval names is one of this package."""
-    if not {"--tasks", "-t"} & {*arguments} or {"--config", "-C"} & {*arguments}:
-        return False
-    names: set[str] = set()
-    named = False
-    for word in arguments:
-        named = word in ("--tasks", "-t") or (named and not word.startswith("-"))
-        if named and not word.startswith("-"):
-            names |= {name for name in word.split(",") if name}
-    return bool(names) and names <= {*load_leaves(), *GROUPS, TAG}
-
-
-def run_command_line() -> None:
-    """Run lm_eval's own command line on ``sys.argv``, with or without the start-up hook.
-
-    Where only our tasks are asked for, lm-eval does not read its own 14,000 task files.
-
-    Raises:
-        InputError: If lm-eval knows no task of a name that it was given.
-    """
-    import _sentibench_autoload
-    from lm_eval.__main__ import cli_evaluate
-
-    _sentibench_autoload.amend(TaskManager)
-    if asks_for_ours_only(sys.argv):
-        manage: Any = TaskManager.__init__
-
-        def manage_ours(self: TaskManager, *, include_path: Any = None, **given: Any) -> None:
-            paths = include_path if isinstance(include_path, list) else [include_path]
-            folders = [str(tasks_folder()), *(path for path in paths if path)]
-            manage(self, **given | {"include_path": folders, "include_defaults": False})
-
-        cast(Any, TaskManager).__init__ = manage_ours
-    try:
-        cli_evaluate()
-    except ValueError as error:
-        if not str(error).startswith("Tasks not found"):
-            raise
-        raise InputError(f"run --tasks: {error}; ours: sentibench list") from None
 
 
 def render_prompts(leaf: Leaf, *, seed: int, shots: int, limit: int | None) -> Iterator[Document]:

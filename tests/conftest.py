@@ -27,3 +27,26 @@ def real_home(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     load_split.cache_clear()
     yield tmp_path / "home"
     load_split.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def train_tokenizer():
+    """Trains a small byte-level tokenizer: texts, vocabulary size, special tokens by role."""
+    transformers = pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    def train(texts, vocab_size: int, **special: str):
+        bare = Tokenizer(models.BPE())
+        bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        bare.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=["<s>", "</s>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )
+        bare.train_from_iterator(texts, trainer)
+        return transformers.PreTrainedTokenizerFast(
+            tokenizer_object=bare, bos_token="<s>", eos_token="</s>", **special
+        )
+
+    return train

@@ -11,11 +11,11 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from lm_eval.models.huggingface import HFLM  # noqa: E402
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
 
+from sentibench import fast_model  # noqa: E402
 from sentibench.cards import load_leaves  # noqa: E402
 from sentibench.errors import InputError  # noqa: E402
-from sentibench.fast_model import SentiBenchLM, _cut  # noqa: E402
+from sentibench.fast_model import SentiBenchLM  # noqa: E402
 from sentibench.harness import SentiBenchTask  # noqa: E402, F401
 from sentibench.read import load_split  # noqa: E402
 
@@ -30,18 +30,9 @@ def sentences() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
-    bare = Tokenizer(models.BPE())
-    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bare.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet
-    )
-    bare.train_from_iterator([*sentences(), *[" positive negative neutral"] * 50], trainer)
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=bare, bos_token="<s>", eos_token="</s>", pad_token="</s>"
-    )
+def tokenizer(train_tokenizer):
+    texts = [*sentences(), *[" positive negative neutral"] * 50]
+    return train_tokenizer(texts, 600, pad_token="</s>")
 
 
 def make(family: str):
@@ -109,13 +100,50 @@ def test_prompts_too_long_for_the_model_are_cut_on_the_left_as_by_hf(tokenizer) 
     assert [x for x, _ in found] == pytest.approx([x for x, _ in expected], abs=1e-4)
 
 
-def test_long_continuations_go_to_the_code_of_hf(tokenizer) -> None:
+def test_long_continuations_alone_go_to_the_code_of_hf(tokenizer) -> None:
     common = {"pretrained": make("llama"), "tokenizer": tokenizer, "device": "cpu"}
     long = [SimpleNamespace(args=("A text.", " very" * 40), task_name="t")]
     fast = SentiBenchLM(**common)
     expected = HFLM(**common).loglikelihood(long, disable_tqdm=True)
     assert fast.loglikelihood(long, disable_tqdm=True) == expected
     assert fast.tokens_computed == 0
+    mixed = [*requests()[:3], *long, *requests()[3:5]]
+    found = fast.loglikelihood(mixed, disable_tqdm=True)
+    expected = HFLM(**common).loglikelihood(mixed, disable_tqdm=True)
+    assert [x for x, _ in found] == pytest.approx([x for x, _ in expected], abs=1e-4)
+    assert fast.tokens_computed > 0
+
+
+def test_prompts_cut_on_the_left_are_reported_once(tokenizer, monkeypatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(fast_model.log, "warning", said.append)
+    fast = SentiBenchLM(pretrained=make("llama"), tokenizer=tokenizer, device="cpu", max_length=40)
+    fast.loglikelihood(requests(), disable_tqdm=True)
+    assert len(said) == 1
+    assert "cut on the left to the 40" in said[0]
+
+
+def test_keys_and_values_are_held_for_as_many_positions_as_memory_has_room(
+    tokenizer, monkeypatch
+) -> None:
+    common = {"pretrained": make("llama"), "tokenizer": tokenizer, "device": "cpu"}
+    fast = SentiBenchLM(**common, max_length=128)
+    # 3 layers, keys and values, 2 heads of 8 float32 numbers
+    config = common["pretrained"].config
+    heads = config.num_key_value_heads * config.head_dim
+    assert fast.bytes_per_token == config.num_hidden_layers * 2 * heads * 4
+    assert fast.pool_tokens() == fast_model.POOL * fast.batch_tokens
+    asked = prompts({"until": ["e"], "max_gen_toks": 8, "do_sample": False})
+    expected = fast.generate_until(asked, disable_tqdm=True)
+    monkeypatch.setattr(fast_model, "_free_bytes", lambda _: 8 * fast.bytes_per_token * 200)
+    assert fast.pool_tokens() == 200
+    rows: list[int] = []
+    forward = fast._forward
+    monkeypatch.setattr(
+        fast, "_forward", lambda ids, *rest: [rows.append(len(ids)), forward(ids, *rest)][1]
+    )
+    assert fast.generate_until(asked, disable_tqdm=True) == expected
+    assert max(rows) <= 200 // 20
 
 
 def prompts(kwargs):
@@ -271,12 +299,6 @@ def test_positions_that_rotate_by_length_go_to_the_code_of_hf(tokenizer) -> None
 def test_nothing_asked_is_nothing_answered(tokenizer) -> None:
     fast = SentiBenchLM(pretrained=make("llama"), tokenizer=tokenizer, device="cpu")
     assert fast.loglikelihood([]) == fast.generate_until([]) == []
-
-
-def test_batches_hold_tokens_not_rows() -> None:
-    rows = [(tuple(range(n)), [0]) for n in (90, 50, 40, 30, 20, 10)]
-    sizes = [[len(ids) for ids, _ in batch] for batch in _cut(rows, 10, 80)]
-    assert sizes == [[90], [50, 40], [30, 20, 10]]
 
 
 def test_batch_tokens_must_be_a_positive_number() -> None:

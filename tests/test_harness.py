@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sentibench import harness
+from sentibench import harness, lm_eval_command
 from sentibench.cards import leaf_named
 from sentibench.errors import InputError
 from sentibench.evaluate_metrics import SentiBenchMetric
@@ -49,9 +49,9 @@ def test_nothing_predicted_scores_zero_without_an_error_bar() -> None:
 def test_only_lm_eval_itself_looks_at_its_command_line(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("x", encoding="utf-8")
-    harness.refuse_unwritable_results(["train.py", "-o", str(file)])
+    lm_eval_command.refuse_unwritable_results(["train.py", "-o", str(file)])
     with pytest.raises(InputError, match="results could not be saved"):
-        harness.refuse_unwritable_results(["/bin/lm_eval", "-o", str(file)])
+        lm_eval_command.refuse_unwritable_results(["/bin/lm_eval", "-o", str(file)])
 
 
 def test_swapped_labels_score_zero() -> None:
@@ -125,6 +125,8 @@ def test_a_mistake_in_lm_eval_is_one_line_and_exit_code_2(
         ("run -t sentibench_mini_sst2,sentibench_basic sentibench_tasks --model hf", True),
         ("run --tasks sentibench,hellaswag", False),
         ("run --tasks hellaswag --tasks sentibench_sst2", False),
+        ("run --tasks=hellaswag --tasks sentibench_sst2", False),
+        ("run --tasks=sentibench_sst2 --model hf", True),
         ("run --tasks sentibench* --model hf", False),
         ("run --config a.yaml --tasks sentibench", False),
         ("run --tasks", False),
@@ -132,6 +134,40 @@ def test_a_mistake_in_lm_eval_is_one_line_and_exit_code_2(
     ],
 )
 def test_foreign_task_files_are_read_only_where_foreign_tasks_are_asked_for(line, ours) -> None:
-    from sentibench.harness import asks_for_ours_only
+    from sentibench.lm_eval_command import asks_for_ours_only
 
     assert asks_for_ours_only(line.split()) is ours
+
+
+def test_the_run_command_leaves_lm_evals_manager_as_it_was(monkeypatch) -> None:
+    from lm_eval import __main__ as command
+    from lm_eval.tasks import TaskManager
+
+    seen: list[bool] = []
+
+    def evaluate() -> None:
+        seen.append(TaskManager.__init__ is plain)
+        raise ValueError("Tasks not found: sentibench_nothing")
+
+    plain = TaskManager.__init__
+    monkeypatch.setattr(command, "cli_evaluate", evaluate)
+    monkeypatch.setattr(sys, "argv", ["lm_eval", "run", "--tasks", "sentibench_sst2"])
+    with pytest.raises(InputError, match="ours: sentibench list"):
+        lm_eval_command.run_command_line()
+    assert seen == [False]
+    assert TaskManager.__init__ is plain
+
+
+def test_a_mistake_in_model_args_is_one_line_of_plain_lm_eval(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "lm_eval", "--model", "sentibench-hf", "--tasks"),
+            *("sentibench_mini_sst2", "--model_args", f"pretrained={tmp_path},batch_tokens=abc"),
+        ],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "error: batch_tokens: got 'abc'" in done.stderr

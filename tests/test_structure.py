@@ -10,6 +10,7 @@ HEAVY = {"lm_eval", "datasets", "torch", "transformers", "evaluate"}
 # the boundaries to lm-eval (tasks; model) and to evaluate, and the demonstration's checkpoint
 BOUNDARIES = {
     "harness.py": {"lm_eval", "datasets"},
+    "lm_eval_command.py": {"lm_eval"},
     "evaluate_metrics.py": {"datasets", "evaluate"},
     "demo_model.py": {"torch", "transformers"},
     "fast_generation.py": {"torch", "transformers"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from distill.config import (
     HfTeacher,
@@ -41,7 +41,7 @@ def load_teacher(config: TeacherConfig) -> Teacher:
     Raises:
         TeacherError: If it cannot be loaded.
     """
-    given = config.model_dump(exclude={"backend"})
+    given: dict[str, Any] = config.model_dump(exclude={"backend"})
     if isinstance(config, HfTeacher):
         from distill.teachers.hf import HfTeacher as Local
 
@@ -49,8 +49,8 @@ def load_teacher(config: TeacherConfig) -> Teacher:
     if isinstance(config, OpenAITeacherConfig):
         from distill.teachers.openai import OpenAITeacher
 
-        ours: dict[str, Any] = {k: v for k, v in given.items() if not k.startswith("usd_")}
-        return cast(Any, OpenAITeacher)(**ours | {"revision": identity(config)[1]})
+        given["revision"] = identity(config)[1]
+        return OpenAITeacher(**given)
     if isinstance(config, ReplayTeacherConfig):
         from distill.teachers.replay import ReplayTeacher
 

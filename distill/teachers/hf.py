@@ -71,10 +71,9 @@ class HfTeacher:
 
     def prompt_of(self, request: Request) -> str:
         """The prompt as the model reads it."""
-        turns = [{"role": m.role, "content": m.content} for m in request.messages]
         if self.chat:
-            return self.lm.apply_chat_template(turns, add_generation_prompt=True)
-        return "\n\n".join(turn["content"] for turn in turns)
+            return self.lm.apply_chat_template(request.turns, add_generation_prompt=True)
+        return request.prompt
 
     def _score(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer]]:
         space = "" if self.chat else " "

@@ -207,9 +207,8 @@ class OpenAITeacher:
         if decoding.stop:  # some servers refuse an empty list
             payload["stop"] = list(decoding.stop)
         if self._style == "completions":
-            return payload | {"prompt": "\n\n".join(m.content for m in request.messages)}
-        turns = [{"role": m.role, "content": m.content} for m in request.messages]
-        return payload | {"messages": turns}
+            return payload | {"prompt": request.prompt}
+        return payload | {"messages": request.turns}
 
     def _parse(self, body: bytes, key: str, stops: Sequence[str]) -> Answer:
         try:

@@ -70,14 +70,9 @@ class VllmTeacher:
             for start in range(0, len(group), CHUNK):
                 chunk = group[start : start + CHUNK]
                 if self.chat:
-                    turns = [
-                        [{"role": m.role, "content": m.content} for m in request.messages]
-                        for request in chunk
-                    ]
-                    outputs = self.engine.chat(turns, sampling)
+                    outputs = self.engine.chat([request.turns for request in chunk], sampling)
                 else:
-                    prompts = ["\n\n".join(m.content for m in r.messages) for r in chunk]
-                    outputs = self.engine.generate(prompts, sampling)
+                    outputs = self.engine.generate([r.prompt for r in chunk], sampling)
                 for request, output in zip(chunk, outputs, strict=True):
                     best = output.outputs[0]
                     finish = "length" if best.finish_reason == "length" else "stop"

@@ -9,24 +9,10 @@ from sentibench.read import load_split
 
 
 @pytest.fixture(scope="session")
-def tiny_tokenizer():
-    transformers = pytest.importorskip("transformers")
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    bare = Tokenizer(models.BPE())
-    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bare.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=500,
-        special_tokens=["<s>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )
+def tiny_tokenizer(train_tokenizer):
     leaf = load_leaves()["sentibench_mini_sst2"]
     texts = [example.sentence for example in load_split(leaf, "train").examples]
-    bare.train_from_iterator(texts, trainer)
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=bare, bos_token="<s>", eos_token="</s>"
-    )
+    return train_tokenizer(texts, 500)
 
 
 @pytest.fixture(scope="session")

@@ -186,6 +186,15 @@ def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
     states = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert set(states) == {"done"}
     assert len(states) >= 12
+
+    def results_of(model: str) -> list[str]:
+        return [path.name for path in (results / model).rglob("results_*.json")]
+
+    before = {model: results_of(model) for model in ("tiny", "small-knowdist", "small-icldist")}
+    assert main(["run", str(path), "icldist.training.epochs=2"]) == 0
+    after = {model: results_of(model) for model in before}
+    assert all(len(names) == 1 for names in after.values())
+    assert {m for m in before if before[m] != after[m]} == {"small-icldist"}
     from leaderboard.__main__ import main as leaderboard
 
     assert leaderboard(["build", str(results), "--out", str(tmp_path / "site")]) == 0

@@ -127,6 +127,14 @@ def test_a_killed_training_goes_on_to_the_same_curve(tiny_student: Path, tmp_pat
     assert losses(folder) == pytest.approx(losses(tmp_path / "whole"), rel=1e-3)
 
 
+def test_a_training_killed_while_it_publishes_can_be_finished(tiny_student, tmp_path) -> None:
+    given = (str(tiny_student), samples(4), settings(epochs=1), tmp_path)
+    train(*given, seed=1)
+    (tmp_path / "training.json").unlink()  # the weights were there, the summary was not
+    assert train(*given, seed=1)["steps"] == 1
+    assert (tmp_path / "training.json").is_file()
+
+
 def test_a_folder_without_weights_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="cannot be loaded"):

@@ -197,6 +197,8 @@ def test_mcnemar_agrees_with_the_exact_binomial_by_hand() -> None:
     # by hand: 10 discordant items, 9 to 1: 2 * (C(10,0) + C(10,1)) / 2^10
     assert mcnemar(a, b) == pytest.approx(2 * 11 / 1024)
     assert mcnemar(a, a) == 1.0
+    five = np.array([True] * 5 + [False] * 5)
+    assert mcnemar(five, ~five) == 1.0  # as many each way: the two tails overlap
 
 
 def test_sign_flip_agrees_with_scipys_permutation_test() -> None:

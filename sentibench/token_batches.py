@@ -1,0 +1,67 @@
+"""Batches of prompts: what begins alike together, longest first, a number of tokens each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+Row = tuple[tuple[int, ...], list[int]]  # (input ids, numbers of the requests that it answers)
+
+LOOK = 12  # tokens by which prompts are told apart
+FEWEST_ROWS = 4  # so few prompts are not worth a beginning of their own
+MOST = 0.75  # of a cluster's rows must have a longer beginning with others before it is split
+
+
+def clusters(all_ids: Sequence[Sequence[int]]) -> list[list[Row]]:
+    """Equal ids as one row, the rows by common beginning, the longest first.
+
+    A chat header that all prompts begin with does not hide the instructions behind it: a cluster
+    whose rows nearly all share more with some of the others is split again. What shares its
+    beginning with few others is one cluster, the last.
+    """
+    numbers: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for number, ids in enumerate(all_ids):
+        numbers[tuple(ids)].append(number)
+    rows = sorted(numbers.items(), key=lambda row: (-len(row[0]), row[0]))
+    return _split(rows, 0)
+
+
+def _split(rows: Sequence[Row], start: int) -> list[list[Row]]:
+    """Clusters by the tokens from ``start``; none where most rows would be left over."""
+    groups: dict[tuple[int, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row[0][start : start + LOOK]].append(row)
+    large = [group for group in groups.values() if len(group) >= FEWEST_ROWS]
+    if start and sum(map(len, large)) < MOST * len(rows):
+        return []
+    rest = [row for group in groups.values() if len(group) < FEWEST_ROWS for row in group]
+    found: list[list[Row]] = []
+    for group in large:
+        shared = n_shared(group)
+        found += (_split(group, shared) if shared > start else []) or [group]
+    return [*found, sorted(rest, key=lambda row: -len(row[0]))] if rest else found
+
+
+def n_shared(rows: Sequence[Row]) -> int:
+    """Number of ids that all rows begin with."""
+    first, last = min(rows)[0], max(rows)[0]
+    n = min(len(first), len(last))
+    return next((i for i in range(n) if first[i] != last[i]), n)
+
+
+def cut(
+    rows: Sequence[Row], n_prefix: int, batch_tokens: int, most_rows: int
+) -> Iterator[list[Row]]:
+    """Cut rows, longest first, where a batch would hold more tokens than allowed.
+
+    Args:
+        rows: Longest first.
+        n_prefix: Tokens at the beginning of every row that are not computed again.
+        batch_tokens: Tokens of a batch, padding included; a longer row is a batch of its own.
+        most_rows: Rows of a batch at most.
+    """
+    start = 0
+    while start < len(rows):
+        n_rows = min(most_rows, max(1, batch_tokens // (len(rows[start][0]) - n_prefix)))
+        yield list(rows[start : start + n_rows])
+        start += n_rows
