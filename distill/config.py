@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from distill.errors import ConfigError
 from distill.filters import FilterConfig
 from distill.steps import write_beside
-from sentibench.cards import load_cards
+from sentibench.cards import load_cards, load_leaves
 
 Family = Literal["analysing", "rewriting"]
 Perspective = Literal["expression", "target", "emotion", "background"]
@@ -135,11 +135,58 @@ class Lora(Section):
     target_modules: str | list[str] = "all-linear"
 
 
-class Training(Section):
-    """What both stages set; each has defaults of its own for the rest."""
+class Choice(Section):
+    """Choose among checkpoints of a training by lm-eval on validation items, never on test items.
 
-    method: Literal["lora", "full"] = "lora"
+    Attributes:
+        checkpoints: How many, evenly spaced; the last is the end of the training.
+        tasks: Their mean score decides; of datasets with a validation split.
+        limit: First items of each task.
+    """
+
+    checkpoints: int = Field(default=3, ge=2)
+    tasks: tuple[str, ...] = Field(default=("sentibench_sst2",), min_length=1)
+    limit: int | None = Field(default=100, ge=1)
+
+    @model_validator(mode="after")
+    def _have_validation_items(self) -> Choice:
+        usable = [
+            name
+            for name, leaf in load_leaves().items()
+            if leaf.source == "real" and "val" in leaf.card.splits
+        ]
+        for name in self.tasks:
+            if name not in usable:
+                raise ValueError(f"tasks: {name!r} has no validation split; {_near(name, usable)}")
+        return self
+
+
+class Difficulty(Section):
+    """Keep the samples that are hard for a small model (CompEffDist, arXiv 2510.24425).
+
+    Attributes:
+        keep: Fraction of the samples.
+        model: Under which their difficulty is measured; None for the student.
+    """
+
+    keep: float = Field(gt=0, le=1)
+    model: str | None = None
+
+
+class Training(Section):
+    """What both stages set; each has defaults of its own for the rest.
+
+    Attributes:
+        method: LoRA, LoRA on a base held in 4 bits (needs bitsandbytes), or all weights.
+        batch_size: Samples of an optimizer step, over all processes.
+        batch_tokens: Tokens, padding included, that go through a model at once.
+        precision: Of the forward pass; weights and optimizer stay in float32.
+        choose: Among checkpoints; None for the end of the training.
+    """
+
+    method: Literal["lora", "qlora", "full"] = "lora"
     lora: Lora = Lora()
+    choose: Choice | None = None
     learning_rate: float = Field(gt=0)
     epochs: float = Field(default=1, gt=0)
     batch_size: int = Field(default=16, ge=1)
@@ -188,6 +235,7 @@ class KnowDist(Section):
     templates: Path | None = None
     response_tokens: int = Field(default=160, ge=1)
     temperature: float = Field(default=0.0, ge=0)
+    difficulty: Difficulty | None = None
     training: KnowDistTraining = KnowDistTraining()
 
 
@@ -214,6 +262,7 @@ class ICLDist(Section):
     other_tasks: float = Field(default=0.2, ge=0, lt=1)
     other_files: tuple[Path, ...] = ()
     score_choices: bool = True
+    difficulty: Difficulty | None = None
     training: ICLDistTraining = ICLDistTraining()
 
 

@@ -45,21 +45,38 @@ class Distillation(Pipeline):
         sources = self._sources(stage)
         before = self._before(stage)
         after = (
-            *(self.filter(source) for source in sources),
+            *(self.kept(source) for source in sources),
             *([self.merge(before)] if before in self.stages else []),
         )
         return self._step(
             f"{stage}-train",
             settings,
             after,
-            ("weights", "training.json"),
+            ("weights", "training.json", *(["candidates"] if self._training(stage).choose else [])),
             lambda: self._train(stage),
+            by_all=True,
         )
+
+    def choose(self, stage: str) -> Step:
+        """Choose among the checkpoints of the stage's training, on validation items."""
+        choice = self._training(stage).choose
+        assert choice is not None
+        return self._step(
+            f"{stage}-choose",
+            choice.model_dump(mode="json"),
+            (self.train(stage),),
+            ("weights", "development.json"),
+            lambda: self._choose(stage),
+        )
+
+    def trained(self, stage: str) -> Step:
+        """The step whose weights are merged."""
+        return self.choose(stage) if self._training(stage).choose else self.train(stage)
 
     def merge(self, stage: str) -> Step:
         """Make the stage's weights an ordinary checkpoint."""
         return self._step(
-            f"{stage}-merge", {}, (self.train(stage),), ("student",), lambda: self._merge(stage)
+            f"{stage}-merge", {}, (self.trained(stage),), ("student",), lambda: self._merge(stage)
         )
 
     def evaluate(self, model: str) -> Step:
@@ -128,12 +145,20 @@ class Distillation(Pipeline):
         folder = self.train(stage).folder
         return train(start, samples, self._training(stage), folder, seed=self.run.seed)
 
+    def _choose(self, stage: str) -> dict[str, Any]:
+        from distill.choosing import choose
+
+        choice = self._training(stage).choose
+        assert choice is not None
+        start = self._checkpoint(self._before(stage))
+        return choose(start, self.train(stage).folder, choice, self.choose(stage).folder)
+
     def _merge(self, stage: str) -> dict[str, Any]:
         from distill.merging import merge
 
         start = self._checkpoint(self._before(stage))
         out = self.merge(stage).folder / "student"
-        gap = merge(start, self.train(stage).folder / "weights", out, PROBES)
+        gap = merge(start, self.trained(stage).folder / "weights", out, PROBES)
         return {"largest_logit_difference": gap}
 
     def _evaluate(self, model: str) -> dict[str, Any]:
@@ -146,7 +171,6 @@ class Distillation(Pipeline):
             evaluation.tasks,
             step.folder / "results",
             limit=evaluation.limit,
-            label=model,
         )
         shown = self.run.folder / "results" / self.row_name(model)
         unfinished = shown.with_name(f".{shown.name}.unfinished")

@@ -20,7 +20,8 @@ def evaluate(
     *,
     limit: int | None = None,
     dtype: str = "float32",
-    label: str = "",
+    adapter: Path | None = None,
+    split: str = "test",
 ) -> dict[str, Any]:
     """Run lm-eval with the fast model and save what ``lm_eval --log_samples`` saves.
 
@@ -30,7 +31,8 @@ def evaluate(
         out: Result folder; one that holds results already is not evaluated again.
         limit: First items of each task.
         dtype: Of the weights.
-        label: What progress calls the model.
+        adapter: A folder with LoRA weights for the checkpoint.
+        split: ``val`` where settings are chosen.
 
     Returns:
         lm-eval's ``results``: task or group -> metric -> value.
@@ -45,12 +47,13 @@ def evaluate(
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
 
-    manager = task_manager()
+    manager = task_manager(**({} if split == "test" else {"split": split}))
     unknown = [name for name in tasks if name not in manager.all_tasks]
     if unknown:
         raise InputError(f"evaluation.tasks: unknown {', '.join(unknown)}; see sentibench list")
     tracker = EvaluationTracker(output_path=str(out))
     arguments = {"pretrained": checkpoint, "dtype": dtype, "softmax_dtype": "float32"}
+    arguments |= {"peft": str(adapter)} if adapter else {}
     results: Any = cast(Any, simple_evaluate)(
         model="sentibench-hf",
         model_args=arguments,
@@ -61,17 +64,13 @@ def evaluate(
         log_samples=True,
         evaluation_tracker=tracker,
     )
-    if results is None:  # another process than the first
-        return {}
     samples = results.pop("samples")
     tracker.save_results_aggregated(results=results, samples=samples)
     for name in results["configs"]:
         tracker.save_results_samples(task_name=name, samples=samples[name])
     found = saved_results(out)
     if found is None:
-        raise InputError(
-            f"evaluation of {label or checkpoint}: results could not be saved in {out}"
-        )
+        raise InputError(f"evaluation of {checkpoint}: results could not be saved in {out}")
     return found
 
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from distill.asking import ask
 from distill.config import ICLDist, KnowDist, Run
 from distill.decontaminate import Contamination, load_tests
+from distill.difficulty import select
 from distill.errors import ConfigError
 from distill.examples import Sample, read_samples, write_samples
 from distill.filters import filter_answers
@@ -32,6 +33,7 @@ from distill.records import Answer, Request, Teacher
 from distill.steps import Step, write_json, write_lines
 from distill.store import Store
 from distill.teachers import identity, load_teacher
+from distill.teachers.hf import fingerprint
 from distill.texts import Text, draw_texts
 
 StageName = Literal["knowdist", "icldist"]
@@ -124,9 +126,32 @@ class Pipeline:
             lambda: self._filter(stage),
         )
 
+    def select(self, stage: StageName) -> Step:
+        """Keep the samples that are hard for a small model, where the stage asks for it."""
+        found = self._stage(stage)
+        assert found.difficulty is not None
+        model = found.difficulty.model or self.run.student
+        settings = {
+            "difficulty": found.difficulty.model_dump(mode="json"),
+            "model": fingerprint(model),
+            "max_length": found.training.max_length,
+            "seed": self.run.seed,
+        }
+        return self._step(
+            f"{stage}-select",
+            settings,
+            (self.filter(stage),),
+            ("samples.jsonl", "difficulty.json"),
+            lambda: self._select(stage),
+        )
+
+    def kept(self, stage: StageName) -> Step:
+        """The step whose samples are trained on."""
+        return self.select(stage) if self._stage(stage).difficulty else self.filter(stage)
+
     def samples(self, stage: StageName) -> list[Sample]:
-        """What ``filter`` kept."""
-        return list(read_samples(self.filter(stage).folder / "samples.jsonl"))
+        """What is trained on."""
+        return list(read_samples(self.kept(stage).folder / "samples.jsonl"))
 
     def _step(
         self,
@@ -135,8 +160,9 @@ class Pipeline:
         after: tuple[Step, ...],
         outputs: tuple[str, ...],
         work: Any,
+        by_all: bool = False,
     ) -> Step:
-        return Step(name, self.run.folder / name, settings, after, outputs, work)
+        return Step(name, self.run.folder / name, settings, after, outputs, work, by_all)
 
     def _stage(self, stage: StageName) -> KnowDist | ICLDist:
         found = self.run.knowdist if stage == "knowdist" else self.run.icldist
@@ -213,7 +239,12 @@ class Pipeline:
         asked = self._ask_all(requests, stage)
         keys = ({"id": r.id, "key": r.key(*self.identity)} for r in requests)
         write_lines(self.ask(stage).folder / "requests.jsonl", keys)
-        summary: dict[str, Any] = {"requests": len(requests), "answered": len(asked)}
+        summary: dict[str, Any] = {
+            "requests": len(requests),
+            "answered": len(asked),
+            "teacher_prompt_tokens": sum(answer.prompt_tokens for _, answer in asked),
+            "teacher_answer_tokens": sum(answer.completion_tokens for _, answer in asked),
+        }
         if stage == "icldist":
             summary["coverage"] = {axis: dict(n) for axis, n in coverage(requests).items()}
         return summary
@@ -244,6 +275,32 @@ class Pipeline:
                 f"see {folder / 'funnel.json'}"
             )
         return {"kept": len(samples), "of": len(pairs)}
+
+    def _select(self, stage: StageName) -> dict[str, Any]:
+        from distill.selection import measure_difficulty
+
+        found = self._stage(stage)
+        assert found.difficulty is not None
+        samples = list(read_samples(self.filter(stage).folder / "samples.jsonl"))
+        model = found.difficulty.model or self.run.student
+        training = found.training
+        measured = measure_difficulty(samples, model, training.max_length, training.batch_tokens)
+        groups = {request.id: group_of(request) for request in self.requests(stage)}
+        chosen = set(select(measured, groups, found.difficulty.keep, self.run.seed))
+        if not chosen:
+            raise ConfigError(
+                f"{stage}.difficulty.keep: none of {len(samples)} samples is left; raise it"
+            )
+        folder = self.select(stage).folder
+        write_samples((s for s in samples if s.id in chosen), folder / "samples.jsonl")
+        write_json(folder / "difficulty.json", measured)
+        return {"kept": len(chosen), "of": len(samples)}
+
+
+def group_of(request: Request) -> str:
+    """The prompts among which difficulties are compared: one wording, one set of classes."""
+    meta = request.meta
+    return f"{meta['family']}/{meta.get('taxonomy') or meta.get('perspective')}"
 
 
 def sample_of(request: Request, response: str) -> Sample:

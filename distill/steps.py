@@ -8,6 +8,7 @@ done, and whatever is done again says which input changed.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any, Literal, cast
 
 from distill.errors import StoreError
 
+WAIT_S = 0.5
 State = Literal["done", "stale", "new", "waits"]
 
 
@@ -40,13 +42,12 @@ class Step:
     after: tuple[Step, ...]
     outputs: tuple[str, ...]
     work: Callable[[], dict[str, Any]]
+    by_all: bool = False
+    """Whether all processes of a launch take part; otherwise the first does it alone."""
 
     def record(self) -> dict[str, Any] | None:
         """What ``step.json`` says, or None."""
-        try:
-            found = json.loads((self.folder / "step.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        found = _read(self.folder / "step.json")
         return cast("dict[str, Any]", found) if isinstance(found, dict) else None
 
     def inputs(self) -> dict[str, Any] | None:
@@ -75,20 +76,21 @@ class Step:
     def do(self) -> dict[str, Any]:
         """Do the work unless it is done; returns the summary.
 
+        Under ``accelerate launch`` the first process keeps the records, and the others join in
+        where the work is ``by_all`` and otherwise wait for the step to be done.
+
         Raises:
             StoreError: If the outputs cannot be written.
         """
+        if int(os.environ.get("RANK", "0")):
+            return self._join_in()
         state, _ = self.state()
         if state == "done":
             return cast("dict[str, Any]", self.record())["summary"]
         inputs = self.inputs()
         begun = self.folder / "inputs.json"
         try:
-            same = begun.is_file() and json.loads(begun.read_text(encoding="utf-8")) == inputs
-        except ValueError:
-            same = False
-        try:
-            if not same:
+            if _read(begun) != inputs:
                 shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(begun, inputs)
@@ -108,6 +110,27 @@ class Step:
                 "kept, call again"
             ) from None
         return summary
+
+    def _join_in(self) -> dict[str, Any]:
+        joined = False
+        while self.state()[0] != "done":
+            if self.by_all and not joined and self._is_begun():
+                self.work()
+                joined = True
+            time.sleep(WAIT_S)
+        return cast("dict[str, Any]", self.record())["summary"]
+
+    def _is_begun(self) -> bool:
+        """Whether the first process does this step with these inputs now."""
+        inputs = self.inputs()
+        return inputs is not None and _read(self.folder / "inputs.json") == inputs
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def in_order(last: Sequence[Step]) -> list[Step]:

@@ -22,6 +22,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -58,13 +59,13 @@ def train(
         save_every_s: Seconds between checkpoints.
 
     Returns:
-        What ``training.json`` holds: steps, tokens, losses, seconds, samples left out.
+        What ``training.json`` holds: steps, tokens, losses, samples left out.
 
     Raises:
         InputError: If the checkpoint cannot be loaded, or no sample can be supervised.
     """
     torch.manual_seed(seed)
-    tokenizer, model = load_student(checkpoint)
+    tokenizer, model = load_student(checkpoint, four_bits=training.method == "qlora")
     encoding = encode_samples(samples, tokenizer, training.max_length)
     positions = ReadPositions(model)
     if training.method != "full":
@@ -79,24 +80,44 @@ def train(
         data_collator=_collate,
         callbacks=[Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
     )
-    start = time.monotonic()
+    if training.choose:
+        n = training.choose.checkpoints
+        trainer.add_callback(Candidates(trainer, tokenizer, folder / "candidates", n))
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
-    summary = _summary(encoding, trainer, time.monotonic() - start)
-    if trainer.is_world_process_zero():
+    summary = _summary(encoding, trainer, training.epochs)
+    if trainer.is_world_process_zero():  # the others wait for the step's record
         _publish(trainer, tokenizer, folder, summary)
-    trainer.accelerator.wait_for_everyone()
     return summary
 
 
-def load_student(checkpoint: str) -> tuple[Any, Any]:
+def load_student(checkpoint: str, *, four_bits: bool = False) -> tuple[Any, Any]:
     """Tokenizer and model in float32.
 
+    Args:
+        checkpoint: A folder, or a name that transformers finds.
+        four_bits: Hold the linear layers as 4-bit normal floats (Dettmers et al. 2023, QLoRA).
+
     Raises:
-        InputError: If the folder holds no weights, or the name is not found.
+        InputError: If the folder holds no weights, the name is not found, or bitsandbytes is
+            missing.
     """
+    given = {}
+    if four_bits:
+        given["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
+        )
+        rank = int(os.environ.get("LOCAL_RANK", "0"))
+        given["device_map"] = {"": f"cuda:{rank}" if torch.cuda.is_available() else "cpu"}
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, **given)
+    except ImportError as error:
+        raise InputError(
+            f"training.method: qlora needs bitsandbytes: pip install bitsandbytes; {error}"
+        ) from None
     except (OSError, ValueError) as error:
         why = " ".join(str(error).split())[:300]
         raise InputError(f"student: {checkpoint!r} cannot be loaded; {why}") from None
@@ -137,7 +158,6 @@ class StudentTrainer(Trainer):
         super().__init__(*args, **kwargs)
         self.positions, self.batch_tokens = positions, batch_tokens
         self.model_accepts_loss_kwargs = True  # the loss is a sum over all tokens of the step
-        self.supervised_tokens = self.computed_tokens = 0
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Backward over the parts of a batch; one exchange between processes, at the last."""
@@ -166,8 +186,6 @@ class StudentTrainer(Trainer):
         # position t predicts token t + 1
         rows_N, positions_N = (labels_BT[:, 1:] != UNSUPERVISED).nonzero(as_tuple=True)
         targets_N = labels_BT[rows_N, positions_N + 1]
-        self.supervised_tokens += len(targets_N)
-        self.computed_tokens += ids_BT.numel()
         with self.positions.only(rows_N, positions_N, ids_BT.shape):
             # padding is on the right, where no earlier position looks
             logits_NV = model(input_ids=ids_BT, use_cache=False).logits[0]
@@ -275,9 +293,35 @@ class SaveByTime(TrainerCallback):
         self.every_s, self.last = every_s, time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ask for a checkpoint."""
-        if time.monotonic() - self.last >= self.every_s and state.global_step < state.max_steps:
+        """Ask for a checkpoint, in all processes at the same step."""
+        is_due = torch.tensor(int(time.monotonic() - self.last >= self.every_s))
+        if torch.distributed.is_initialized():
+            is_due = is_due.to(args.device)
+            torch.distributed.broadcast(is_due, 0)
+        if is_due and state.global_step < state.max_steps:
             self.last, control.should_save = time.monotonic(), True
+
+
+class Candidates(TrainerCallback):
+    """Writes weights to choose from, evenly spaced over the steps, without the last.
+
+    Args:
+        trainer: Whose student is written.
+        tokenizer: Written beside it.
+        folder: Where ``step-000123`` will lie.
+        n: Their number, the end of the training included.
+    """
+
+    def __init__(self, trainer: Trainer, tokenizer: Any, folder: Path, n: int) -> None:
+        self.trainer, self.tokenizer, self.folder, self.n = trainer, tokenizer, folder, n
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write where a part of the steps is through."""
+        parts = [round(state.max_steps * i / self.n) for i in range(1, self.n)]
+        if state.is_world_process_zero and state.global_step in parts:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"step-{state.global_step:06d}"
+            _save_weights(self.trainer, self.tokenizer, path)
 
 
 def last_checkpoint(folder: Path) -> str | None:
@@ -287,26 +331,30 @@ def last_checkpoint(folder: Path) -> str | None:
     return None if newest is None else str(newest)
 
 
-def _summary(encoding: Encoding, trainer: StudentTrainer, seconds: float) -> dict[str, Any]:
+def _summary(encoding: Encoding, trainer: Trainer, epochs: float) -> dict[str, Any]:
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     tenth = max(1, len(losses) // 10)
+    supervised = sum(len(example.ids) - example.n_prompt for example in encoding.examples)
     return {
         "samples": len(encoding.examples),
         "left_out_too_long": len(encoding.too_long),
         "lost_demonstrations": encoding.shortened,
         "steps": trainer.state.global_step,
-        "supervised_tokens": trainer.supervised_tokens,
-        "computed_tokens": trainer.computed_tokens,
+        "supervised_tokens": round(epochs * supervised),
+        "tokens": round(epochs * sum(len(example.ids) for example in encoding.examples)),
         "first_loss_nats_per_token": sum(losses[:tenth]) / tenth if losses else None,
         "last_loss_nats_per_token": sum(losses[-tenth:]) / tenth if losses else None,
-        "seconds": round(seconds, 1),
     }
 
 
 def _publish(trainer: Trainer, tokenizer: Any, folder: Path, summary: dict[str, Any]) -> None:
     """Weights, then the summary that says they are whole."""
-    unfinished = folder / "weights.unfinished"
+    _save_weights(trainer, tokenizer, folder / "weights")
+    write_json(folder / "training.json", summary)
+
+
+def _save_weights(trainer: Trainer, tokenizer: Any, path: Path) -> None:
+    unfinished = path.with_name(path.name + ".unfinished")
     trainer.accelerator.unwrap_model(trainer.model).save_pretrained(unfinished)
     tokenizer.save_pretrained(unfinished)
-    replace_folder(unfinished, folder / "weights")
-    write_json(folder / "training.json", summary)
+    replace_folder(unfinished, path)

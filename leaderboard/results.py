@@ -219,6 +219,8 @@ def _task_run(
     _require(indices.min() >= 0 and indices.max() < n_total, "an item outside of the test set")
     _require(bool(((invalid == 0) | (invalid == 1)).all()), "invalid_rate is neither 0 nor 1")
     _require(0 < date < 1e11, "the date is no time")
+    split = config["metadata"].get("split", "test")
+    _require(split == "test", f"measured on the split {split!r}, not on the test set")
     samples = [_sample(leaf, row) for row in rows] if with_samples else []
     return TaskRun(
         leaf=leaf,

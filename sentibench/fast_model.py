@@ -265,7 +265,7 @@ class SentiBenchLM(HFLM):
 
     def pool_tokens(self) -> int:
         """Positions, padding included, whose keys and values may be held at a time."""
-        free = _free_bytes(torch.device(self.device)) // (2 * COPIES * self.bytes_per_token)
+        free = _free_bytes(self.device) // (2 * COPIES * self.bytes_per_token)
         return max(1, min(POOL * self.batch_tokens, free))
 
     def answers(
@@ -398,8 +398,9 @@ def _rotates_by_length(config: Any) -> bool:
     return any(k.get("rope_type", k.get("type")) in ("longrope", "dynamic") for k in kinds)
 
 
-def _free_bytes(device: torch.device) -> int:
-    """Memory that is left on a device, the computer's own where it cannot be asked."""
+def _free_bytes(device: Any) -> int:
+    """Memory that is left on a device; on a CPU, of the computer."""
+    device = torch.device(device)
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused

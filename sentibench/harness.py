@@ -53,18 +53,23 @@ class SentiBenchTask(ConfigurableTask):
         own = {key: value for key, value in config.items() if key != "class"}
         metadata = cast(Mapping[str, Any], own.get("metadata") or {})
         self.leaf = _leaf_of(own)
-        refuse_misspelled_seed(metadata)
+        refuse_misspelled_metadata(metadata)
+        self.split = _split_of(metadata)
         self.demo_seed = parse_seed(metadata.get("demo_seed", DEFAULT_SEED), "--metadata demo_seed")
         super().__init__(config=own)
-        self.sampler: DemonstrationSampler = DemonstrationSampler(self.leaf, self.demo_seed)
+        self.sampler: DemonstrationSampler = DemonstrationSampler(
+            self.leaf, self.demo_seed, self.split
+        )
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
         """Build the documents; files are fetched when this machine lacks them."""
         del dataset_kwargs
-        examples = load_split(self.leaf, "test").examples
-        documents = [document_of(self.leaf, example) for example in examples]
+        examples = load_split(self.leaf, self.split).examples
+        documents = [document_of(self.leaf, example, self.split) for example in examples]
         self.dataset = {
-            "test": datasets.Dataset.from_list(documents, features=features_of(self.leaf))
+            "test": datasets.Dataset.from_list(
+                documents, features=features_of(self.leaf, self.split)
+            )
         }
 
     def fewshot_docs(self) -> None:
@@ -89,7 +94,7 @@ class SentiBenchTask(ConfigurableTask):
         draw_demonstrations(
             self.demo_seed, *self.sampler.sizes, shots
         )  # K too large: fail here, before the model has run
-        tokenizer_name += f"-sentibench{self.VERSION}-seed{self.demo_seed}"
+        tokenizer_name += f"-sentibench{self.VERSION}-{self.split}-seed{self.demo_seed}"
         super().build_all_requests(tokenizer_name=tokenizer_name, **kwargs)
 
     _folds_system = False
@@ -116,17 +121,24 @@ class SentiBenchTask(ConfigurableTask):
         return render
 
 
-def refuse_misspelled_seed(metadata: Mapping[str, Any]) -> None:
-    """Refuse a key that is nearly ``demo_seed``: lm-eval would ignore it and use the default.
+def refuse_misspelled_metadata(metadata: Mapping[str, Any]) -> None:
+    """Refuse a key that is nearly one of ours: lm-eval would ignore it and use the default.
 
     Raises:
         InputError: If there is such a key.
     """
-    near = get_close_matches(
-        "demo_seed", [key for key in metadata if key != "demo_seed"], cutoff=0.8
-    )
-    if near:
-        raise InputError(f"--metadata: unknown key {near[0]!r}; did you mean 'demo_seed'?")
+    for known in ("demo_seed", "split"):
+        near = get_close_matches(known, [key for key in metadata if key != known], cutoff=0.8)
+        if near:
+            raise InputError(f"--metadata: unknown key {near[0]!r}; did you mean {known!r}?")
+
+
+def _split_of(metadata: Mapping[str, Any]) -> str:
+    """Which documents are asked about: the benchmark's, or those for development."""
+    split = metadata.get("split", "test")
+    if split not in ("test", "val"):
+        raise InputError(f"--metadata split: got {split!r}, expected 'test' or 'val'")
+    return split
 
 
 def _is_shown(content: str, rendered: str) -> bool:
@@ -149,12 +161,12 @@ def _leaf_of(config: Mapping[str, Any]) -> Leaf:
 class DemonstrationSampler(ContextSampler):
     """Gives each document the demonstrations that the authors' scripts give it."""
 
-    def __init__(self, leaf: Leaf, seed: int) -> None:
+    def __init__(self, leaf: Leaf, seed: int, split: str) -> None:
         super().__init__([], rnd=None)
         self._leaf = leaf
         self._seed = seed
         self._train = load_split(leaf, "train").examples
-        self.sizes = (len(self._train), len(load_split(leaf, "test").examples))
+        self.sizes = (len(self._train), len(load_split(leaf, split).examples))
 
     def set_rnd(self, rnd: int | None) -> DemonstrationSampler:
         """Ignore the harness's seed: its generators start anew in every process."""
@@ -173,14 +185,14 @@ class DemonstrationSampler(ContextSampler):
         return [document_of(self._leaf, self._train[position]) for position in drawn]
 
 
-def document_of(leaf: Leaf, example: Example) -> Document:
+def document_of(leaf: Leaf, example: Example, split: str = "test") -> Document:
     """Render an example as the document that the templates see.
 
     Returns:
         ``index``, ``task``, ``sentence`` and ``instruction``; for label tasks ``label``,
         ``choices`` (the scoring words) and ``gold`` (position of the label), with ``target`` where
         the dataset has one; for extraction tasks ``answer`` (as the prompt writes it) and
-        ``opinions``.
+        ``opinions``; ``split`` where that is not the test split.
     """
     card = leaf.card
     document: Document = {
@@ -189,6 +201,8 @@ def document_of(leaf: Leaf, example: Example) -> Document:
         "sentence": example.sentence,
         "instruction": _instruction(leaf, example),
     }
+    if split != "test":
+        document["split"] = split
     if example.target is not None:
         document["target"] = example.target
     if example.label is not None:
@@ -204,7 +218,7 @@ def document_of(leaf: Leaf, example: Example) -> Document:
     return document
 
 
-def features_of(leaf: Leaf) -> datasets.Features:
+def features_of(leaf: Leaf, split: str = "test") -> datasets.Features:
     """Return the types of the columns of ``document_of``."""
     text, number = datasets.Value("string"), datasets.Value("int32")
     columns: dict[str, Any] = {
@@ -213,6 +227,8 @@ def features_of(leaf: Leaf) -> datasets.Features:
         "sentence": text,
         "instruction": text,
     }
+    if split != "test":
+        columns["split"] = text
     if leaf.card.name == "pstance":
         columns["target"] = text
     if leaf.card.is_label_task:
@@ -271,7 +287,7 @@ def extraction_results(doc: Document, results: Sequence[str]) -> dict[str, Any]:
         that is computed from them, and ``invalid_rate`` (0 or 1).
     """
     leaf = load_leaves()[doc["task"]]
-    example = load_split(leaf, "test").examples[doc["index"]]
+    example = load_split(leaf, doc.get("split", "test")).examples[doc["index"]]
     answer = answer_text(results[0])
     official = metrics.official_statistics(leaf.card, example, answer)
     strict, invalid = metrics.strict_statistics(leaf.card, example, answer)
@@ -339,7 +355,8 @@ def task_manager(**metadata: Any) -> Any:
     default manager reads 14,000 other task files first, which takes seconds at every call.
 
     Args:
-        metadata: As after ``--metadata``, for instance ``demo_seed=52``.
+        metadata: As after ``--metadata``: ``demo_seed=52``, or ``split="val"`` for the items on
+            which settings are chosen.
     """
     return TaskManager(
         include_path=str(tasks_folder()), include_defaults=False, metadata=metadata or None

@@ -92,6 +92,7 @@ MISTAKES = [
     (["--tasks", "sentibench_nothing"], "run --tasks: Tasks not found: sentibench_nothing"),
     (["--metadata", "demo_seed=abc"], "--metadata demo_seed: got 'abc'"),
     (["--metadata", "demo_sed=52"], "did you mean 'demo_seed'?"),
+    (["--metadata", "split=dev"], "--metadata split: got 'dev', expected 'test' or 'val'"),
     (["--num_fewshot", "17"], "got 17, expected 0 to 16"),
     (["--output_path", "/dev/null/results"], "results could not be saved"),
 ]

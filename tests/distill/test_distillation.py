@@ -19,6 +19,7 @@ from distill.config import load_config
 from distill.distillation import Distillation
 from distill.errors import TeacherError
 from distill.records import Answer, Failure, Request
+from distill.steps import in_order
 from distill.store import Store
 
 CONFIG = """
@@ -141,6 +142,33 @@ def test_a_run_that_is_killed_again_and_again_equals_an_undisturbed_one(
         outcomes.append(outcome(pipeline))
     assert outcomes[0][0] == outcomes[1][0]
     assert outcomes[0][1] == outcomes[1][1]
+
+
+def test_hard_samples_alone_are_trained_on_where_that_is_asked(tiny_student, tmp_path) -> None:
+    run = load_config(
+        config(tmp_path, tiny_student),
+        ["knowdist.difficulty={keep: 0.5}", "icldist.difficulty={keep: 0.5}", "mixed=true"],
+    )
+    pipeline = Distillation(run, teacher=Scripted())
+    assert pipeline.stages == ["mixed"]
+    pipeline.train("mixed")
+    steps = [step.name for step in pipeline.all_steps()]
+    assert steps.index("knowdist-select") < steps.index("mixed-train")
+    assert [step.name for step in pipeline.train("mixed").after] == [
+        "knowdist-select",
+        "icldist-select",
+    ]
+    for step in in_order([pipeline.merge("mixed")]):
+        step.do()
+    for stage in ("knowdist", "icldist"):
+        record = pipeline.select(stage).record()
+        assert record is not None
+        kept, of = record["summary"]["kept"], record["summary"]["of"]
+        assert 0 < kept < of
+        assert len(pipeline.samples(stage)) == kept
+    summary = pipeline.train("mixed").record()["summary"]  # type: ignore[index]
+    assert summary["samples"] == sum(len(pipeline.samples(s)) for s in ("knowdist", "icldist"))
+    assert (pipeline.merge("mixed").folder / "student" / "model.safetensors").is_file()
 
 
 def test_a_teacher_that_answers_only_errors_is_one_clear_error(

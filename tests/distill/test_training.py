@@ -135,6 +135,45 @@ def test_a_training_killed_while_it_publishes_can_be_finished(tiny_student, tmp_
     assert (tmp_path / "training.json").is_file()
 
 
+def test_a_base_in_four_bits_learns_and_merges(tiny_student: Path, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    train(str(tiny_student), samples(), settings(method="qlora"), tmp_path, seed=1)
+    curve = losses(tmp_path)
+    assert curve[-1] < curve[0] - 0.2
+    train(str(tiny_student), samples(), settings(), tmp_path / "lora", seed=1)
+    whole = losses(tmp_path / "lora")
+    assert curve != whole
+    assert curve == pytest.approx(whole, rel=0.02)
+    merge(str(tiny_student), tmp_path / "weights", tmp_path / "student", ["a text"])
+    assert (tmp_path / "student" / "model.safetensors").is_file()
+
+
+LAUNCHED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_training import samples, settings
+from distill.training import train  # noqa: E402
+train({student!r}, samples(22), settings(epochs=3), Path({folder!r}), seed=3)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns(tiny_student: Path, tmp_path: Path) -> None:
+    train(str(tiny_student), samples(22), settings(epochs=3), tmp_path / "one", seed=3)
+    program = tmp_path / "launched.py"
+    given = {"tests": str(Path(__file__).parent), "student": str(tiny_student)}
+    program.write_text(LAUNCHED.format(**given, folder=str(tmp_path / "two")))
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    subprocess.run(
+        [*launch, "--main_process_port", "0", str(program)],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    )
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
+
+
 def test_a_folder_without_weights_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="cannot be loaded"):
