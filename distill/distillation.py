@@ -38,11 +38,11 @@ class Distillation(Pipeline):
     def train(self, stage: str) -> Step:
         """Train the student of the stage before on the stage's samples."""
         settings = {
-            "training": self._training(stage).model_dump(mode="json"),
+            "training": self.training(stage).model_dump(mode="json"),
             "student": [self.run.student, self._student],
             "seed": self.run.seed,
         }
-        sources = self._sources(stage)
+        sources = self.sources(stage)
         before = self._before(stage)
         after = (
             *(self.kept(source) for source in sources),
@@ -52,14 +52,14 @@ class Distillation(Pipeline):
             f"{stage}-train",
             settings,
             after,
-            ("weights", "training.json", *(["candidates"] if self._training(stage).choose else [])),
+            ("weights", "training.json", *(["candidates"] if self.training(stage).choose else [])),
             lambda: self._train(stage),
             by_all=True,
         )
 
     def choose(self, stage: str) -> Step:
         """Choose among the checkpoints of the stage's training, on validation items."""
-        choice = self._training(stage).choose
+        choice = self.training(stage).choose
         assert choice is not None
         return self._step(
             f"{stage}-choose",
@@ -71,7 +71,7 @@ class Distillation(Pipeline):
 
     def trained(self, stage: str) -> Step:
         """The step whose weights are merged."""
-        return self.choose(stage) if self._training(stage).choose else self.train(stage)
+        return self.choose(stage) if self.training(stage).choose else self.train(stage)
 
     def merge(self, stage: str) -> Step:
         """Make the stage's weights an ordinary checkpoint."""
@@ -114,10 +114,12 @@ class Distillation(Pipeline):
         """Every step, each after what it depends on."""
         return in_order([self.report])
 
-    def _sources(self, stage: str) -> list[StageName]:
+    def sources(self, stage: str) -> list[StageName]:
+        """Whose samples a training stage learns from."""
         return ["knowdist", "icldist"] if stage == "mixed" else [cast(StageName, stage)]
 
-    def _training(self, stage: str) -> Training:
+    def training(self, stage: str) -> Training:
+        """The settings of a training stage; those of ICLDist where both are mixed."""
         return self._stage("icldist" if stage == "mixed" else cast(StageName, stage)).training
 
     def _before(self, stage: str) -> str:
@@ -139,16 +141,16 @@ class Distillation(Pipeline):
         from distill.training import train
 
         samples: list[Sample] = []
-        for source in self._sources(stage):
+        for source in self.sources(stage):
             samples += self.samples(source)
         start = self._checkpoint(self._before(stage))
         folder = self.train(stage).folder
-        return train(start, samples, self._training(stage), folder, seed=self.run.seed)
+        return train(start, samples, self.training(stage), folder, seed=self.run.seed)
 
     def _choose(self, stage: str) -> dict[str, Any]:
         from distill.choosing import choose
 
-        choice = self._training(stage).choose
+        choice = self.training(stage).choose
         assert choice is not None
         start = self._checkpoint(self._before(stage))
         return choose(start, self.train(stage).folder, choice, self.choose(stage).folder)

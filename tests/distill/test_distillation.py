@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -194,12 +195,7 @@ def test_a_teacher_that_answers_only_errors_is_one_clear_error(
 def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
     tiny_student: Path, tmp_path: Path, capsys
 ) -> None:
-    path = config(tmp_path, tiny_student)
-    recording = Distillation(load_config(path), teacher=Scripted())
-    for step in recording.all_steps():
-        if step.name.split("-")[-1] in ("texts", "ask", "filter", "demonstrations"):
-            step.do()
-    recording.answers.rename(tmp_path / "recorded")
+    path = recorded(tmp_path, tiny_student)
     assert main(["run", str(path)]) == 0
     results = tmp_path / "runs" / "small" / "results"
     manifest = json.loads((results / "run.json").read_text())
@@ -238,3 +234,90 @@ def test_a_mistake_is_one_line_and_exit_code_2(tiny_student: Path, tmp_path: Pat
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert "Traceback" not in error
+
+
+def test_gold_labels_can_be_the_teacher(tiny_student, tmp_path) -> None:
+    path = config(tmp_path, tiny_student)
+    gold = ["teacher={backend: gold}", "knowdist=null", "icldist.demonstrations=gold"]
+    plain = ["icldist.taxonomies=false", "icldist.other_tasks=0", "icldist.label_words=false"]
+    pipeline = Distillation(load_config(path, [*gold, *plain]))
+    for step in in_order([pipeline.filter("icldist")]):
+        step.do()
+    samples = pipeline.samples("icldist")
+    labels = {text.text: text.label for text in pipeline.load_texts()}
+    assert len(samples) > 15
+    assert all(sample.response == labels[sample.text] for sample in samples)
+    assert main(["status", str(path), *gold[:1]]) == 2
+
+
+def recorded(folder: Path, student: Path) -> Path:
+    """A configuration whose teacher is a recording."""
+    folder.mkdir(exist_ok=True)
+    path = config(folder, student)
+    recording = Distillation(load_config(path), teacher=Scripted())
+    for step in recording.all_steps():
+        if step.name.split("-")[-1] in ("texts", "ask", "filter", "demonstrations"):
+            step.do()
+    recording.answers.rename(folder / "recorded")
+    shutil.rmtree(folder / "runs")
+    return path
+
+
+def curves(pipeline: Distillation) -> list[list[float]]:
+    folders = [pipeline.train(stage).folder for stage in pipeline.stages]
+    lines = [(folder / "log.jsonl").read_text().splitlines() for folder in folders]
+    return [[json.loads(line)["loss_nats_per_token"] for line in own] for own in lines]
+
+
+def scores(pipeline: Distillation) -> list[dict[str, object]]:
+    steps = [pipeline.evaluate(model) for model in pipeline.measured]
+    return [json.loads((step.folder / "scores.json").read_text()) for step in steps]
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_every_step_equals_an_undisturbed_one(tiny_student, tmp_path) -> None:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    calm = recorded(tmp_path / "calm", tiny_student)
+    assert main(["run", str(calm)]) == 0
+    path = recorded(tmp_path / "killed", tiny_student)
+    pipeline = Distillation(load_config(path))
+    command = [sys.executable, "-m", "distill", "run", str(path)]
+    moments = random.Random(time.time_ns())
+    n_killed = 0
+    for step in pipeline.all_steps():
+        if step.state()[0] == "done":
+            continue
+        child = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        while child.poll() is None and not (step.folder / "inputs.json").exists():
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.3))
+        child.send_signal(signal.SIGKILL)
+        n_killed += child.wait() == -signal.SIGKILL
+    assert n_killed >= 5
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    undisturbed = Distillation(load_config(calm))
+    assert outcome(pipeline) == outcome(undisturbed)
+    for one, other in zip(curves(pipeline), curves(undisturbed), strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
+    assert scores(pipeline) == scores(undisturbed)
+    assert {step.state()[0] for step in pipeline.all_steps()} == {"done"}
+
+
+@pytest.mark.slow
+def test_a_launch_of_two_processes_gives_the_run_of_one(tiny_student, tmp_path) -> None:
+    alone = recorded(tmp_path / "alone", tiny_student)
+    assert main(["run", str(alone)]) == 0
+    path = recorded(tmp_path / "launched", tiny_student)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    done = subprocess.run(
+        [*launch, "--main_process_port", "0", "-m", "distill", "run", str(path)],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (Distillation(load_config(p)) for p in (alone, path))
+    assert outcome(one) == outcome(two)
+    for own, other in zip(curves(one), curves(two), strict=True):
+        assert own == pytest.approx(other, rel=1e-3)
+    assert scores(one) == scores(two)
