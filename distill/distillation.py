@@ -6,15 +6,19 @@ it.
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
+from distill.card import write_card
 from distill.config import Training
 from distill.examples import Sample
+from distill.gap import compare
 from distill.pipeline import Pipeline, StageName
+from distill.report import write_report
 from distill.steps import Step, in_order, replace_folder, write_json
 from distill.teachers.hf import fingerprint
 
@@ -193,6 +197,10 @@ class Distillation(Pipeline):
             return f"{self.run.name}-{model}"
         return Path(self._checkpoint(model)).name
 
+    def _scores(self, model: str) -> dict[str, Any]:
+        path = self.evaluate(model).folder / "scores.json"
+        return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+
     def _report(self) -> dict[str, Any]:
         models: dict[str, Any] = {}
         for model in self.measured:
@@ -206,7 +214,13 @@ class Distillation(Pipeline):
                     "teacher": Path(self.identity[0]).name,
                 }
             models[self._checkpoint(model)] = facts
+        results = {model: self.evaluate(model).folder / "results" for model in self.measured}
+        teacher = "teacher" if "teacher" in self.measured else None
         manifest = {
+            "name": self.run.name,
+            "stages": self.stages,
+            "scores": {model: self._scores(model) for model in self.measured},
+            "comparison": compare(results, "base", self.stages, teacher),
             "config": self.run.model_dump(mode="json"),
             "packages": versions(),
             "teacher": {"name": self.identity[0], "revision": self.identity[1]},
@@ -220,6 +234,9 @@ class Distillation(Pipeline):
         (self.run.folder / "results").mkdir(parents=True, exist_ok=True)
         write_json(self.run.folder / "results" / "run.json", manifest)
         write_json(self.report.folder / "run.json", manifest)
+        for stage in self.stages:
+            write_card(self.merge(stage).folder / "student", stage, manifest)
+        write_report(self.run.folder, manifest)
         return {"models": len(models)}
 
 

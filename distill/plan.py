@@ -1,74 +1,149 @@
 """A dry run: what would be asked and trained, how much of it, and what it looks like.
 
-No teacher is loaded or called, and nothing is written.
+No teacher is loaded or called, and nothing is written. ``Plan`` counts, ``render`` shows.
 """
-
-# pyright: basic
-# Tokenizers carry no types that would hold: their unknowns end in this module.
 
 from __future__ import annotations
 
 import math
 import random
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from pathlib import Path
+from statistics import fmean
+from typing import Any, cast
 
-import numpy as np
-
-from distill.config import Training
+from distill.config import ReplayTeacherConfig, Training
 from distill.distillation import Distillation
 from distill.errors import InputError
 from distill.examples import encode_samples
 from distill.icldist import coverage, demonstration_requests, gold_demonstrations, load_taxonomies
-from distill.pipeline import sample_of
-from distill.records import Request
+from distill.pipeline import StageName, sample_of
+from distill.records import Answer, Request
 from distill.store import Store
 from distill.texts import Text, draw_texts
+from sentibench.few_shot import TARGET_DELIMITER
 
-MEASURED = 2_000  # requests of a stage whose tokens are counted, evenly spaced; the rest is scaled
+# Requests of a stage whose tokens are counted, drawn at random where there are more: a share of them
+# is then known to within 0.8 points (one standard error), and a plan takes a minute, not an hour.
+COUNTED = 4_000
+BATCH = 512  # texts of a call to the tokenizer
 EXAMPLES = 3
-SHOWN = 700  # characters of an example, the middle left out beyond
-BARS, WIDTH = 8, 40
+SHOWN = 900  # characters of an example, the middle left out beyond
+BARS, BAR_WIDTH = 8, 40
+VALUES, VALUE_WIDTH, LINE_WIDTH = 12, 40, 100
+FREE = ("replay", "gold")  # teachers that are no model
+QUANTILES = {"least": 0.0, "median": 0.5, "90%": 0.9, "99%": 0.99, "most": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What the user knows of the teacher: tokens per second, US dollars per million tokens."""
+    """What the user knows of the teacher.
+
+    Attributes:
+        tokens_per_second: Prompt and answer tokens together.
+        usd_per_million_input: US dollars for a million prompt tokens.
+        usd_per_million_output: US dollars for a million answer tokens.
+    """
 
     tokens_per_second: float | None = None
     usd_per_million_input: float | None = None
     usd_per_million_output: float | None = None
 
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            is_speed = field.name == "tokens_per_second"
+            if value is None or (0 <= value < math.inf and not (is_speed and value == 0)):
+                continue
+            raise InputError(
+                f"--{field.name.replace('_', '-')}: got {value:g}; expected a number "
+                f"{'above 0' if is_speed else 'of at least 0'}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Tokens of the teacher for requests that still wait."""
+
+    prompt_tokens: float = 0
+    answer_tokens: float = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.prompt_tokens + other.prompt_tokens, self.answer_tokens + other.answer_tokens
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """What a stage would ask.
+    """What a stage would ask, and what its samples would be.
 
     Attributes:
         stage: ``demonstrations``, ``knowdist`` or ``icldist``.
         axes: Number of requests per value of each axis.
-        answered: Requests that the store answers already.
         n_requests: All of them.
-        lengths: Tokens of the prompts that were counted, shape (M,), in the student's tokenizer.
-        answer_tokens: Of one answer: the mean of the store's, or the most there may be.
-        is_bound: Whether ``answer_tokens`` is the most there may be.
-        shortened: Share of the prompts that lose demonstrations to fit.
-        left_out: Share of the prompts that do not fit at all.
-        examples: Rendered prompts by family.
+        answered: Requests that the store answers already.
+        failed: Requests that failed before, which are asked again on demand alone.
+        waiting: Requests that would be asked; twins are asked once.
+        unanswerable: Of those, what a recording or gold labels cannot answer.
+        cost: Of the waiting requests.
+        cost_basis: What its answer tokens rest on.
+        prompt_tokens: Of the counted requests, by the student's tokenizer.
+        response_tokens: Mean of the counted samples, the end of the text included.
+        response_basis: What that rests on.
+        too_long: Counted samples that do not fit with all demonstrations.
+        shortened: Of those, what fits without some.
+        examples: (family, kind, prompt), a few of every family.
     """
 
     stage: str
     axes: Mapping[str, Counter[str]]
-    answered: int
     n_requests: int
-    lengths: np.ndarray
-    answer_tokens: float
-    is_bound: bool
-    shortened: float
-    left_out: float
-    examples: Mapping[str, Sequence[str]]
+    answered: int
+    failed: int
+    waiting: int
+    unanswerable: int
+    cost: Cost
+    cost_basis: str
+    prompt_tokens: tuple[int, ...]
+    response_tokens: float
+    response_basis: str
+    too_long: int
+    shortened: int
+    examples: tuple[tuple[str, str, str], ...]
+
+    @property
+    def left_out(self) -> int:
+        """Counted samples that do not fit without demonstrations either."""
+        return self.too_long - self.shortened
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What a training stage would do; see ``distill.training``."""
+
+    stage: str
+    training: Training
+    n_samples: int
+    basis: str
+    n_steps: int
+    supervised_tokens: float
+    tokens: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the stores hold of a stage's requests; ``answers`` is aligned with those counted."""
+
+    answered: int
+    failed: int
+    waiting: tuple[Request, ...]
+    unanswerable: int
+    answers: Sequence[Answer | None]
 
 
 class Plan:
@@ -77,245 +152,508 @@ class Plan:
     Args:
         distillation: The run; its teacher is not touched.
 
+    Attributes:
+        texts: Drawn anew, or those of the run where they are drawn already.
+        left_out: [source, reason, number].
+        stages: In the order in which the teacher is asked.
+        trainings: In their order.
+        placeholders: Labels of demonstrations that nobody gave.
+        gold: Labels of demonstrations that are gold in the teacher's place.
+
     Raises:
         InputError: If texts or the student's tokenizer cannot be read.
     """
 
     def __init__(self, distillation: Distillation) -> None:
-        self.distillation = distillation
+        self.distillation, self.run = distillation, distillation.run
+        self._tokenizer = load_tokenizer(self.run.student)
         self.texts, self.left_out = self._draw()
-        self.placeholders = False
-        self._tokenizer = load_tokenizer(distillation.run.student)
+        self.placeholders = self.gold = 0
         self.stages = list(self._stages())
+        self.trainings = [self._training(name) for name in distillation.stages]
 
-    def _draw(self) -> tuple[list[Text], list[Any]]:
-        run, step = self.distillation.run, self.distillation.texts
+    def _draw(self) -> tuple[list[Text], list[tuple[str, str, int]]]:
+        step = self.distillation.texts
         record = step.record()
-        if step.state()[0] == "done" and record:
-            return self.distillation.load_texts(), record["summary"]["left_out"]
-        draw = draw_texts(run.texts, run.seed, self.distillation.tests)
-        return list(draw.texts), [[*key, n] for key, n in sorted(draw.left_out.items())]
+        if record and step.state()[0] == "done":
+            return self.distillation.load_texts(), list(map(tuple, record["summary"]["left_out"]))
+        draw = draw_texts(self.run.texts, self.run.seed, self.distillation.tests)
+        return list(draw.texts), [(*key, n) for key, n in sorted(draw.left_out.items())]
 
     def _stages(self) -> Iterator[StagePlan]:
-        run = self.distillation.run
-        if run.knowdist:
-            requests = self.distillation.build("knowdist", self.texts, {})
-            yield self._plan("knowdist", requests, run.knowdist.training)
-        if run.icldist:
-            asked = demonstration_requests(self.texts, run.icldist, run.seed)
+        if self.run.knowdist:
+            yield self._stage("knowdist", self.distillation.build("knowdist", self.texts, {}))
+        if self.run.icldist:
+            asked = demonstration_requests(self.texts, self.run.icldist, self.run.seed)
             if asked:
-                yield self._plan("demonstrations", asked, None)
-            requests = self.distillation.build("icldist", self.texts, self._labels(asked))
-            yield self._plan("icldist", requests, run.icldist.training)
+                yield self._stage("demonstrations", asked)
+            labels = self._labels(asked)
+            yield self._stage("icldist", self.distillation.build("icldist", self.texts, labels))
 
     def _labels(self, asked: Sequence[Request]) -> Mapping[tuple[str, str], str]:
-        """Labels of the demonstrations: gold, the teacher's, or drawn where it has not answered."""
-        stage, seed = self.distillation.run.icldist, self.distillation.run.seed
+        """Labels of demonstrations; where the teacher has not answered, gold or placeholders."""
+        stage = self.run.icldist
         assert stage is not None
         if stage.demonstrations == "gold":
-            return gold_demonstrations(self.texts, stage, seed)
+            return gold_demonstrations(self.texts, stage, self.run.seed)
         if self.distillation.demonstrations.state()[0] == "done":
             return self.distillation.labels()
-        self.placeholders = True
-        taxonomies = load_taxonomies()
-        return {
-            (r.meta["taxonomy"], r.meta["text"]): random.Random(f"{seed}/{r.id}").choice(
-                taxonomies[r.meta["taxonomy"]].classes
-            )
-            for r in asked
-        }
+        labels: dict[tuple[str, str], str] = {}
+        for request in asked:
+            classes = load_taxonomies()[request.meta["taxonomy"]].classes
+            label = request.meta["gold"]
+            if label in classes:
+                self.gold += 1
+            else:
+                label = random.Random(f"{self.run.seed}/plan/{request.id}").choice(classes)
+                self.placeholders += 1
+            labels[request.meta["taxonomy"], request.meta["text"]] = label
+        return labels
 
-    def _plan(
-        self, stage: str, requests: Sequence[Request], training: Training | None
-    ) -> StagePlan:
-        answered, mean_tokens = self._answered(requests)
-        measured = requests[:: max(1, len(requests) // MEASURED)]
-        lengths = self._lengths([request.prompt for request in measured])
-        bound = max(0 if r.choices else r.decoding.max_new_tokens for r in requests)
-        shortened, left_out = 0, 0
-        if training:
-            room = training.max_length - 1
-            over = [
-                request
-                for request, length in zip(measured, lengths, strict=True)
-                if length + self._response_tokens(request) > room
-            ]
-            shortened, left_out = self._truncated(over, training)
-        axes = ("family", "perspective") if stage == "knowdist" else ("taxonomy",)
+    def _stage(self, stage: str, requests: Sequence[Request]) -> StagePlan:
+        counted = self._counted(stage, requests)
+        found = self._look_up(requests, counted)
+        prompts = [request.prompt for request in counted]
+        prompt_tokens = self._lengths(prompts)
+        cost, cost_basis = self._cost(prompt_tokens, found)
+        responses, lengths, basis = self._responses(counted, prompt_tokens, found.answers)
+        too_long = shortened = 0
+        if stage != "demonstrations":
+            limit = self._training_of(cast(StageName, stage)).max_length
+            over = [i for i, length in enumerate(lengths) if length > limit]
+            dropped = [self._dropped(counted[i], responses[i], limit) for i in over]
+            fit = [n for n in dropped if n is not None]
+            shortened = sum(n > 0 for n in fit)
+            too_long = shortened + len(over) - len(fit)
+        supervised = [n - p for n, p in zip(lengths, prompt_tokens, strict=True)]
         return StagePlan(
-            stage,
-            coverage(requests) if stage == "icldist" else count(requests, axes),
-            answered,
-            len(requests),
-            np.array(lengths),
-            bound if mean_tokens is None else mean_tokens,
-            mean_tokens is None,
-            shortened / len(measured),
-            left_out / len(measured),
-            {} if stage == "demonstrations" else examples(requests),
+            stage=stage,
+            axes=coverage(requests) if stage == "icldist" else _axes(stage, requests),
+            n_requests=len(requests),
+            answered=found.answered,
+            failed=found.failed,
+            waiting=len(found.waiting),
+            unanswerable=found.unanswerable,
+            cost=cost,
+            cost_basis=cost_basis,
+            prompt_tokens=tuple(prompt_tokens),
+            response_tokens=fmean(supervised),
+            response_basis=basis,
+            too_long=too_long,
+            shortened=shortened,
+            examples=() if stage == "demonstrations" else _examples(requests),
         )
 
-    def _answered(self, requests: Sequence[Request]) -> tuple[int, float | None]:
-        """How many requests the store answers, and the mean tokens of these answers."""
-        folder = self.distillation.answers
-        if not folder.is_dir():
-            return 0, None
-        with Store.read(folder) as store:
-            keys = [request.key(*self.distillation.identity) for request in requests]
-            tokens = [found.completion_tokens for key in keys if (found := store.get(key))]
-        return len(tokens), float(np.mean(tokens)) if any(tokens) else None
+    def _counted(self, stage: str, requests: Sequence[Request]) -> list[Request]:
+        """A seeded draw: an even stride would meet the same kinds of prompt again and again."""
+        if len(requests) <= COUNTED:
+            return list(requests)
+        rng = random.Random(f"{self.run.seed}/plan/{stage}")
+        return [requests[i] for i in sorted(rng.sample(range(len(requests)), COUNTED))]
+
+    def _look_up(self, requests: Sequence[Request], counted: Sequence[Request]) -> _Found:
+        teacher, name = self.run.teacher, self.distillation.identity
+        keys = [request.key(*name) for request in requests]
+        with ExitStack() as stack:
+            own = _open(self.distillation.answers, stack)
+            is_replay = isinstance(teacher, ReplayTeacherConfig)
+            recording = _open(teacher.store, stack) if is_replay else None
+            stores = [store for store in (own, recording) if store is not None]
+            failed = {key for key, _ in own.failures()} if own else set[str]()
+            is_answered = {key: own is not None and key in own for key in keys}
+            waiting = {
+                key: request
+                for key, request in zip(keys, requests, strict=True)
+                if not is_answered[key] and key not in failed
+            }
+            unanswerable = 0
+            if is_replay:
+                unanswerable = sum(not any(key in store for store in stores) for key in waiting)
+            elif teacher.backend == "gold":
+                unanswerable = sum(_gold(request) is None for request in waiting.values())
+            answers = [
+                next(filter(None, (store.get(request.key(*name)) for store in stores)), None)
+                for request in counted
+            ]
+        return _Found(
+            answered=sum(is_answered[key] for key in keys),
+            failed=sum(key in failed for key in keys),
+            waiting=tuple(waiting.values()),
+            unanswerable=unanswerable,
+            answers=answers,
+        )
+
+    def _cost(self, prompt_tokens: Sequence[int], found: _Found) -> tuple[Cost, str]:
+        """Tokens of the waiting requests: as the teacher counted so far, else as the student."""
+        if not found.waiting:
+            return Cost(), "nothing waits"
+        answers = [answer for answer in found.answers if answer]
+        told = [
+            (answer.prompt_tokens, n)
+            for answer, n in zip(found.answers, prompt_tokens, strict=True)
+            if answer and answer.prompt_tokens
+        ]
+        scale = sum(n for n, _ in told) / sum(n for _, n in told) if told else 1.0
+        prompts = fmean(prompt_tokens) * scale * len(found.waiting)
+        written = [a.completion_tokens for a in answers if a.completion_tokens]
+        free = [r for r in found.waiting if not (r.choices and self.run.teacher.backend == "hf")]
+        if not free:
+            return Cost(prompts), "it scores label words and writes nothing"
+        if written:
+            mean = fmean(written)
+            expected = sum(min(mean, request.decoding.max_new_tokens) for request in free)
+            return Cost(prompts, expected), f"mean of {len(written):,} answers in the store"
+        bound = sum(request.decoding.max_new_tokens for request in free)
+        return Cost(prompts, bound), "a bound: every answer at its longest"
+
+    def _responses(
+        self,
+        counted: Sequence[Request],
+        prompt_tokens: Sequence[int],
+        answers: Sequence[Answer | None],
+    ) -> tuple[list[str | int], list[int], str]:
+        """What the student would learn to write.
+
+        Returns:
+            The response of every sample, or its most tokens where nobody knows it; tokens of the
+            whole samples, the end of the text included; what they rest on.
+        """
+        gold = self.run.teacher.backend == "gold"
+        responses: list[str | int] = []
+        n_known = n_labels = 0
+        for request, answer in zip(counted, answers, strict=True):
+            known = answer.text.strip() if answer else ""
+            known = known or (gold and _gold(request)) or ""
+            labels = request.choices or request.meta.get("labels") or ()
+            n_known += bool(known)
+            n_labels += bool(labels and not known)
+            longest = max(labels, key=len) if labels else request.decoding.max_new_tokens
+            responses.append(known or longest)
+        texts = [
+            request.prompt + TARGET_DELIMITER + (response if isinstance(response, str) else "")
+            for request, response in zip(counted, responses, strict=True)
+        ]
+        lengths = [
+            1 + (n if isinstance(response, str) else n_prompt + response)
+            for response, n, n_prompt in zip(
+                responses, self._lengths(texts), prompt_tokens, strict=True
+            )
+        ]
+        n_bound = len(counted) - n_known - n_labels
+        parts = [
+            (n_known, "known"),
+            (n_labels, "as their longest label"),
+            (n_bound, "as the longest answer allowed"),
+        ]
+        return responses, lengths, ", ".join(f"{n:,} {what}" for n, what in parts if n)
+
+    def _dropped(self, request: Request, response: str | int, limit: int) -> int | None:
+        """Demonstrations that the training would drop; None where it leaves the sample out."""
+        if isinstance(response, int):  # one token stands for as many as there may be
+            response, limit = "a", limit - response + 1
+        try:
+            sample = sample_of(request, response)
+            return encode_samples([sample], self._tokenizer, limit).examples[0].dropped
+        except InputError:
+            return None
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
         found: list[int] = []
-        for start in range(0, len(texts), 256):
-            batch = list(texts[start : start + 256])
-            found += map(len, self._tokenizer(batch)["input_ids"])
+        for start in range(0, len(texts), BATCH):
+            batch = self._tokenizer(list(texts[start : start + BATCH]), verbose=False)
+            found += map(len, batch["input_ids"])
         return found
 
-    def _response_tokens(self, request: Request) -> int:
-        if request.choices:
-            return max(self._lengths(request.choices))
-        return request.decoding.max_new_tokens
+    def _training_of(self, source: StageName) -> Training:
+        """The settings under which samples of a source are trained on."""
+        known = self.distillation
+        return known.training(next(s for s in known.stages if source in known.sources(s)))
 
-    def _truncated(self, over: Sequence[Request], training: Training) -> tuple[int, int]:
-        """Of prompts that are too long with their longest answer: shortened, left out."""
-        stand_in = " a"  # one token in nearly every vocabulary
-        samples = [
-            sample_of(
-                r, max(r.choices, key=len) if r.choices else stand_in * r.decoding.max_new_tokens
-            )
-            for r in over
-        ]
-        if not samples:
-            return 0, 0
-        try:
-            encoding = encode_samples(samples, self._tokenizer, training.max_length)
-        except InputError:  # none of them fits
-            return 0, len(samples)
-        return encoding.shortened, len(encoding.too_long)
+    def _training(self, name: str) -> TrainingPlan:
+        training = self.distillation.training(name)
+        n_samples, supervised, tokens = 0, 0.0, 0.0
+        bases: list[str] = []
+        for source in self.distillation.sources(name):
+            stage = next(stage for stage in self.stages if stage.stage == source)
+            n, basis = self._n_samples(source, stage)
+            n_samples += n
+            bases += [basis] if basis not in bases else []
+            supervised += n * stage.response_tokens
+            tokens += n * (fmean(stage.prompt_tokens) + stage.response_tokens)
+        n_steps = math.ceil(math.ceil(n_samples / training.batch_size) * training.epochs)
+        epochs = training.epochs
+        return TrainingPlan(
+            name,
+            training,
+            n_samples,
+            ", ".join(bases),
+            n_steps,
+            epochs * supervised,
+            epochs * tokens,
+        )
+
+    def _n_samples(self, source: StageName, stage: StagePlan) -> tuple[int, str]:
+        """Samples of a source: those kept where that is known, else all requests."""
+        found = self.run.knowdist if source == "knowdist" else self.run.icldist
+        keep = found.difficulty.keep if found and found.difficulty else 1.0
+        n, basis = stage.n_requests, "before the filters"
+        for step in (self.distillation.filter(source), self.distillation.kept(source)):
+            record = step.record()
+            if record and step.state()[0] == "done":
+                n, basis = record["summary"]["kept"], "after the filters"
+                keep = 1.0 if step.name.endswith("-select") else keep
+        return round(n * keep * (1 - stage.left_out / len(stage.prompt_tokens))), basis
 
 
 def load_tokenizer(checkpoint: str) -> Any:
     """The student's tokenizer.
 
     Raises:
-        InputError: If it is not found.
+        InputError: If it is not found, or knows no end of the text.
     """
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(checkpoint)
-    except (OSError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise InputError(f"student: no tokenizer of {checkpoint!r}; {why}") from None
+        tokenizer: Any = cast(Any, AutoTokenizer).from_pretrained(checkpoint)
+    except (OSError, ValueError, ImportError) as error:
+        why = " ".join(str(error).split()).split(". ")[0][:200]
+        raise InputError(
+            f"student: no tokenizer of {checkpoint!r}; {why}; give the folder of a checkpoint"
+        ) from None
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"student: the tokenizer of {checkpoint!r} has no end-of-text token, so it cannot "
+            "learn to stop"
+        )
+    return tokenizer
 
 
-def count(requests: Sequence[Request], axes: Sequence[str]) -> dict[str, Counter[str]]:
-    """Number of requests per value of each axis."""
-    return {axis: Counter(str(r.meta.get(axis) or "none") for r in requests) for axis in axes}
+def _open(folder: Path, stack: ExitStack) -> Store | None:
+    """A store for reading, if there is one."""
+    return stack.enter_context(Store.read(folder)) if (folder / "store.json").is_file() else None
 
 
-def examples(requests: Sequence[Request]) -> dict[str, list[str]]:
+def _gold(request: Request) -> str | None:
+    """What a teacher of gold labels would answer."""
+    gold = request.meta.get("gold")
+    return gold if "labels" in request.meta and isinstance(gold, str) else None
+
+
+def _axes(stage: str, requests: Sequence[Request]) -> dict[str, Counter[str]]:
+    names = ("taxonomy",) if stage == "demonstrations" else ("family", "perspective")
+    kinds = ("/".join(str(r.meta[name] or "none") for name in names) for r in requests)
+    return {"/".join(names): Counter(kinds)}
+
+
+def _examples(requests: Sequence[Request]) -> tuple[tuple[str, str, str], ...]:
     """The first prompts of every family, as they are sent."""
-    found: dict[str, list[str]] = defaultdict(list)
+    found: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for request in requests:
-        if len(found[request.meta["family"]]) < EXAMPLES:
-            found[request.meta["family"]].append(request.prompt)
-    return dict(found)
+        family = str(request.meta["family"])
+        kind = request.meta.get("perspective") or request.meta.get("taxonomy") or "none"
+        if len(found[family]) < EXAMPLES:
+            found[family].append((family, str(kind), request.prompt))
+    return tuple(example for family in found.values() for example in family)
 
 
 def render(plan: Plan, rates: Rates) -> Iterator[str]:
-    """The plan in lines."""
-    run = plan.distillation.run
+    """The plan in lines, without anything that a terminal would obey."""
+    for line in _lines(plan, rates):
+        yield safe(line)
+
+
+def _lines(plan: Plan, rates: Rates) -> Iterator[str]:
+    run = plan.run
     yield f"run {run.name}: student {run.student}, teacher {plan.distillation.identity[0]}"
-    yield "\nSteps"
+    yield ""
+    yield "Steps"
     for step in plan.distillation.all_steps():
         state, why = step.state()
         yield f"  {state:6} {step.name:22} {why}".rstrip()
-    yield "\nTexts"
-    for source, n in Counter(text.source for text in plan.texts).items():
-        out = [f"{k} {why}" for name, why, k in plan.left_out if name == source]
-        yield f"  {source:14} {n:8,}" + (f"   left out: {', '.join(out)}" if out else "")
+    yield from _text_lines(plan)
     for stage in plan.stages:
-        yield from _stage_lines(stage, rates)
-    if plan.placeholders:
-        yield "\nLabels of demonstrations are placeholders here until the teacher has given them."
-    yield "\nTraining (before the filters drop anything)"
-    for name in plan.distillation.stages:
-        yield f"  {name:10} {_training_line(plan, name)}"
-    for stage in plan.stages:
-        for family, prompts in stage.examples.items():
-            for number, prompt in enumerate(prompts, 1):
-                yield f"\n--- {stage.stage}, {family}, example {number} of {len(prompts)}"
-                yield safe(prompt)
+        yield from _stage_lines(stage, plan, rates)
+    yield from _total_lines(plan, rates)
+    yield from _training_lines(plan)
+    yield from _example_lines(plan)
 
 
-def _stage_lines(stage: StagePlan, rates: Rates) -> Iterator[str]:
-    yield f"\nRequests of {stage.stage}: {stage.n_requests:,}, answered already {stage.answered:,}"
+def _text_lines(plan: Plan) -> Iterator[str]:
+    yield ""
+    yield f"Texts: {len(plan.texts):,}"
+    drawn = Counter(text.source for text in plan.texts)
+    for source in drawn:
+        out = [f"{n:,} {why}" for name, why, n in plan.left_out if name == source]
+        yield f"  {source:14} {drawn[source]:9,}   left out: {', '.join(out) or 'none'}"
+
+
+def _stage_lines(stage: StagePlan, plan: Plan, rates: Rates) -> Iterator[str]:
+    yield ""
+    yield f"Requests of {stage.stage}: {stage.n_requests:,}"
     for axis, values in stage.axes.items():
-        shown = [f"{value} {n:,}" for value, n in sorted(values.items(), key=lambda v: -v[1])[:12]]
-        more = f", {len(values) - 12} more" if len(values) > 12 else ""
-        yield f"  {axis:12} {', '.join(shown)}{more}"
-    quantiles = np.percentile(stage.lengths, [0, 50, 90, 100]).astype(int)
-    yield "  prompt tokens, the student's: least {}, median {}, 90% {}, most {}".format(*quantiles)
-    yield from (f"    {line}" for line in histogram(stage.lengths))
+        yield from _axis_lines(axis, values)
+    guessed = stage.stage == "icldist" and plan.gold + plan.placeholders
+    failed = f", {stage.failed:,} failed before (--retry-failed)" if stage.failed else ""
+    yield (
+        f"  answered in the store: {'at least ' if guessed else ''}{stage.answered:,}{failed}; "
+        f"to ask: {'at most ' if guessed else ''}{stage.waiting:,}"
+    )
+    if guessed:
+        yield (
+            "  demonstration labels are placeholders until the teacher has answered: "
+            f"{plan.gold:,} gold, {plan.placeholders:,} drawn at random"
+        )
+    if stage.unanswerable:
+        what = "gold label" if plan.run.teacher.backend == "gold" else "recorded answer"
+        yield f"  {stage.unanswerable:,} of these have no {what} and would fail"
+    yield from _token_lines(stage)
+    if stage.waiting and plan.run.teacher.backend not in FREE:
+        yield f"  teacher: {_tokens(stage.cost)} ({stage.cost_basis})"
+        yield from _price_lines(stage.cost, rates)
+
+
+def _token_lines(stage: StagePlan) -> Iterator[str]:
+    n = len(stage.prompt_tokens)
+    of = f" of {n:,} requests drawn at random" if n < stage.n_requests else ""
+    marks = ", ".join(f"{k} {quantile(stage.prompt_tokens, q):,}" for k, q in QUANTILES.items())
+    yield f"  prompt tokens by the student's tokenizer{of}: {marks}"
+    yield from (f"    {line}" for line in histogram(stage.prompt_tokens))
     if stage.stage != "demonstrations":
         yield (
-            f"  too long for training: {stage.shortened:.1%} lose demonstrations, "
-            f"{stage.left_out:.1%} are left out"
+            f"  responses to learn: about {stage.response_tokens:,.0f} tokens "
+            f"({stage.response_basis})"
         )
-    waiting = stage.n_requests - stage.answered
-    prompt_tokens = float(stage.lengths.mean()) * waiting
-    answer_tokens = stage.answer_tokens * waiting
-    most = "at most " if stage.is_bound else ""
-    yield (
-        f"  to ask: {waiting:,}; about {prompt_tokens:,.0f} prompt tokens, "
-        f"{most}{answer_tokens:,.0f} answer tokens"
+        yield (
+            f"  too long for training: {stage.shortened:,} of {n:,} lose demonstrations "
+            f"({stage.shortened / n:.1%}), {stage.left_out:,} are left out "
+            f"({stage.left_out / n:.1%})"
+        )
+
+
+def _axis_lines(axis: str, values: Counter[str]) -> list[str]:
+    shown = [f"{_short(value)} {n:,}" for value, n in values.most_common(VALUES)]
+    more = [f"{len(values) - VALUES:,} more"] if len(values) > VALUES else []
+    # a value does not break where it has blanks
+    line = ", ".join(text.replace(" ", "\0") for text in [*shown, *more])
+    head = f"  {axis:19} "
+    wrapped = textwrap.wrap(
+        line, LINE_WIDTH - len(head), break_long_words=False, break_on_hyphens=False
     )
-    yield f"  time: {_time(prompt_tokens + answer_tokens, rates)}"
-    yield f"  cost: {_cost(prompt_tokens, answer_tokens, rates)}"
+    lines = [part.replace("\0", " ") for part in wrapped]
+    return [(head if i == 0 else " " * len(head)) + part for i, part in enumerate(lines)]
 
 
-def _time(tokens: float, rates: Rates) -> str:
+def _short(value: str) -> str:
+    line = " ".join(value.split())
+    return line if len(line) <= VALUE_WIDTH else f"{line[: VALUE_WIDTH - 1]}…"
+
+
+def _tokens(cost: Cost) -> str:
+    return f"about {cost.prompt_tokens:,.0f} prompt and {cost.answer_tokens:,.0f} answer tokens"
+
+
+def _price_lines(cost: Cost, rates: Rates) -> Iterator[str]:
+    """Time and price, where the user gave what they rest on."""
+    if rates.tokens_per_second is not None:
+        seconds = (cost.prompt_tokens + cost.answer_tokens) / rates.tokens_per_second
+        yield f"  time: {_duration(seconds)} at {rates.tokens_per_second:,g} tokens per second"
+    into, out = rates.usd_per_million_input, rates.usd_per_million_output
+    if into is not None and out is not None:
+        dollars = (cost.prompt_tokens * into + cost.answer_tokens * out) / 1e6
+        yield f"  cost: {dollars:,.2f} US dollars"
+
+
+def _hint_lines(rates: Rates) -> Iterator[str]:
+    """Which options would give what is not known."""
     if rates.tokens_per_second is None:
-        return "unknown; give --tokens-per-second, the teacher's prompt and answer tokens together"
-    minutes = tokens / rates.tokens_per_second / 60
-    return f"{minutes:,.1f} minutes at {rates.tokens_per_second:g} tokens per second"
+        yield "  time: unknown; give --tokens-per-second N, prompt and answer tokens together"
+    options = {
+        "--usd-per-million-input X": rates.usd_per_million_input,
+        "--usd-per-million-output Y": rates.usd_per_million_output,
+    }
+    missing = [option for option, value in options.items() if value is None]
+    if missing:
+        yield f"  cost: unknown; give {' and '.join(missing)}"
 
 
-def _cost(prompt_tokens: float, answer_tokens: float, rates: Rates) -> str:
-    given = (rates.usd_per_million_input, rates.usd_per_million_output)
-    if given[0] is None or given[1] is None:
-        return "unknown; give --usd-per-million-input and --usd-per-million-output"
-    return f"{(prompt_tokens * given[0] + answer_tokens * given[1]) / 1e6:,.2f} US dollars"
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:,.0f} seconds"
+    return f"{seconds / 60:,.0f} minutes" if seconds < 7200 else f"{seconds / 3600:,.1f} hours"
 
 
-def _training_line(plan: Plan, name: str) -> str:
-    sources = plan.distillation.sources(name)
-    stages = [stage for stage in plan.stages if stage.stage in sources]
-    training = plan.distillation.training(name)
-    n = sum(stage.n_requests for stage in stages)
-    n_steps = math.ceil(math.ceil(n / training.batch_size) * training.epochs)
-    prompt = sum(float(stage.lengths.mean()) * stage.n_requests for stage in stages)
-    return (
-        f"{n:,} samples, {training.method}, {training.epochs:g} epochs, {n_steps:,} steps of "
-        f"{training.batch_size}, about {training.epochs * prompt:,.0f} prompt tokens"
-    )
+def _total_lines(plan: Plan, rates: Rates) -> Iterator[str]:
+    waiting = sum(stage.waiting for stage in plan.stages)
+    total = sum((stage.cost for stage in plan.stages), Cost())
+    yield ""
+    yield f"Teacher, all stages: to ask {waiting:,}"
+    if not waiting:
+        return
+    if plan.run.teacher.backend in FREE:
+        yield "  time and cost: none, no model is asked"
+        return
+    yield f"  {_tokens(total)}"
+    yield from _price_lines(total, rates)
+    yield from _hint_lines(rates)
 
 
-def histogram(lengths: np.ndarray) -> Iterator[str]:
-    """Bars over ranges of lengths."""
-    counts, edges = np.histogram(lengths, bins=BARS)
-    for n, low, high in zip(counts, edges, edges[1:], strict=False):
-        bar = "█" * round(WIDTH * n / counts.max())
-        yield f"{low:6.0f} to {high:6.0f} {n:6} {bar}".rstrip()
+def _training_lines(plan: Plan) -> Iterator[str]:
+    yield ""
+    yield "Training"
+    for one in plan.trainings:
+        training = one.training
+        yield (
+            f"  {one.stage:9} {one.n_samples:,} samples ({one.basis}), {training.method}, "
+            f"epochs {training.epochs:g}: {one.n_steps:,} steps of {training.batch_size}"
+        )
+        yield (
+            f"  {'':9} about {one.supervised_tokens:,.0f} supervised of {one.tokens:,.0f} tokens, "
+            "with responses as above"
+        )
 
 
-def safe(text: str) -> str:
-    """A text for a terminal: control characters escaped, the middle of a long one left out."""
-    if len(text) > SHOWN:
-        gone = len(text) - SHOWN
-        text = f"{text[: SHOWN // 2]} [... {gone} characters ...] {text[-SHOWN // 2 :]}"
+def _example_lines(plan: Plan) -> Iterator[str]:
+    for stage in plan.stages:
+        numbers: Counter[str] = Counter()
+        for family, kind, prompt in stage.examples:
+            numbers[family] += 1
+            yield ""
+            yield f"Example {numbers[family]} of {stage.stage}, {family} ({kind})"
+            yield from (f"  | {line}" for line in shortened(prompt).split("\n"))
+
+
+def quantile(values: Sequence[int], share: float) -> int:
+    """The smallest value that at least this share of all values does not exceed.
+
+    Args:
+        values: At least one, in any order.
+        share: In [0, 1].
+    """
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def histogram(values: Sequence[int]) -> Iterator[str]:
+    """Bars over ranges of equal width; the longest bar fills its column."""
+    low, high = min(values), max(values)
+    width = max(1, math.ceil((high - low + 1) / BARS))
+    counts = Counter((value - low) // width for value in values)
+    for number in range((high - low) // width + 1):
+        start, n = low + number * width, counts[number]
+        bar = "#" * math.ceil(BAR_WIDTH * n / max(counts.values()))
+        yield f"{start:7,} to {min(high, start + width - 1):7,} {n:9,} {bar}".rstrip()
+
+
+def shortened(text: str) -> str:
+    """A text without the middle of a long one."""
+    gone = len(text) - SHOWN
+    if gone <= 0:
+        return text
+    return f"{text[: SHOWN // 2]} [... {gone:,} characters ...] {text[-(SHOWN // 2) :]}"
+
+
+def safe(line: str) -> str:
+    """A line for a terminal: control characters, line ends among them, are shown escaped."""
     return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from distill.errors import ConfigError
+from distill.errors import ConfigError, unknown_name
 
 HERE = Path(__file__).parent / "presets"
 
@@ -48,7 +47,7 @@ def preset(name: str) -> str:
     """The text of a preset's file.
 
     Raises:
-        ConfigError: If there is none of that name.
+        InputError: If there is none of that name.
     """
     if name in ABLATIONS:
         what, changes = ABLATIONS[name]
@@ -62,11 +61,7 @@ def preset(name: str) -> str:
         written = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         return f"# The preset cpu, but {what}.\n{written}"
     if name not in descriptions():
-        near = get_close_matches(name, descriptions(), n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ConfigError(
-            f"init: unknown preset {name!r}; {hint}known: {', '.join(descriptions())}"
-        )
+        raise unknown_name("init", name, descriptions())
     return (HERE / f"{name}.yaml").read_text(encoding="utf-8")
 
 
@@ -74,7 +69,7 @@ def write_preset(name: str, path: Path) -> None:
     """Write a preset to a new file.
 
     Raises:
-        ConfigError: If there is no such preset, the file exists, or it cannot be written.
+        InputError: If there is no such preset, the file exists, or it cannot be written.
     """
     text = preset(name)
     try:

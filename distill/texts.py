@@ -21,6 +21,9 @@ from distill.errors import InputError
 from sentibench.cards import load_leaves
 from sentibench.read import load_split
 
+LOOKED_AT = 500  # texts of a source that are compared before it is drawn from
+MOST_OVERLAP = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -65,6 +68,7 @@ def draw_texts(sources: Sequence[Texts], seed: int, tests: Contamination | None)
         rows = list(read_texts(source))
         random.Random(f"{seed}/{source.source}").shuffle(rows)
         taken = 0
+        _refuse_a_test_set(source, rows, tests)
         for text in rows:
             if source.count is not None and taken == source.count:
                 break
@@ -79,6 +83,19 @@ def draw_texts(sources: Sequence[Texts], seed: int, tests: Contamination | None)
             reasons = {r: n for (name, r), n in left_out.items() if name == source.source}
             raise InputError(f"texts.{source.source}: no text is left; left out: {reasons or 0}")
     return Draw(tuple(texts), left_out)
+
+
+def _refuse_a_test_set(source: Texts, rows: Sequence[Text], tests: Contamination | None) -> None:
+    """A source that is mostly test items is a mistake, not a source to be cleaned."""
+    looked_at = rows[:LOOKED_AT]
+    if tests is None or not looked_at:
+        return
+    share = sum(bool(tests.overlaps(text.text)) for text in looked_at) / len(looked_at)
+    if share > MOST_OVERLAP:
+        raise InputError(
+            f"texts.{source.source}: {share:.0%} of the texts are items of SentiBench's test sets; "
+            "expected training texts; give another split or file"
+        )
 
 
 def _unfit(text: Text, seen: set[str], tests: Contamination | None) -> str:

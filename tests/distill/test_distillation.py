@@ -205,6 +205,12 @@ def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
         "small-icldist",
     ]
     assert manifest["steps"]["icldist-train"]["summary"]["supervised_tokens"] > 0
+    assert set(manifest["scores"]) == {"base", "knowdist", "icldist"}
+    page = (results.parent / "report.html").read_text()
+    assert "small-icldist" in page or "icldist" in page
+    for stage in ("knowdist", "icldist"):
+        card = (results.parent / f"{stage}-merge" / "student" / "README.md").read_text()
+        assert "base_model" in card
     capsys.readouterr()
     assert main(["status", str(path)]) == 0
     states = [line.split()[0] for line in capsys.readouterr().out.splitlines()]

@@ -1,13 +1,17 @@
 """Every preset is a configuration, the paper's holds the published numbers."""
 
+from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from distill.__main__ import main
 from distill.config import load_config
-from distill.presets import ABLATIONS, descriptions, write_preset
+from distill.distillation import Distillation
+from distill.errors import ConfigError
+from distill.icldist import coverage
+from distill.pipeline import StageName
+from distill.presets import ABLATIONS, descriptions, preset, write_preset
 
 
 def loaded(name: str, folder: Path):
@@ -38,22 +42,92 @@ def test_the_paper_preset_holds_the_published_settings(tmp_path: Path) -> None:
         assert (*found, t.weight_decay, t.betas) == expected
 
 
-@pytest.mark.parametrize("name", ABLATIONS)
-def test_an_ablation_differs_from_cpu_in_what_it_says(name: str, tmp_path: Path) -> None:
-    def flat(value: Any, where: str = "") -> dict[str, Any]:
-        if not isinstance(value, dict):
-            return {where: value}
-        return {
-            key: found
-            for name, below in value.items()
-            for key, found in flat(below, f"{where}.{name}".lstrip(".")).items()
-        }
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("ablation-knowdist-only", ["icldist=null"]),
+        ("ablation-icldist-only", ["knowdist=null"]),
+        ("ablation-mixed", ["mixed=true"]),
+        ("ablation-no-perspectives", ["knowdist.perspectives=[]"]),
+        (
+            "ablation-no-diversification",
+            [
+                "icldist.label_words=false",
+                "icldist.taxonomies=false",
+                "icldist.instructions=[full]",
+                "icldist.other_tasks=0",
+            ],
+        ),
+    ],
+)
+def test_an_ablation_differs_from_cpu_in_what_it_says(
+    name: str, changes: list[str], tmp_path: Path
+) -> None:
+    assert name in ABLATIONS
+    ablation, cpu = loaded(name, tmp_path), loaded("cpu", tmp_path)
+    assert ablation == load_config(tmp_path / "cpu.yaml", [f"name={name}", *changes])
+    for change in changes:  # none of them is in cpu already
+        assert load_config(tmp_path / "cpu.yaml", [change]) != cpu
+    first = (tmp_path / f"{name}.yaml").read_text().split("\n", 1)[0]
+    assert first == f"# The preset cpu, but {ABLATIONS[name][0]}."
 
-    cpu, other = (flat(loaded(n, tmp_path).model_dump(mode="json")) for n in ("cpu", name))
-    differing = {key for key in cpu.keys() | other.keys() if cpu.get(key) != other.get(key)}
-    changed = tuple(ABLATIONS[name][1])
-    assert all(key == "name" or key.startswith(changed) for key in differing)
-    assert all(any(key.startswith(change) for key in differing) for change in changed)
+
+UNASKED = pytest.mark.xfail(
+    reason="templates/knowdist has no analysing.jinja and rewriting.jinja",
+    raises=ConfigError,
+    strict=True,
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=UNASKED) if n == "ablation-no-perspectives" else n
+        for n in ("cpu", *ABLATIONS)
+    ],
+)
+def test_every_question_of_an_ablation_can_be_asked(name: str, tmp_path: Path) -> None:
+    write_preset(name, tmp_path / "run.yaml")
+    texts = "texts=[{dataset: sst2, mini: true}, {dataset: emotion20, mini: true}]"
+    run = load_config(tmp_path / "run.yaml", [texts, f"out={tmp_path / 'runs'}"])
+    pipeline = Distillation(run)
+    pipeline.texts.do()
+    stages: list[StageName] = [s for s in ("knowdist", "icldist") if getattr(run, s)]
+    requests = [request for stage in stages for request in pipeline.requests(stage)]
+    assert len(requests) > 100
+    if name == "ablation-no-perspectives":
+        views = {r.meta["perspective"] for r in requests if "perspective" in r.meta}
+        assert views == {""}
+    if name == "ablation-no-diversification":
+        axes = coverage(r for r in requests if "taxonomy" in r.meta)
+        assert set(axes["taxonomy"]) <= {"sentiment_3", "emotion_4"}
+        assert set(axes["instruction"]) == {"full"}
+        assert set(axes["family"]) <= {"sentiment", "emotion"}
+
+
+def test_the_presets_are_in_the_package() -> None:
+    shipped = {path.name for path in resources.files("distill").joinpath("presets").iterdir()}
+    assert {"cpu.yaml", "paper.yaml", "single-gpu-lora.yaml"} == shipped
+    assert len(descriptions()) == 3 + len(ABLATIONS) == 8
+    assert all("\n" not in line and len(line) < 120 for line in descriptions().values())
+
+
+def test_what_the_paper_leaves_open_is_marked() -> None:
+    lines = preset("paper").splitlines()
+    marked = {line.split(":")[0].strip() for line in lines if "not published" in line}
+    ours = {"response_tokens", "temperature", "precision", "max_length", "batch_tokens", "shots"}
+    assert ours <= marked
+    published = {"batch_size", "learning_rate", "epochs", "schedule", "warmup_share"}
+    assert not marked & (published | {"weight_decay", "betas", "samples"})
+
+
+def test_the_gpu_preset_is_lora_in_bfloat16(tmp_path: Path) -> None:
+    run = loaded("single-gpu-lora", tmp_path)
+    assert run.knowdist
+    assert run.icldist
+    for training in (run.knowdist.training, run.icldist.training):
+        assert (training.method, training.lora.r, training.precision) == ("lora", 16, "bfloat16")
+        assert 1e-4 <= training.learning_rate <= 3e-4
 
 
 def test_init_writes_a_new_file_and_never_another(tmp_path: Path, capsys, monkeypatch) -> None:
@@ -67,6 +141,11 @@ def test_init_writes_a_new_file_and_never_another(tmp_path: Path, capsys, monkey
     assert main(["init", "cpuu", str(tmp_path / "x.yaml")]) == 2
     assert "did you mean 'cpu'?" in capsys.readouterr().err
     assert not (tmp_path / "x.yaml").exists()
-    assert main(["init"]) == 0
-    shown = capsys.readouterr().out
-    assert all(f"{name} " in shown for name in descriptions())
+    for arguments in (["init"], ["init", "--list"], ["init", "cpu", "--list"]):
+        assert main(arguments) == 0
+        shown = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in shown] == list(descriptions())
+    assert main(["init", "cpu", str(tmp_path / "no" / "folder.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert "cannot be written" in error
+    assert error.count("\n") == 1

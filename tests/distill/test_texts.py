@@ -86,10 +86,17 @@ def test_what_must_not_be_learnt_is_left_out_and_counted(tmp_path: Path) -> None
 
 
 def test_a_source_without_a_fit_text_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text(WORDS, encoding="utf-8")
+    (tmp_path / "a.txt").write_text(" \n\t\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"no text is left; left out: {'empty': 2}"):
+        draw_texts([source(tmp_path / "a.txt")], 1, None)
+
+
+def test_a_source_that_is_mostly_test_items_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"{WORDS}\n{WORDS} again\nclean", encoding="utf-8")
     tests = Contamination.of_texts({"exam": [WORDS]})
-    with pytest.raises(InputError, match=r"no text is left; left out: {'contaminated': 1}"):
+    with pytest.raises(InputError, match=r"texts\.mine: 67% of the texts are items of SentiBench"):
         draw_texts([source(tmp_path / "a.txt")], 1, tests)
+    assert len(draw_texts([source(tmp_path / "a.txt")], 1, None).texts) == 3
 
 
 def test_the_draw_of_a_source_does_not_depend_on_the_others(tmp_path: Path) -> None:
