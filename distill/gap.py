@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sentibench.cards import Leaf, load_leaves
+from sentibench.cards import SEEN, Leaf, load_leaves
 from sentibench.metrics import label_statistics, macro_f1, tuple_f1
 
 Floats = NDArray[np.float64]
@@ -27,8 +27,6 @@ Floats = NDArray[np.float64]
 REPLICATES = 1_000
 CHUNK = 250  # replicates whose weights are in memory at once: CHUNK x N
 SEED = 0
-SEEN = ("imdb", "yelp2", "sst2", "twitter17", "emotion20")
-"""Datasets whose texts or tasks the paper distilled from (Zhang et al. 2025, arXiv 2503.03225)."""
 SCOPES = ("all", "seen", "unseen")
 
 _SAMPLES = re.compile(r"samples_(\w+)_(\d{4}-\d\d-\d\dT[\d.:-]+)\.jsonl")

@@ -27,8 +27,8 @@ from distill.store import Store
 from distill.texts import Text, draw_texts
 from sentibench.few_shot import TARGET_DELIMITER
 
-# Requests of a stage whose tokens are counted, drawn at random where there are more: a share of them
-# is then known to within 0.8 points (one standard error), and a plan takes a minute, not an hour.
+# Requests of a stage whose tokens are counted, drawn at random where there are more: any share of
+# them is then known to within 0.8 points (one standard error).
 COUNTED = 4_000
 BATCH = 512  # texts of a call to the tokenizer
 EXAMPLES = 3

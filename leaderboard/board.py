@@ -23,7 +23,7 @@ from leaderboard.statistics import (
     sign_flip,
     tie_groups,
 )
-from sentibench.cards import CATEGORIES, Card, Source, load_cards
+from sentibench.cards import CATEGORIES, SEEN, Card, Source, load_cards
 from sentibench.demonstrations import PAPER_SEEDS
 from sentibench.metrics import macro_f1, tuple_f1
 
@@ -37,8 +37,6 @@ PROTOCOL: Mapping[str, Any] = {
 }
 COLUMNS = ("overall", *CATEGORIES)
 SPLITS = ("seen", "unseen")
-SEEN = ("imdb", "yelp2", "sst2", "twitter17", "emotion20")
-"""Datasets whose training texts the paper distilled from (arXiv 2503.03225)."""
 UNRANKED_REPLICATES = 2_000
 MAX_COMPARED = 120  # all pairs up to here, neighbours beyond
 MAX_TESTED = 40  # task by task up to here

@@ -26,6 +26,8 @@ Source = Literal["real", "mini"]
 CATEGORIES: tuple[Category, ...] = ("basic", "multifaceted", "finegrained")
 GROUPS = ("sentibench", *(f"sentibench_{name}" for name in CATEGORIES), "sentibench_mini")
 TAG = "sentibench_tasks"
+SEEN = ("imdb", "yelp2", "sst2", "twitter17", "emotion20")
+"""Datasets whose training texts the paper distilled from (Zhang et al. 2025, arXiv 2503.03225)."""
 ORDER = (
     *("imdb", "yelp2", "sst2", "twitter17"),
     *("irony18", "emotion20", "pstance", "mint"),
