@@ -312,6 +312,13 @@ class Run(Section):
 
     @model_validator(mode="after")
     def _has_a_stage(self) -> Run:
+        names = [texts.source for texts in self.texts]
+        twins = {name for name in names if names.count(name) > 1}
+        if twins:
+            raise ValueError(
+                f"texts: {', '.join(sorted(twins))} is the name of more than one source; give each "
+                "a name of its own"
+            )
         if self.knowdist is None and self.icldist is None:
             raise ValueError("nothing to do: give knowdist, icldist or both")
         if self.teacher.backend == "gold":

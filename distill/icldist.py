@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from distill.config import ICLDist
 from distill.errors import InputError
@@ -309,10 +309,16 @@ def _by_class(
     return {name: [e for e in examples if e[1] == name] for name in taxonomy.classes}
 
 
+@cache
+def _template(wording: str) -> Template:
+    return ENVIRONMENT.from_string(wording)
+
+
 def _instruction(taxonomy: Taxonomy, kind: str, words: Sequence[str], number: int) -> str:
     if kind == "none":
         return ""
     wordings = taxonomy.instructions[kind]
     *first, last = words
-    template = ENVIRONMENT.from_string(wordings[number % len(wordings)])
-    return template.render(labels=f"{', '.join(first)} or {last}")
+    return _template(wordings[number % len(wordings)]).render(
+        labels=f"{', '.join(first)} or {last}"
+    )

@@ -48,7 +48,9 @@ def load_templates(stage: KnowDist) -> Mapping[str, Template]:
         try:
             template = environment.from_string(path.read_text(encoding="utf-8").rstrip("\n"))
             shown = template.render(text="\0")
-        except (OSError, UnicodeDecodeError, TemplateError) as error:
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"knowdist.templates: {path}: cannot be read; {error}") from None
+        except TemplateError as error:
             raise ConfigError(f"{path}: {error}; a template may use {{{{ text }}}} alone") from None
         if "\0" not in shown:
             raise ConfigError(f"{path}: the text is not shown; expected {{{{ text }}}} in it")

@@ -29,6 +29,7 @@ MISTAKES = [
     ("texts=[]", "texts: tuple should have at least 1 item"),
     ("texts=[{dataset: sst3}]", "texts.0: dataset: unknown name 'sst3'; did you mean 'sst2'?"),
     ("texts=[{dataset: sst2, file: a.txt}]", "exactly one of dataset, file, folder"),
+    ("texts=[{dataset: sst2}, {dataset: sst2}]", "texts: sst2 is the name of more than one source"),
     ("texts=[{}]", "exactly one of dataset, file, folder; got none"),
     ("icldist=null", "nothing to do: give knowdist, icldist or both"),
     ("name=../up", "small.yaml.name: string should match pattern"),

@@ -8,7 +8,6 @@ import pytest
 from distill.__main__ import main
 from distill.config import load_config
 from distill.distillation import Distillation
-from distill.errors import ConfigError
 from distill.icldist import coverage
 from distill.pipeline import StageName
 from distill.presets import ABLATIONS, descriptions, preset, write_preset
@@ -72,20 +71,7 @@ def test_an_ablation_differs_from_cpu_in_what_it_says(
     assert first == f"# The preset cpu, but {ABLATIONS[name][0]}."
 
 
-UNASKED = pytest.mark.xfail(
-    reason="templates/knowdist has no analysing.jinja and rewriting.jinja",
-    raises=ConfigError,
-    strict=True,
-)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=UNASKED) if n == "ablation-no-perspectives" else n
-        for n in ("cpu", *ABLATIONS)
-    ],
-)
+@pytest.mark.parametrize("name", ["cpu", *ABLATIONS])
 def test_every_question_of_an_ablation_can_be_asked(name: str, tmp_path: Path) -> None:
     write_preset(name, tmp_path / "run.yaml")
     texts = "texts=[{dataset: sst2, mini: true}, {dataset: emotion20, mini: true}]"

@@ -63,7 +63,11 @@ def test_a_users_template_replaces_ours_alone(tmp_path: Path) -> None:
         ("analysing_emotion", "{{ txt }}", "'txt' is undefined"),
         ("analysing_emotion", "{% if %}", "Expected an expression"),
         ("analysing_emotion", "no text", "the text is not shown"),
-        ("analyzing_emotion", "{{ text }}", "replaces no template; known: analysing_background"),
+        (
+            "analyzing_emotion",
+            "{{ text }}",
+            "replaces no template; known: analysing, analysing_background",
+        ),
     ],
 )
 def test_a_template_that_cannot_be_used_is_refused(name, content, message, tmp_path) -> None:
