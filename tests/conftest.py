@@ -7,6 +7,16 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def no_data_by_itself(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test that needs the real data asks for ``real_home``; no other fetches it by accident."""
+    nothing = tmp_path_factory.getbasetemp() / "no-data"
+    monkeypatch.setenv("SENTIBENCH_MIRROR", str(nothing / "mirror"))
+    monkeypatch.setenv("SENTIBENCH_HOME", str(nothing / "home"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with the real datasets, laid out like the root of the upstream repository."""

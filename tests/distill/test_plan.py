@@ -285,7 +285,7 @@ def test_counted_requests_meet_every_kind_of_prompt(tiny_student, tmp_path, monk
     rows = [json.dumps({"text": f"review number {i} is fine"}) for i in range(640)]
     (tmp_path / "many.jsonl").write_text("\n".join(rows))
     monkeypatch.setattr(distill.plan, "COUNTED", 80)
-    texts = f"texts=[{{file: {tmp_path / 'many.jsonl'}}}]"
+    texts = f"texts=[{{file: {tmp_path / 'many.jsonl'}, mini: true}}]"
     settings = [texts, "icldist=null", "knowdist.samples=640"]
     plan = planned(tmp_path, tiny_student, *settings)
     assert len(plan.stages[0].prompt_tokens) == 80
@@ -299,7 +299,10 @@ def test_texts_left_out_are_told_by_source_and_reason(tiny_student, tmp_path) ->
     content = "".join(json.dumps({"text": text}) + "\n" for text in rows)
     (tmp_path / "own.jsonl").write_text(content)
     plan = planned(
-        tmp_path, tiny_student, f"texts=[{{file: {tmp_path / 'own.jsonl'}}}]", "icldist=null"
+        tmp_path,
+        tiny_student,
+        f"texts=[{{file: {tmp_path / 'own.jsonl'}, mini: true}}]",
+        "icldist=null",
     )
     line = next(line for line in render(plan, Rates()) if line.startswith("  own "))
     assert line.split() == ["own", "2", "left", "out:", "1", "duplicate,", "1", "empty"]
@@ -320,7 +323,8 @@ def test_nothing_of_a_text_or_a_name_reaches_the_terminal_as_a_command(
     plan = planned(
         tmp_path,
         tiny_student,
-        "texts=" + json.dumps([{"file": str(tmp_path / "own.jsonl"), "name": "own\x1b[0m"}]),
+        "texts="
+        + json.dumps([{"file": str(tmp_path / "own.jsonl"), "name": "own\x1b[0m", "mini": True}]),
         f"icldist.other_files=[{tmp_path / 'tasks.jsonl'}]",
         "icldist.other_tasks=0.7",
     )
@@ -378,7 +382,7 @@ def test_plan_is_a_command_and_a_missing_student_is_one_line(
     (tmp_path / "own.txt").write_text("fine \U0001f600 day\n" * 3, encoding="utf-8")
     plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", plain)
-    texts = f"texts=[{{file: {tmp_path / 'own.txt'}}}]"
+    texts = f"texts=[{{file: {tmp_path / 'own.txt'}, mini: true}}]"
     assert main(["plan", path, HF, texts, "icldist=null"]) == 0
     plain.flush()
     assert b"fine \\U0001f600 day" in plain.buffer.getvalue()  # type: ignore[attr-defined]

@@ -69,7 +69,9 @@ def test_settings_are_never_chosen_on_test_items() -> None:
 
 
 @pytest.mark.realdata
-def test_validation_items_are_other_items_than_those_of_the_test(tiny_student, tmp_path) -> None:
+def test_validation_items_are_other_items_than_those_of_the_test(
+    real_home, tiny_student, tmp_path
+) -> None:
     from distill.evaluation import evaluate
 
     documents = {}
