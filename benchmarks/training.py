@@ -39,12 +39,6 @@ def samples_of(n: int) -> list:
     return samples
 
 
-def peak() -> int:
-    """Bytes of this process at its peak since the last reset."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
-
-
 def ours(checkpoint: str, rows: Path, precision: str) -> dict:
     from distill.config import ICLDistTraining, Lora
     from distill.examples import read_samples
@@ -116,31 +110,22 @@ def trl(checkpoint: str, rows: Path, precision: str) -> dict:
 
 
 def contestant(name: str, checkpoint: str, rows: str, precision: str) -> None:
-    from transformers import AutoTokenizer, Trainer
+    from contestants import memory
+    from transformers import AutoTokenizer
 
-    steps: list[float] = []
-    plain = Trainer.training_step
+    if name == "ours":
+        from distill.training import StudentTrainer as Kind
+    else:
+        from trl import SFTTrainer as Kind
+    plain, steps = Kind.training_step, []
 
     def timed(self, *given, **named):
         start = time.perf_counter()
-        loss = plain_of(type(self))(self, *given, **named)
+        loss = plain(self, *given, **named)
         steps.append(time.perf_counter() - start)
         return loss
 
-    def plain_of(kind):
-        return originals.get(kind, plain)
-
-    originals = {}
-    if name == "ours":
-        from distill.training import StudentTrainer
-
-        originals[StudentTrainer] = StudentTrainer.training_step
-        StudentTrainer.training_step = timed
-    else:
-        from trl import SFTTrainer
-
-        originals[SFTTrainer] = SFTTrainer.training_step
-        SFTTrainer.training_step = timed
+    Kind.training_step = timed
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     given = [json.loads(line) for line in Path(rows).read_text().splitlines()]
     n_tokens = sum(
@@ -149,7 +134,8 @@ def contestant(name: str, checkpoint: str, rows: str, precision: str) -> None:
     figures = {"ours": ours, "trl": trl}[name](checkpoint, Path(rows), precision)
     per_step = n_tokens / len(steps)
     # the first step warms up
-    figures |= {"rate": per_step / statistics.mean(steps[1:]), "peak": peak(), "tokens": n_tokens}
+    rate = per_step / statistics.mean(steps[1:])
+    figures |= {"rate": rate, "peak": memory("VmHWM"), "tokens": n_tokens}
     print(json.dumps(figures))
 
 

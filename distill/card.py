@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from distill.decontaminate import NGRAM_WORDS
 from distill.report import (
@@ -33,11 +32,11 @@ from distill.report import (
     span,
     stages_of,
     task_title,
+    template,
 )
 from distill.steps import write_beside
 from sentibench.cards import load_cards, load_leaves
 
-HERE = Path(__file__).parent
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,40}")
 TASK_NAME = re.compile(r"[\w:.-]+", re.ASCII)
@@ -69,18 +68,10 @@ def write_card(checkpoint: Path, model: str, manifest: Mapping[str, Any]) -> Pat
     stages = stages_of(manifest)
     if model not in stages:
         raise ValueError(f"card of {model!r}: the manifest's stages are {', '.join(stages)}")
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        finalize=markdown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     config = mapping(manifest.get("config"))
     through = stages[: stages.index(model) + 1]
     student, on_hub = _student(manifest)
-    text = environment.get_template("model_card.md.jinja").render(
+    text = template("model_card.md.jinja", finalize=markdown).render(
         front_matter=Ready(_yaml(_front_matter(checkpoint, through, config))),
         title=model_names(manifest)[model],
         student=student,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from distill.config import Choice
 from distill.errors import InputError
 from distill.evaluation import evaluate
-from distill.steps import replace_folder, write_json
+from distill.steps import copy_folder, write_json
 
 
 def choose(checkpoint: str, trained: Path, choice: Choice, folder: Path) -> dict[str, Any]:
@@ -47,9 +46,6 @@ def choose(checkpoint: str, trained: Path, choice: Choice, folder: Path) -> dict
             raise InputError(f"choose: no score of {', '.join(missing)} for {weights}")
         scores[weights.name] = fmean(results[name]["score,none"] for name in choice.tasks)
     best = max(candidates, key=lambda weights: (scores[weights.name], weights.name))
-    unfinished = folder / "weights.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(best, unfinished)
-    replace_folder(unfinished, folder / "weights")
+    copy_folder(best, folder / "weights")
     write_json(folder / "development.json", {"scores": scores, "chosen": best.name})
     return {"chosen": best.name, "scores": scores}

@@ -7,14 +7,13 @@ per stage silently resets a rate when a part of it is overridden.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from distill.errors import ConfigError
+from distill.errors import ConfigError, nearest
 from distill.filters import FilterConfig
 from distill.steps import write_beside
 from sentibench.cards import load_cards, load_leaves
@@ -65,7 +64,7 @@ class Texts(Section):
             raise ValueError(f"exactly one of dataset, file, folder; got {given or 'none'}")
         if self.dataset and self.dataset not in load_cards():
             raise ValueError(
-                f"dataset: unknown name {self.dataset!r}; {_near(self.dataset, load_cards())}"
+                f"dataset: unknown name {self.dataset!r}; {nearest(self.dataset, load_cards())}"
             )
         return self
 
@@ -172,7 +171,9 @@ class Choice(Section):
         ]
         for name in self.tasks:
             if name not in usable:
-                raise ValueError(f"tasks: {name!r} has no validation split; {_near(name, usable)}")
+                raise ValueError(
+                    f"tasks: {name!r} has no validation split; {nearest(name, usable)}"
+                )
         return self
 
 
@@ -385,7 +386,7 @@ def _first_mistake(where: str, error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         known = _keys_at(first["loc"][:-1])
         key, above = place[-1], ".".join([where, *place[:-1]])
-        return f"{above}: unknown key {key!r}; {_near(key, known)}"
+        return f"{above}: unknown key {key!r}; {nearest(key, known)}"
     message = first["msg"].removeprefix("Value error, ")
     line = f"{'.'.join([where, *place])}: {message[0].lower()}{message[1:]}"
     if first["type"] in ("missing", "value_error"):
@@ -413,13 +414,6 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
             options = getattr(annotation, "__args__", (annotation,))
             model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
     return list(model.model_fields)
-
-
-def _near(name: str, known: Any) -> str:
-    candidates = list(known)
-    near = get_close_matches(name, candidates, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{hint}known: {', '.join(candidates)}"
 
 
 def save_config(run: Run, path: Path) -> None:

@@ -7,7 +7,6 @@ it.
 from __future__ import annotations
 
 import json
-import shutil
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +18,7 @@ from distill.examples import Sample
 from distill.gap import compare
 from distill.pipeline import Pipeline, StageName
 from distill.report import write_report
-from distill.steps import Step, in_order, replace_folder, write_json
+from distill.steps import Step, copy_folder, in_order, write_json
 from distill.teachers.hf import fingerprint
 
 PACKAGES = ("sentibench", "torch", "transformers", "peft", "lm_eval", "accelerate", "datasets")
@@ -178,11 +177,7 @@ class Distillation(Pipeline):
             step.folder / "results",
             limit=evaluation.limit,
         )
-        shown = self.run.folder / "results" / self.row_name(model)
-        unfinished = shown.with_name(f".{shown.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(step.folder / "results", unfinished)
-        replace_folder(unfinished, shown)
+        copy_folder(step.folder / "results", self.run.folder / "results" / self.row_name(model))
         scores = {
             name: [row["score,none"], row.get("score_stderr,none")]
             for name, row in results.items()

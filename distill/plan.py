@@ -24,6 +24,7 @@ from distill.icldist import coverage, demonstration_requests, gold_demonstration
 from distill.pipeline import StageName, sample_of
 from distill.records import Answer, Request
 from distill.store import Store
+from distill.teachers.gold import gold_label
 from distill.texts import Text, draw_texts
 from sentibench.few_shot import TARGET_DELIMITER
 
@@ -270,7 +271,7 @@ class Plan:
             if is_replay:
                 unanswerable = sum(not any(key in store for store in stores) for key in waiting)
             elif teacher.backend == "gold":
-                unanswerable = sum(_gold(request) is None for request in waiting.values())
+                unanswerable = sum(gold_label(request) is None for request in waiting.values())
             answers = [
                 next(filter(None, (store.get(request.key(*name)) for store in stores)), None)
                 for request in counted
@@ -323,7 +324,7 @@ class Plan:
         n_known = n_labels = 0
         for request, answer in zip(counted, answers, strict=True):
             known = answer.text.strip() if answer else ""
-            known = known or (gold and _gold(request)) or ""
+            known = known or (gold and gold_label(request)) or ""
             labels = request.choices or request.meta.get("labels") or ()
             n_known += bool(known)
             n_labels += bool(labels and not known)
@@ -431,12 +432,6 @@ def load_tokenizer(checkpoint: str) -> Any:
 def _open(folder: Path, stack: ExitStack) -> Store | None:
     """A store for reading, if there is one."""
     return stack.enter_context(Store.read(folder)) if (folder / "store.json").is_file() else None
-
-
-def _gold(request: Request) -> str | None:
-    """What a teacher of gold labels would answer."""
-    gold = request.meta.get("gold")
-    return gold if "labels" in request.meta and isinstance(gold, str) else None
 
 
 def _axes(stage: str, requests: Sequence[Request]) -> dict[str, Counter[str]]:

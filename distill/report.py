@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from distill.funnel import REASONS
 from distill.steps import write_beside
@@ -53,17 +53,9 @@ def write_report(run_folder: Path, manifest: Mapping[str, Any]) -> Path:
     Returns:
         The page, which needs no other file and no script. The same input gives the same text.
     """
-    environment = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     stages = stages_of(manifest)
     config = mapping(manifest.get("config"))
-    page = environment.get_template("report.html.jinja").render(
+    page = template("report.html.jinja", autoescape=True).render(
         name=short(manifest.get("name") or config.get("name") or "unnamed run", 80),
         lineage=_lineage(manifest, stages),
         teacher={key: dig(manifest, "teacher", key) or "" for key in ("name", "revision")},
@@ -85,6 +77,24 @@ def write_report(run_folder: Path, manifest: Mapping[str, Any]) -> Path:
     path = run_folder / "report.html"
     write_beside(path, SURROGATES.sub("\ufffd", page))
     return path
+
+
+def template(name: str, **escaping: Any) -> Template:
+    """A template of the package, in which every variable must be given.
+
+    Args:
+        name: Of a file in ``templates/``.
+        escaping: ``autoescape`` for HTML, ``finalize`` for other languages.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        **escaping,
+    )
+    return environment.get_template(name)
 
 
 # Values of unknown form

@@ -52,19 +52,21 @@ class Step:
 
     def inputs(self) -> dict[str, Any] | None:
         """Settings and the hashes of what it reads; None while a step before it has to be done."""
+        return self._inputs() if all(step.state()[0] == "done" for step in self.after) else None
+
+    def _inputs(self) -> dict[str, Any]:
+        """The same, where all steps before it are done."""
         known: dict[str, Any] = {"settings": json.loads(json.dumps(self.settings))}
         for step in self.after:
-            if step.state()[0] != "done":
-                return None
             known[step.name] = cast("dict[str, Any]", step.record())["outputs"]
         return known
 
     def state(self) -> tuple[State, str]:
         """Whether it is done, and otherwise why not."""
-        record, inputs = self.record(), self.inputs()
-        if inputs is None:
-            behind = [step.name for step in self.after if step.state()[0] != "done"]
+        behind = [step.name for step in self.after if step.state()[0] != "done"]
+        if behind:
             return "waits", f"for {', '.join(behind)}"
+        record, inputs = self.record(), self._inputs()
         if record is None:
             return "new", "never finished"
         changes = list(_changes(record.get("inputs"), inputs))
@@ -175,6 +177,14 @@ def write_json(path: Path, value: Any) -> None:
 def write_lines(path: Path, rows: Iterable[Any]) -> None:
     """Write JSON lines."""
     write_beside(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def copy_folder(source: Path, path: Path) -> None:
+    """Copy a folder beside and rename it into place; hidden while it is unfinished."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(source, unfinished)
+    replace_folder(unfinished, path)
 
 
 def replace_folder(unfinished: Path, path: Path) -> None:

@@ -37,7 +37,12 @@ def unknown_name(where: str, name: str, known: Iterable[str]) -> InputError:
     Returns:
         The error, with the nearest accepted name first.
     """
+    return InputError(f"{where}: unknown name {name!r}; {nearest(name, known)}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of such a message: what was perhaps meant, and all accepted names."""
     candidates = list(known)
     near = get_close_matches(name, candidates, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return InputError(f"{where}: unknown name {name!r}; {hint}known: {', '.join(candidates)}")
+    return f"{hint}known: {', '.join(candidates)}"
