@@ -91,7 +91,8 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _plan(distillation: Distillation, options: argparse.Namespace) -> int:
-    from distill.plan import Plan, Rates, render
+    from distill.plan import Plan
+    from distill.plan_text import Rates, render
 
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output

@@ -15,9 +15,8 @@ from typing import Any
 import yaml
 
 from distill.decontaminate import NGRAM_WORDS
-from distill.report import (
+from distill.manifest_values import (
     NONE,
-    SURROGATES,
     dig,
     items,
     label,
@@ -32,8 +31,8 @@ from distill.report import (
     span,
     stages_of,
     task_title,
-    template,
 )
+from distill.report import SURROGATES, template
 from distill.steps import write_beside
 from sentibench.cards import load_cards, load_leaves
 

@@ -288,11 +288,15 @@ class Evaluation(Section):
     Attributes:
         tasks: Names as after ``lm_eval --tasks``.
         limit: First items of each task; None for all.
+        limits: Task -> first items, where they are not ``limit``: long texts cost more.
+        dtype: Of the weights; bfloat16 is faster where the machine multiplies it.
         teacher: Whether a local teacher is measured too.
     """
 
     tasks: tuple[str, ...] = ("sentibench",)
     limit: int | None = Field(default=None, ge=1)
+    limits: dict[str, Annotated[int, Field(ge=1)]] = {}
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     teacher: bool = True
 
 

@@ -85,7 +85,7 @@ class Distillation(Pipeline):
     def evaluate(self, model: str) -> Step:
         """Measure ``base``, ``teacher`` or the student of a stage."""
         evaluation = self.run.evaluation
-        settings: dict[str, Any] = {"tasks": evaluation.tasks, "limit": evaluation.limit}
+        settings: dict[str, Any] = evaluation.model_dump(mode="json", exclude={"teacher"})
         after: tuple[Step, ...] = ()
         if model in self.stages:
             after = (self.merge(model),)
@@ -176,6 +176,8 @@ class Distillation(Pipeline):
             evaluation.tasks,
             step.folder / "results",
             limit=evaluation.limit,
+            limits=evaluation.limits,
+            dtype=evaluation.dtype,
         )
         copy_folder(step.folder / "results", self.run.folder / "results" / self.row_name(model))
         scores = {

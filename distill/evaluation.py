@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ def evaluate(
     out: Path,
     *,
     limit: int | None = None,
+    limits: Mapping[str, int] | None = None,
     dtype: str = "float32",
     adapter: Path | None = None,
     split: str = "test",
@@ -28,8 +30,10 @@ def evaluate(
     Args:
         checkpoint: A folder that lm-eval's ``hf`` loads.
         tasks: Names as after ``--tasks``.
-        out: Result folder; one that holds results already is not evaluated again.
+        out: Result folder; what it holds already is not evaluated again.
         limit: First items of each task.
+        limits: Task -> first items, where they are not ``limit``; lm-eval has one limit for a run,
+            so there is a run per limit, in a folder of its own.
         dtype: Of the weights.
         adapter: A folder with LoRA weights for the checkpoint.
         split: ``val`` where settings are chosen.
@@ -40,6 +44,47 @@ def evaluate(
     Raises:
         InputError: If a task is unknown or the results could not be saved.
     """
+    arguments = {"pretrained": checkpoint, "dtype": dtype, "softmax_dtype": "float32"}
+    arguments |= {"peft": str(adapter)} if adapter else {}
+    metadata = {} if split == "test" else {"split": split}
+    if not limits:
+        return _evaluate(arguments, list(tasks), out, limit, metadata)
+    found: dict[str, Any] = {}
+    for first, names in _by_limit(tasks, limit, limits).items():
+        found |= _evaluate(arguments, names, out / f"first-{first or 'all'}", first, metadata)
+    return found
+
+
+def _by_limit(
+    tasks: tuple[str, ...], limit: int | None, limits: Mapping[str, int]
+) -> dict[int | None, list[str]]:
+    """Limit -> tasks, groups taken apart."""
+    manager = task_manager()
+    _check_names(manager, tasks)
+    leaves = list(manager.load(list(tasks))["tasks"])
+    foreign = [name for name in limits if name not in leaves]
+    if foreign:
+        raise InputError(f"evaluation.limits: {foreign[0]} is none of the tasks that are evaluated")
+    found: dict[int | None, list[str]] = {}
+    for name in leaves:
+        found.setdefault(limits.get(name, limit), []).append(name)
+    return found
+
+
+def _check_names(manager: Any, tasks: Sequence[str]) -> None:
+    unknown = [name for name in tasks if name not in manager.all_tasks]
+    if unknown:
+        raise InputError(f"evaluation.tasks: unknown {', '.join(unknown)}; see sentibench list")
+
+
+def _evaluate(
+    arguments: dict[str, str],
+    tasks: list[str],
+    out: Path,
+    limit: int | None,
+    metadata: dict[str, Any],
+) -> dict[str, Any]:
+    """One run of lm-eval."""
     done = saved_results(out)
     if done is not None:
         return done
@@ -47,17 +92,13 @@ def evaluate(
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
 
-    manager = task_manager(**({} if split == "test" else {"split": split}))
-    unknown = [name for name in tasks if name not in manager.all_tasks]
-    if unknown:
-        raise InputError(f"evaluation.tasks: unknown {', '.join(unknown)}; see sentibench list")
+    manager = task_manager(**metadata)
+    _check_names(manager, tasks)
     tracker = EvaluationTracker(output_path=str(out))
-    arguments = {"pretrained": checkpoint, "dtype": dtype, "softmax_dtype": "float32"}
-    arguments |= {"peft": str(adapter)} if adapter else {}
     results: Any = cast(Any, simple_evaluate)(
         model="sentibench-hf",
         model_args=arguments,
-        tasks=list(tasks),
+        tasks=tasks,
         task_manager=manager,
         limit=limit,
         device="cuda" if torch.cuda.is_available() else "cpu",
@@ -70,7 +111,9 @@ def evaluate(
         tracker.save_results_samples(task_name=name, samples=samples[name])
     found = saved_results(out)
     if found is None:
-        raise InputError(f"evaluation of {checkpoint}: results could not be saved in {out}")
+        raise InputError(
+            f"evaluation of {arguments['pretrained']}: results could not be saved in {out}"
+        )
     return found
 
 

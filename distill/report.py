@@ -11,35 +11,42 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from distill.funnel import REASONS
+from distill.interval_plot import Axis, interval_plot
+from distill.manifest_values import (
+    NONE,
+    count,
+    dig,
+    duration,
+    items,
+    label,
+    left_out,
+    mapping,
+    model_names,
+    number,
+    ordered_scores,
+    percent,
+    plain,
+    short,
+    span,
+    stages_of,
+    task_title,
+    triple,
+)
 from distill.steps import write_beside
 from sentibench.cards import load_leaves
 
 HERE = Path(__file__).parent
-NONE = "–"
-STAGES = ("knowdist", "icldist", "mixed")
-LABELS = {
-    "teacher": "Teacher",
-    "base": "Base",
-    "knowdist": "KnowDist",
-    "icldist": "ICLDist",
-    "mixed": "Mixed",
-    "all": "Mean of all",
-    "seen": "Mean of seen",
-    "unseen": "Mean of unseen",
-}
-LARGEST = 1e15
+SURROGATES = re.compile("[\ud800-\udfff]")
 MAX_DOTS, MAX_CORNERS = 600, 300  # of a loss curve
 MAX_EXAMPLES, EXAMPLE_CHARACTERS = 2, 90
 MAX_VALUES = 10  # of an axis, before the rest is folded
-SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def write_report(run_folder: Path, manifest: Mapping[str, Any]) -> Path:
@@ -97,201 +104,9 @@ def template(name: str, **escaping: Any) -> Template:
     return environment.get_template(name)
 
 
-# Values of unknown form
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """The value if it is a mapping with texts as keys, else an empty one."""
-    if not isinstance(value, Mapping):
-        return {}
-    found = cast("Mapping[Any, Any]", value)
-    return {key: below for key, below in found.items() if isinstance(key, str)}
-
-
-def items(value: Any) -> Sequence[Any]:
-    """The value if it is a list, else an empty one."""
-    return cast("Sequence[Any]", value) if isinstance(value, (list, tuple)) else ()
-
-
-def number(value: Any) -> float | None:
-    """The value if it is a number that can be drawn, else None."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return float(value) if abs(value) < LARGEST else None  # NaN is not below it
-
-
-def count(value: Any) -> int:
-    """The value if it is a whole number from 0, else 0."""
-    found = number(value)
-    return int(found) if found is not None and found >= 0 else 0
-
-
-def stages_of(manifest: Mapping[str, Any]) -> list[str]:
-    """The training stages of a run, in their order; other names are none of ours."""
-    return [stage for stage in items(manifest.get("stages")) if stage in STAGES]
-
-
-def dig(value: Any, *keys: str) -> Any:
-    """What lies below keys in nested mappings; None where one is missing."""
-    for key in keys:
-        value = mapping(value).get(key)
-    return value
-
-
-# Texts
-
-
-def short(value: Any, length: int = 60) -> str:
-    """The beginning of a text, on one line."""
-    text = " ".join(str(value)[: 4 * length].split())
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
-
-
-def label(model: str) -> str:
-    """How a model or a mean is called; foreign keys as they are."""
-    return LABELS.get(model, short(model, 40))
-
-
-def task_title(task: str) -> str:
-    """How a task is called."""
-    leaf = load_leaves().get(task)
-    if leaf is None:
-        return short(task, 40)
-    return f"{leaf.card.title} (mini)" if leaf.source == "mini" else leaf.card.title
-
-
-def percent(fraction: float, signed: bool = False, digits: int = 1) -> str:
-    """A fraction times 100; with a sign, and a minus that is one."""
-    text = f"{100 * fraction:{'+' if signed else ''}.{digits}f}"
-    if float(text) == 0:
-        text = text.replace("-", "+") if signed else text.lstrip("-")
-    return text.replace("-", "−")
-
-
-def span(interval: Any, signed: bool = False, digits: int = 1) -> str:
-    """``+2.1 (+0.4 to +3.9)`` of value, low and high; empty if one is missing."""
-    numbers = triple(interval)
-    if numbers is None:
-        return ""
-    value, low, high = (percent(n, signed, digits) for n in numbers)
-    return f"{value} ({low} to {high})"
-
-
-def triple(interval: Any) -> tuple[float, float, float] | None:
-    """Value, low and high of an interval."""
-    found = [number(dig(interval, key)) for key in ("value", "low", "high")]
-    value, low, high = found
-    return None if value is None or low is None or high is None else (value, low, high)
-
-
-def duration(seconds: Any) -> str:
-    """Seconds for people."""
-    found = number(seconds)
-    if found is None or found < 0:
-        return NONE
-    if found < 60:
-        return f"{found:.1f} s"
-    minutes, rest = divmod(round(found), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def plain(value: Any) -> str:
-    """A value of a summary for people."""
-    found = number(value)
-    if found is None:
-        return "yes" if value is True else "no" if value is False else short(value, 60)
-    return f"{int(found):,}" if found == int(found) and abs(found) < 1e15 else f"{found:.4g}"
-
-
 def _as_yaml(config: Mapping[str, Any]) -> str:
     readable = json.loads(json.dumps(config, default=str))
     return yaml.safe_dump(readable, sort_keys=False, allow_unicode=True) if readable else ""
-
-
-# Coordinates: percentages of the drawing's width or height, so that texts keep their size
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """A linear scale with round ticks.
-
-    Attributes:
-        low: The value at 0%.
-        high: The value at 100%, above ``low``.
-        ticks: Values between them.
-    """
-
-    low: float
-    high: float
-    ticks: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ValueError(f"axis from {self.low} to {self.high}")
-
-    @classmethod
-    def around(cls, low: float, high: float, wanted: int = 7) -> Axis:
-        """An axis from a round number below to one above."""
-        if high - low <= 1e-9 * max(abs(low), abs(high)):
-            low, high = low - (abs(low) / 10 or 1), high + (abs(high) / 10 or 1)
-        rough = (high - low) / wanted
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = power * next(m for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
-        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-        digits = max(0, 1 - math.floor(math.log10(step)))
-        ticks = tuple(round(n * step, digits) for n in range(first, last + 1))
-        return cls(ticks[0], ticks[-1], ticks)
-
-    def at(self, value: float) -> float:
-        """Place of a value in percent, cut at both ends."""
-        share = (value - self.low) / (self.high - self.low)
-        return round(100 * min(1.0, max(0.0, share)), 2)
-
-    def tick_text(self, value: float) -> str:
-        """A tick with as many decimals as all of them need."""
-        step = self.ticks[1] - self.ticks[0]
-        digits = max(0, -math.floor(math.log10(step) + 1e-9))
-        return f"{value:.{digits}f}".replace("-", "−")
-
-
-def _interval_plot(
-    rows: Sequence[tuple[str, str, Sequence[Any]]], axis: Axis, signed: bool, reference: float
-) -> dict[str, Any]:
-    """Rows with one mark per series.
-
-    Args:
-        rows: (kind, title, one interval per series; None leaves it out), as fractions.
-        axis: In percent or points.
-        signed: Whether the numbers carry a sign.
-        reference: The value that an interval has to exclude to be shown as sure, a fraction.
-    """
-    drawn: list[dict[str, Any]] = []
-    is_cut = False
-    for kind, title, intervals in rows:
-        marks: list[dict[str, Any]] = []
-        for series, interval in enumerate(intervals):
-            numbers = triple(interval)
-            if numbers is None:
-                continue
-            value, low, high = (100 * n for n in numbers)
-            is_cut |= low < axis.low or high > axis.high
-            marks.append(
-                {
-                    "series": series,
-                    "x": axis.at(value),
-                    "low": axis.at(low),
-                    "high": axis.at(high),
-                    "y": 12 + 20 * len(marks),
-                    "text": span(interval, signed),
-                    "sure": not low <= 100 * reference <= high,
-                }
-            )
-        if marks:
-            drawn.append({"kind": kind, "title": title, "marks": marks, "height": 20 * len(marks)})
-    ticks = [{"x": axis.at(t), "text": axis.tick_text(t), "zero": t == 0} for t in axis.ticks]
-    return {"rows": drawn, "ticks": ticks, "cut": is_cut}
 
 
 # Sections
@@ -317,20 +132,6 @@ def _lineage(manifest: Mapping[str, Any], stages: Sequence[str]) -> list[dict[st
     return links
 
 
-def model_names(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What a model of the run is called, by key."""
-    config = mapping(manifest.get("config"))
-    run = manifest.get("name") or config.get("name")
-    names = {stage: f"{run}-{stage}" for stage in stages_of(manifest)}
-    for model, name in (
-        ("base", config.get("student")),
-        ("teacher", dig(manifest, "teacher", "name")),
-    ):
-        if isinstance(name, str) and name:
-            names[model] = name.replace("\\", "/").rstrip("/").rpartition("/")[2] or name
-    return names
-
-
 def _evaluation(config: Mapping[str, Any]) -> list[str]:
     """What a reader has to know about the scores of this run."""
     notes: list[str] = []
@@ -340,30 +141,6 @@ def _evaluation(config: Mapping[str, Any]) -> list[str]:
     if any("_mini" in str(task) for task in items(dig(config, "evaluation", "tasks"))):
         notes.append("The mini tasks are the package's small stand-ins, not the benchmark.")
     return notes
-
-
-def ordered_scores(
-    manifest: Mapping[str, Any],
-) -> tuple[list[str], list[tuple[str, dict[str, tuple[float, float | None]]]]]:
-    """Scores in the order in which they are shown.
-
-    Returns:
-        Models (teacher, base, stages, others) and rows: task or group, and per model score and
-        standard error (None where it is unknown), fractions. Tasks of the benchmark come first, in
-        its order.
-    """
-    given = mapping(manifest.get("scores"))
-    first = [m for m in ("teacher", "base", *stages_of(manifest)) if m in given]
-    models = [*dict.fromkeys(first), *sorted(set(given) - set(first))]
-    cells: dict[str, dict[str, tuple[float, float | None]]] = {}
-    for model in models:
-        for task, pair in mapping(given[model]).items():
-            numbers = [number(value) for value in (*items(pair), None, None)[:2]]
-            if numbers[0] is not None:
-                cells.setdefault(task, {})[model] = (numbers[0], numbers[1])
-    order = list(load_leaves())
-    known = [task for task in order if task in cells]
-    return models, [(task, cells[task]) for task in [*known, *sorted(set(cells) - set(known))]]
 
 
 def _scores(manifest: Mapping[str, Any], stages: Sequence[str]) -> dict[str, Any]:
@@ -408,22 +185,13 @@ def _differences(comparison: Mapping[str, Any]) -> dict[str, Any] | None:
     ends = [100 * n for *_, row in rows for i in row for n in triple(i) or ()]
     if not ends:
         return None
-    plot = _interval_plot(rows, Axis.around(min(0, *ends), max(0, *ends)), True, 0.0)
+    plot = interval_plot(rows, Axis.around(min(0, *ends), max(0, *ends)), True, 0.0)
     return {
         **plot,
         "series": [label(student) for student in students],
         "replicates": f"{count(comparison.get('replicates')):,}",
         "left_out": left_out(comparison),
     }
-
-
-def left_out(comparison: Mapping[str, Any]) -> list[str]:
-    """What is not in the comparison, one line each."""
-    return [
-        f"{label(str(dig(row, 'model')))}, "
-        f"{task_title(str(dig(row, 'task') or 'all tasks'))}: {short(dig(row, 'reason'), 160)}"
-        for row in items(comparison.get("left_out"))
-    ]
 
 
 def _gaps(comparison: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -457,7 +225,7 @@ def _gaps(comparison: Mapping[str, Any]) -> dict[str, Any] | None:
         for task in mapping(comparison.get("tasks"))
     ]
     return {
-        **_interval_plot(rows, Axis.around(low, high), False, 0.0),
+        **interval_plot(rows, Axis.around(low, high), False, 0.0),
         "series": [label(student) for student in students],
         "reasons": [
             (reason, "any of them" if len(reasons) == 1 and not any(triples) else "; ".join(of))

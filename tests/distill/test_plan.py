@@ -23,17 +23,8 @@ from distill.errors import InputError, TeacherError
 from distill.examples import encode_samples
 from distill.icldist import load_taxonomies
 from distill.pipeline import sample_of
-from distill.plan import (
-    Plan,
-    Rates,
-    StagePlan,
-    histogram,
-    load_tokenizer,
-    quantile,
-    render,
-    safe,
-    shortened,
-)
+from distill.plan import Plan, StagePlan, load_tokenizer
+from distill.plan_text import Rates, histogram, quantile, render, safe, shortened
 from distill.records import Answer
 
 HF = "teacher={backend: hf, model: somewhere}"

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from distill import report
-from distill.report import Axis, write_report
+from distill import manifest_values, report
+from distill.interval_plot import Axis
+from distill.report import write_report
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp; {{ 7 * 7 }} </style></title>"
 VOID = {"meta", "link", "col"}
@@ -365,4 +366,4 @@ def test_moving_mean_is_cut_at_both_ends() -> None:
     [(0.123, "+12.3"), (-0.05, "−5.0"), (-0.0001, "+0.0"), (0.0, "+0.0")],
 )
 def test_a_signed_percentage_has_a_sign_and_no_negative_zero(fraction: float, text: str) -> None:
-    assert report.percent(fraction, signed=True) == text
+    assert manifest_values.percent(fraction, signed=True) == text
