@@ -10,7 +10,7 @@ pytest.importorskip("peft")
 from distill.errors import InputError
 from distill.evaluation import evaluate
 
-TASKS = ("sentibench_mini",)
+TASKS = ("sentibench_mini_imdb", "sentibench_mini_sst2", "sentibench_mini_twitter17")
 
 
 def lines(out: Path, task: str) -> int:
@@ -21,21 +21,20 @@ def lines(out: Path, task: str) -> int:
 
 
 def test_a_task_can_have_a_limit_of_its_own(tiny_student: Path, tmp_path: Path) -> None:
-    def run(tasks: tuple[str, ...]):
+    def run():
         limits = {"sentibench_mini_imdb": 2}
-        return evaluate(str(tiny_student), tasks, tmp_path, limit=4, limits=limits)
+        return evaluate(str(tiny_student), TASKS, tmp_path, limit=4, limits=limits)
 
-    results = run(TASKS)
-    names = ["sentibench_mini_imdb", "sentibench_mini_sst2", "sentibench_mini_twitter17"]
-    assert all("score,none" in results[name] for name in names)
-    assert [lines(tmp_path, name) for name in names] == [2, 4, 4]
+    results = run()
+    assert all("score,none" in results[name] for name in TASKS)
+    assert [lines(tmp_path, name) for name in TASKS] == [2, 4, 4]
     # What is there is read, and a run that lacks one limit is completed.
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json*")}
     removed = [path for path in before if "first-2" in path.parts]
     assert removed
     for path in removed:
         path.unlink()
-    assert run(TASKS).keys() == results.keys()
+    assert run().keys() == results.keys()
     after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json*")}
     kept = before.keys() - set(removed)
     assert {path: after[path] for path in kept} == {path: before[path] for path in kept}
