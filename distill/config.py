@@ -243,6 +243,7 @@ class KnowDist(Section):
         templates: A folder with Jinja files named like ours that replace them.
         response_tokens: New tokens of an answer at most.
         temperature: Of the teacher; 0 is greedy.
+        teacher: Of this stage alone; None for the run's. A model that labels well may write badly.
     """
 
     samples: int = Field(default=1000, ge=1)
@@ -251,6 +252,7 @@ class KnowDist(Section):
     templates: Path | None = None
     response_tokens: int = Field(default=160, ge=1)
     temperature: float = Field(default=0.0, ge=0)
+    teacher: TeacherConfig | None = None
     difficulty: Difficulty | None = None
     training: KnowDistTraining = KnowDistTraining()
 
@@ -326,11 +328,12 @@ class Run(Section):
             )
         if self.knowdist is None and self.icldist is None:
             raise ValueError("nothing to do: give knowdist, icldist or both")
-        if self.teacher.backend == "gold":
-            if self.knowdist:
-                raise ValueError("teacher.backend: gold has labels alone; remove knowdist")
-            if self.icldist and self.icldist.demonstrations != "gold":
-                raise ValueError("teacher.backend: gold needs icldist.demonstrations: gold")
+        writer = (self.knowdist.teacher or self.teacher) if self.knowdist else None
+        if writer is not None and writer.backend == "gold":
+            raise ValueError("teacher.backend: gold has labels alone; give knowdist.teacher")
+        labels = self.icldist.demonstrations if self.icldist else "gold"
+        if self.teacher.backend == "gold" and labels != "gold":
+            raise ValueError("teacher.backend: gold needs icldist.demonstrations: gold")
         if self.icldist and self.icldist.demonstrations == "gold":
             unlabelled = [t.source for t in self.texts if not (t.dataset or t.label_column)]
             if len(unlabelled) == len(self.texts):

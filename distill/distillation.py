@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, cast
 
 from distill.card import write_card
 from distill.config import Training
 from distill.examples import Sample
 from distill.gap import compare
+from distill.manifest_values import LABELS
 from distill.pipeline import Pipeline, StageName
 from distill.report import write_report
 from distill.steps import Step, copy_folder, in_order, write_json
-from distill.teachers.hf import fingerprint
+from distill.teachers.hf import checkpoint_name, fingerprint
 
 PACKAGES = ("sentibench", "torch", "transformers", "peft", "lm_eval", "accelerate", "datasets")
 PROBES = ("Sentence: A quiet film that stays with you.\nLabel:", "The soup was cold again.")
@@ -192,7 +192,26 @@ class Distillation(Pipeline):
         """What the leaderboard calls a model of this run."""
         if model in self.stages:
             return f"{self.run.name}-{model}"
-        return Path(self._checkpoint(model)).name
+        return checkpoint_name(self._checkpoint(model))
+
+    def _taught_by(self, stage: str) -> str:
+        """The row of the teacher of a stage; of ICLDist's where both are mixed."""
+        return self.identity("icldist" if stage == "mixed" else stage)[0].rpartition("/")[2]
+
+    def _teacher_facts(self) -> dict[str, str]:
+        """Name and revision, or those of both where the stages have teachers of their own."""
+        stages = [stage for stage in ("knowdist", "icldist") if getattr(self.run, stage)]
+        known = {self.identity(stage): LABELS[stage] for stage in stages}
+        parts = zip(*known, strict=True)
+        if len(known) > 1:
+            names, revisions = parts
+            labels = list(known.values())
+            parts = (
+                [f"{what} ({label})" for what, label in zip(found, labels, strict=True)]
+                for found in (names, revisions)
+            )
+        name, revision = ("; ".join(found) for found in parts)
+        return {"name": name, "revision": revision}
 
     def _scores(self, model: str) -> dict[str, Any]:
         path = self.evaluate(model).folder / "scores.json"
@@ -208,7 +227,7 @@ class Distillation(Pipeline):
                 facts |= {
                     "role": "student",
                     "base": self.row_name(self._before(model)),
-                    "teacher": Path(self.identity[0]).name,
+                    "teacher": self._taught_by(model),
                 }
             models[self._checkpoint(model)] = facts
         results = {model: self.evaluate(model).folder / "results" for model in self.measured}
@@ -220,7 +239,7 @@ class Distillation(Pipeline):
             "comparison": compare(results, "base", self.stages, teacher),
             "config": self.run.model_dump(mode="json"),
             "packages": versions(),
-            "teacher": {"name": self.identity[0], "revision": self.identity[1]},
+            "teacher": self._teacher_facts(),
             "steps": {
                 step.name: {key: record[key] for key in ("inputs", "outputs", "summary", "seconds")}
                 for step in in_order(self.report.after)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distill.asking import ask
-from distill.config import ICLDist, KnowDist, Run
+from distill.config import ICLDist, KnowDist, Run, TeacherConfig
 from distill.decontaminate import Contamination, load_tests
 from distill.difficulty import select
 from distill.errors import ConfigError
@@ -53,26 +53,26 @@ class Pipeline:
     ) -> None:
         self.run, self.retry_failed = run, retry_failed
         self._teacher = teacher
+        self._identities: dict[str, tuple[str, str]] = {}
 
-    @cached_property
-    def identity(self) -> tuple[str, str]:
-        """Name and revision of the teacher."""
+    def teacher_of(self, stage: str) -> TeacherConfig:
+        """Who answers a stage; demonstrations belong to ICLDist."""
+        own = self.run.knowdist.teacher if stage == "knowdist" and self.run.knowdist else None
+        return own or self.run.teacher
+
+    def identity(self, stage: str) -> tuple[str, str]:
+        """Name and revision of a stage's teacher."""
         if self._teacher is not None:
             return self._teacher.name, self._teacher.revision
-        return identity(self.run.teacher)
+        if stage not in self._identities:
+            self._identities[stage] = identity(self.teacher_of(stage))
+        return self._identities[stage]
 
-    @property
-    def answers(self) -> Path:
-        """The store of the teacher's answers, shared by all runs beside this one."""
-        name, revision = self.identity
+    def answers(self, stage: str) -> Path:
+        """The store of the answers of a stage's teacher, shared by all runs beside this one."""
+        name, revision = self.identity(stage)
         slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{name}-{revision}")
         return self.run.out / "answers" / slug.rstrip("-")
-
-    def teacher(self) -> Teacher:
-        """The teacher, loaded once."""
-        if self._teacher is None:
-            self._teacher = load_teacher(self.run.teacher)
-        return self._teacher
 
     @cached_property
     def texts(self) -> Step:
@@ -92,8 +92,8 @@ class Pipeline:
 
     def ask(self, stage: StageName) -> Step:
         """Ask the teacher what the stage needs."""
-        settings = self._stage(stage).model_dump(mode="json", exclude={"training"})
-        settings |= {"teacher": self.identity, "seed": self.run.seed}
+        settings = self._stage(stage).model_dump(mode="json", exclude={"training", "teacher"})
+        settings |= {"teacher": self.identity(stage), "seed": self.run.seed}
         after = (self.texts,)
         if stage == "icldist" and self.run.icldist and self.run.icldist.demonstrations == "teacher":
             after = (self.texts, self.demonstrations)
@@ -106,7 +106,7 @@ class Pipeline:
         """Let the teacher label the texts that will be demonstrations."""
         stage = self._icldist()
         settings = {
-            "teacher": self.identity,
+            "teacher": self.identity("icldist"),
             "seed": self.run.seed,
             "taxonomies": stage.taxonomies,
             "score_choices": stage.score_choices,
@@ -117,7 +117,10 @@ class Pipeline:
 
     def filter(self, stage: StageName) -> Step:
         """Keep the answers that are fit to learn from."""
-        settings = {"filters": self.run.filters.model_dump(mode="json"), "teacher": self.identity}
+        settings = {
+            "filters": self.run.filters.model_dump(mode="json"),
+            "teacher": self.identity(stage),
+        }
         return self._step(
             f"{stage}-filter",
             settings,
@@ -248,7 +251,8 @@ class Pipeline:
     def _ask(self, stage: StageName) -> dict[str, Any]:
         requests = self.requests(stage)
         asked = self._ask_all(requests, stage)
-        keys = ({"id": r.id, "key": r.key(*self.identity)} for r in requests)
+        name = self.identity(stage)
+        keys = ({"id": r.id, "key": r.key(*name)} for r in requests)
         write_lines(self.ask(stage).folder / "requests.jsonl", keys)
         summary: dict[str, Any] = {
             "requests": len(requests),
@@ -260,18 +264,20 @@ class Pipeline:
             summary["coverage"] = {axis: dict(n) for axis, n in coverage(requests).items()}
         return summary
 
-    def _ask_all(self, requests: Sequence[Request], what: str) -> list[tuple[Request, Answer]]:
-        name, revision = self.identity
-        with Store.open(self.answers, name, revision) as store:
-            return ask(requests, self.teacher, store, retry_failed=self.retry_failed, what=what)
+    def _ask_all(self, requests: Sequence[Request], stage: str) -> list[tuple[Request, Answer]]:
+        def load() -> Teacher:  # nobody holds it afterwards: the student needs its memory
+            return self._teacher or load_teacher(self.teacher_of(stage))
+
+        with Store.open(self.answers(stage), *self.identity(stage)) as store:
+            return ask(requests, load, store, retry_failed=self.retry_failed, what=stage)
 
     def _filter(self, stage: StageName) -> dict[str, Any]:
-        name, revision = self.identity
+        name = self.identity(stage)
         requests = self.requests(stage)
         pairs: list[Any] = []
-        with Store.read(self.answers) as store:
+        with Store.read(self.answers(stage)) as store:
             for request in requests:
-                key = request.key(name, revision)
+                key = request.key(*name)
                 outcome = store.get(key) or store.failure(key)
                 if outcome is not None:
                     pairs.append((request, outcome))

@@ -182,11 +182,14 @@ class Plan:
 
     def _stage(self, stage: str, requests: Sequence[Request]) -> StagePlan:
         counted = self._counted(stage, requests)
-        found = self._look_up(requests, counted)
+        found = self._look_up(stage, requests, counted)
         prompts = [request.prompt for request in counted]
         prompt_tokens = self._lengths(prompts)
-        cost, cost_basis = self._cost(prompt_tokens, found)
-        responses, lengths, basis = self._responses(counted, prompt_tokens, found.answers)
+        backend = self.distillation.teacher_of(stage).backend
+        cost, cost_basis = _cost(backend, prompt_tokens, found)
+        responses, lengths, basis = self._responses(
+            counted, prompt_tokens, found.answers, gold=backend == "gold"
+        )
         too_long = shortened = 0
         if stage != "demonstrations":
             limit = self._training_of(cast(StageName, stage)).max_length
@@ -221,11 +224,13 @@ class Plan:
         rng = random.Random(f"{self.run.seed}/plan/{stage}")
         return [requests[i] for i in sorted(rng.sample(range(len(requests)), COUNTED))]
 
-    def _look_up(self, requests: Sequence[Request], counted: Sequence[Request]) -> _Found:
-        teacher, name = self.run.teacher, self.distillation.identity
+    def _look_up(
+        self, stage: str, requests: Sequence[Request], counted: Sequence[Request]
+    ) -> _Found:
+        teacher, name = self.distillation.teacher_of(stage), self.distillation.identity(stage)
         keys = [request.key(*name) for request in requests]
         with ExitStack() as stack:
-            own = _open(self.distillation.answers, stack)
+            own = _open(self.distillation.answers(stage), stack)
             is_replay = isinstance(teacher, ReplayTeacherConfig)
             recording = _open(teacher.store, stack) if is_replay else None
             stores = [store for store in (own, recording) if store is not None]
@@ -253,34 +258,13 @@ class Plan:
             answers=answers,
         )
 
-    def _cost(self, prompt_tokens: Sequence[int], found: _Found) -> tuple[Cost, str]:
-        """Tokens of the waiting requests: as the teacher counted so far, else as the student."""
-        if not found.waiting:
-            return Cost(), "nothing waits"
-        answers = [answer for answer in found.answers if answer]
-        told = [
-            (answer.prompt_tokens, n)
-            for answer, n in zip(found.answers, prompt_tokens, strict=True)
-            if answer and answer.prompt_tokens
-        ]
-        scale = sum(n for n, _ in told) / sum(n for _, n in told) if told else 1.0
-        prompts = fmean(prompt_tokens) * scale * len(found.waiting)
-        written = [a.completion_tokens for a in answers if a.completion_tokens]
-        free = [r for r in found.waiting if not (r.choices and self.run.teacher.backend == "hf")]
-        if not free:
-            return Cost(prompts), "it scores label words and writes nothing"
-        if written:
-            mean = fmean(written)
-            expected = sum(min(mean, request.decoding.max_new_tokens) for request in free)
-            return Cost(prompts, expected), f"mean of {len(written):,} answers in the store"
-        bound = sum(request.decoding.max_new_tokens for request in free)
-        return Cost(prompts, bound), "a bound: every answer at its longest"
-
     def _responses(
         self,
         counted: Sequence[Request],
         prompt_tokens: Sequence[int],
         answers: Sequence[Answer | None],
+        *,
+        gold: bool,
     ) -> tuple[list[str | int], list[int], str]:
         """What the student would learn to write.
 
@@ -288,7 +272,6 @@ class Plan:
             The response of every sample, or its most tokens where nobody knows it; tokens of the
             whole samples, the end of the text included; what they rest on.
         """
-        gold = self.run.teacher.backend == "gold"
         responses: list[str | int] = []
         n_known = n_labels = 0
         for request, answer in zip(counted, answers, strict=True):
@@ -396,6 +379,30 @@ def load_tokenizer(checkpoint: str) -> Any:
             "learn to stop"
         )
     return tokenizer
+
+
+def _cost(backend: str, prompt_tokens: Sequence[int], found: _Found) -> tuple[Cost, str]:
+    """Tokens of the waiting requests: as the teacher counted so far, else as the student."""
+    if not found.waiting:
+        return Cost(), "nothing waits"
+    answers = [answer for answer in found.answers if answer]
+    told = [
+        (answer.prompt_tokens, n)
+        for answer, n in zip(found.answers, prompt_tokens, strict=True)
+        if answer and answer.prompt_tokens
+    ]
+    scale = sum(n for n, _ in told) / sum(n for _, n in told) if told else 1.0
+    prompts = fmean(prompt_tokens) * scale * len(found.waiting)
+    written = [a.completion_tokens for a in answers if a.completion_tokens]
+    free = [r for r in found.waiting if not (r.choices and backend == "hf")]
+    if not free:
+        return Cost(prompts), "it scores label words and writes nothing"
+    if written:
+        mean = fmean(written)
+        expected = sum(min(mean, request.decoding.max_new_tokens) for request in free)
+        return Cost(prompts, expected), f"mean of {len(written):,} answers in the store"
+    bound = sum(request.decoding.max_new_tokens for request in free)
+    return Cost(prompts, bound), "a bound: every answer at its longest"
 
 
 def _open(folder: Path, stack: ExitStack) -> Store | None:

@@ -51,7 +51,8 @@ def render(plan: Plan, rates: Rates) -> Iterator[str]:
 
 def _lines(plan: Plan, rates: Rates) -> Iterator[str]:
     run = plan.run
-    yield f"run {run.name}: student {run.student}, teacher {plan.distillation.identity[0]}"
+    teachers = dict.fromkeys(plan.distillation.identity(stage.stage)[0] for stage in plan.stages)
+    yield f"run {run.name}: student {run.student}, teacher {', '.join(teachers)}"
     yield ""
     yield "Steps"
     for step in plan.distillation.all_steps():
@@ -90,11 +91,12 @@ def _stage_lines(stage: StagePlan, plan: Plan, rates: Rates) -> Iterator[str]:
             "  demonstration labels are placeholders until the teacher has answered: "
             f"{plan.gold:,} gold, {plan.placeholders:,} drawn at random"
         )
+    backend = plan.distillation.teacher_of(stage.stage).backend
     if stage.unanswerable:
-        what = "gold label" if plan.run.teacher.backend == "gold" else "recorded answer"
+        what = "gold label" if backend == "gold" else "recorded answer"
         yield f"  {stage.unanswerable:,} of these have no {what} and would fail"
     yield from _token_lines(stage)
-    if stage.waiting and plan.run.teacher.backend not in FREE:
+    if stage.waiting and backend not in FREE:
         yield f"  teacher: {_tokens(stage.cost)} ({stage.cost_basis})"
         yield from _price_lines(stage.cost, rates)
 
@@ -176,7 +178,7 @@ def _total_lines(plan: Plan, rates: Rates) -> Iterator[str]:
     yield f"Teacher, all stages: to ask {waiting:,}"
     if not waiting:
         return
-    if plan.run.teacher.backend in FREE:
+    if all(plan.distillation.teacher_of(s.stage).backend in FREE for s in plan.stages):
         yield "  time and cost: none, no model is asked"
         return
     yield f"  {_tokens(total)}"

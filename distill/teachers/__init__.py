@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from distill.config import (
@@ -33,9 +32,9 @@ def identity(config: TeacherConfig) -> tuple[str, str]:
 
         recorded = ReplayTeacher(config.store)
         return recorded.name, recorded.revision
-    from distill.teachers.hf import fingerprint
+    from distill.teachers.hf import checkpoint_name, fingerprint
 
-    name = f"{config.backend}/{Path(config.model).name}"
+    name = f"{config.backend}/{checkpoint_name(config.model)}"
     return name, fingerprint(config.model, config.dtype, config.chat)
 
 

@@ -20,7 +20,7 @@ from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Request
 
 CHUNK = 64  # prompts whose labels are scored before their answers are handed over
-EDGE = 1 << 20  # bytes at both ends of a weights file that go into its fingerprint
+BLOCK, BLOCKS = 1 << 20, 64  # bytes and number of the pieces of a file in its fingerprint
 
 
 class HfTeacher:
@@ -52,7 +52,7 @@ class HfTeacher:
             raise TeacherError(
                 f"teacher.model: {model!r} cannot be loaded; {' '.join(str(error).split())[:300]}"
             ) from None
-        self.name = f"hf/{Path(model).name}"
+        self.name = f"hf/{checkpoint_name(model)}"
         self.chat = chat
         self.revision = fingerprint(model, dtype, chat)
 
@@ -140,11 +140,23 @@ class HfTeacher:
         return Answer(text, finish, len(prompt), len(new))
 
 
-def fingerprint(model: str, *settings: Any) -> str:
-    """What tells two local checkpoints apart: names, sizes and ends of their files.
+def checkpoint_name(model: str) -> str:
+    """What stores, result folders and the leaderboard call a checkpoint.
 
-    The whole of a 70B checkpoint would take minutes to hash at every start; a name on a hub is its
-    own fingerprint.
+    The last part of its path, but for a student of a run of ours: run and stage.
+    """
+    folder = Path(model)
+    stage = folder.parent.name.removesuffix("-merge")
+    if folder.name == "student" and stage != folder.parent.name:
+        return f"{folder.parent.parent.name}-{stage}"
+    return folder.name
+
+
+def fingerprint(model: str, *settings: Any) -> str:
+    """What tells two local checkpoints apart: names, sizes and samples of their files.
+
+    The whole of a 70B checkpoint would take minutes to hash at every start, so large files are
+    read at ``BLOCKS`` places, evenly spaced; a name on a hub is its own fingerprint.
     """
     folder = Path(model)
     known = sha256(repr(settings).encode())
@@ -152,12 +164,13 @@ def fingerprint(model: str, *settings: Any) -> str:
         known.update(model.encode())
         return known.hexdigest()[:16]
     for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
-        if path.suffix not in (".safetensors", ".bin", ".gguf", ".json", ".model"):
+        if path.suffix not in (".safetensors", ".bin", ".gguf", ".json", ".model", ".jinja"):
             continue
         size = path.stat().st_size
         known.update(f"{path.name}/{size}/".encode())
+        stride = max(BLOCK, (size - BLOCK) // (BLOCKS - 1))
         with path.open("rb") as file:
-            known.update(file.read(EDGE))
-            file.seek(max(0, size - EDGE))
-            known.update(file.read(EDGE))
+            for start in range(0, size, stride):
+                file.seek(start)
+                known.update(file.read(BLOCK))
     return known.hexdigest()[:16]

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Request
-from distill.teachers.hf import fingerprint
+from distill.teachers.hf import checkpoint_name, fingerprint
 
 CHUNK = 512  # prompts handed to the engine at once, whose answers are written down together
 
@@ -48,7 +47,7 @@ class VllmTeacher:
             )
         except (OSError, ValueError) as error:
             raise TeacherError(f"teacher.model: {model!r} cannot be loaded; {error}") from None
-        self.name = f"vllm/{Path(model).name}"
+        self.name = f"vllm/{checkpoint_name(model)}"
         self.revision = fingerprint(model, dtype, chat)
         self.chat = chat
 

@@ -107,7 +107,7 @@ for step in pipeline.all_steps():
 
 
 def outcome(pipeline: Distillation):
-    with Store.read(pipeline.answers) as store:
+    with Store.read(pipeline.answers("icldist")) as store:
         answers = dict(store)
     return answers, [step.record()["outputs"] for step in data_steps(pipeline)]  # type: ignore[index]
 
@@ -128,7 +128,7 @@ def test_a_run_that_is_killed_again_and_again_equals_an_undisturbed_one(
             child = subprocess.Popen(
                 [sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL
             )
-            file = pipeline.answers / "answers.jsonl"
+            file = pipeline.answers("icldist") / "answers.jsonl"
             wanted = 10 + 37 * number
             while child.poll() is None:
                 if file.is_file() and file.read_bytes().count(b"\n") >= wanted:
@@ -264,7 +264,7 @@ def recorded(folder: Path, student: Path) -> Path:
     for step in recording.all_steps():
         if step.name.split("-")[-1] in ("texts", "ask", "filter", "demonstrations"):
             step.do()
-    recording.answers.rename(folder / "recorded")
+    recording.answers("icldist").rename(folder / "recorded")
     shutil.rmtree(folder / "runs")
     return path
 

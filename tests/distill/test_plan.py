@@ -193,7 +193,7 @@ def test_failures_and_answers_missing_in_a_recording_are_told(tiny_student, tmp_
     path = config(tmp_path, tiny_student)
     pipeline = do(Distillation(load_config(path), teacher=Scripted()), "texts", "demonstrations")
     pipeline.ask("knowdist").do()
-    pipeline.answers.rename(tmp_path / "recorded")
+    pipeline.answers("icldist").rename(tmp_path / "recorded")
     lines = list(render(Plan(Distillation(load_config(path, ["knowdist.samples=20"]))), Rates()))
     assert "  answered in the store: 0; to ask: 20" in lines
     assert "  4 of these have no recorded answer and would fail" in lines
