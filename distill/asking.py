@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tqdm import tqdm
 
 from distill.errors import TeacherError
-from distill.records import Answer, Failure, Request, Teacher
+from distill.records import UNKNOWN, Answer, Failure, Request, Teacher
 from distill.store import Store
 
 
@@ -37,10 +37,13 @@ def ask(
         StoreError: If an answer cannot be written.
     """
     waiting = store.waiting(requests, retry_failed)
+    unknown: dict[str, Failure] = {}
     with tqdm(total=len(waiting), desc=what, unit="request", disable=None) as bar:
         for request, outcome in teacher().answer(waiting) if waiting else ():
             if isinstance(outcome, Failure):
-                store.fail(request, outcome)
+                unknown[request.key(store.teacher, store.revision)] = outcome
+                if outcome.reason not in UNKNOWN:
+                    store.fail(request, outcome)
             else:
                 store.add(request, outcome)
             bar.update()
@@ -52,8 +55,8 @@ def ask(
         if answer is not None:
             answered.append((request, answer))
         else:
-            failure = store.failure(key) or Failure("not answered", "the teacher said nothing", 0)
-            failed.append(failure)
+            failure = store.failure(key) or unknown.get(key)
+            failed.append(failure or Failure("not answered", "the teacher said nothing", 0))
     if requests and not answered:
         reasons = Counter(failure.reason for failure in failed)
         raise TeacherError(

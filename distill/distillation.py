@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
 from distill.card import write_card
+from distill.checkpoints import checkpoint_name, fingerprint
 from distill.config import Training
 from distill.examples import Sample
 from distill.gap import compare
@@ -19,7 +20,6 @@ from distill.manifest_values import LABELS
 from distill.pipeline import Pipeline, StageName
 from distill.report import write_report
 from distill.steps import Step, copy_folder, in_order, write_json
-from distill.teachers.hf import checkpoint_name, fingerprint
 
 PACKAGES = ("sentibench", "torch", "transformers", "peft", "lm_eval", "accelerate", "datasets")
 PROBES = ("Sentence: A quiet film that stays with you.\nLabel:", "The soup was cold again.")

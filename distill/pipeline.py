@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distill.asking import ask
+from distill.checkpoints import fingerprint
 from distill.config import ICLDist, KnowDist, Run, TeacherConfig
 from distill.decontaminate import Contamination, load_tests
 from distill.difficulty import select
@@ -33,7 +34,6 @@ from distill.records import Answer, Request, Teacher
 from distill.steps import Step, write_json, write_lines
 from distill.store import Store
 from distill.teachers import identity, load_teacher
-from distill.teachers.hf import fingerprint
 from distill.texts import Text, draw_texts
 
 StageName = Literal["knowdist", "icldist"]

@@ -13,8 +13,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, cast
+from typing import cast
 
+from distill.checkpoints import load_tokenizer
 from distill.config import ReplayTeacherConfig, Training
 from distill.distillation import Distillation
 from distill.errors import InputError
@@ -356,29 +357,6 @@ class Plan:
                 n, basis = record["summary"]["kept"], "after the filters"
                 keep = 1.0 if step.name.endswith("-select") else keep
         return round(n * keep * (1 - stage.left_out / len(stage.prompt_tokens))), basis
-
-
-def load_tokenizer(checkpoint: str) -> Any:
-    """The student's tokenizer.
-
-    Raises:
-        InputError: If it is not found, or knows no end of the text.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer: Any = cast(Any, AutoTokenizer).from_pretrained(checkpoint)
-    except (OSError, ValueError, ImportError) as error:
-        why = " ".join(str(error).split()).split(". ")[0][:200]
-        raise InputError(
-            f"student: no tokenizer of {checkpoint!r}; {why}; give the folder of a checkpoint"
-        ) from None
-    if tokenizer.eos_token_id is None:
-        raise InputError(
-            f"student: the tokenizer of {checkpoint!r} has no end-of-text token, so it cannot "
-            "learn to stop"
-        )
-    return tokenizer
 
 
 def _cost(backend: str, prompt_tokens: Sequence[int], found: _Found) -> tuple[Cost, str]:

@@ -15,6 +15,8 @@ from typing import Any, Literal, Protocol
 
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "choice"]
+# Failures of what is no model: another teacher may answer, so they are not written down.
+UNKNOWN = ("not recorded", "no gold label")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from distill.errors import StoreError
+from distill.errors import InputError, StoreError
 
 WAIT_S = 0.5
 State = Literal["done", "stale", "new", "waits"]
@@ -75,19 +75,25 @@ class Step:
         missing = [name for name in self.outputs if not (self.folder / name).exists()]
         return ("stale", f"missing: {', '.join(missing)}") if missing else ("done", "")
 
-    def do(self) -> dict[str, Any]:
+    def do(self, *, again: bool = False) -> dict[str, Any]:
         """Do the work unless it is done; returns the summary.
+
+        Args:
+            again: Do it although it is done, on what it left; its work must bear that.
 
         Under ``accelerate launch`` the first process keeps the records, and the others join in
         where the work is ``by_all`` and otherwise wait for the step to be done.
 
         Raises:
+            InputError: If a step before it has to be done first.
             StoreError: If the outputs cannot be written.
         """
         if int(os.environ.get("RANK", "0")):
             return self._join_in()
-        state, _ = self.state()
-        if state == "done":
+        state, why = self.state()
+        if state == "waits":
+            raise InputError(f"{self.name}: waits {why}; do that first")
+        if state == "done" and not again:
             return cast("dict[str, Any]", self.record())["summary"]
         inputs = self.inputs()
         begun = self.folder / "inputs.json"
@@ -106,10 +112,13 @@ class Step:
                 "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             }
             write_json(self.folder / "step.json", record)
-        except OSError as error:
+        except Exception as error:
+            if not _is_of_a_disk(error):
+                raise
+            where = getattr(error, "filename", None) or self.folder
+            why = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
             raise StoreError(
-                f"{self.name}: {error.filename or self.folder}: {error.strerror}; what was done is "
-                "kept, call again"
+                f"{self.name}: {where}: {why}; what was done is kept, call again"
             ) from None
         return summary
 
@@ -126,6 +135,12 @@ class Step:
         """Whether the first process does this step with these inputs now."""
         inputs = self.inputs()
         return inputs is not None and _read(self.folder / "inputs.json") == inputs
+
+
+def _is_of_a_disk(error: Exception) -> bool:
+    """Whether a file could not be written: safetensors and torch have errors of their own."""
+    is_torchs = isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)
+    return isinstance(error, OSError) or is_torchs or type(error).__name__ == "SafetensorError"
 
 
 def _read(path: Path) -> Any:

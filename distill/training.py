@@ -28,6 +28,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from distill.checkpoints import loading_errors
 from distill.config import Training
 from distill.errors import InputError
 from distill.examples import Encoded, Encoding, Sample, encode_samples
@@ -118,7 +119,7 @@ def load_student(checkpoint: str, *, four_bits: bool = False) -> tuple[Any, Any]
         raise InputError(
             f"training.method: qlora needs bitsandbytes: pip install bitsandbytes; {error}"
         ) from None
-    except (OSError, ValueError) as error:
+    except loading_errors() as error:
         why = " ".join(str(error).split())[:300]
         raise InputError(f"student: {checkpoint!r} cannot be loaded; {why}") from None
     if tokenizer.pad_token is None:

@@ -32,7 +32,7 @@ def identity(config: TeacherConfig) -> tuple[str, str]:
 
         recorded = ReplayTeacher(config.store)
         return recorded.name, recorded.revision
-    from distill.teachers.hf import checkpoint_name, fingerprint
+    from distill.checkpoints import checkpoint_name, fingerprint
 
     name = f"{config.backend}/{checkpoint_name(config.model)}"
     return name, fingerprint(config.model, config.dtype, config.chat)

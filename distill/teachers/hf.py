@@ -11,16 +11,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from distill.checkpoints import checkpoint_name, fingerprint, loading_errors
 from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Request
 
 CHUNK = 64  # prompts whose labels are scored before their answers are handed over
-BLOCK, BLOCKS = 1 << 20, 64  # bytes and number of the pieces of a file in its fingerprint
 
 
 class HfTeacher:
@@ -48,7 +46,7 @@ class HfTeacher:
             self.lm: Any = cast(Any, SentiBenchLM)(
                 pretrained=model, dtype=dtype, device=device, batch_tokens=batch_tokens
             )
-        except (OSError, ValueError) as error:
+        except loading_errors() as error:
             raise TeacherError(
                 f"teacher.model: {model!r} cannot be loaded; {' '.join(str(error).split())[:300]}"
             ) from None
@@ -138,39 +136,3 @@ class HfTeacher:
             text = text.split(stop)[0]
         finish = "length" if len(new) == decoding.max_new_tokens else "stop"
         return Answer(text, finish, len(prompt), len(new))
-
-
-def checkpoint_name(model: str) -> str:
-    """What stores, result folders and the leaderboard call a checkpoint.
-
-    The last part of its path, but for a student of a run of ours: run and stage.
-    """
-    folder = Path(model)
-    stage = folder.parent.name.removesuffix("-merge")
-    if folder.name == "student" and stage != folder.parent.name:
-        return f"{folder.parent.parent.name}-{stage}"
-    return folder.name
-
-
-def fingerprint(model: str, *settings: Any) -> str:
-    """What tells two local checkpoints apart: names, sizes and samples of their files.
-
-    The whole of a 70B checkpoint would take minutes to hash at every start, so large files are
-    read at ``BLOCKS`` places, evenly spaced; a name on a hub is its own fingerprint.
-    """
-    folder = Path(model)
-    known = sha256(repr(settings).encode())
-    if not folder.is_dir():
-        known.update(model.encode())
-        return known.hexdigest()[:16]
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
-        if path.suffix not in (".safetensors", ".bin", ".gguf", ".json", ".model", ".jinja"):
-            continue
-        size = path.stat().st_size
-        known.update(f"{path.name}/{size}/".encode())
-        stride = max(BLOCK, (size - BLOCK) // (BLOCKS - 1))
-        with path.open("rb") as file:
-            for start in range(0, size, stride):
-                file.seek(start)
-                known.update(file.read(BLOCK))
-    return known.hexdigest()[:16]

@@ -46,7 +46,7 @@ class OpenAITeacher:
         max_attempts: After which a request has failed.
         requests_per_minute: Limit over all threads, attempts counted.
         tokens_per_minute: Limit over all threads, of prompt and answer together.
-        give_up_after: So many failed requests before any answer end the run.
+        give_up_after: So many failed requests in a row end the run.
         clock: Seconds that only grow.
         sleep: Waits so many seconds.
 
@@ -103,7 +103,7 @@ class OpenAITeacher:
             Thread(target=self._work, args=(key, todo, done, stopped), daemon=True)
             for _ in range(min(self._concurrency, len(requests)))
         ]
-        waiting, n_open, n_failed, n_answered = iter(requests), 0, 0, 0
+        waiting, n_open, n_failed = iter(requests), 0, 0
         try:
             for thread in threads:
                 thread.start()
@@ -119,11 +119,8 @@ class OpenAITeacher:
                     todo.put(following)
                     n_open += 1
                 yield request, outcome
-                if isinstance(outcome, Answer):
-                    n_answered += 1
-                    continue
-                n_failed += 1
-                if not n_answered and n_failed == self._give_up_after:
+                n_failed = 0 if isinstance(outcome, Answer) else n_failed + 1
+                if isinstance(outcome, Failure) and n_failed == self._give_up_after:
                     raise TeacherError(
                         f"teacher: {self._where} answers nothing but errors; got {n_failed} "
                         f"failures in a row, the last: {outcome.reason}, {outcome.detail}"

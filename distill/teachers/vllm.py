@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from distill.checkpoints import checkpoint_name, fingerprint
 from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Request
-from distill.teachers.hf import checkpoint_name, fingerprint
 
 CHUNK = 512  # prompts handed to the engine at once, whose answers are written down together
 

@@ -6,9 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from distill.checkpoints import fingerprint  # noqa: E402
 from distill.errors import TeacherError  # noqa: E402
 from distill.records import Answer, Decoding, Message, Request  # noqa: E402
-from distill.teachers.hf import HfTeacher, fingerprint  # noqa: E402
+from distill.teachers.hf import HfTeacher  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -17,13 +17,14 @@ pytest.importorskip("peft")
 
 import distill.plan
 from distill.__main__ import main
+from distill.checkpoints import load_tokenizer
 from distill.config import load_config
 from distill.distillation import Distillation
 from distill.errors import InputError, TeacherError
 from distill.examples import encode_samples
 from distill.icldist import load_taxonomies
 from distill.pipeline import sample_of
-from distill.plan import Plan, StagePlan, load_tokenizer
+from distill.plan import Plan, StagePlan
 from distill.plan_text import Rates, histogram, quantile, render, safe, shortened
 from distill.records import Answer
 

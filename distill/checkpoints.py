@@ -1,0 +1,113 @@
+"""Checkpoint folders: their names, what tells them apart, and whether they can be loaded."""
+
+# pyright: basic
+# transformers carries no types that would hold: its unknowns end in this module.
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from distill.errors import InputError
+
+BLOCK, BLOCKS = 1 << 20, 64  # bytes and number of the pieces of a file in its fingerprint
+WEIGHTS = (".safetensors", ".bin", ".gguf")
+
+
+def checkpoint_name(model: str) -> str:
+    """What stores, result folders and the leaderboard call a checkpoint.
+
+    The last part of its path, but for a student of a run of ours: run and stage.
+    """
+    folder = Path(model)
+    stage = folder.parent.name.removesuffix("-merge")
+    if folder.name == "student" and stage != folder.parent.name:
+        return f"{folder.parent.parent.name}-{stage}"
+    return folder.name
+
+
+def fingerprint(model: str, *settings: Any) -> str:
+    """What tells two local checkpoints apart: names, sizes and samples of their files.
+
+    The whole of a 70B checkpoint would take minutes to hash at every start, so large files are
+    read at ``BLOCKS`` places, evenly spaced; a name on a hub is its own fingerprint.
+    """
+    folder = Path(model)
+    known = sha256(repr(settings).encode())
+    if not folder.is_dir():
+        known.update(model.encode())
+        return known.hexdigest()[:16]
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+        if path.suffix not in (*WEIGHTS, ".json", ".model", ".jinja"):
+            continue
+        size = path.stat().st_size
+        known.update(f"{path.name}/{size}/".encode())
+        stride = max(BLOCK, (size - BLOCK) // (BLOCKS - 1))
+        with path.open("rb") as file:
+            for start in range(0, size, stride):
+                file.seek(start)
+                known.update(file.read(BLOCK))
+    return known.hexdigest()[:16]
+
+
+def loading_errors() -> tuple[type[Exception], ...]:
+    """What transformers raises where a checkpoint is missing, damaged or of an unknown kind."""
+    from safetensors import SafetensorError
+
+    return OSError, ValueError, KeyError, SafetensorError
+
+
+def check_checkpoint(key: str, checkpoint: str) -> None:
+    """Refuse, before any work is done, what could not be loaded at its end.
+
+    Args:
+        key: Of the setting that names it.
+        checkpoint: A folder, or a name that transformers finds.
+
+    Raises:
+        InputError: If configuration or weights are missing or damaged.
+    """
+    from safetensors import safe_open
+    from transformers import AutoConfig
+
+    folder = Path(checkpoint)
+    weights = [p for p in folder.iterdir() if p.suffix in WEIGHTS] if folder.is_dir() else []
+    if folder.is_dir() and not weights:
+        raise InputError(
+            f"{key}: {checkpoint}: no weights; expected a folder with config.json and .safetensors"
+        )
+    try:
+        AutoConfig.from_pretrained(checkpoint)
+        for path in weights:
+            if path.suffix == ".safetensors":
+                with safe_open(path, "pt"):  # reads the head and compares it with the length
+                    pass
+    except loading_errors() as error:
+        why = " ".join(str(error).split()).split(". ")[0][:200]
+        raise InputError(
+            f"{key}: {checkpoint!r} is no checkpoint that transformers loads; {why}"
+        ) from None
+
+
+def load_tokenizer(checkpoint: str) -> Any:
+    """The student's tokenizer.
+
+    Raises:
+        InputError: If it is not found, or knows no end of the text.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)
+    except (OSError, ValueError, ImportError) as error:
+        why = " ".join(str(error).split()).split(". ")[0][:200]
+        raise InputError(
+            f"student: no tokenizer of {checkpoint!r}; {why}; give the folder of a checkpoint"
+        ) from None
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            f"student: the tokenizer of {checkpoint!r} has no end-of-text token, so it cannot "
+            "learn to stop"
+        )
+    return tokenizer
