@@ -6,17 +6,22 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from distill.config import load_config, save_config
 from distill.distillation import Distillation
-from distill.errors import InputError, SentiBenchError
+from distill.errors import InputError, SentiBenchError, StoreError
 from distill.pipeline import StageName
 from distill.presets import descriptions, write_preset
 from distill.steps import Step, in_order
 from distill.store import merge
 
+LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
 JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"
 INIT = "Write a configuration to begin with; without NAME, list them."
 RATES = {
@@ -125,24 +130,51 @@ def _run(options: argparse.Namespace) -> int:
         if not steps:
             known = ", ".join(step.name for step in distillation.all_steps())
             raise InputError(f"--only {options.only}: no such step; known: {known}")
-    is_first = os.environ.get("RANK", "0") == "0"
-    if is_first:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        save_config(run, run.folder / "config.yaml")
+    if os.environ.get("RANK", "0") != "0":  # joins the first process
+        _do(steps, options)
+        return 0
+    with _begun(distillation, steps):
+        _do(steps, options)
+    print(run.folder)
+    return 0
+
+
+@contextmanager
+def _begun(distillation: Distillation, steps: Sequence[Step]) -> Generator[None]:
+    """Hold the run's folder, and refuse before any work what would fail at its end."""
+    folder = distillation.run.folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_config(distillation.run, folder / "config.yaml")
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written; {error.strerror}") from None
+    lock: Any = FileLock(folder / "run.lock")
+    is_held = os.environ.get(LOCK_HELD) == str(folder)
+    try:
+        with nullcontext() if is_held else lock.acquire(timeout=0):
+            if any(step.state()[0] != "done" for step in steps):
+                distillation.check()
+            yield
+    except Timeout:
+        raise StoreError(
+            f"{folder}: another process works on this run; wait for it, or give another name"
+        ) from None
+
+
+def _do(steps: Sequence[Step], options: argparse.Namespace) -> None:
     for step in steps:
         state, why = step.state()
-        if state == "done" and not (retry and step.name.endswith("-ask")):
+        again = getattr(options, "retry_failed", False) and step.asks
+        if state == "done" and not again:
             _say(f"done  {step.name}")
             continue
-        _say(f"begin {step.name} ({why})")
+        _say(f"begin {step.name} ({why or 'what failed is asked again'})")
+        is_first = os.environ.get("RANK", "0") == "0"
         if is_first and "WORLD_SIZE" in os.environ and not step.by_all:
             _do_alone(step, options)
         else:
-            step.do()
+            step.do(again=again)
         _say(f"done  {step.name}: {_summary(step)}")
-    if is_first:
-        print(run.folder)
-    return 0
 
 
 def _say(line: str) -> None:
@@ -153,7 +185,8 @@ def _say(line: str) -> None:
 def _do_alone(step: Step, options: argparse.Namespace) -> None:
     """Do a step in a process that knows nothing of the others of a launch."""
     launch = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_")
-    plain = {
+    folder = load_config(options.config, options.overrides).folder
+    plain = {LOCK_HELD: str(folder)} | {
         key: value
         for key, value in os.environ.items()
         if not key.startswith((*launch, "ACCELERATE_", "TORCHELASTIC_"))
@@ -178,8 +211,8 @@ def _wanted(distillation: Distillation, command: str) -> list[Step]:
     if command == "merge":
         return [distillation.merge(stage) for stage in distillation.stages]
     if command == "evaluate":
-        return [distillation.evaluate(model) for model in distillation.measured]
-    return [distillation.report]
+        return [distillation.report]
+    return distillation.all_steps()
 
 
 def _summary(step: Step) -> str:

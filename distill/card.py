@@ -18,9 +18,11 @@ from distill.decontaminate import NGRAM_WORDS
 from distill.manifest_values import (
     NONE,
     dig,
+    evaluation_notes,
     items,
     label,
     left_out,
+    limits_of,
     mapping,
     model_names,
     number,
@@ -85,8 +87,8 @@ def write_card(checkpoint: Path, model: str, manifest: Mapping[str, Any]) -> Pat
         decontamination=_decontamination(manifest),
         scores=_scores(manifest, model),
         comparison=_comparison(manifest, model),
-        limits=_limits(config),
-        command=Ready(_command(config)),
+        limits=[Ready(note) for note in evaluation_notes(config)],
+        command=Ready(_commands(config)),
         packages=sorted(mapping(manifest.get("packages")).items()),
     )
     path = checkpoint / "README.md"
@@ -229,8 +231,8 @@ def _texts(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _decontamination(manifest: Mapping[str, Any]) -> list[Ready]:
-    off = items(dig(manifest, "config", "filters", "off"))
-    if "contaminated" in off or dig(manifest, "config", "filters") is None:
+    skipped = items(dig(manifest, "config", "filters", "skip"))
+    if "contaminated" in skipped or dig(manifest, "config", "filters") is None:
         return [Ready("Overlap with the SentiBench test sets was not checked.")]
     dropped = sum(
         number(row[2]) or 0
@@ -293,30 +295,17 @@ def _comparison(manifest: Mapping[str, Any], model: str) -> dict[str, Any]:
     }
 
 
-def _limits(config: Mapping[str, Any]) -> list[Ready]:
-    """What the figures do not say, of this run."""
-    limits: list[str] = []
-    limit = number(dig(config, "evaluation", "limit"))
-    if limit is not None:
-        limits.append(
-            f"Only the first {limit:.0f} items of each task were evaluated: these scores cannot be "
-            "compared with those of whole test sets."
-        )
-    if any("_mini" in str(task) for task in items(dig(config, "evaluation", "tasks"))):
-        limits.append(
-            "The mini tasks are the package's small stand-ins for the datasets: their scores say "
-            "nothing about SentiBench."
-        )
-    return list(map(Ready, limits))
-
-
-def _command(config: Mapping[str, Any]) -> str:
-    """How the scores are measured again, with the settings of the run."""
+def _commands(config: Mapping[str, Any]) -> str:
+    """How the scores are measured again, with the settings of the run; one line per limit."""
     given = [str(task) for task in items(dig(config, "evaluation", "tasks"))]
     tasks = ",".join(task for task in given if TASK_NAME.fullmatch(task)) or "sentibench"
-    limit = number(dig(config, "evaluation", "limit"))
-    return (
-        "lm_eval --model sentibench-hf \\\n"
-        "  --model_args pretrained=path/to/this/model,dtype=float32,softmax_dtype=float32 \\\n"
-        f"  --tasks {tasks}" + ("" if limit is None else f" --limit {limit:.0f}")
+    dtype = dig(config, "evaluation", "dtype")
+    of_limit: dict[float | None, list[str]] = {number(dig(config, "evaluation", "limit")): [tasks]}
+    for task, n in limits_of(config).items():
+        of_limit.setdefault(n, []).append(task)
+    return "\n".join(
+        "lm_eval --model sentibench-hf --model_args pretrained=path/to/this/model,"
+        f"dtype={dtype if dtype in ('bfloat16', 'float16') else 'float32'},softmax_dtype=float32 "
+        f"\\\n  --tasks {','.join(names)}" + ("" if limit is None else f" --limit {limit:.0f}")
+        for limit, names in of_limit.items()
     )

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from distill.errors import ConfigError, nearest
 from distill.filters import FilterConfig
@@ -22,6 +30,9 @@ Family = Literal["analysing", "rewriting"]
 Perspective = Literal["expression", "target", "emotion", "background"]
 FAMILIES: tuple[Family, ...] = ("analysing", "rewriting")
 PERSPECTIVES: tuple[Perspective, ...] = ("expression", "target", "emotion", "background")
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -66,6 +77,8 @@ class Texts(Section):
             raise ValueError(
                 f"dataset: unknown name {self.dataset!r}; {nearest(self.dataset, load_cards())}"
             )
+        if self.mini and not self.dataset:
+            raise ValueError("mini: of a dataset of this package; remove it")
         return self
 
     @property
@@ -110,6 +123,18 @@ class OpenAITeacherConfig(Section):
     max_attempts: int = Field(default=6, ge=1)
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_secret(cls, base_url: str) -> str:
+        """It is written into manifests and pages."""
+        if "?" in base_url or "@" in base_url:
+            raise PydanticCustomError(
+                "value_error",
+                "expected http(s)://host/v1 without user, password and query; a key goes into the "
+                "environment variable that api_key_env names",
+            )
+        return base_url
 
 
 class ReplayTeacherConfig(Section):
@@ -211,7 +236,7 @@ class Training(Section):
     schedule: Literal["cosine", "linear", "constant"]
     warmup_share: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
-    betas: tuple[float, float]
+    betas: tuple[Beta, Beta]
     precision: Literal["float32", "bfloat16"] = "float32"
 
 
@@ -222,7 +247,7 @@ class KnowDistTraining(Training):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_share: float = Field(default=0.01, ge=0, lt=1)
     weight_decay: float = Field(default=0.1, ge=0)
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
 
 
 class ICLDistTraining(Training):
@@ -232,7 +257,7 @@ class ICLDistTraining(Training):
     schedule: Literal["cosine", "linear", "constant"] = "linear"
     warmup_share: float = Field(default=0.02, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
 
 
 class KnowDist(Section):
@@ -272,11 +297,13 @@ class ICLDist(Section):
     """
 
     samples: int = Field(default=1000, ge=1)
-    shots: tuple[int, ...] = (1, 2, 3, 4, 5)
+    shots: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1, 2, 3, 4, 5), min_length=1)
     demonstrations: Literal["teacher", "gold"] = "teacher"
     label_words: bool = True
     taxonomies: bool = True
-    instructions: tuple[Literal["full", "short", "none"], ...] = ("full", "short", "none")
+    instructions: tuple[Literal["full", "short", "none"], ...] = Field(
+        default=("full", "short", "none"), min_length=1
+    )
     other_tasks: float = Field(default=0.2, ge=0, lt=1)
     other_files: tuple[Path, ...] = ()
     score_choices: bool = True
@@ -315,7 +342,7 @@ class Run(Section):
     filters: FilterConfig = FilterConfig()
     evaluation: Evaluation = Evaluation()
     out: Path = Path("runs")
-    seed: int = 42
+    seed: int = Field(default=42, ge=0, lt=2**32)
 
     @model_validator(mode="after")
     def _has_a_stage(self) -> Run:
@@ -388,7 +415,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
 def _first_mistake(where: str, error: ValidationError) -> str:
     """One line: place, what is wrong, what was got, and what is near."""
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part not in TEACHERS]
+    place = [str(part) for part in first["loc"] if part not in TEACHERS] or ["?"]
     got = first.get("input")
     if first["type"] == "extra_forbidden":
         known = _keys_at(first["loc"][:-1])

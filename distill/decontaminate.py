@@ -6,12 +6,8 @@ hashes are kept, never the text.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
@@ -108,81 +104,3 @@ def load_tests(source: Source = "real") -> dict[str, tuple[str, ...]]:
         for name, leaf in load_leaves().items()
         if leaf.source == source
     }
-
-
-def read_texts(path: Path, field: str = "text") -> tuple[str, ...]:
-    """Read one text per line of a JSONL file, for a test of the user.
-
-    Args:
-        path: UTF-8, one JSON object per line; blank lines are passed over.
-        field: The key of the text.
-
-    Raises:
-        InputError: If the file cannot be read or a line has no such text. Names the line.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    texts: list[str] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row: Any = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise InputError(f"{path}:{number}: no JSON: {error}; expected an object") from None
-        text: Any = cast(dict[str, Any], row).get(field) if isinstance(row, dict) else None
-        if not isinstance(text, str):
-            raise InputError(
-                f"{path}:{number}: got no text under {field!r}, expected a line such as "
-                f'{{"{field}": "..."}}'
-            )
-        texts.append(text)
-    return tuple(texts)
-
-
-@dataclass(frozen=True, slots=True)
-class OverlapCount:
-    """How many texts overlap with tests.
-
-    Attributes:
-        texts: Per source, how many were looked at.
-        overlapping: Per source, how many overlap with at least one test.
-        by_test: Per source and test, how many overlap; a text may count for several tests.
-    """
-
-    texts: Mapping[str, int]
-    overlapping: Mapping[str, int]
-    by_test: Mapping[tuple[str, str], int]
-
-    def table(self) -> list[dict[str, str | int]]:
-        """Return one row per source and overlapping test, sources without overlap included."""
-        rows: list[dict[str, str | int]] = []
-        for source in sorted(self.texts):
-            row = {"source": source, "texts": self.texts[source]}
-            rows.append({**row, "test": "any", "overlapping": self.overlapping.get(source, 0)})
-            rows += [
-                {**row, "test": test, "overlapping": n}
-                for (of, test), n in sorted(self.by_test.items())
-                if of == source
-            ]
-        return rows
-
-
-def count_overlaps(texts: Iterable[tuple[str, str]], tests: Contamination) -> OverlapCount:
-    """Count the texts that overlap with tests, before any teacher is asked.
-
-    Args:
-        texts: Source and text.
-        tests: What they are compared with.
-    """
-    looked_at: Counter[str] = Counter()
-    overlapping: Counter[str] = Counter()
-    by_test: Counter[tuple[str, str]] = Counter()
-    for source, text in texts:
-        found = tests.overlaps(text)
-        looked_at[source] += 1
-        overlapping[source] += bool(found)
-        by_test.update((source, test) for test in found)
-    return OverlapCount(looked_at, overlapping, by_test)

@@ -12,8 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
 from distill.card import write_card
-from distill.checkpoints import checkpoint_name, fingerprint
-from distill.config import Training
+from distill.checkpoints import (
+    check_checkpoint,
+    checkpoint_name,
+    fingerprint,
+    load_tokenizer,
+)
+from distill.config import HfTeacher, Training, VllmTeacher
+from distill.errors import InputError
 from distill.examples import Sample
 from distill.gap import compare
 from distill.manifest_values import LABELS
@@ -105,17 +111,38 @@ class Distillation(Pipeline):
     @property
     def report(self) -> Step:
         """Write the manifest from which model card and leaderboard row are made."""
-        return self._step(
+        return Step(
             "report",
-            {"name": self.run.name},
+            self.run.folder / "results",
+            {"config": self.run.model_dump(mode="json")},
             tuple(self.evaluate(model) for model in self.measured),
-            ("run.json",),
+            ("run.json", "../report.html", *map(self.row_name, self.measured)),
             self._report,
         )
 
+    def check(self) -> None:
+        """Refuse, before any work is done, checkpoints that could not be loaded later.
+
+        Raises:
+            InputError: If one is missing or damaged, or two models have one name.
+        """
+        check_checkpoint("student", self.run.student)
+        load_tokenizer(self.run.student)
+        for stage in ("knowdist", "icldist"):
+            teacher = self.teacher_of(stage)
+            if isinstance(teacher, HfTeacher | VllmTeacher) and getattr(self.run, stage):
+                check_checkpoint("teacher.model", teacher.model)
+        rows = [self.row_name(model) for model in self.measured]
+        for name in rows:
+            if rows.count(name) > 1:
+                raise InputError(
+                    f"two models of this run are called {name!r}, as are their results; rename a "
+                    "checkpoint's folder"
+                )
+
     def all_steps(self) -> list[Step]:
         """Every step, each after what it depends on."""
-        return in_order([self.report])
+        return in_order([*map(self.merge, self.stages), self.report])
 
     def sources(self, stage: str) -> list[StageName]:
         """Whose samples a training stage learns from."""
@@ -179,7 +206,6 @@ class Distillation(Pipeline):
             limits=evaluation.limits,
             dtype=evaluation.dtype,
         )
-        copy_folder(step.folder / "results", self.run.folder / "results" / self.row_name(model))
         scores = {
             name: [row["score,none"], row.get("score_stderr,none")]
             for name, row in results.items()
@@ -247,8 +273,8 @@ class Distillation(Pipeline):
             },
             "models": models,
         }
-        (self.run.folder / "results").mkdir(parents=True, exist_ok=True)
-        write_json(self.run.folder / "results" / "run.json", manifest)
+        for model, folder in results.items():
+            copy_folder(folder, self.report.folder / self.row_name(model))
         write_json(self.report.folder / "run.json", manifest)
         for stage in self.stages:
             write_card(self.merge(stage).folder / "student", stage, manifest)

@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from tqdm import tqdm
+
+from distill.checkpoints import loading_errors
 from distill.errors import InputError
 from sentibench.harness import task_manager
+
+MODEL = "sentibench-hf"
 
 
 def evaluate(
@@ -27,102 +32,112 @@ def evaluate(
 ) -> dict[str, Any]:
     """Run lm-eval with the fast model and save what ``lm_eval --log_samples`` saves.
 
+    Every task is saved by itself in ``out / task``, so that a killed evaluation goes on with the
+    task that it was at; the model is loaded once.
+
     Args:
         checkpoint: A folder that lm-eval's ``hf`` loads.
         tasks: Names as after ``--tasks``.
         out: Result folder; what it holds already is not evaluated again.
         limit: First items of each task.
-        limits: Task -> first items, where they are not ``limit``; lm-eval has one limit for a run,
-            so there is a run per limit, in a folder of its own.
+        limits: Task -> first items, where they are not ``limit``.
         dtype: Of the weights.
         adapter: A folder with LoRA weights for the checkpoint.
         split: ``val`` where settings are chosen.
 
     Returns:
-        lm-eval's ``results``: task or group -> metric -> value.
+        lm-eval's ``results``: task -> metric -> value.
 
     Raises:
-        InputError: If a task is unknown or the results could not be saved.
+        InputError: If a task is unknown, the checkpoint cannot be loaded, or the results could not
+            be saved.
     """
+    limits = limits or {}
+    manager = task_manager(**({} if split == "test" else {"split": split}))
+    leaves = _leaves(manager, tasks, limits)
     arguments = {"pretrained": checkpoint, "dtype": dtype, "softmax_dtype": "float32"}
     arguments |= {"peft": str(adapter)} if adapter else {}
-    metadata = {} if split == "test" else {"split": split}
-    if not limits:
-        return _evaluate(arguments, list(tasks), out, limit, metadata)
+    model: Any = None
     found: dict[str, Any] = {}
-    for first, names in _by_limit(tasks, limit, limits).items():
-        found |= _evaluate(arguments, names, out / f"first-{first or 'all'}", first, metadata)
+    for name in tqdm(leaves, desc=f"evaluate {Path(checkpoint).name}", unit="task", disable=None):
+        done = saved_results(out / name)
+        if done is None:
+            model = model or _load(arguments)
+            _evaluate(model, arguments, name, manager, out / name, limits.get(name, limit))
+            done = saved_results(out / name)
+        if done is None:
+            raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")
+        found |= done
     return found
 
 
-def _by_limit(
-    tasks: tuple[str, ...], limit: int | None, limits: Mapping[str, int]
-) -> dict[int | None, list[str]]:
-    """Limit -> tasks, groups taken apart."""
-    manager = task_manager()
-    _check_names(manager, tasks)
-    leaves = list(manager.load(list(tasks))["tasks"])
-    foreign = [name for name in limits if name not in leaves]
-    if foreign:
-        raise InputError(f"evaluation.limits: {foreign[0]} is none of the tasks that are evaluated")
-    found: dict[int | None, list[str]] = {}
-    for name in leaves:
-        found.setdefault(limits.get(name, limit), []).append(name)
-    return found
-
-
-def _check_names(manager: Any, tasks: Sequence[str]) -> None:
+def _leaves(manager: Any, tasks: tuple[str, ...], limits: Mapping[str, int]) -> list[str]:
+    """The tasks, groups taken apart."""
     unknown = [name for name in tasks if name not in manager.all_tasks]
     if unknown:
         raise InputError(f"evaluation.tasks: unknown {', '.join(unknown)}; see sentibench list")
+    leaves = list(manager.load(list(tasks))["tasks"])
+    for name in limits:
+        if name not in leaves:
+            raise InputError(f"evaluation.limits: {name} is none of the tasks that are evaluated")
+    return leaves
+
+
+def _load(arguments: dict[str, str]) -> Any:
+    import torch
+    from lm_eval.api.registry import get_model
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return cast(Any, get_model(MODEL)).create_from_arg_obj(arguments, {"device": device})
+    except loading_errors() as error:
+        why = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"evaluation: {arguments['pretrained']!r} cannot be loaded; {why}"
+        ) from None
 
 
 def _evaluate(
-    arguments: dict[str, str],
-    tasks: list[str],
-    out: Path,
-    limit: int | None,
-    metadata: dict[str, Any],
-) -> dict[str, Any]:
-    """One run of lm-eval."""
-    done = saved_results(out)
-    if done is not None:
-        return done
-    import torch
+    model: Any, arguments: dict[str, str], task: str, manager: Any, out: Path, limit: int | None
+) -> None:
     from lm_eval import simple_evaluate
     from lm_eval.loggers import EvaluationTracker
 
-    manager = task_manager(**metadata)
-    _check_names(manager, tasks)
-    tracker = EvaluationTracker(output_path=str(out))
+    tracker: Any = EvaluationTracker(output_path=str(out))
     results: Any = cast(Any, simple_evaluate)(
-        model="sentibench-hf",
+        model=model,
         model_args=arguments,
-        tasks=tasks,
+        tasks=[task],
         task_manager=manager,
         limit=limit,
-        device="cuda" if torch.cuda.is_available() else "cpu",
         log_samples=True,
         evaluation_tracker=tracker,
     )
+    # what lm-eval would write had it loaded the model itself
+    tracker.general_config_tracker.model_source = results["config"]["model"] = MODEL
     samples = results.pop("samples")
     tracker.save_results_aggregated(results=results, samples=samples)
     for name in results["configs"]:
         tracker.save_results_samples(task_name=name, samples=samples[name])
-    found = saved_results(out)
-    if found is None:
-        raise InputError(
-            f"evaluation of {arguments['pretrained']}: results could not be saved in {out}"
-        )
-    return found
 
 
 def saved_results(out: Path) -> dict[str, Any] | None:
-    """The newest results in a folder, or None."""
-    files = sorted(out.rglob("results_*.json"))
-    for path in reversed(files):
+    """The newest whole results in a folder, or None.
+
+    lm-eval writes results before samples and is silent where it cannot write: only results with a
+    sample for every item count.
+    """
+    for path in sorted(out.rglob("results_*.json"), reverse=True):
         try:
-            return json.loads(path.read_text(encoding="utf-8"))["results"]
-        except (OSError, ValueError, KeyError):
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            stamp = path.stem.removeprefix("results_")
+            for name in saved["configs"]:
+                samples = path.with_name(f"samples_{name}_{stamp}.jsonl")
+                with samples.open(encoding="utf-8") as lines:
+                    n_whole = sum(line.endswith("\n") for line in lines)
+                if n_whole < saved["n-samples"][name]["effective"]:
+                    raise ValueError(f"{samples}: cut off")
+            return saved["results"]
+        except (OSError, ValueError, KeyError, TypeError):
             continue
     return None

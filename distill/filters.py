@@ -20,7 +20,7 @@ class FilterConfig(BaseModel):
     """What makes an answer unfit. One that has to be a label is only judged as a label.
 
     Attributes:
-        off: Reasons that are not checked; the funnel names them.
+        skip: Reasons that are not checked; the funnel names them.
         refusal_words: A refusal has at most this many words (by whitespace).
         cut_off: What happens to an answer that reached the token limit.
         copied_share: An answer is a copy if at least this fraction of its words lies in runs of
@@ -40,7 +40,7 @@ class FilterConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    off: tuple[Reason, ...] = ()
+    skip: tuple[Reason, ...] = ()
     refusal_words: int = Field(default=60, ge=1)
     cut_off: Literal["drop", "last sentence"] = "drop"
     copied_share: float = Field(default=0.9, gt=0, le=1)
@@ -53,12 +53,12 @@ class FilterConfig(BaseModel):
     max_words: int = Field(default=1024, ge=1)
     near_duplicate_similarity: float = Field(default=0.8, gt=0, le=1)
 
-    @field_validator("off")
+    @field_validator("skip")
     @classmethod
-    def _empty_stays_on(cls, off: tuple[Reason, ...]) -> tuple[Reason, ...]:
-        if "empty" in off:
+    def _empty_stays_on(cls, skip: tuple[Reason, ...]) -> tuple[Reason, ...]:
+        if "empty" in skip:
             raise ValueError("nothing is learnt from an empty answer; remove 'empty'")
-        return off
+        return skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +118,14 @@ def filter_answers(
             fit[request.id] = outcome
         else:
             tally.drop(request, answer.text, outcome.reason, outcome.details)
-    if "near-duplicate" not in config.off:
+    if "near-duplicate" not in config.skip:
         for id_, twin in _duplicates(fit, config.near_duplicate_similarity).items():
             draft = fit.pop(id_)
             tally.drop(draft.request, draft.text, "near-duplicate", (twin,))
     kept = [Kept(fit[id_].request, fit[id_].text, fit[id_].notes) for id_ in sorted(fit)]
     for one in kept:
         tally.keep(one.request, one.notes)
-    off = {*config.off, *(("contaminated",) if test_grams is None else ())}
+    off = {*config.skip, *(("contaminated",) if test_grams is None else ())}
     return kept, tally.funnel(tuple(reason for reason in REASONS if reason in off))
 
 
@@ -153,12 +153,12 @@ class _Drop:
 def _judge(draft: _Draft, config: FilterConfig, test_grams: Contamination | None) -> _Draft | _Drop:
     """Check one answer by itself."""
     for reason, check in _CHECKS.items():
-        if reason not in config.off:
+        if reason not in config.skip:
             mended = check(draft, config)
             if mended is None:
                 return _Drop(reason)
             draft = mended
-    if test_grams is not None and "contaminated" not in config.off:
+    if test_grams is not None and "contaminated" not in config.skip:
         tests = _overlaps(draft, test_grams)
         if tests:
             return _Drop("contaminated", tests)

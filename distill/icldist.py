@@ -259,14 +259,14 @@ def load_other_tasks(files: Iterable[Path] = ()) -> dict[str, list[Mapping[str, 
     tasks: dict[str, list[Mapping[str, str]]] = defaultdict(list)
     for path in (HERE / "other_tasks.jsonl", *files):
         try:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"icldist.other_files: {path}: cannot be read; {error}") from None
         for number, line in enumerate(lines, 1):
             try:
                 row: Any = json.loads(line)
                 given = {key: row[key] for key in ("task", "instruction", "input", "output")}
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, RecursionError):
                 raise InputError(
                     f"{path} line {number}: expected an object with the texts task, instruction, "
                     f"input, output; got {line[:60]!r}"

@@ -50,7 +50,7 @@ def load_templates(stage: KnowDist) -> Mapping[str, Template]:
             shown = template.render(text="\0")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"knowdist.templates: {path}: cannot be read; {error}") from None
-        except TemplateError as error:
+        except (TemplateError, TypeError, ValueError) as error:
             raise ConfigError(f"{path}: {error}; a template may use {{{{ text }}}} alone") from None
         if "\0" not in shown:
             raise ConfigError(f"{path}: the text is not shown; expected {{{{ text }}}} in it")

@@ -171,6 +171,34 @@ def ordered_scores(
     return models, [(task, cells[task]) for task in [*known, *sorted(set(cells) - set(known))]]
 
 
+def limits_of(config: Mapping[str, Any]) -> dict[str, int]:
+    """Task -> first items, where they are not the limit of all; tasks of ours alone."""
+    given = mapping(dig(config, "evaluation", "limits"))
+    return {task: count(n) for task, n in given.items() if task in load_leaves() and count(n)}
+
+
+def evaluation_notes(config: Mapping[str, Any]) -> list[str]:
+    """What a reader has to know about the scores of a run."""
+    notes: list[str] = []
+    limit, limits = number(dig(config, "evaluation", "limit")), limits_of(config)
+    others = ", ".join(f"{n} of {task_title(task)}" for task, n in limits.items())
+    if limit is not None:
+        but = f" ({others})" if others else ""
+        notes.append(f"Only the first {limit:.0f} items of each task were evaluated{but}.")
+    elif others:
+        notes.append(f"Of some tasks only the first items were evaluated ({others}).")
+    if notes:
+        notes.append("These scores cannot be compared with those of whole test sets.")
+    if any("_mini" in str(task) for task in items(dig(config, "evaluation", "tasks"))):
+        notes.append(
+            "The mini tasks are the package's small stand-ins for the datasets: their scores say "
+            "nothing about SentiBench."
+        )
+    if dig(config, "evaluation", "dtype") in ("bfloat16", "float16"):
+        notes.append(f"Weights were held in {dig(config, 'evaluation', 'dtype')}.")
+    return notes
+
+
 def left_out(comparison: Mapping[str, Any]) -> list[str]:
     """What is not in the comparison, one line each."""
     return [

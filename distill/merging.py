@@ -23,9 +23,7 @@ class MergeError(SentiBenchError):
     """The merged weights do not compute what the adapter computed."""
 
 
-def merge(
-    checkpoint: str, weights: Path, out: Path, probes: Sequence[str], dtype: str = "float32"
-) -> float:
+def merge(checkpoint: str, weights: Path, out: Path, probes: Sequence[str]) -> float:
     """Write the merged checkpoint, beside and renamed into place.
 
     Args:
@@ -33,11 +31,10 @@ def merge(
         weights: The adapter, or whole weights after full fine-tuning, which are copied.
         out: The new folder; replaced if it is there.
         probes: Texts on which logits are compared, at least one.
-        dtype: Of the weights on disk, ``float32`` or ``bfloat16``.
 
     Returns:
         The largest difference of a logit between the adapter's model and the merged checkpoint as
-        it was read back, in float32 before ``dtype`` rounds.
+        it was read back.
 
     Raises:
         MergeError: If it is above ``TOLERANCE``; the folder is then not written.
@@ -66,8 +63,6 @@ def merge(
             f"merge of {weights}: logits differ by {gap:.2g}; expected at most {TOLERANCE}; "
             "the adapter belongs to another checkpoint, or its layers cannot be merged"
         )
-    if dtype != "float32":
-        again.to(getattr(torch, dtype)).save_pretrained(unfinished)
     replace_folder(unfinished, out)
     return gap
 

@@ -30,8 +30,8 @@ from distill.icldist import (
     icldist_requests,
 )
 from distill.knowdist import knowdist_requests
-from distill.records import Answer, Request, Teacher
-from distill.steps import Step, write_json, write_lines
+from distill.records import Answer, Failure, Request, Teacher
+from distill.steps import Step, digest, write_json, write_lines
 from distill.store import Store
 from distill.teachers import identity, load_teacher
 from distill.texts import Text, draw_texts
@@ -83,7 +83,7 @@ class Pipeline:
                 "texts": [t.model_dump(mode="json") for t in self.run.texts],
                 "files": self._file_stamps(),
                 "seed": self.run.seed,
-                "decontaminate": "contaminated" not in self.run.filters.off,
+                "decontaminate": "contaminated" not in self.run.filters.skip,
             },
             (),
             ("texts.jsonl", "left_out.json"),
@@ -93,12 +93,22 @@ class Pipeline:
     def ask(self, stage: StageName) -> Step:
         """Ask the teacher what the stage needs."""
         settings = self._stage(stage).model_dump(mode="json", exclude={"training", "teacher"})
-        settings |= {"teacher": self.identity(stage), "seed": self.run.seed}
+        settings |= {
+            "teacher": self.identity(stage),
+            "backend": self.teacher_of(stage).backend,
+            "seed": self.run.seed,
+            "files": self._prompt_files(stage),
+        }
         after = (self.texts,)
         if stage == "icldist" and self.run.icldist and self.run.icldist.demonstrations == "teacher":
             after = (self.texts, self.demonstrations)
         return self._step(
-            f"{stage}-ask", settings, after, ("requests.jsonl",), lambda: self._ask(stage)
+            f"{stage}-ask",
+            settings,
+            after,
+            ("requests.jsonl",),
+            lambda: self._ask(stage),
+            asks=True,
         )
 
     @cached_property
@@ -112,7 +122,12 @@ class Pipeline:
             "score_choices": stage.score_choices,
         }
         return self._step(
-            "demonstrations", settings, (self.texts,), ("labels.json",), self._label_demonstrations
+            "demonstrations",
+            settings,
+            (self.texts,),
+            ("labels.json",),
+            self._label_demonstrations,
+            asks=True,
         )
 
     def filter(self, stage: StageName) -> Step:
@@ -164,8 +179,9 @@ class Pipeline:
         outputs: tuple[str, ...],
         work: Any,
         by_all: bool = False,
+        asks: bool = False,
     ) -> Step:
-        return Step(name, self.run.folder / name, settings, after, outputs, work, by_all)
+        return Step(name, self.run.folder / name, settings, after, outputs, work, by_all, asks)
 
     def _stage(self, stage: StageName) -> KnowDist | ICLDist:
         found = self.run.knowdist if stage == "knowdist" else self.run.icldist
@@ -183,15 +199,23 @@ class Pipeline:
         stamps: dict[str, Any] = {}
         for source in self.run.texts:
             path = source.file or source.folder
-            if path is not None and path.exists():
-                stat = path.stat()
-                stamps[str(path)] = [stat.st_size, stat.st_mtime_ns]
+            if path is None or not path.exists():
+                continue
+            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                stat = file.stat()
+                stamps[str(file)] = [stat.st_size, stat.st_mtime_ns]
         return stamps
+
+    def _prompt_files(self, stage: StageName) -> dict[str, str]:
+        """Hashes of the user's files that prompts are made of."""
+        found = self._stage(stage)
+        paths = [found.templates] if isinstance(found, KnowDist) else found.other_files
+        return {str(path): digest(path) for path in paths if path is not None and path.exists()}
 
     @cached_property
     def tests(self) -> Contamination | None:
         """What must not be trained on; None where that check is switched off."""
-        if "contaminated" in self.run.filters.off:
+        if "contaminated" in self.run.filters.skip:
             return None
         source = "mini" if all(t.mini for t in self.run.texts) else "real"
         return Contamination.of_texts(load_tests(source))
@@ -252,7 +276,8 @@ class Pipeline:
         requests = self.requests(stage)
         asked = self._ask_all(requests, stage)
         name = self.identity(stage)
-        keys = ({"id": r.id, "key": r.key(*name)} for r in requests)
+        answers = {request.id for request, _ in asked}
+        keys = ({"id": r.id, "key": r.key(*name), "answered": r.id in answers} for r in requests)
         write_lines(self.ask(stage).folder / "requests.jsonl", keys)
         summary: dict[str, Any] = {
             "requests": len(requests),
@@ -279,8 +304,7 @@ class Pipeline:
             for request in requests:
                 key = request.key(*name)
                 outcome = store.get(key) or store.failure(key)
-                if outcome is not None:
-                    pairs.append((request, outcome))
+                pairs.append((request, outcome or Failure("not answered", "", 0)))
         kept, funnel = filter_answers(pairs, self.run.filters, self.tests)
         samples = [sample_of(one.request, one.response) for one in kept]
         folder = self.filter(stage).folder

@@ -24,6 +24,7 @@ from distill.manifest_values import (
     count,
     dig,
     duration,
+    evaluation_notes,
     items,
     label,
     left_out,
@@ -66,7 +67,7 @@ def write_report(run_folder: Path, manifest: Mapping[str, Any]) -> Path:
         name=short(manifest.get("name") or config.get("name") or "unnamed run", 80),
         lineage=_lineage(manifest, stages),
         teacher={key: dig(manifest, "teacher", key) or "" for key in ("name", "revision")},
-        evaluation=_evaluation(config),
+        evaluation=evaluation_notes(config),
         scores=_scores(manifest, stages),
         differences=_differences(mapping(manifest.get("comparison"))),
         gaps=_gaps(mapping(manifest.get("comparison"))),
@@ -130,17 +131,6 @@ def _lineage(manifest: Mapping[str, Any], stages: Sequence[str]) -> list[dict[st
         )
         before = mean
     return links
-
-
-def _evaluation(config: Mapping[str, Any]) -> list[str]:
-    """What a reader has to know about the scores of this run."""
-    notes: list[str] = []
-    limit = number(dig(config, "evaluation", "limit"))
-    if limit is not None:
-        notes.append(f"Only the first {limit:.0f} items of each task were evaluated.")
-    if any("_mini" in str(task) for task in items(dig(config, "evaluation", "tasks"))):
-        notes.append("The mini tasks are the package's small stand-ins, not the benchmark.")
-    return notes
 
 
 def _scores(manifest: Mapping[str, Any], stages: Sequence[str]) -> dict[str, Any]:

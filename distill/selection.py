@@ -30,7 +30,8 @@ def measure_difficulty(
         batch_tokens: Tokens of a batch, padding included.
     """
     tokenizer, model = load_student(checkpoint)
-    positions = ReadPositions(model.eval())
+    model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    positions = ReadPositions(model)
     examples = encode_samples(samples, tokenizer, max_length).examples
     order = sorted(examples, key=lambda example: -len(example.ids))
     found: dict[str, float] = {}
@@ -46,20 +47,20 @@ def measure_difficulty(
 
 def _measure(batch: Sequence[Encoded], model, positions: ReadPositions) -> dict[str, float]:
     ids = [torch.tensor(example.ids) for example in batch]
-    ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
+    ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(model.device)
     # position t predicts token t + 1; the last token is the end of the text
     read = [
         (row, position)
         for row, example in enumerate(batch)
         for position in range(example.n_prompt - 1, len(example.ids) - 2)
     ]
-    rows_N, positions_N = torch.tensor(read).T
+    rows_N, positions_N = torch.tensor(read, device=ids_BT.device).T
     with torch.inference_mode(), positions.only(rows_N, positions_N, ids_BT.shape):
         log_p_NV = model(ids_BT, use_cache=False).logits[0].float().log_softmax(-1)
     targets_N = ids_BT[rows_N, positions_N + 1]
     return {
         example.id: token_difficulty(
-            log_p_NV[rows_N == row].numpy(), targets_N[rows_N == row].numpy()
+            log_p_NV[rows_N == row].cpu().numpy(), targets_N[rows_N == row].cpu().numpy()
         )
         for row, example in enumerate(batch)
     }

@@ -44,6 +44,8 @@ class Step:
     work: Callable[[], dict[str, Any]]
     by_all: bool = False
     """Whether all processes of a launch take part; otherwise the first does it alone."""
+    asks: bool = False
+    """Whether a teacher answers, of whom what failed may be asked again."""
 
     def record(self) -> dict[str, Any] | None:
         """What ``step.json`` says, or None."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from sentibench.read import load_split
 
 LOOKED_AT = 500  # texts of a source that are compared before it is drawn from
 MOST_OVERLAP = 0.5
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ def _refuse_a_test_set(source: Texts, rows: Sequence[Text], tests: Contamination
 def _unfit(text: Text, seen: set[str], tests: Contamination | None) -> str:
     if not text.text.strip():
         return "empty"
+    if SURROGATE.search(text.text):  # half a character, as in a text that was cut
+        return "not encodable"
     if text.text in seen:
         return "duplicate"
     return "contaminated" if tests is not None and tests.overlaps(text.text) else ""
@@ -159,7 +163,7 @@ def _rows(source: Texts) -> Iterator[dict[str, Any]]:
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row: Any = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} line {number + 1}: no JSON; {error}") from None
     if not isinstance(row, dict):
         raise InputError(f"{path} line {number + 1}: expected an object; got {line[:40]!r}")

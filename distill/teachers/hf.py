@@ -89,16 +89,23 @@ class HfTeacher:
 
     def _write(
         self, requests: Sequence[Request], decoding: Decoding
-    ) -> Iterator[tuple[Request, Answer]]:
+    ) -> Iterator[tuple[Request, Answer | Failure]]:
         lm = self.lm
-        ids = [list(lm.tok_encode(self.prompt_of(request))) for request in requests]
         room = lm.max_length - decoding.max_new_tokens
         if room < 1:
             raise TeacherError(
                 f"teacher: {decoding.max_new_tokens} new tokens do not fit the model's "
                 f"{lm.max_length}"
             )
-        prompts = [prompt[-room:] for prompt in ids]
+        fit: list[Request] = []
+        prompts: list[list[int]] = []
+        for request in requests:
+            prompt = list(lm.tok_encode(self.prompt_of(request)))
+            if len(prompt) > room:  # cut, it would lose what is asked
+                yield request, Failure("too long", f"{len(prompt)} tokens; expected {room}", 1)
+            else:
+                fit.append(request)
+                prompts.append(prompt)
         if decoding.temperature == 0 and lm.answers_greedily:
             stops = [*decoding.stop, lm.tok_decode([lm.eot_token_id], skip_special_tokens=False)]
             for written in lm.answers(prompts, stops, decoding.max_new_tokens):
@@ -106,9 +113,9 @@ class HfTeacher:
                 for number in written.numbers:
                     n_prompt = len(prompts[number])
                     answer = Answer(written.text, finish, n_prompt, written.n_tokens)
-                    yield requests[number], answer
+                    yield fit[number], answer
             return
-        for request, prompt in zip(requests, prompts, strict=True):
+        for request, prompt in zip(fit, prompts, strict=True):
             yield request, self._sample(request, prompt, decoding)
 
     def _sample(self, request: Request, prompt: list[int], decoding: Decoding) -> Answer:

@@ -36,7 +36,7 @@ def manifest() -> dict[str, Any]:
                 {"dataset": "sst2", "mini": True},
                 {"file": "/home/someone/reviews.csv"},
             ],
-            "filters": {"off": []},
+            "filters": {"skip": []},
             "knowdist": {"training": training, "difficulty": {"keep": 0.25}},
             "icldist": {"training": {**training, "method": "full"}},
             "evaluation": {"tasks": ["sentibench"], "limit": None},
@@ -133,7 +133,7 @@ def test_a_card_of_the_first_stage_tells_nothing_of_the_second(
 
 def test_limits_of_the_run_stand_in_the_card(tmp_path: Path, manifest: dict[str, Any]) -> None:
     manifest["config"]["evaluation"] = {"tasks": ["sentibench_mini", "a b; rm"], "limit": 8}
-    manifest["config"]["filters"]["off"] = ["contaminated"]
+    manifest["config"]["filters"]["skip"] = ["contaminated"]
     del manifest["scores"]["teacher"]
     _, body = card_of(tmp_path, manifest)
     assert "- Only the first 8 items of each task were evaluated" in body

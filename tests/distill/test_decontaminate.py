@@ -1,13 +1,12 @@
 """Overlap with test sets: what counts as the same text, and the known overlaps of the real data."""
 
 import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from distill.decontaminate import NGRAM_WORDS, Contamination, count_overlaps, load_tests, read_texts
+from distill.decontaminate import NGRAM_WORDS, Contamination, load_tests
 from distill.errors import InputError
 from distill.ngrams import BASE, fingerprints, nfkc, words_of
 from sentibench.cards import load_leaves
@@ -147,23 +146,6 @@ def test_a_test_of_nothing_but_emoji_overlaps_with_nothing() -> None:
     assert tests.overlaps("😀") == tests.overlaps("soup") == ()
 
 
-def test_overlaps_are_counted_per_source_and_test() -> None:
-    tests = Contamination.of_texts({"a": ["good soup", "bad tea"], "b": ["bad tea"]})
-    texts = [("x", "Good soup!"), ("x", "bad tea"), ("x", "no"), ("y", "no"), ("z", "bad TEA")]
-    count = count_overlaps(texts, tests)
-    assert count.texts == {"x": 3, "y": 1, "z": 1}
-    assert [tuple(row.values()) for row in count.table()] == [
-        ("x", 3, "any", 2),
-        ("x", 3, "a", 2),
-        ("x", 3, "b", 1),
-        ("y", 1, "any", 0),
-        ("z", 1, "any", 1),
-        ("z", 1, "a", 1),
-        ("z", 1, "b", 1),
-    ]
-    assert list(count.table()[0]) == ["source", "texts", "test", "overlapping"]
-
-
 def test_the_small_sets_can_stand_for_the_tests() -> None:
     tests = load_tests("mini")
     assert len(tests) == 12
@@ -173,44 +155,6 @@ def test_the_small_sets_can_stand_for_the_tests() -> None:
         assert all(name in grams.overlaps(text) for text in texts)
         train = load_split(load_leaves()[name], "train").examples
         assert [e.index for e in train if grams.overlaps(e.sentence)] == []
-
-
-def test_a_test_of_the_user_is_read_from_json_lines(tmp_path: Path) -> None:
-    path = tmp_path / "own.jsonl"
-    rows = [{"text": "Good soup,\u2028hot", "label": 1}, {"text": ""}]
-    lines = "\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    path.write_text(f"\ufeff{lines}\r\n", encoding="utf-8")
-    assert read_texts(path) == ("Good soup,\u2028hot", "")
-    grams = Contamination.of_texts({"own": read_texts(path)})
-    assert grams.overlaps("good soup hot") == ("own",)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ('{"text": "a"}\n{"body": "b"}', "own.jsonl:2: got no text under 'text'"),
-        ('{"text": 5}', "own.jsonl:1: got no text under 'text'"),
-        ('["a"]', "own.jsonl:1: got no text under 'text'"),
-        ('{"text": "a"}\n\n{"text"', "own.jsonl:3: no JSON"),
-        ("[" * 100_000, "own.jsonl:1: no JSON"),
-    ],
-)
-def test_a_line_without_text_is_refused_by_its_number(
-    tmp_path: Path, content: str, message: str
-) -> None:
-    path = tmp_path / "own.jsonl"
-    path.write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match=message):
-        read_texts(path)
-
-
-def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "own.jsonl"
-    with pytest.raises(InputError, match="cannot be read"):
-        read_texts(path)
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_texts(path)
 
 
 # Counted with this code; "verbatim" is also stated in the cards (imdb.yaml, opener.yaml).
@@ -242,11 +186,11 @@ def test_the_known_overlaps_of_the_real_train_sets_are_found(real_home: Path) ->
         texts = [example.sentence for example in load_split(load_leaves()[name], "train").examples]
         verbatim = {text for text in texts if text in set(tests[name])}
         assert all(name in grams.overlaps(text) for text in verbatim)
-        count = count_overlaps(((card, text) for text in texts), grams)
+        overlaps = [grams.overlaps(text) for text in texts]
         found[card] = {
             "verbatim": len(verbatim),
-            "own test": count.by_test.get((card, name), 0),
-            "any test": count.overlapping[card],
+            "own test": sum(name in tests for tests in overlaps),
+            "any test": sum(map(bool, overlaps)),
         }
     assert found == KNOWN
 

@@ -439,7 +439,7 @@ def test_of_two_answers_that_say_the_same_the_smaller_id_stays(
         (ask("text one", id="b", prompt="one"), Answer(first, "stop")),
         (ask("text two", id="a", prompt="two"), Answer(second, "stop")),
     ]
-    config = FilterConfig(off=("repetition",))
+    config = FilterConfig(skip=("repetition",))
     for order in (pairs, pairs[::-1]):
         kept, funnel = filter_answers(order, config, None)
         assert [one.request.id for one in kept] == (["a"] if are_same else ["a", "b"])
@@ -499,7 +499,7 @@ def test_the_first_reason_in_the_order_is_the_one_that_counts(
     request_: Request, answer: str, finish: str, first: str, then: str | None
 ) -> None:
     assert judged(request_, answer, finish, TESTS, max_words=30)[0] == first
-    assert judged(request_, answer, finish, TESTS, max_words=30, off=(first,))[0] == then
+    assert judged(request_, answer, finish, TESTS, max_words=30, skip=(first,))[0] == then
 
 
 def test_no_answer_is_dropped_in_favour_of_one_that_is_dropped_itself() -> None:
