@@ -77,7 +77,7 @@ def train(
         arguments,
         positions=positions,
         batch_tokens=training.batch_tokens,
-        train_dataset=[_row(example) for example in encoding.examples],
+        train_dataset=_rows(encoding.examples, training.batch_size),
         data_collator=_collate,
         callbacks=[Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
     )
@@ -204,6 +204,16 @@ def cut_by_tokens(inputs: dict[str, torch.Tensor], batch_tokens: int) -> Iterato
         rows = order[start : start + max(1, batch_tokens // longest)]
         yield {key: inputs[key][rows, :longest] for key in ("input_ids", "labels")}
         start += len(rows)
+
+
+def _rows(examples: Sequence[Encoded], batch_size: int) -> list[dict[str, list[int]]]:
+    """Samples, and rows without a label up to whole batches.
+
+    Several processes would fill the last batch of an epoch with samples of its beginning, and one
+    process would not: their curves would differ.
+    """
+    n_fillers = -len(examples) % batch_size
+    return [*map(_row, examples), *({"ids": [0], "labels": [UNSUPERVISED]},) * n_fillers]
 
 
 def _row(example: Encoded) -> dict[str, list[int]]:
