@@ -141,7 +141,8 @@ class Step:
 
 def _is_of_a_disk(error: Exception) -> bool:
     """Whether a file could not be written: safetensors and torch have errors of their own."""
-    is_torchs = isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)
+    words = ("PytorchStreamWriter", "iostream error")
+    is_torchs = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     return isinstance(error, OSError) or is_torchs or type(error).__name__ == "SafetensorError"
 
 

@@ -46,7 +46,8 @@ class OpenAITeacher:
         max_attempts: After which a request has failed.
         requests_per_minute: Limit over all threads, attempts counted.
         tokens_per_minute: Limit over all threads, of prompt and answer together.
-        give_up_after: So many failed requests in a row end the run.
+        give_up_after: So many failed requests in a row end the run; once there was an answer,
+            those that the server refuses do not count.
         clock: Seconds that only grow.
         sleep: Waits so many seconds.
 
@@ -103,7 +104,7 @@ class OpenAITeacher:
             Thread(target=self._work, args=(key, todo, done, stopped), daemon=True)
             for _ in range(min(self._concurrency, len(requests)))
         ]
-        waiting, n_open, n_failed = iter(requests), 0, 0
+        waiting, n_open, n_failed, is_alive = iter(requests), 0, 0, False
         try:
             for thread in threads:
                 thread.start()
@@ -119,8 +120,11 @@ class OpenAITeacher:
                     todo.put(following)
                     n_open += 1
                 yield request, outcome
-                n_failed = 0 if isinstance(outcome, Answer) else n_failed + 1
-                if isinstance(outcome, Failure) and n_failed == self._give_up_after:
+                if isinstance(outcome, Answer):
+                    n_failed, is_alive = 0, True
+                    continue
+                n_failed += not (is_alive and outcome.reason == "refused")
+                if n_failed == self._give_up_after:
                     raise TeacherError(
                         f"teacher: {self._where} answers nothing but errors; got {n_failed} "
                         f"failures in a row, the last: {outcome.reason}, {outcome.detail}"

@@ -66,8 +66,16 @@ class VllmTeacher:
                 stop=list(decoding.stop) or None,
                 seed=decoding.seed,
             )
-            for start in range(0, len(group), CHUNK):
-                chunk = group[start : start + CHUNK]
+            room = self.engine.llm_engine.model_config.max_model_len - decoding.max_new_tokens
+            fit: list[Request] = []
+            for request in group:
+                n_prompt = self._length(request)
+                if n_prompt > room:  # vLLM would refuse the whole call
+                    yield request, Failure("too long", f"{n_prompt} tokens; expected {room}", 1)
+                else:
+                    fit.append(request)
+            for start in range(0, len(fit), CHUNK):
+                chunk = fit[start : start + CHUNK]
                 if self.chat:
                     outputs = self.engine.chat([request.turns for request in chunk], sampling)
                 else:
@@ -77,3 +85,14 @@ class VllmTeacher:
                     finish = "length" if best.finish_reason == "length" else "stop"
                     n_prompt = len(output.prompt_token_ids or ())
                     yield request, Answer(best.text, finish, n_prompt, len(best.token_ids))
+
+    def _length(self, request: Request) -> int:
+        """Tokens of the prompt."""
+        tokenizer = self.engine.get_tokenizer()
+        if self.chat:
+            return len(
+                tokenizer.apply_chat_template(
+                    request.turns, add_generation_prompt=True, return_dict=False
+                )
+            )
+        return len(tokenizer.encode(request.prompt))

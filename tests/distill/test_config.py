@@ -36,6 +36,20 @@ MISTAKES = [
     ("knowdist.families=[praising]", "knowdist.families.0: input should be 'analysing'"),
     ("icldist.samples=many", "icldist.samples: input should be a valid integer"),
     ("seed", "'seed': expected section.key=value"),
+    ("seed=-1", "seed: input should be greater than or equal to 0"),
+    ("icldist.shots=[]", "icldist.shots: tuple should have at least 1 item"),
+    ("icldist.shots=[-1]", "icldist.shots.0: input should be greater than or equal to 0"),
+    ("icldist.training.betas=[0.9, 2]", "betas.1: input should be less than 1"),
+    ("hf=1", "small.yaml: unknown key '?'"),
+    ("texts=[{file: a.jsonl, mini: true}]", "mini: of a dataset of this package"),
+    (
+        "teacher={backend: openai, model: m, base_url: 'http://u:p@h/v1'}",
+        "teacher.base_url: expected http(s)://host/v1 without user, password and query",
+    ),
+    (
+        "teacher={backend: openai, model: m, base_url: 'http://h/v1?key=SECRET'}",
+        "teacher.base_url: expected http(s)://host/v1 without user, password and query",
+    ),
     ("seed=[", "'seed=[': the value is no YAML"),
     ("student.size=3", "student is no section but 'some/student'"),
 ]

@@ -15,13 +15,18 @@ import pytest
 
 pytest.importorskip("peft")
 
+from filelock import FileLock
+
 from distill.__main__ import main
 from distill.config import load_config
+from distill.decontaminate import load_tests
 from distill.distillation import Distillation
 from distill.errors import TeacherError
 from distill.records import Answer, Failure, Request
 from distill.steps import in_order
 from distill.store import Store
+from sentibench.cards import load_leaves
+from sentibench.read import load_split
 
 CONFIG = """
 name: small
@@ -207,7 +212,7 @@ def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
     assert manifest["steps"]["icldist-train"]["summary"]["supervised_tokens"] > 0
     assert set(manifest["scores"]) == {"base", "knowdist", "icldist"}
     page = (results.parent / "report.html").read_text()
-    assert "small-icldist" in page or "icldist" in page
+    assert "<td><bdi>small-icldist</bdi></td>" in page or "small-icldist" in page.split("<pre")[0]
     for stage in ("knowdist", "icldist"):
         card = (results.parent / f"{stage}-merge" / "student" / "README.md").read_text()
         assert "base_model" in card
@@ -240,6 +245,124 @@ def test_a_mistake_is_one_line_and_exit_code_2(tiny_student: Path, tmp_path: Pat
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert "Traceback" not in error
+
+
+def test_what_failed_is_asked_again_on_demand_and_reaches_the_samples(
+    tiny_student: Path, tmp_path: Path
+) -> None:
+    class Dying(Scripted):
+        def answer(self, requests):
+            for number, (request, answer) in enumerate(super().answer(requests)):
+                yield request, Failure("server", "HTTP 503", 6) if number % 3 else answer
+
+    run = load_config(config(tmp_path, tiny_student))
+    first = Distillation(run, teacher=Dying())
+    for step in in_order([first.filter("knowdist")]):
+        step.do()
+    n_before = len(first.samples("knowdist"))
+    second = Distillation(run, teacher=Scripted(), retry_failed=True)
+    second.ask("knowdist").do()
+    assert second.filter("knowdist").state()[0] == "done"  # not asked again by itself
+    second.ask("knowdist").do(again=True)
+    assert second.filter("knowdist").state()[0] == "stale"
+    second.filter("knowdist").do()
+    assert len(second.samples("knowdist")) > n_before
+
+
+def test_a_recording_leaves_what_it_lacks_to_the_teacher(
+    tiny_student: Path, tmp_path: Path
+) -> None:
+    class Forgetful(Scripted):
+        def answer(self, requests):
+            for number, (request, answer) in enumerate(super().answer(requests)):
+                missing = Failure("not recorded", "the recording holds no answer")
+                yield request, missing if number % 2 else answer
+
+    run = load_config(config(tmp_path, tiny_student))
+    replayed = Distillation(run, teacher=Forgetful())
+    replayed.texts.do()
+    replayed.ask("knowdist").do()
+    with Store.read(replayed.answers("knowdist")) as store:
+        assert list(store.failures()) == []
+    teacher = Scripted()
+    sibling = run.model_copy(update={"name": "sibling"})
+    asked = Distillation(sibling, teacher=teacher)
+    asked.texts.do()
+    asked.ask("knowdist").do()
+    assert teacher.n_asked == 8
+
+
+def test_an_edited_template_makes_the_answers_stale(tiny_student: Path, tmp_path: Path) -> None:
+    templates = tmp_path / "own"
+    templates.mkdir()
+    (templates / "analysing_target.jinja").write_text("Judge this. {{ text }}")
+    overrides = [f"knowdist.templates={templates}"]
+    run = load_config(config(tmp_path, tiny_student), overrides)
+    pipeline = Distillation(run, teacher=Scripted())
+    for step in in_order([pipeline.filter("knowdist")]):
+        step.do()
+    (templates / "analysing_target.jinja").write_text("Judge that. {{ text }}")
+    state, why = pipeline.ask("knowdist").state()
+    assert state == "stale"
+    assert "own" in why
+
+
+MISTAKES = {
+    "a student that is not there": ("student=no/where", "student: 'no/where' is no checkpoint"),
+    "a folder without weights": ("student={empty}", "no weights; expected a folder"),
+    "damaged weights": ("student={damaged}", "is no checkpoint that transformers loads"),
+    "a step that waits": ("--only=icldist-train", "icldist-train: waits for"),
+    "an unknown step": ("--only=icldist-trian", "no such step"),
+    "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of SentiBench's test sets"),
+    "a template that asks for more": (
+        "knowdist.templates={templates}",
+        "a template may use {{{{ text }}}} alone",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_of_the_user_is_one_line(
+    name: str, tiny_student: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    given, expected = MISTAKES[name]
+    places = {key: tmp_path / key for key in ("empty", "damaged", "leak", "templates")}
+    for key in ("empty", "damaged", "templates"):
+        places[key].mkdir()
+    shutil.copy(tiny_student / "config.json", places["empty"])
+    for file in tiny_student.iterdir():
+        shutil.copy(file, places["damaged"])
+    weights = places["damaged"] / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    (places["templates"] / "rewriting_target.jinja").write_text("{{ text }} {{ title }}")
+    places["leak"] = tmp_path / "leak.jsonl"
+    leaf = load_leaves()["sentibench_mini_sst2"]
+    rows = [{"text": example.sentence} for example in load_split(leaf, "test").examples]
+    places["leak"].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = recorded(tmp_path, tiny_student)
+    real = load_tests
+    monkeypatch.setattr("distill.pipeline.load_tests", lambda _source: real("mini"))
+    assert main(["run", str(path), given.format(**places)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert expected.format() in error
+
+
+def test_two_processes_do_not_work_on_one_run(tiny_student: Path, tmp_path: Path, capsys) -> None:
+    path = recorded(tmp_path, tiny_student)
+    folder = tmp_path / "runs" / "small"
+    folder.mkdir(parents=True)
+    with FileLock(folder / "run.lock"):
+        assert main(["run", str(path)]) == 2
+    assert "another process works on this run" in capsys.readouterr().err
+
+
+def test_two_models_of_one_name_are_refused(tiny_student: Path, tmp_path: Path, capsys) -> None:
+    twin = tmp_path / "other" / tiny_student.name
+    shutil.copytree(tiny_student, twin)
+    path = config(tmp_path, tiny_student)
+    assert main(["run", str(path), f"teacher={{backend: hf, model: {twin}}}"]) == 2
+    assert "two models of this run are called 'tiny'" in capsys.readouterr().err
 
 
 def test_gold_labels_can_be_the_teacher(tiny_student, tmp_path) -> None:

@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 
 from distill.checkpoints import fingerprint  # noqa: E402
 from distill.errors import TeacherError  # noqa: E402
-from distill.records import Answer, Decoding, Message, Request  # noqa: E402
+from distill.records import Answer, Decoding, Failure, Message, Request  # noqa: E402
 from distill.teachers.hf import HfTeacher  # noqa: E402
 
 
@@ -47,6 +47,15 @@ def test_every_request_is_answered_once_and_by_its_own_text(teacher: HfTeacher) 
     alone = {r.id: a for r in requests[:7] for _, a in teacher.answer([r])}
     assert all(answer.text == alone[asked.id].text for asked, answer in found)
     assert all(answer.finish == "length" for _, answer in found)
+
+
+def test_a_prompt_that_does_not_fit_is_a_failure_and_never_cut(teacher: HfTeacher) -> None:
+    long = Request("long", (Message("user", "text " * 3000),), "text", "here")
+    asked = [long, request(1, decoding=Decoding(max_new_tokens=4))]
+    found = {request.id: outcome for request, outcome in teacher.answer(asked)}
+    assert isinstance(found["r1"], Answer)
+    assert isinstance(found["long"], Failure)
+    assert found["long"].reason == "too long"
 
 
 def test_sampling_depends_on_the_request_alone(teacher: HfTeacher) -> None:

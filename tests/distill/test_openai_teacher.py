@@ -484,6 +484,16 @@ def test_one_answer_is_a_sign_of_life(server: Server) -> None:
     assert sum(isinstance(outcome, Failure) for outcome in outcomes) == 29
 
 
+def test_a_server_that_dies_after_its_first_answer_ends_the_run(server: Server) -> None:
+    server.script = [answering]
+    server.always = sends(503)
+    asked = teacher(server, give_up_after=4, max_attempts=1, concurrency=1)
+    found: list[Answer | Failure] = []
+    with pytest.raises(TeacherError, match="got 4 failures in a row"):
+        found.extend(outcome for _, outcome in asked.answer([request(str(i)) for i in range(30)]))
+    assert [type(outcome) for outcome in found] == [Answer, *[Failure] * 4]
+
+
 @pytest.mark.parametrize(
     "base_url",
     [

@@ -19,6 +19,7 @@ import distill.plan
 from distill.__main__ import main
 from distill.checkpoints import load_tokenizer
 from distill.config import load_config
+from distill.decontaminate import load_tests
 from distill.distillation import Distillation
 from distill.errors import InputError, TeacherError
 from distill.examples import encode_samples
@@ -30,6 +31,13 @@ from distill.records import Answer
 
 HF = "teacher={backend: hf, model: somewhere}"
 OPENAI = "teacher={backend: openai, model: m, base_url: 'http://127.0.0.1:9/v1'}"
+
+
+@pytest.fixture(autouse=True)
+def small_tests(monkeypatch) -> None:
+    """Texts from files are compared with the package's own test texts, not with the real ones."""
+    real = load_tests
+    monkeypatch.setattr("distill.pipeline.load_tests", lambda _source: real("mini"))
 
 
 class Forbidden(Scripted):
@@ -203,12 +211,12 @@ def test_failures_and_answers_missing_in_a_recording_are_told(tiny_student, tmp_
     with pytest.raises(TeacherError, match="not recorded"):  # none of ICLDist's is recorded
         do(Distillation(run), "texts", "demonstrations", "ask")
     knowdist = Plan(Distillation(run)).stages[0]
-    assert (knowdist.answered, knowdist.failed, knowdist.waiting) == (16, 4, 0)
+    assert (knowdist.answered, knowdist.failed, knowdist.waiting) == (16, 0, 4)
 
 
 @pytest.mark.slow
 def test_training_lines_are_the_trainings_own_numbers(tiny_student, tmp_path) -> None:
-    settings = ["knowdist.training.epochs=2", "filters.off=[near-duplicate]"]
+    settings = ["knowdist.training.epochs=2", "filters.skip=[near-duplicate]"]
     run = load_config(config(tmp_path, tiny_student), settings)
     pipeline = do(Distillation(run, teacher=Scripted()), "texts", "demonstrations", "ask", "filter")
     pipeline.train("knowdist").do()
@@ -277,7 +285,7 @@ def test_counted_requests_meet_every_kind_of_prompt(tiny_student, tmp_path, monk
     rows = [json.dumps({"text": f"review number {i} is fine"}) for i in range(640)]
     (tmp_path / "many.jsonl").write_text("\n".join(rows))
     monkeypatch.setattr(distill.plan, "COUNTED", 80)
-    texts = f"texts=[{{file: {tmp_path / 'many.jsonl'}, mini: true}}]"
+    texts = f"texts=[{{file: {tmp_path / 'many.jsonl'}}}]"
     settings = [texts, "icldist=null", "knowdist.samples=640"]
     plan = planned(tmp_path, tiny_student, *settings)
     assert len(plan.stages[0].prompt_tokens) == 80
@@ -293,7 +301,7 @@ def test_texts_left_out_are_told_by_source_and_reason(tiny_student, tmp_path) ->
     plan = planned(
         tmp_path,
         tiny_student,
-        f"texts=[{{file: {tmp_path / 'own.jsonl'}, mini: true}}]",
+        f"texts=[{{file: {tmp_path / 'own.jsonl'}}}]",
         "icldist=null",
     )
     line = next(line for line in render(plan, Rates()) if line.startswith("  own "))
@@ -374,7 +382,7 @@ def test_plan_is_a_command_and_a_missing_student_is_one_line(
     (tmp_path / "own.txt").write_text("fine \U0001f600 day\n" * 3, encoding="utf-8")
     plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", plain)
-    texts = f"texts=[{{file: {tmp_path / 'own.txt'}, mini: true}}]"
+    texts = f"texts=[{{file: {tmp_path / 'own.txt'}}}]"
     assert main(["plan", path, HF, texts, "icldist=null"]) == 0
     plain.flush()
     assert b"fine \\U0001f600 day" in plain.buffer.getvalue()  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.errors import StoreError
+from distill.errors import InputError, StoreError
 from distill.steps import Step, digest, in_order
 
 
@@ -98,6 +98,47 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="s: weights: No space left on device; what was done is"):
         Step("s", tmp_path / "s", {}, (), (), full).do()
+
+
+def test_a_full_disk_is_one_clear_error_in_the_words_of_torch_and_safetensors_too(
+    tmp_path: Path,
+) -> None:
+    torch, safetensors = pytest.importorskip("torch"), pytest.importorskip("safetensors.torch")
+    full = Path("/dev/full")  # every write fails with ENOSPC
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+
+    def by_torch() -> dict:
+        torch.save({"a": torch.zeros(10)}, full)
+        return {}
+
+    def by_safetensors() -> dict:
+        safetensors.save_file({"a": torch.zeros(10)}, str(tmp_path / "no" / "such" / "folder"))
+        return {}
+
+    for work in (by_torch, by_safetensors):
+        with pytest.raises(StoreError, match=r"s: .+; what was done is kept, call again"):
+            Step("s", tmp_path / "s", {}, (), (), work).do()
+
+
+def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:
+    def broken() -> dict:
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        Step("s", tmp_path / "s", {}, (), (), broken).do()
+
+
+def test_a_step_never_works_from_stale_inputs(tmp_path: Path) -> None:
+    done: list[str] = []
+    one, two = make(tmp_path, done, value=1)
+    one.do()
+    two.do()
+    _, stale = make(tmp_path, done, value=2)
+    with pytest.raises(InputError, match="waits for first; do that first"):
+        stale.do()
+    assert two.state()[0] == "done"
+    assert (two.folder / "step.json").exists()
 
 
 def test_a_digest_sees_names_and_contents(tmp_path: Path) -> None:

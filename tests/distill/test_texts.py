@@ -107,3 +107,11 @@ def test_the_draw_of_a_source_does_not_depend_on_the_others(tmp_path: Path) -> N
     assert both[9:] == alone
     assert draw_texts([mini], 8, None).texts != alone
     assert {t.label for t in alone} <= {"positive", "negative"}
+
+
+def test_half_a_character_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "cut.jsonl"
+    path.write_text('{"text": "so happy \\ud83d"}\n{"text": "so happy \\ud83d\\ude00"}\n')
+    draw = draw_texts([Texts(file=path)], 1, None)
+    assert [text.text for text in draw.texts] == ["so happy 😀"]
+    assert draw.left_out == {("cut", "not encodable"): 1}

@@ -171,7 +171,7 @@ def test_two_processes_learn_what_one_learns(tiny_student: Path, tmp_path: Path)
         capture_output=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
     )
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
 
 
 def test_a_folder_without_weights_is_one_clear_error(tmp_path: Path) -> None:
@@ -183,8 +183,10 @@ def test_a_folder_without_weights_is_one_clear_error(tmp_path: Path) -> None:
 def test_a_merge_that_computes_something_else_is_refused(
     tiny_student: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    train(str(tiny_student), samples(4), settings(epochs=1), tmp_path, seed=1)
-    monkeypatch.setattr("distill.merging.TOLERANCE", -1.0)
+    from peft import LoraModel
+
+    train(str(tiny_student), samples(4), settings(epochs=4), tmp_path, seed=1)
+    monkeypatch.setattr(LoraModel, "merge_and_unload", LoraModel.unload)  # the adapter is lost
     with pytest.raises(MergeError, match="logits differ"):
         merge(str(tiny_student), tmp_path / "weights", tmp_path / "student", ["a text"])
     assert not (tmp_path / "student").exists()

@@ -1,0 +1,96 @@
+"""The vLLM teacher, with an engine that stands for vLLM's: it is not installed here."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from distill.errors import TeacherError
+from distill.records import Answer, Decoding, Failure, Message, Request
+from distill.teachers.vllm import VllmTeacher
+
+LENGTH = 40  # characters, which are this engine's tokens
+
+
+class Engine:
+    """Answers with the prompt's last word, cut at ``max_tokens`` characters."""
+
+    def __init__(self, model: str, **given: Any) -> None:
+        if model == "missing":
+            raise ValueError("no such model")
+        self.given = given
+        self.calls: list[list[Any]] = []
+
+    def generate(self, prompts: list[str], sampling: SimpleNamespace) -> list[SimpleNamespace]:
+        self.calls.append(prompts)
+        return [self._output(prompt, sampling) for prompt in prompts]
+
+    def chat(self, chats: list[Any], sampling: SimpleNamespace) -> list[SimpleNamespace]:
+        return self.generate([turns[-1]["content"] for turns in chats], sampling)
+
+    def get_tokenizer(self) -> SimpleNamespace:
+        def template(turns: list[Any], **_: Any) -> list[int]:
+            return list(range(len(turns[-1]["content"])))
+
+        return SimpleNamespace(encode=lambda text: list(text), apply_chat_template=template)
+
+    @property
+    def llm_engine(self) -> SimpleNamespace:
+        return SimpleNamespace(model_config=SimpleNamespace(max_model_len=LENGTH))
+
+    def _output(self, prompt: str, sampling: SimpleNamespace) -> SimpleNamespace:
+        if len(prompt) + sampling.max_tokens > LENGTH:
+            raise ValueError("the whole batch is refused")
+        text = prompt.split()[-1][: sampling.max_tokens]
+        ended = len(text) < sampling.max_tokens
+        best = SimpleNamespace(
+            text=text, finish_reason="stop" if ended else "length", token_ids=list(text)
+        )
+        return SimpleNamespace(outputs=[best], prompt_token_ids=list(prompt))
+
+
+@pytest.fixture(autouse=True)
+def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("vllm")
+    module.LLM, module.SamplingParams = Engine, SimpleNamespace  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "vllm", module)
+
+
+def request(word: str, max_new_tokens: int = 8) -> Request:
+    message = Message("user", f"say {word}")
+    return Request(word, (message,), word, "here", decoding=Decoding(max_new_tokens))
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_every_request_gets_its_own_answer(chat: bool) -> None:
+    teacher = VllmTeacher("org/large", tensor_parallel=2, chat=chat)
+    requests = [request("soup"), request("tea"), request("an-endless-word", 4)]
+    found = {asked.id: outcome for asked, outcome in teacher.answer(requests)}
+    assert found == {
+        "soup": Answer("soup", "stop", 8, 4),
+        "tea": Answer("tea", "stop", 7, 3),
+        "an-endless-word": Answer("an-e", "length", 19, 4),
+    }
+    assert teacher.engine.given["tensor_parallel_size"] == 2
+
+
+def test_a_prompt_that_does_not_fit_is_its_own_failure() -> None:
+    teacher = VllmTeacher("org/large")
+    found = list(teacher.answer([request("x" * 60), request("soup")]))
+    (long, failure), (short, answer) = found
+    assert (long.id, short.id) == ("x" * 60, "soup")
+    assert isinstance(failure, Failure)
+    assert failure.reason == "too long"
+    assert isinstance(answer, Answer)
+
+
+def test_a_model_that_is_not_there_is_one_clear_error() -> None:
+    with pytest.raises(TeacherError, match="'missing' cannot be loaded; no such model"):
+        VllmTeacher("missing")
+
+
+def test_without_vllm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(TeacherError, match="pip install vllm"):
+        VllmTeacher("org/large")
