@@ -323,8 +323,7 @@ def test_nothing_of_a_text_or_a_name_reaches_the_terminal_as_a_command(
     plan = planned(
         tmp_path,
         tiny_student,
-        "texts="
-        + json.dumps([{"file": str(tmp_path / "own.jsonl"), "name": "own\x1b[0m", "mini": True}]),
+        "texts=" + json.dumps([{"file": str(tmp_path / "own.jsonl"), "name": "own\x1b[0m"}]),
         f"icldist.other_files=[{tmp_path / 'tasks.jsonl'}]",
         "icldist.other_tasks=0.7",
     )
