@@ -265,6 +265,7 @@ class KnowDist(Section):
 
     Attributes:
         samples: Requests to the teacher.
+        few_shot: Show two worked examples, for a teacher that follows no instructions.
         templates: A folder with Jinja files named like ours that replace them.
         response_tokens: New tokens of an answer at most.
         temperature: Of the teacher; 0 is greedy.
@@ -274,6 +275,7 @@ class KnowDist(Section):
     samples: int = Field(default=1000, ge=1)
     families: tuple[Family, ...] = Field(default=FAMILIES, min_length=1)
     perspectives: tuple[Perspective, ...] = PERSPECTIVES
+    few_shot: bool = False
     templates: Path | None = None
     response_tokens: int = Field(default=160, ge=1)
     temperature: float = Field(default=0.0, ge=0)

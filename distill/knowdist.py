@@ -17,7 +17,7 @@ from distill.errors import ConfigError
 from distill.records import Decoding, Message, Request
 from distill.texts import Text
 
-OURS = Path(__file__).parent / "templates" / "knowdist"
+TEMPLATES = Path(__file__).parent / "templates"
 STOP = ("\nText:",)  # a base model goes on with a text of its own
 
 
@@ -30,12 +30,13 @@ def load_templates(stage: KnowDist) -> Mapping[str, Template]:
     """
     names = [f"{family}_{view}" for family in stage.families for view in stage.perspectives or [""]]
     names = [name.rstrip("_") for name in names]
+    ours = TEMPLATES / ("knowdist_few_shot" if stage.few_shot else "knowdist")
     theirs: dict[str, Path] = {}
     if stage.templates is not None:
         theirs = {path.stem: path for path in sorted(stage.templates.glob("*.jinja"))}
         if not theirs:
             raise ConfigError(f"knowdist.templates: no .jinja file in {stage.templates}")
-        known = {path.stem for path in OURS.glob("*.jinja")}
+        known = {path.stem for path in ours.glob("*.jinja")}
         for name in theirs.keys() - known:
             raise ConfigError(
                 f"knowdist.templates: {theirs[name]} replaces no template; known: "
@@ -44,7 +45,7 @@ def load_templates(stage: KnowDist) -> Mapping[str, Template]:
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     templates: dict[str, Template] = {}
     for name in names:
-        path = theirs.get(name, OURS / f"{name}.jinja")
+        path = theirs.get(name, ours / f"{name}.jinja")
         try:
             template = environment.from_string(path.read_text(encoding="utf-8").rstrip("\n"))
             shown = template.render(text="\0")

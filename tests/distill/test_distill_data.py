@@ -8,6 +8,9 @@ import yaml
 from jinja2 import Environment, StrictUndefined, meta
 
 import distill
+from distill.config import KnowDist
+from distill.knowdist import knowdist_requests
+from distill.texts import Text
 
 FOLDER = Path(distill.__file__).parent
 TAXONOMIES = yaml.safe_load((FOLDER / "taxonomies.yaml").read_text(encoding="utf-8"))
@@ -168,3 +171,30 @@ def test_no_text_of_ours_stands_in_two_files() -> None:
     inputs = {row["input"].casefold() for row in other_rows()}
     assert (len(examples), len(inputs)) == (97, 240)
     assert not examples & inputs
+
+
+def test_few_shot_templates_show_two_examples_in_the_form_of_the_question() -> None:
+    folder = FOLDER / "templates" / "knowdist_few_shot"
+    paths = sorted(folder.glob("*.jinja"))
+    names = [path.stem for path in sorted((FOLDER / "templates" / "knowdist").glob("*.jinja"))]
+    assert [path.stem for path in paths] == names
+    answers = []
+    for path in paths:
+        template = Environment(undefined=StrictUndefined).from_string(path.read_text("utf-8"))
+        body, *pairs, shown, cue = template.render(text="Soup cold.").split("\n\n")
+        assert is_plain(body)
+        assert shown == "Text: Soup cold."
+        assert cue == CUES[path.stem.split("_")[0]]
+        assert [part.split(": ")[0] + ":" for part in pairs] == ["Text:", cue] * 2
+        answers += pairs[1::2]
+    assert len(set(answers)) == len(answers) == 20
+
+
+def test_the_few_shot_templates_are_used_on_demand() -> None:
+    text = Text("a/1", "Soup cold.", "a")
+    plain, shown = (
+        knowdist_requests([text], KnowDist(samples=1, few_shot=few_shot), 1)[0].prompt
+        for few_shot in (False, True)
+    )
+    assert plain.count("Text: ") == 1
+    assert shown.count("Text: ") == 3
