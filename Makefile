@@ -68,8 +68,9 @@ distill-demo: .demo/wheel .demo/gemma-3-270m
 	  'evaluation.tasks=[sentibench_mini_sst2, sentibench_mini_twitter17, sentibench_mini_emotion20, sentibench_mini_irony18]'; fi; \
 	$(BIN)/python -m distill run .demo/two-stage.yaml name=two-stage knowdist.samples=96 "$$@"; \
 	$(BIN)/python -m distill run .demo/icldist-only.yaml name=icldist-only evaluation.teacher=false "$$@"; \
-	$(BIN)/python -m leaderboard build .demo/runs/two-stage/results .demo/runs/icldist-only/results \
-	  --source $$source --out .demo/distill-site
+	rm -rf .demo/distill-results; mkdir .demo/distill-results; \
+	for run in two-stage icldist-only; do cp -R .demo/runs/$$run/results .demo/distill-results/$$run; done; \
+	$(BIN)/python -m leaderboard build .demo/distill-results --source $$source --out .demo/distill-site
 	@echo "page: $(CURDIR)/.demo/distill-site/index.html"
 
 # The browser tests want Debian's chromium and skip without it. CI machines get it, yours is left alone.

@@ -25,7 +25,7 @@ from distill.gap import compare
 from distill.manifest_values import LABELS
 from distill.pipeline import Pipeline, StageName
 from distill.report import write_report
-from distill.steps import Step, copy_folder, in_order, write_json
+from distill.steps import Step, copy_folder, in_order, replace_folder, write_json
 
 PACKAGES = ("sentibench", "torch", "transformers", "peft", "lm_eval", "accelerate", "datasets")
 PROBES = ("Sentence: A quiet film that stays with you.\nLabel:", "The soup was cold again.")
@@ -111,12 +111,11 @@ class Distillation(Pipeline):
     @property
     def report(self) -> Step:
         """Write the manifest from which model card and leaderboard row are made."""
-        return Step(
+        return self._step(
             "report",
-            self.run.folder / "results",
             {"config": self.run.model_dump(mode="json")},
             tuple(self.evaluate(model) for model in self.measured),
-            ("run.json", "../report.html", *map(self.row_name, self.measured)),
+            ("../results", "../report.html"),
             self._report,
         )
 
@@ -273,9 +272,11 @@ class Distillation(Pipeline):
             },
             "models": models,
         }
+        unfinished = self.report.folder / "results"
         for model, folder in results.items():
-            copy_folder(folder, self.report.folder / self.row_name(model))
-        write_json(self.report.folder / "run.json", manifest)
+            copy_folder(folder, unfinished / self.row_name(model))
+        write_json(unfinished / "run.json", manifest)
+        replace_folder(unfinished, self.run.folder / "results")
         for stage in self.stages:
             write_card(self.merge(stage).folder / "student", stage, manifest)
         write_report(self.run.folder, manifest)

@@ -232,6 +232,7 @@ def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
     assert {m for m in before if before[m] != after[m]} == {"small-icldist"}
     from leaderboard.__main__ import main as leaderboard
 
+    assert {path.name for path in results.iterdir()} == {*before, "run.json"}
     assert leaderboard(["build", str(results), "--out", str(tmp_path / "site")]) == 0
     page = (tmp_path / "site" / "index.html").read_text()
     assert "small-icldist" in page
