@@ -111,6 +111,7 @@ def _evaluate(
         task_manager=manager,
         limit=limit,
         log_samples=True,
+        fewshot_as_multiturn=False,  # as on lm-eval's command line, without a chat template
         evaluation_tracker=tracker,
     )
     # what lm-eval would write had it loaded the model itself

@@ -1,5 +1,6 @@
 """lm-eval on a checkpoint: limits per task, nothing measured twice."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ def test_a_task_can_have_a_limit_of_its_own(tiny_student: Path, tmp_path: Path) 
     results = run()
     assert all("score,none" in results[name] for name in TASKS)
     assert [lines(tmp_path, name) for name in TASKS] == [2, 4, 4]
+    (saved, *_) = tmp_path.rglob("results_*.json")
+    assert json.loads(saved.read_text())["fewshot_as_multiturn"] is False  # the board asks for it
     # What is whole is read; what was cut off is measured again.
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json*")}
     (cut,) = tmp_path.rglob("samples_sentibench_mini_sst2_*.jsonl")
