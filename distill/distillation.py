@@ -125,12 +125,16 @@ class Distillation(Pipeline):
         Raises:
             InputError: If one is missing or damaged, or two models have one name.
         """
+        from distill.evaluation import leaves_of
+        from sentibench.harness import task_manager
+
         check_checkpoint("student", self.run.student)
         load_tokenizer(self.run.student)
         for stage in ("knowdist", "icldist"):
             teacher = self.teacher_of(stage)
             if isinstance(teacher, HfTeacher | VllmTeacher) and getattr(self.run, stage):
                 check_checkpoint("teacher.model", teacher.model)
+        leaves_of(task_manager(), self.run.evaluation.tasks, self.run.evaluation.limits)
         rows = [self.row_name(model) for model in self.measured]
         for name in rows:
             if rows.count(name) > 1:

@@ -13,7 +13,7 @@ from typing import Any, cast
 from tqdm import tqdm
 
 from distill.checkpoints import loading_errors
-from distill.errors import InputError
+from distill.errors import InputError, nearest
 from sentibench.harness import task_manager
 
 MODEL = "sentibench-hf"
@@ -54,7 +54,7 @@ def evaluate(
     """
     limits = limits or {}
     manager = task_manager(**({} if split == "test" else {"split": split}))
-    leaves = _leaves(manager, tasks, limits)
+    leaves = leaves_of(manager, tasks, limits)
     arguments = {"pretrained": checkpoint, "dtype": dtype, "softmax_dtype": "float32"}
     arguments |= {"peft": str(adapter)} if adapter else {}
     model: Any = None
@@ -71,11 +71,12 @@ def evaluate(
     return found
 
 
-def _leaves(manager: Any, tasks: tuple[str, ...], limits: Mapping[str, int]) -> list[str]:
-    """The tasks, groups taken apart."""
+def leaves_of(manager: Any, tasks: tuple[str, ...], limits: Mapping[str, int]) -> list[str]:
+    """The tasks of the harness's task manager, groups taken apart; unknown ones are refused."""
     unknown = [name for name in tasks if name not in manager.all_tasks]
     if unknown:
-        raise InputError(f"evaluation.tasks: unknown {', '.join(unknown)}; see sentibench list")
+        near = nearest(unknown[0], manager.all_tasks)
+        raise InputError(f"evaluation.tasks: unknown {', '.join(unknown)}; {near}")
     leaves = list(manager.load(list(tasks))["tasks"])
     for name in limits:
         if name not in leaves:

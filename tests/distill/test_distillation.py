@@ -312,6 +312,7 @@ MISTAKES = {
     "a student that is not there": ("student=no/where", "student: 'no/where' is no checkpoint"),
     "a folder without weights": ("student={empty}", "no weights; expected a folder"),
     "damaged weights": ("student={damaged}", "is no checkpoint that transformers loads"),
+    "an unknown task": ("evaluation.tasks=[sentibench_mini_sst3]", "'sentibench_mini_sst2'?"),
     "a step that waits": ("--only=icldist-train", "icldist-train: waits for"),
     "an unknown step": ("--only=icldist-trian", "no such step"),
     "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of SentiBench's test sets"),
