@@ -185,8 +185,7 @@ def _say(line: str) -> None:
 def _do_alone(step: Step, options: argparse.Namespace) -> None:
     """Do a step in a process that knows nothing of the others of a launch."""
     launch = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_")
-    folder = load_config(options.config, options.overrides).folder
-    plain = {LOCK_HELD: str(folder)} | {
+    plain = {LOCK_HELD: str(step.folder.parent)} | {
         key: value
         for key, value in os.environ.items()
         if not key.startswith((*launch, "ACCELERATE_", "TORCHELASTIC_"))

@@ -41,8 +41,9 @@ def ask(
     with tqdm(total=len(waiting), desc=what, unit="request", disable=None) as bar:
         for request, outcome in teacher().answer(waiting) if waiting else ():
             if isinstance(outcome, Failure):
-                unknown[request.key(store.teacher, store.revision)] = outcome
-                if outcome.reason not in UNKNOWN:
+                if outcome.reason in UNKNOWN:
+                    unknown[request.key(store.teacher, store.revision)] = outcome
+                else:
                     store.fail(request, outcome)
             else:
                 store.add(request, outcome)

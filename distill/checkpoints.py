@@ -84,10 +84,14 @@ def check_checkpoint(key: str, checkpoint: str) -> None:
                 with safe_open(path, "pt"):  # reads the head and compares it with the length
                     pass
     except loading_errors() as error:
-        why = " ".join(str(error).split()).split(". ")[0][:200]
         raise InputError(
-            f"{key}: {checkpoint!r} is no checkpoint that transformers loads; {why}"
+            f"{key}: {checkpoint!r} is no checkpoint that transformers loads; {_why(error)}"
         ) from None
+
+
+def _why(error: Exception) -> str:
+    """The first sentence of a message that may go on for pages."""
+    return " ".join(str(error).split()).split(". ")[0][:200]
 
 
 def load_tokenizer(checkpoint: str) -> Any:
@@ -101,9 +105,9 @@ def load_tokenizer(checkpoint: str) -> Any:
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)
     except (OSError, ValueError, ImportError) as error:
-        why = " ".join(str(error).split()).split(". ")[0][:200]
         raise InputError(
-            f"student: no tokenizer of {checkpoint!r}; {why}; give the folder of a checkpoint"
+            f"student: no tokenizer of {checkpoint!r}; {_why(error)}; give the folder of a "
+            "checkpoint"
         ) from None
     if tokenizer.eos_token_id is None:
         raise InputError(

@@ -417,7 +417,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
 def _first_mistake(where: str, error: ValidationError) -> str:
     """One line: place, what is wrong, what was got, and what is near."""
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part not in TEACHERS] or ["?"]
+    pairs = zip(("", *first["loc"]), first["loc"], strict=False)  # pydantic names the backend too
+    place = [str(part) for above, part in pairs if above != "teacher" or part not in TEACHERS]
     got = first.get("input")
     if first["type"] == "extra_forbidden":
         known = _keys_at(first["loc"][:-1])

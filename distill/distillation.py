@@ -219,8 +219,6 @@ class Distillation(Pipeline):
 
     def row_name(self, model: str) -> str:
         """What the leaderboard calls a model of this run."""
-        if model in self.stages:
-            return f"{self.run.name}-{model}"
         return checkpoint_name(self._checkpoint(model))
 
     def _taught_by(self, stage: str) -> str:
@@ -230,17 +228,13 @@ class Distillation(Pipeline):
     def _teacher_facts(self) -> dict[str, str]:
         """Name and revision, or those of both where the stages have teachers of their own."""
         stages = [stage for stage in ("knowdist", "icldist") if getattr(self.run, stage)]
-        known = {self.identity(stage): LABELS[stage] for stage in stages}
-        parts = zip(*known, strict=True)
-        if len(known) > 1:
-            names, revisions = parts
-            labels = list(known.values())
-            parts = (
-                [f"{what} ({label})" for what, label in zip(found, labels, strict=True)]
-                for found in (names, revisions)
-            )
-        name, revision = ("; ".join(found) for found in parts)
-        return {"name": name, "revision": revision}
+        found = {self.identity(stage): f" ({LABELS[stage]})" for stage in stages}
+        if len(found) == 1:
+            found = dict.fromkeys(found, "")
+        return {
+            "name": "; ".join(name + label for (name, _), label in found.items()),
+            "revision": "; ".join(revision + label for (_, revision), label in found.items()),
+        }
 
     def _scores(self, model: str) -> dict[str, Any]:
         path = self.evaluate(model).folder / "scores.json"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from distill.decontaminate import load_tests
 from sentibench.cards import load_leaves
 from sentibench.read import load_split
 
@@ -35,3 +36,9 @@ def tiny_student(tiny_tokenizer, tmp_path_factory) -> Path:
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     tiny_tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def small_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts from files are compared with the package's own test texts, not with the real ones."""
+    monkeypatch.setattr("distill.pipeline.load_tests", lambda _source: load_tests("mini"))

@@ -40,7 +40,7 @@ MISTAKES = [
     ("icldist.shots=[]", "icldist.shots: tuple should have at least 1 item"),
     ("icldist.shots=[-1]", "icldist.shots.0: input should be greater than or equal to 0"),
     ("icldist.training.betas=[0.9, 2]", "betas.1: input should be less than 1"),
-    ("hf=1", "small.yaml: unknown key '?'"),
+    ("hf=1", "small.yaml: unknown key 'hf'"),
     ("texts=[{file: a.jsonl, mini: true}]", "mini: of a dataset of this package"),
     (
         "teacher={backend: openai, model: m, base_url: 'http://u:p@h/v1'}",

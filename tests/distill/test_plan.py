@@ -19,7 +19,6 @@ import distill.plan
 from distill.__main__ import main
 from distill.checkpoints import load_tokenizer
 from distill.config import load_config
-from distill.decontaminate import load_tests
 from distill.distillation import Distillation
 from distill.errors import InputError, TeacherError
 from distill.examples import encode_samples
@@ -33,11 +32,7 @@ HF = "teacher={backend: hf, model: somewhere}"
 OPENAI = "teacher={backend: openai, model: m, base_url: 'http://127.0.0.1:9/v1'}"
 
 
-@pytest.fixture(autouse=True)
-def small_tests(monkeypatch) -> None:
-    """Texts from files are compared with the package's own test texts, not with the real ones."""
-    real = load_tests
-    monkeypatch.setattr("distill.pipeline.load_tests", lambda _source: real("mini"))
+pytestmark = pytest.mark.usefixtures("small_tests")
 
 
 class Forbidden(Scripted):
