@@ -45,9 +45,20 @@ KINDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 if it went well, 2 after a mistake of the user."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if hasattr(options, "overrides"):  # argparse takes none behind an option
+        options.overrides += [word for word in rest if "=" in word and not word.startswith("-")]
+        rest = [word for word in rest if word not in options.overrides]
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        return _run(options)
+        code = _run(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # of `| head`; Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except SentiBenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -102,17 +113,30 @@ def _plan(distillation: Distillation, options: argparse.Namespace) -> int:
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
     )
-    for line in render(Plan(distillation), rates):
+    lines = [*render(Plan(distillation), rates), *_refusal(distillation)]
+    for line in lines:
         encoding = sys.stdout.encoding or "utf-8"  # a text may hold what a terminal cannot show
         print(line.encode(encoding, "backslashreplace").decode(encoding))
     return 0
+
+
+def _refusal(distillation: Distillation) -> list[str]:
+    """What `run` would stop at; a plan may be made where the teacher is not."""
+    from distill.plan_text import safe
+
+    try:
+        distillation.check()
+    except InputError as error:
+        return ["", f"`run` would refuse this here: {safe(str(error))}"]
+    return []
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.command == "init":
         return _init(options)
     if options.command == "merge-answers":
-        print(merge(options.stores, options.out))
+        report = merge(options.stores, options.out)
+        print(f"{options.out}: {report.added:,} answers; {report.twins:,} twins left out")
         return 0
     run = load_config(options.config, options.overrides)
     retry = getattr(options, "retry_failed", False)
@@ -174,7 +198,7 @@ def _do(steps: Sequence[Step], options: argparse.Namespace) -> None:
             _do_alone(step, options)
         else:
             step.do(again=again)
-        _say(f"done  {step.name}: {_summary(step)}")
+        _say(f"done  {step.name}: {_summary(step)}".removesuffix(": "))
 
 
 def _say(line: str) -> None:

@@ -72,6 +72,9 @@ def check_checkpoint(key: str, checkpoint: str) -> None:
     from transformers import AutoConfig
 
     folder = Path(checkpoint)
+    if not folder.exists() and checkpoint.startswith((".", "/", "~")):
+        hint = "; `make distill-demo` brings it" if checkpoint.startswith(".demo/") else ""
+        raise InputError(f"{key}: {checkpoint}: no such folder, seen from {Path.cwd()}{hint}")
     weights = [p for p in folder.iterdir() if p.suffix in WEIGHTS] if folder.is_dir() else []
     if folder.is_dir() and not weights:
         raise InputError(

@@ -6,6 +6,7 @@ per stage silently resets a rate when a part of it is overridden.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -79,6 +80,16 @@ class Texts(Section):
             )
         if self.mini and not self.dataset:
             raise ValueError("mini: of a dataset of this package; remove it")
+        of_tables = {"split"} if self.file else {"split", "column", "label_column", "labels"}
+        fields = type(self).model_fields
+        ignored = (
+            []
+            if self.folder
+            else [key for key in sorted(of_tables) if getattr(self, key) != fields[key].default]
+        )
+        if ignored:
+            why = "its training split and labels are known" if self.dataset else "it has none"
+            raise ValueError(f"{', '.join(ignored)}: not of a {given[0]}, {why}; remove it")
         return self
 
     @property
@@ -128,7 +139,7 @@ class OpenAITeacherConfig(Section):
     @classmethod
     def _holds_no_secret(cls, base_url: str) -> str:
         """It is written into manifests and pages."""
-        if "?" in base_url or "@" in base_url:
+        if not re.match(r"https?://[^/]", base_url) or "?" in base_url or "@" in base_url:
             raise PydanticCustomError(
                 "value_error",
                 "expected http(s)://host/v1 without user, password and query; a key goes into the "
@@ -375,6 +386,19 @@ class Run(Section):
         return self.out / self.name
 
 
+class _NoTwins(yaml.SafeLoader):
+    """YAML in which no key stands twice: the first would be lost without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for place, key in enumerate(keys):
+            if key.value in [before.value for before in keys[:place]]:
+                what = f"key {key.value!r} is there twice; remove one"
+                raise yaml.MarkedYAMLError(None, None, what, key.start_mark)
+        return node
+
+
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     """Read a configuration and apply ``section.key=value`` overrides, values as YAML.
 
@@ -383,7 +407,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
             near.
     """
     try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        raw: Any = yaml.load(path.read_text(encoding="utf-8-sig"), _NoTwins)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read; {error}") from None
     except yaml.YAMLError as error:

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from tqdm import tqdm
-
-from distill.checkpoints import loading_errors
+from distill.checkpoints import checkpoint_name, loading_errors
 from distill.errors import InputError, nearest
+from distill.progress import progress
 from sentibench.harness import task_manager
 
 MODEL = "sentibench-hf"
@@ -59,15 +58,17 @@ def evaluate(
     arguments |= {"peft": str(adapter)} if adapter else {}
     model: Any = None
     found: dict[str, Any] = {}
-    for name in tqdm(leaves, desc=f"evaluate {Path(checkpoint).name}", unit="task", disable=None):
-        done = saved_results(out / name)
-        if done is None:
-            model = model or _load(arguments)
-            _evaluate(model, arguments, name, manager, out / name, limits.get(name, limit))
+    with progress(len(leaves), f"evaluate {checkpoint_name(checkpoint)}", "task") as bar:
+        for name in leaves:
             done = saved_results(out / name)
-        if done is None:
-            raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")
-        found |= done
+            if done is None:
+                model = model or _load(arguments)
+                _evaluate(model, arguments, name, manager, out / name, limits.get(name, limit))
+                done = saved_results(out / name)
+            if done is None:
+                raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")
+            found |= done
+            bar.update()
     return found
 
 

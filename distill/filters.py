@@ -24,7 +24,7 @@ class FilterConfig(BaseModel):
         refusal_words: A refusal has at most this many words (by whitespace).
         cut_off: What happens to an answer that reached the token limit.
         copied_share: An answer is a copy if at least this fraction of its words lies in runs of
-            five words of the user text.
+            five words of the prompt: of the user text, or of a worked example.
         repetition_share: An answer repeats itself if at least this fraction of its runs of four
             words are repeats, or of its characters lie in one short pattern repeated.
         repetition_words: Fewer words are not searched for repeated runs.
@@ -202,8 +202,9 @@ def _cut_off(draft: _Draft, config: FilterConfig) -> _Draft | None:
 def _copied_input(draft: _Draft, config: FilterConfig) -> _Draft | None:
     if draft.labels:
         return draft
-    share = checks.copied_share(draft.text, draft.request.text)
-    return None if share >= config.copied_share else draft
+    request = draft.request
+    shares = [checks.copied_share(draft.text, text) for text in (request.text, request.prompt)]
+    return None if max(shares) >= config.copied_share else draft
 
 
 def _repetition(draft: _Draft, config: FilterConfig) -> _Draft | None:

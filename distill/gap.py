@@ -404,14 +404,14 @@ def gap_closed(
     lead = _interval(teacher - base, teacher_B - base_B)
     shown = "{value:+.1f} points (95% interval {low:+.1f} to {high:+.1f})".format(
         **{key: 100 * value for key, value in lead.items()}
-    )
+    ).replace("-", "−")
     if lead["high"] < 0:
         return None, f"the teacher is worse than the base: {shown}"
     behind = int(np.count_nonzero(teacher_B <= base_B))
     if behind or teacher <= base:  # at the latest where the interval touches 0
         return None, (
-            f"the teacher is not surely better than the base: {shown}, no better in {behind} of "
-            f"{len(base_B)} resamplings"
+            f"teacher minus base is {shown}, and not above 0 in {behind} of {len(base_B):,} "
+            "resamplings, where a share of that way means nothing"
         )
     closed = _interval(
         (student - base) / (teacher - base), (student_B - base_B) / (teacher_B - base_B)

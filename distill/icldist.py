@@ -145,9 +145,12 @@ def icldist_requests(
         pools[name, text.source].append((text, label))
     usable = sorted(key for key, pool in pools.items() if len(pool) > max(stage.shots))
     if not usable:
+        given = Counter(text.label[:40] for text in texts if text.label).most_common(6)
+        gold = f"gold labels: {', '.join(label for label, _ in given) or 'none'}"
         raise InputError(
             f"icldist: no taxonomy has more than {max(stage.shots)} demonstrations of one source; "
-            "give more texts, other labels or fewer shots"
+            f"got {len(texts)} texts, {gold}; give more texts, fewer shots, or in texts.labels "
+            "the labels that are called positive, negative, neutral, joy, ... here"
         )
     queries: dict[str, list[Text]] = defaultdict(list)
     for text in sorted(texts, key=lambda text: text.id):

@@ -235,7 +235,7 @@ class Plan:
             is_replay = isinstance(teacher, ReplayTeacherConfig)
             recording = _open(teacher.store, stack) if is_replay else None
             stores = [store for store in (own, recording) if store is not None]
-            failed = {key for key, _ in own.failures()} if own else set[str]()
+            failed = {key for key in keys if own is not None and own.has_failed(key)}
             is_answered = {key: own is not None and key in own for key in keys}
             waiting = {
                 key: request

@@ -301,14 +301,22 @@ def _curve(run_folder: Path, stage: str, manifest: Mapping[str, Any]) -> dict[st
         ),
         "x_ticks": [(x.at(t), f"{t:,.0f}") for t in x.ticks],
         "y_ticks": [(round(100 - y.at(t), 2), y.tick_text(t)) for t in y.ticks],
-        "first": f"{smooth[0]:.3f}",
-        "last": f"{smooth[-1]:.3f}",
+        **_ends(summary, smooth),
         "facts": [
             (key.replace("_", " "), plain(summary[key]))
             for key in ("samples", "supervised_tokens", "left_out_too_long", "lost_demonstrations")
             if key in summary
         ],
     }
+
+
+def _ends(summary: Mapping[str, Any], smooth: Sequence[float]) -> dict[str, str]:
+    """First and last loss: those of the training's summary, which the card shows too."""
+    first, last = (number(summary.get(f"{end}_loss_nats_per_token")) for end in ("first", "last"))
+    means = " (means of the first and the last tenth)"
+    if first is None or last is None:
+        first, last, means = smooth[0], smooth[-1], ""
+    return {"first": f"{first:.3f}", "last": f"{last:.3f}", "means": means}
 
 
 def _funnel(run_folder: Path, source: str) -> dict[str, Any]:

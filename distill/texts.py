@@ -82,8 +82,9 @@ def draw_texts(sources: Sequence[Texts], seed: int, tests: Contamination | None)
             texts.append(text)
             taken += 1
         if not taken:
-            reasons = {r: n for (name, r), n in left_out.items() if name == source.source}
-            raise InputError(f"texts.{source.source}: no text is left; left out: {reasons or 0}")
+            reasons = [f"{n} {r}" for (name, r), n in left_out.items() if name == source.source]
+            why = f"left out: {', '.join(reasons)}" if reasons else "the source is empty"
+            raise InputError(f"texts.{source.source}: no text is left; {why}")
     return Draw(tuple(texts), left_out)
 
 
@@ -124,11 +125,11 @@ def read_texts(source: Texts) -> Iterator[Text]:
             yield Text(identity, example.sentence, source.source, example.label)
         return
     for number, row in enumerate(_rows(source)):
-        if source.column not in row:
-            where = f"{source.file or source.folder} row {number}"
-            raise InputError(
-                f"{where}: no column {source.column!r}; got {', '.join(map(str, row)) or 'none'}"
-            )
+        for column in filter(None, (source.column, source.label_column)):
+            if column not in row:
+                where = f"{source.file or source.folder} row {number}"
+                got = ", ".join(map(str, row)) or "none"
+                raise InputError(f"{where}: no column {column!r}; got {got}")
         label = row.get(source.label_column) if source.label_column else None
         label = None if label is None else source.labels.get(str(label), str(label))
         text = row[source.column]

@@ -50,6 +50,13 @@ MISTAKES = [
         "teacher={backend: openai, model: m, base_url: 'http://h/v1?key=SECRET'}",
         "teacher.base_url: expected http(s)://host/v1 without user, password and query",
     ),
+    (
+        "teacher={backend: openai, model: m, base_url: localhost:8000/v1}",
+        "teacher.base_url: expected http(s)://host/v1",
+    ),
+    ("texts=[{dataset: sst2, split: test}]", "texts.0: split: not of a dataset"),
+    ("texts=[{dataset: sst2, label_column: l}]", "texts.0: label_column: not of a dataset"),
+    ("texts=[{file: a.csv, split: test}]", "texts.0: split: not of a file"),
     ("seed=[", "'seed=[': the value is no YAML"),
     ("student.size=3", "student is no section but 'some/student'"),
 ]
@@ -86,7 +93,13 @@ def test_a_saved_configuration_reads_back_as_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("- a\n", "expected a mapping"), ("a: [", "no YAML"), ("", "expected a mapping")],
+    [
+        ("- a\n", "expected a mapping"),
+        ("a: [", "no YAML"),
+        ("", "expected a mapping"),
+        (f"{GOOD}icldist: {{samples: 20}}", "key 'icldist' is there twice; remove one"),
+        ("texts: [{dataset: sst2, count: 1, count: 2}]", "key 'count' is there twice"),
+    ],
 )
 def test_a_file_that_is_no_configuration_is_refused(content, message, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):

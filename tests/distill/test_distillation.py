@@ -21,7 +21,7 @@ from distill.__main__ import main
 from distill.config import load_config
 from distill.distillation import Distillation
 from distill.errors import TeacherError
-from distill.records import Answer, Failure, Request
+from distill.records import Answer, Failure, Message, Request
 from distill.steps import in_order
 from distill.store import Store
 from sentibench.cards import load_leaves
@@ -245,6 +245,41 @@ def test_a_mistake_is_one_line_and_exit_code_2(tiny_student: Path, tmp_path: Pat
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert "Traceback" not in error
+
+
+def test_a_setting_may_stand_behind_an_option(tiny_student: Path, tmp_path: Path, capsys) -> None:
+    path = str(config(tmp_path, tiny_student))
+    assert main(["run", path, "--retry-failed", "icldist.sampels=3"]) == 2
+    assert "did you mean 'samples'?" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", path, "--retries=3"])
+    assert "unrecognized arguments: --retries=3" in capsys.readouterr().err
+
+
+def test_a_reader_that_stops_early_is_no_mistake(tiny_student: Path, tmp_path: Path) -> None:
+    path = config(tmp_path, tiny_student)
+    server = "teacher={backend: openai, model: m, base_url: 'http://127.0.0.1:9/v1'}"
+    command = (
+        f'{sys.executable} -m distill status {path} "{server}" | true; echo ${{PIPESTATUS[0]}}'
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
+    assert done.stderr == ""
+
+
+def test_stores_of_several_machines_become_one(tmp_path: Path, capsys) -> None:
+    requests = [
+        Request(f"r/{n}", (Message("user", f"Question {n}?"),), "text", "mine") for n in range(3)
+    ]
+    for name, of in (("a", requests[:2]), ("b", requests[1:])):
+        with Store.open(tmp_path / name, "scripted/one", "1") as store:
+            for request in of:
+                store.add(request, Answer("yes", "stop"))
+    out = tmp_path / "both"
+    assert main(["merge-answers", f"{tmp_path / 'a'}", f"{tmp_path / 'b'}", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}: 3 answers; 1 twins left out\n"
+    with Store.read(out) as merged:
+        assert len(merged) == 3
 
 
 def test_what_failed_is_asked_again_on_demand_and_reaches_the_samples(

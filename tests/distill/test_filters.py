@@ -179,6 +179,12 @@ def test_an_answer_of_which_nine_tenths_stand_in_the_text_is_a_copy(
     assert judged(ask(), answer)[0] == ("copied input" if is_dropped else None)
 
 
+def test_an_answer_that_repeats_a_worked_example_is_a_copy() -> None:
+    prompt = f"Explain.\n\nText: Cold tea again.\n\nExplanation: {GOOD}\n\nText: {TEXT}"
+    assert judged(ask(prompt=prompt), GOOD)[0] == "copied input"
+    assert judged(ask(), GOOD)[0] is None
+
+
 def test_an_answer_at_the_threshold_is_a_copy() -> None:
     request, answer = ask("a b c d e"), "a b c d e f g h i j"
     assert judged(request, answer, copied_share=0.5)[0] == "copied input"

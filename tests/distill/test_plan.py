@@ -166,6 +166,20 @@ def test_an_impossible_rate_is_one_line(
     assert error.count("\n") == 1
 
 
+def test_what_run_would_refuse_is_said_after_the_plan(tiny_student, tmp_path, capsys) -> None:
+    path = str(config(tmp_path, tiny_student))
+    missing = f"teacher={{backend: hf, model: {tmp_path / 'nothing'}}}"
+    assert main(["plan", path, missing]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.startswith("`run` would refuse this here: teacher.model: ")
+    assert "no such folder" in last
+    assert main(["plan", path, OPENAI, "evaluation.limits={sentibench_mini_imdb: 3}"]) == 0
+    *_, last = capsys.readouterr().out.splitlines()
+    assert "refuse this here: evaluation.limits: sentibench_mini_imdb is none of" in last
+    assert main(["plan", path, OPENAI]) == 0
+    assert "refuse" not in capsys.readouterr().out
+
+
 def test_a_teacher_that_cannot_score_label_words_writes_them(tiny_student, tmp_path) -> None:
     path = config(tmp_path, tiny_student)
     settings = ["knowdist=null", "icldist.demonstrations=gold", "icldist.other_tasks=0"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from distill import manifest_values, report
+from distill.card import write_card
 from distill.interval_plot import Axis
 from distill.report import write_report
 
@@ -154,6 +155,16 @@ def test_a_report_shows_the_run(run_folder: Path, manifest: dict[str, Any]) -> N
     assert text.count("I cannot help") == 2 * 2  # two examples of three, in two stages
     assert "not there" not in text
     assert "not measured" not in text
+
+
+def test_page_and_card_tell_the_same_losses(
+    run_folder: Path, manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    ends = {"first_loss_nats_per_token": 2.5, "last_loss_nats_per_token": 1.25}
+    manifest["steps"]["icldist-train"] = {"summary": ends}
+    shown = "From 2.500 to 1.250 in 100 steps (means of the first and the last tenth)."
+    assert shown in write_report(run_folder, manifest).read_text()
+    assert "2.500 to 1.250" in write_card(tmp_path, "icldist", manifest).read_text()
 
 
 def test_the_same_run_gives_the_same_page(run_folder: Path, manifest: dict[str, Any]) -> None:

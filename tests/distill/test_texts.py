@@ -66,6 +66,13 @@ def test_a_damaged_source_is_named(name, content, message, tmp_path: Path) -> No
         list(read_texts(source(tmp_path / name)))
 
 
+def test_a_missing_label_column_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,stars\nfine,5\n", encoding="utf-8")
+    texts = Texts(file=tmp_path / "a.csv", label_column="star")
+    with pytest.raises(InputError, match="row 0: no column 'star'; got text, stars"):
+        list(read_texts(texts))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.txt: cannot be read"):
         list(read_texts(source(tmp_path / "nothing.txt")))
@@ -87,8 +94,11 @@ def test_what_must_not_be_learnt_is_left_out_and_counted(tmp_path: Path) -> None
 
 def test_a_source_without_a_fit_text_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(" \n\t\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"no text is left; left out: {'empty': 2}"):
+    with pytest.raises(InputError, match="no text is left; left out: 2 empty"):
         draw_texts([source(tmp_path / "a.txt")], 1, None)
+    (tmp_path / "b.txt").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match="no text is left; the source is empty"):
+        draw_texts([source(tmp_path / "b.txt")], 1, None)
 
 
 def test_a_source_that_is_mostly_test_items_is_refused(tmp_path: Path) -> None:
