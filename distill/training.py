@@ -23,6 +23,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    ProgressCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -32,6 +33,7 @@ from distill.checkpoints import loading_errors
 from distill.config import Training
 from distill.errors import InputError
 from distill.examples import Encoded, Encoding, Sample, encode_samples
+from distill.progress import progress
 from distill.steps import replace_folder, write_json
 from sentibench.read_positions import ReadPositions
 
@@ -79,8 +81,9 @@ def train(
         batch_tokens=training.batch_tokens,
         train_dataset=_rows(encoding.examples, training.batch_size),
         data_collator=_collate,
-        callbacks=[Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
+        callbacks=[Bar(folder.name), Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
     )
+    trainer.remove_callback(ProgressCallback)  # which prints a dictionary at every step
     if training.choose:
         n = training.choose.checkpoints
         trainer.add_callback(Candidates(trainer, tokenizer, folder / "candidates", n))
@@ -259,6 +262,29 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
         seed=seed,
         data_seed=seed,
     )
+
+
+class Bar(TrainerCallback):
+    """The bar of a training, with the loss of the last step."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.bar = what, None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Begin at the step that training goes on from."""
+        if state.is_world_process_zero:
+            self.bar = progress(state.max_steps, self.what, "step", done=state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Count a step."""
+        if self.bar is not None and logs and "loss" in logs:
+            self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Leave the bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
 
 
 class Log(TrainerCallback):

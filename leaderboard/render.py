@@ -282,6 +282,7 @@ def _named(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any], field: str
 
 WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 52, 24, 16, 46
+WIDE = 20 / 12  # how much larger a narrow page sets the labels, in units of the plot
 
 
 def _plot(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any] | None:
@@ -380,10 +381,14 @@ def _arrows(
 
 
 def _place_labels(points: Sequence[dict[str, Any]], path: Sequence[tuple[float, float]]) -> None:
-    """Put each label where it covers no mark, line or other label, or leave it to the tooltip."""
+    """Put each label where it covers no mark, line or other label, or leave it to the tooltip.
+
+    A narrow page sets labels larger: those for which it has no room there are ``roomy``.
+    """
     taken = [(p["x"] - 6, p["y"] - 6, p["x"] + 6, p["y"] + 6) for p in points]
     for (x0, y0), (x1, y1) in pairwise(path):
         taken.append((min(x0, x1), min(y0, y1) - 3, max(x0, x1) + 3, max(y0, y1) + 3))
+    taken_on_narrow = taken.copy()
     for point in sorted(points, key=lambda p: (not p["frontier"], p["kind"], -p["row"]["ranked"])):
         wide, x, y = 6.9 * len(point["label"]), point["x"], point["y"]
         point["anchor"] = ""
@@ -394,19 +399,29 @@ def _place_labels(points: Sequence[dict[str, Any]], path: Sequence[tuple[float, 
             ("middle", x - wide / 2, y + 14),
         ):
             box = (left, middle - 7, left + wide, middle + 7)
-            inside = box[0] > LEFT and box[2] < WIDTH - 2 and box[1] > 0
-            if inside and not any(_overlap(box, other) for other in taken):
+            if _has_room(box, taken):
                 taken.append(box)
                 near = {"start": left, "end": left + wide, "middle": x}[anchor]
+                larger = WIDE * wide
+                left = near - {"start": 0, "end": larger, "middle": larger / 2}[anchor]
+                box = (left, middle + 4 - 11 * WIDE, left + larger, middle + 4 + 3 * WIDE)
+                fits = _has_room(box, taken_on_narrow)
+                taken_on_narrow += [box] if fits else []
                 point |= {
                     "anchor": anchor,
                     "label_x": round(near, 1),
                     "label_y": round(middle + 4, 1),
+                    "roomy": not fits,
                 }
                 break
 
 
 Box = tuple[float, float, float, float]
+
+
+def _has_room(box: Box, taken: Sequence[Box]) -> bool:
+    inside = box[0] > LEFT and box[2] < WIDTH - 2 and box[1] > 0
+    return inside and not any(_overlap(box, other) for other in taken)
 
 
 def _overlap(a: Box, b: Box) -> bool:

@@ -78,7 +78,7 @@ def build_view(
     order = [*(rankings["official"].rows if rankings else ()), *unranked]
     shown = [_measured(row, rankings) for row in order]
     shown += _reported() if source == "real" else []
-    _add_lineage(shown)
+    _add_lineage(shown, source)
     _distinguish(shown)
     for row, content in zip(order, shown, strict=False):  # reported rows have no Row
         base = content["lineage"][0]["name"] if content["lineage"] else row.info.base
@@ -374,19 +374,36 @@ def _distinguish(rows: Sequence[dict[str, Any]]) -> None:
             row["name"] += f" [{row['key'][1:5]}]"
 
 
-def _add_lineage(rows: Sequence[dict[str, Any]]) -> None:
-    """From the first ancestor to the model itself, by the declared base models."""
+def _add_lineage(rows: Sequence[dict[str, Any]], source: Source) -> None:
+    """From the first ancestor to the model itself, by the declared base models.
+
+    Where one of them has no overall score, all have the mean of the tasks that all of them
+    answered, on equally many items.
+    """
     by_name = {row["name"]: row for row in reversed(rows)}
     for row in rows:
         chain = [row]
         while (base := by_name.get(chain[0]["base"])) is not None and base not in chain:
             chain.insert(0, base)
-        overall = [(link["scores"]["official"].get("overall") or {}).get("value") for link in chain]
-        row["lineage"] = (
-            [{"name": link["name"], "overall": v} for link, v in zip(chain, overall, strict=True)]
+        cells = [link["scores"]["official"] for link in chain]
+        shared = [task for task in tasks_of("overall", source) if _is_shared(task, cells)]
+        is_whole = all(of_link.get("overall") for of_link in cells)
+        columns = ["overall"] if is_whole else shared
+        row["lineage"] = [
+            {
+                "name": link["name"],
+                "mean": float(np.mean([of_link[c]["value"] for c in columns])) if columns else None,
+                "n_tasks": len(tasks_of("overall", source)) if is_whole else len(shared),
+            }
+            for link, of_link in zip(chain, cells, strict=True)
             if len(chain) > 1
-            else []
-        )
+        ]
+
+
+def _is_shared(task: str, cells: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all have a score of a task, over equally many items."""
+    found = [of_row.get(task) for of_row in cells]
+    return all(found) and len({cell["n"] for cell in found if cell}) == 1
 
 
 def build_samples(rows: Sequence[Row], source: Source) -> dict[str, Any]:

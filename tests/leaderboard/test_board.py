@@ -412,6 +412,35 @@ def test_the_gap_closed_is_a_ratio_with_an_interval_and_hidden_without_a_gap(
     assert all(row["gap"]["official"] is None for row in hidden["rows"])
 
 
+@pytest.mark.parametrize(
+    ("options", "limit", "shared"),
+    [
+        ({}, None, None),
+        ({"cards": ("imdb", "sst2")}, None, ["imdb", "sst2"]),
+        ({"limit": 5}, 5, None),
+        ({"limit": 5}, None, []),  # other items than the base
+    ],
+)
+def test_a_lineage_compares_what_all_of_it_answered(tmp_path: Path, options, limit, shared) -> None:
+    mini(tmp_path, "base", 0.4, limit=limit)
+    mini(tmp_path, "student", 0.8, seed=1, **options)
+    runs, problems = load_results(tmp_path)
+    student = {"student": ModelInfo("student", base="base")}
+    board = build_view(collect_rows(runs, student, "mini"), problems, "mini", 200)
+    rows = {row["name"]: row for row in board["rows"]}
+    assert rows["base"]["lineage"] == []
+    tasks = [task["name"] for task in board["tasks"]]
+    if shared is not None:
+        tasks = [f"sentibench_mini_{name}" for name in shared]
+    lineage = rows["student"]["lineage"]
+    assert [link["name"] for link in lineage] == ["base", "student"]
+    for link in lineage:
+        assert link["n_tasks"] == len(tasks)
+        scores = rows[link["name"]]["scores"]["official"]
+        mean = np.mean([scores[task]["value"] for task in tasks]) if tasks else None
+        assert link["mean"] == (mean if mean is None else pytest.approx(mean))
+
+
 def test_order_of_runs_and_of_files_does_not_matter(tmp_path: Path) -> None:
     for number, skill in enumerate((0.4, 0.8)):
         mini(tmp_path, f"m{number}", skill, seed=number)

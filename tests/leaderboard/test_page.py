@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +154,9 @@ def make_board(hostile: bool = True) -> dict[str, Any]:
             cell.update(low=None, high=None, n=None)
         row["scores"]["strict"] = dict.fromkeys(row["scores"]["strict"])
     rows[1]["lineage"] = [
-        {"name": base, "overall": 0.431},
-        {"name": "Gemstone 270M + KnowDist", "overall": 0.502},
-        {"name": "Gemstone 270M + KnowDist + ICLDist", "overall": 0.588},
+        {"name": base, "mean": 0.431, "n_tasks": 12},
+        {"name": "Gemstone 270M + KnowDist", "mean": 0.502, "n_tasks": 12},
+        {"name": "Gemstone 270M + KnowDist + ICLDist", "mean": 0.588, "n_tasks": 12},
     ]
     ranked = [(row["key"], row["scores"]["official"]["overall"]["value"]) for row in rows[:4]]
     comparisons = [
@@ -285,6 +286,26 @@ def test_render_page_says_how_much_of_the_gap_a_student_closes_only_where_there_
     assert "of the gap between" not in render_page(board, None)
 
 
+def test_render_page_says_over_how_many_tasks_a_line_of_models_is_compared() -> None:
+    board = make_board()
+    assert "of 12 tasks</li>" not in render_page(board, None)
+    (student,) = [row for row in board["rows"] if len(row["lineage"]) == 3]
+    for link in student["lineage"]:
+        link["n_tasks"] = 5
+    assert '<li class="of">5 of 12 tasks</li>' in render_page(board, None)
+    for link in student["lineage"]:
+        link |= {"mean": None, "n_tasks": 0}
+    assert '<li class="of">0 of 12 tasks</li>' in render_page(board, None)
+
+
+def test_labels_without_room_on_a_narrow_page_are_marked() -> None:
+    board = make_board()
+    roomy = re.findall(r'<text class="roomy"[^>]*>([^<]*)<', render_page(board, None))
+    board["rows"] = board["rows"][:1]
+    assert 'class="roomy"' not in render_page(board, None)
+    assert roomy
+
+
 def test_render_page_marks_the_pareto_frontier() -> None:
     page = render_page(make_board(), None)
     table = page.partition("The plot as a table")[2].partition("</table>")[0]
@@ -396,6 +417,27 @@ def shown_keys(page: Any, kind: str = "ranked") -> list[str]:
         ".filter((row) => row.offsetParent).map((row) => row.dataset.key)",
         kind,
     )
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_labels_of_the_plot_do_not_overlap(browser: Any, width: int, tmp_path: Path) -> None:
+    board = make_board()
+    board["rows"] += [
+        make_row(f"more{i}", f"Boulder {i} of many", 0.5 + 0.03 * i, parameters=3e9 * 1.2**i)
+        for i in range(9)
+    ]
+    path = tmp_path / "index.html"
+    path.write_text(render_page(board, None), encoding="utf-8")
+    set_width(browser, width)
+    browser.get(path.as_uri())
+    boxes = browser.execute_script(
+        "return [...document.querySelectorAll('.only-official .point text')].map((text) => "
+        "text.getBoundingClientRect()).filter((box) => box.width).map((box) => "
+        "[box.left, box.top + 2, box.right, box.bottom - 2])"
+    )
+    assert len(boxes) > 1
+    for a, b in combinations(boxes, 2):
+        assert not (a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3])
 
 
 def test_header_button_sorts_and_says_so(page: Any) -> None:
