@@ -242,7 +242,8 @@ def _summary(step: Step) -> str:
     record = step.record() or {}
     summary = record.get("summary", {})
     plain = {k: v for k, v in summary.items() if not isinstance(v, (dict, list))}
-    return ", ".join(f"{key} {value}" for key, value in plain.items())
+    shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in plain.items()}
+    return ", ".join(f"{key} {value}" for key, value in shown.items())
 
 
 if __name__ == "__main__":
