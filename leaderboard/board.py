@@ -226,9 +226,6 @@ def _reasons(
 ) -> list[str]:
     """Say why a row cannot be ranked."""
     reasons: list[str] = []
-    missing = [task for task in tasks_of("overall", source) if task not in runs]
-    if missing:
-        reasons.append(f"{12 - len(missing)}/12 tasks; missing: {', '.join(missing)}")
     everything = [run for of_task in runs.values() for run in of_task]
     for run in everything:
         if run.n_items < run.n_total:
@@ -249,6 +246,10 @@ def _reasons(
     seeds = {tuple(run.seed for run in of_task) for of_task in runs.values()}
     if len(seeds) > 1:
         reasons.append("seeds differ between tasks")
+    cards = load_cards().values()
+    missing = [card.name for card in cards if task_name(card, source) not in runs]
+    if missing:
+        reasons.append(f"{12 - len(missing)}/12 tasks; missing: {', '.join(missing)}")
     return reasons
 
 
