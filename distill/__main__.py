@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except BrokenPipeError:  # of `| head`; Python would complain once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return int(options.command in KINDS)  # whose work may not be done
     except SentiBenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -140,6 +140,11 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     run = load_config(options.config, options.overrides)
     retry = getattr(options, "retry_failed", False)
+    if retry and "WORLD_SIZE" in os.environ:
+        raise InputError(
+            "--retry-failed: of one process, which others would not wait for; call "
+            "`generate --retry-failed` without a launcher first"
+        )
     distillation = Distillation(run, retry_failed=retry)
     if options.command == "plan":
         return _plan(distillation, options)
@@ -167,22 +172,31 @@ def _run(options: argparse.Namespace) -> int:
 def _begun(distillation: Distillation, steps: Sequence[Step]) -> Generator[None]:
     """Hold the run's folder, and refuse before any work what would fail at its end."""
     folder = distillation.run.folder
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_config(distillation.run, folder / "config.yaml")
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written; {error.strerror}") from None
     lock: Any = FileLock(folder / "run.lock")
-    is_held = os.environ.get(LOCK_HELD) == str(folder)
+    with ExitStack() as stack:
+        with _written(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.environ.get(LOCK_HELD) != str(folder):
+                try:
+                    stack.enter_context(lock.acquire(timeout=0))
+                except Timeout:
+                    raise StoreError(
+                        f"{folder}: another process works on this run; wait for it, or give "
+                        "another name"
+                    ) from None
+        if any(step.state()[0] != "done" for step in steps):
+            distillation.check()
+        with _written(folder):
+            save_config(distillation.run, folder / "config.yaml")
+        yield
+
+
+@contextmanager
+def _written(folder: Path) -> Generator[None]:
     try:
-        with nullcontext() if is_held else lock.acquire(timeout=0):
-            if any(step.state()[0] != "done" for step in steps):
-                distillation.check()
-            yield
-    except Timeout:
-        raise StoreError(
-            f"{folder}: another process works on this run; wait for it, or give another name"
-        ) from None
+        yield
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written; {error.strerror or error}") from None
 
 
 def _do(steps: Sequence[Step], options: argparse.Namespace) -> None:
@@ -215,8 +229,7 @@ def _do_alone(step: Step, options: argparse.Namespace) -> None:
         if not key.startswith((*launch, "ACCELERATE_", "TORCHELASTIC_"))
     }
     command = [sys.executable, "-m", "distill", "run", str(options.config), *options.overrides]
-    retry = ["--retry-failed"] if getattr(options, "retry_failed", False) else []
-    done = subprocess.run([*command, "--only", step.name, *retry], env=plain, check=False)
+    done = subprocess.run([*command, "--only", step.name], env=plain, check=False)
     if done.returncode:
         raise SystemExit(done.returncode)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from tqdm import tqdm
+
 from distill.errors import TeacherError
-from distill.progress import progress
-from distill.records import UNKNOWN, Answer, Failure, Request, Teacher
+from distill.records import UNKNOWN, UNREACHED, Answer, Failure, Request, Teacher
 from distill.store import Store
 
 
@@ -32,12 +33,12 @@ def ask(
         (request, answer) in the order of the requests; the store knows why others failed.
 
     Raises:
-        TeacherError: If not a single request has an answer.
+        TeacherError: If not a single request has an answer, or some never reached the teacher.
         StoreError: If an answer cannot be written.
     """
     waiting = store.waiting(requests, retry_failed)
     unknown: dict[str, Failure] = {}
-    with progress(len(waiting), what, "request") as bar:
+    with tqdm(total=len(waiting), desc=what, unit="request", disable=None) as bar:
         for request, outcome in teacher().answer(waiting) if waiting else ():
             if isinstance(outcome, Failure):
                 if outcome.reason in UNKNOWN:
@@ -47,6 +48,12 @@ def ask(
             else:
                 store.add(request, outcome)
             bar.update()
+    unreached = [f for f in unknown.values() if f.reason == UNREACHED]
+    if unreached:
+        raise TeacherError(
+            f"teacher {store.teacher}: {len(unreached)} of {len(waiting)} requests did not reach "
+            f"it, for instance: {unreached[0].detail}; what was answered is kept, call again"
+        )
     answered: list[tuple[Request, Answer]] = []
     failed: list[Failure] = []
     for request in requests:

@@ -73,8 +73,14 @@ def check_checkpoint(key: str, checkpoint: str) -> None:
 
     folder = Path(checkpoint)
     if not folder.exists() and checkpoint.startswith((".", "/", "~")):
-        hint = "; `make distill-demo` brings it" if checkpoint.startswith(".demo/") else ""
-        raise InputError(f"{key}: {checkpoint}: no such folder, seen from {Path.cwd()}{hint}")
+        hint = {
+            "/": "",
+            "~": "; ~ is not expanded, write the folder out",
+            ".": f" in {Path.cwd()}",
+        }[checkpoint[0]]
+        if checkpoint.startswith(".demo/"):
+            hint += "; `make distill-demo` brings it"
+        raise InputError(f"{key}: {checkpoint}: no such folder{hint}")
     weights = [p for p in folder.iterdir() if p.suffix in WEIGHTS] if folder.is_dir() else []
     if folder.is_dir() and not weights:
         raise InputError(

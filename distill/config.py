@@ -62,12 +62,20 @@ class Texts(Section):
     file: Path | None = None
     folder: Path | None = None
     split: str | None = None
-    column: str = "text"
-    label_column: str | None = None
+    column: str = Field(default="text", min_length=1)
+    label_column: str | None = Field(default=None, min_length=1)
     labels: dict[str, str] = {}
     name: str = ""
     count: int | None = Field(default=None, ge=1)
     mini: bool = False
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _numbers_are_labels(cls, labels: Any) -> Any:
+        """YAML reads ``{5: positive}`` as a number."""
+        if not isinstance(labels, dict):
+            return labels
+        return {str(given): ours for given, ours in cast("dict[Any, Any]", labels).items()}
 
     @model_validator(mode="after")
     def _one_source(self) -> Texts:
@@ -78,6 +86,8 @@ class Texts(Section):
             raise ValueError(
                 f"dataset: unknown name {self.dataset!r}; {nearest(self.dataset, load_cards())}"
             )
+        if self.labels and not self.label_column and not self.dataset:
+            raise ValueError("labels: of a label_column, which is not given")
         if self.mini and not self.dataset:
             raise ValueError("mini: of a dataset of this package; remove it")
         of_tables = {"split"} if self.file else {"split", "column", "label_column", "labels"}
@@ -343,7 +353,15 @@ class Evaluation(Section):
 
 
 class Run(Section):
-    """The whole of a distillation run."""
+    """The whole of a distillation run.
+
+    Attributes:
+        name: Of the folder below ``out``, and of the students.
+        student: A checkpoint that transformers loads.
+        mixed: Train once, on the samples of both stages, with ICLDist's training settings.
+        out: Runs that share it share the answers of a teacher.
+        seed: Of every draw.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     student: str
@@ -368,6 +386,8 @@ class Run(Section):
             )
         if self.knowdist is None and self.icldist is None:
             raise ValueError("nothing to do: give knowdist, icldist or both")
+        if self.mixed and (self.knowdist is None or self.icldist is None):
+            raise ValueError("mixed: of two stages; give knowdist and icldist")
         writer = (self.knowdist.teacher or self.teacher) if self.knowdist else None
         if writer is not None and writer.backend == "gold":
             raise ValueError("teacher.backend: gold has labels alone; give knowdist.teacher")
@@ -384,6 +404,20 @@ class Run(Section):
     def folder(self) -> Path:
         """Where everything of the run lies."""
         return self.out / self.name
+
+
+class _NoYaml(Exception):
+    """Why a text is no YAML, on one line."""
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return yaml.load(text, _NoTwins)
+    # its constructors raise whatever Python does, as for the date 2024-13-45
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise _NoYaml(" ".join(str(error).split())) from None
+    except RecursionError:
+        raise _NoYaml("nested too deeply") from None
 
 
 class _NoTwins(yaml.SafeLoader):
@@ -407,11 +441,11 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
             near.
     """
     try:
-        raw: Any = yaml.load(path.read_text(encoding="utf-8-sig"), _NoTwins)
+        raw = _parsed(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read; {error}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: no YAML; {' '.join(str(error).split())}") from None
+    except _NoYaml as error:
+        raise ConfigError(f"{path}: no YAML; {error}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a mapping of settings; got {type(raw).__name__}")
     for override in overrides:
@@ -433,9 +467,9 @@ def _override(raw: dict[str, Any], override: str) -> None:
             raise ConfigError(f"{override!r}: {section} is no section but {below!r}")
         raw = cast("dict[str, Any]", below)
     try:
-        raw[key] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"{override!r}: the value is no YAML") from None
+        raw[key] = _parsed(value)
+    except _NoYaml as error:
+        raise ConfigError(f"{override!r}: the value is no YAML; {error}") from None
 
 
 def _first_mistake(where: str, error: ValidationError) -> str:

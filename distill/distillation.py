@@ -28,6 +28,7 @@ from distill.report import write_report
 from distill.steps import Step, copy_folder, in_order, replace_folder, write_json
 
 PACKAGES = ("sentibench", "torch", "transformers", "peft", "lm_eval", "accelerate", "datasets")
+BEHIND_TRAINING = {"choose": {"tasks", "limit"}}  # settings that change no weight
 PROBES = ("Sentence: A quiet film that stays with you.\nLabel:", "The soup was cold again.")
 
 
@@ -47,7 +48,7 @@ class Distillation(Pipeline):
     def train(self, stage: str) -> Step:
         """Train the student of the stage before on the stage's samples."""
         settings = {
-            "training": self.training(stage).model_dump(mode="json"),
+            "training": self.training(stage).model_dump(mode="json", exclude=BEHIND_TRAINING),
             "student": [self.run.student, self._student],
             "seed": self.run.seed,
         }
@@ -133,7 +134,8 @@ class Distillation(Pipeline):
         for stage in ("knowdist", "icldist"):
             teacher = self.teacher_of(stage)
             if isinstance(teacher, HfTeacher | VllmTeacher) and getattr(self.run, stage):
-                check_checkpoint("teacher.model", teacher.model)
+                own = f"{stage}." if teacher is not self.run.teacher else ""
+                check_checkpoint(f"{own}teacher.model", teacher.model)
         leaves_of(task_manager(), self.run.evaluation.tasks, self.run.evaluation.limits)
         rows = [self.row_name(model) for model in self.measured]
         for name in rows:

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from tqdm import tqdm
+
 from distill.checkpoints import checkpoint_name, loading_errors
 from distill.errors import InputError, nearest
-from distill.progress import progress
 from sentibench.harness import task_manager
 
 MODEL = "sentibench-hf"
@@ -58,17 +59,16 @@ def evaluate(
     arguments |= {"peft": str(adapter)} if adapter else {}
     model: Any = None
     found: dict[str, Any] = {}
-    with progress(len(leaves), f"evaluate {checkpoint_name(checkpoint)}", "task") as bar:
-        for name in leaves:
+    what = f"evaluate {checkpoint_name(checkpoint)}"
+    for name in tqdm(leaves, desc=what, unit="task", disable=None):
+        done = saved_results(out / name)
+        if done is None:
+            model = model or _load(arguments)
+            _evaluate(model, arguments, name, manager, out / name, limits.get(name, limit))
             done = saved_results(out / name)
-            if done is None:
-                model = model or _load(arguments)
-                _evaluate(model, arguments, name, manager, out / name, limits.get(name, limit))
-                done = saved_results(out / name)
-            if done is None:
-                raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")
-            found |= done
-            bar.update()
+        if done is None:
+            raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")
+        found |= done
     return found
 
 

@@ -92,7 +92,9 @@ class Pipeline:
 
     def ask(self, stage: StageName) -> Step:
         """Ask the teacher what the stage needs."""
-        settings = self._stage(stage).model_dump(mode="json", exclude={"training", "teacher"})
+        settings = self._stage(stage).model_dump(
+            mode="json", exclude={"training", "teacher", "difficulty"}
+        )
         settings |= {
             "teacher": self.identity(stage),
             "backend": self.teacher_of(stage).backend,

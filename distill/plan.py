@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import cast
 
-from distill.checkpoints import load_tokenizer
+from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import ReplayTeacherConfig, Training
 from distill.distillation import Distillation
 from distill.errors import InputError
@@ -137,6 +137,7 @@ class Plan:
 
     def __init__(self, distillation: Distillation) -> None:
         self.distillation, self.run = distillation, distillation.run
+        check_checkpoint("student", self.run.student)
         self._tokenizer = load_tokenizer(self.run.student)
         self.texts, self.left_out = self._draw()
         self.placeholders = self.gold = 0
@@ -235,7 +236,7 @@ class Plan:
             is_replay = isinstance(teacher, ReplayTeacherConfig)
             recording = _open(teacher.store, stack) if is_replay else None
             stores = [store for store in (own, recording) if store is not None]
-            failed = {key for key in keys if own is not None and own.has_failed(key)}
+            failed = {key for key, _ in own.failures()} if own else set[str]()
             is_answered = {key: own is not None and key in own for key in keys}
             waiting = {
                 key: request

@@ -15,9 +15,9 @@ from typing import Any, Literal, Protocol
 
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "choice"]
-# Failures of what is no model: another teacher may answer, so they are not written down.
-UNKNOWN = ("not recorded", "no gold label")
-UNREACHED = ("connection",)  # no failure of the request: it is asked again at the next call
+UNREACHED = "unreachable"  # no teacher has seen the request
+# Failures that say nothing of a request: it is asked again, so they are not written down.
+UNKNOWN = ("not recorded", "no gold label", UNREACHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +126,8 @@ class Failure:
     """Why a request has no answer.
 
     Attributes:
-        reason: One of a few words that a table counts: ``connection``, ``timeout``,
-            ``rate limit``, ``server``, ``refused``, ``malformed``, ``not recorded``.
+        reason: One of a few words that a table counts: ``unreachable``, ``connection``,
+            ``timeout``, ``rate limit``, ``server``, ``refused``, ``malformed``, ``not recorded``.
         detail: One line for the user, without secrets.
         attempts: How often it was tried.
     """

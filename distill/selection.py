@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from tqdm import tqdm
 
 from distill.difficulty import token_difficulty
 from distill.examples import Encoded, Sample, encode_samples
-from distill.progress import progress
 from distill.training import load_student
 from sentibench.read_positions import ReadPositions
 
@@ -35,7 +35,7 @@ def measure_difficulty(
     examples = encode_samples(samples, tokenizer, max_length).examples
     order = sorted(examples, key=lambda example: -len(example.ids))
     found: dict[str, float] = {}
-    with progress(len(order), "difficulty", "sample") as bar:
+    with tqdm(total=len(order), desc="difficulty", unit="sample", disable=None) as bar:
         start = 0
         while start < len(order):
             batch = order[start : start + max(1, batch_tokens // len(order[start].ids))]

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 from filelock import FileLock, Timeout
 
 from distill.errors import StoreError
-from distill.records import UNREACHED, Answer, Failure, Request
+from distill.records import Answer, Failure, Request
 
 FORMAT = 1
 SYNC_SECONDS = 1.0
@@ -109,11 +109,6 @@ class Store:
         """Return the last failure of a request that was never answered; else None."""
         return None if key in self else self._failures.get(key)
 
-    def has_failed(self, key: str) -> bool:
-        """Whether the teacher had a request and gave no answer."""
-        failure = self.failure(key)
-        return failure is not None and failure.reason not in UNREACHED
-
     def failures(self) -> Iterator[tuple[str, Failure]]:
         """Yield key and last failure of every request that was never answered."""
         return ((key, failure) for key, failure in self._failures.items() if key not in self)
@@ -144,13 +139,12 @@ class Store:
 
         Args:
             requests: Any number; those with equal keys are twins.
-            retry_failed: Whether a request that failed is asked again; one that never reached
-                the teacher always is.
+            retry_failed: Whether a request that failed is asked again.
         """
         found: dict[str, Request] = {}
         for request in requests:
             key = request.key(self.teacher, self.revision)
-            if key not in self and (retry_failed or not self.has_failed(key)):
+            if key not in self and (retry_failed or key not in self._failures.offsets):
                 found.setdefault(key, request)
         return list(found.values())
 

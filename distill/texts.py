@@ -124,12 +124,13 @@ def read_texts(source: Texts) -> Iterator[Text]:
             identity = f"{source.source}/{example.index:06d}"
             yield Text(identity, example.sentence, source.source, example.label)
         return
+    columns: dict[Any, None] = {}
     for number, row in enumerate(_rows(source)):
-        for column in filter(None, (source.column, source.label_column)):
-            if column not in row:
-                where = f"{source.file or source.folder} row {number}"
-                got = ", ".join(map(str, row)) or "none"
-                raise InputError(f"{where}: no column {column!r}; got {got}")
+        columns |= dict.fromkeys(row)
+        if source.column not in row:
+            where = f"{source.file or source.folder} row {number}"
+            got = ", ".join(map(str, row)) or "none"
+            raise InputError(f"{where}: no column {source.column!r}; got {got}")
         label = row.get(source.label_column) if source.label_column else None
         label = None if label is None else source.labels.get(str(label), str(label))
         text = row[source.column]
@@ -139,6 +140,11 @@ def read_texts(source: Texts) -> Iterator[Text]:
                 f"expected text; got {type(text).__name__}"
             )
         yield Text(f"{source.source}/{number:06d}", text, source.source, label)
+    if columns and source.label_column and source.label_column not in columns:
+        raise InputError(
+            f"{source.file or source.folder}: no row has the label_column {source.label_column!r}; "
+            f"got {', '.join(map(str, columns))}"
+        )
 
 
 def _rows(source: Texts) -> Iterator[dict[str, Any]]:

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    PrinterCallback,
     ProgressCallback,
     Trainer,
     TrainerCallback,
@@ -33,7 +35,6 @@ from distill.checkpoints import loading_errors
 from distill.config import Training
 from distill.errors import InputError
 from distill.examples import Encoded, Encoding, Sample, encode_samples
-from distill.progress import progress
 from distill.steps import replace_folder, write_json
 from sentibench.read_positions import ReadPositions
 
@@ -83,7 +84,8 @@ def train(
         data_collator=_collate,
         callbacks=[Bar(folder.name), Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
     )
-    trainer.remove_callback(ProgressCallback)  # which prints a dictionary at every step
+    for prints_every_step in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(prints_every_step)
     if training.choose:
         n = training.choose.checkpoints
         trainer.add_callback(Candidates(trainer, tokenizer, folder / "candidates", n))
@@ -241,12 +243,17 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
             "multiple"
         )
     n_steps = math.ceil(math.ceil(n_examples / training.batch_size) * training.epochs)
+    if training.choose and training.choose.checkpoints > n_steps:
+        raise InputError(
+            f"training.choose.checkpoints: got {training.choose.checkpoints} for {n_steps} "
+            f"step(s) of {n_examples} samples; expected no more than steps"
+        )
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         per_device_train_batch_size=training.batch_size // world,
         max_steps=n_steps,
         learning_rate=training.learning_rate,
-        lr_scheduler_type=training.schedule,
+        lr_scheduler_type=training.schedule.replace("constant", "constant_with_warmup"),
         warmup_steps=math.ceil(training.warmup_share * n_steps),
         weight_decay=training.weight_decay,
         adam_beta1=training.betas[0],
@@ -273,13 +280,14 @@ class Bar(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Begin at the step that training goes on from."""
         if state.is_world_process_zero:
-            self.bar = progress(state.max_steps, self.what, "step", done=state.global_step)
+            begun = {"total": state.max_steps, "initial": state.global_step}
+            self.bar = tqdm(desc=self.what, unit="step", disable=None, **begun)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Count a step."""
         if self.bar is not None and logs and "loss" in logs:
             self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
-            self.bar.update(state.global_step - self.bar.n)
+            self.bar.update()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Leave the bar as it is."""

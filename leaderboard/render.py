@@ -383,12 +383,13 @@ def _arrows(
 def _place_labels(points: Sequence[dict[str, Any]], path: Sequence[tuple[float, float]]) -> None:
     """Put each label where it covers no mark, line or other label, or leave it to the tooltip.
 
-    A narrow page sets labels larger: those for which it has no room there are ``roomy``.
+    A narrow page sets labels larger: those without room there are ``only_wide``.
     """
     taken = [(p["x"] - 6, p["y"] - 6, p["x"] + 6, p["y"] + 6) for p in points]
     for (x0, y0), (x1, y1) in pairwise(path):
         taken.append((min(x0, x1), min(y0, y1) - 3, max(x0, x1) + 3, max(y0, y1) + 3))
-    taken_on_narrow = taken.copy()
+    marks = taken[: len(points)]
+    taken_on_narrow = taken[len(points) :]
     for point in sorted(points, key=lambda p: (not p["frontier"], p["kind"], -p["row"]["ranked"])):
         wide, x, y = 6.9 * len(point["label"]), point["x"], point["y"]
         point["anchor"] = ""
@@ -405,13 +406,14 @@ def _place_labels(points: Sequence[dict[str, Any]], path: Sequence[tuple[float, 
                 larger = WIDE * wide
                 left = near - {"start": 0, "end": larger, "middle": larger / 2}[anchor]
                 box = (left, middle + 4 - 11 * WIDE, left + larger, middle + 4 + 3 * WIDE)
-                fits = _has_room(box, taken_on_narrow)
+                others = [mark for p, mark in zip(points, marks, strict=True) if p is not point]
+                fits = _has_room(box, [*others, *taken_on_narrow])
                 taken_on_narrow += [box] if fits else []
                 point |= {
                     "anchor": anchor,
                     "label_x": round(near, 1),
                     "label_y": round(middle + 4, 1),
-                    "roomy": not fits,
+                    "only_wide": not fits,
                 }
                 break
 

@@ -78,7 +78,8 @@ def build_view(
     order = [*(rankings["official"].rows if rankings else ()), *unranked]
     shown = [_measured(row, rankings) for row in order]
     shown += _reported() if source == "real" else []
-    _add_lineage(shown, source)
+    conditions = {row.key: _conditions(row) for row in order}
+    _add_lineage(shown, conditions, source)
     _distinguish(shown)
     for row, content in zip(order, shown, strict=False):  # reported rows have no Row
         base = content["lineage"][0]["name"] if content["lineage"] else row.info.base
@@ -374,36 +375,53 @@ def _distinguish(rows: Sequence[dict[str, Any]]) -> None:
             row["name"] += f" [{row['key'][1:5]}]"
 
 
-def _add_lineage(rows: Sequence[dict[str, Any]], source: Source) -> None:
+def _conditions(row: Row) -> dict[str, list[Any]]:
+    """Task -> what has to be the same in another row for the two scores to be compared."""
+    return {
+        task: [
+            (run.seed, run.protocol, run.facts["version"], run.data_key, run.prompt_key)
+            for run in runs
+        ]
+        for task, runs in row.runs.items()
+    }
+
+
+def _add_lineage(
+    rows: Sequence[dict[str, Any]], conditions: Mapping[str, Mapping[str, Any]], source: Source
+) -> None:
     """From the first ancestor to the model itself, by the declared base models.
 
-    Where one of them has no overall score, all have the mean of the tasks that all of them
-    answered, on equally many items.
+    All of them have the mean over the tasks that all answered under the same conditions: items,
+    prompts, protocol, seeds. Reported rows have the paper's.
     """
-    by_name = {row["name"]: row for row in reversed(rows)}
+    tasks = tasks_of("overall", source)
+
+    def shared(chain: Sequence[dict[str, Any]]) -> list[str]:
+        known = [conditions.get(link["key"], dict.fromkeys(tasks, "reported")) for link in chain]
+        first = known[0]
+        return [t for t in tasks if t in first and all(k.get(t) == first[t] for k in known)]
+
     for row in rows:
         chain = [row]
-        while (base := by_name.get(chain[0]["base"])) is not None and base not in chain:
-            chain.insert(0, base)
-        cells = [link["scores"]["official"] for link in chain]
-        shared = [task for task in tasks_of("overall", source) if _is_shared(task, cells)]
-        is_whole = all(of_link.get("overall") for of_link in cells)
-        columns = ["overall"] if is_whole else shared
+        while True:
+            found = [[r, *chain] for r in rows if r["name"] == chain[0]["base"] and r not in chain]
+            if not found:
+                break
+            chain = max(found, key=lambda chain: len(shared(chain)))  # the first of equals
+        columns = shared(chain)
         row["lineage"] = [
             {
                 "name": link["name"],
-                "mean": float(np.mean([of_link[c]["value"] for c in columns])) if columns else None,
-                "n_tasks": len(tasks_of("overall", source)) if is_whole else len(shared),
+                "mean": _mean(link, columns) if columns else None,
+                "n_tasks": len(columns),
             }
-            for link, of_link in zip(chain, cells, strict=True)
+            for link in chain
             if len(chain) > 1
         ]
 
 
-def _is_shared(task: str, cells: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether all have a score of a task, over equally many items."""
-    found = [of_row.get(task) for of_row in cells]
-    return all(found) and len({cell["n"] for cell in found if cell}) == 1
+def _mean(row: Mapping[str, Any], tasks: Sequence[str]) -> float:
+    return float(np.mean([row["scores"]["official"][task]["value"] for task in tasks]))
 
 
 def build_samples(rows: Sequence[Row], source: Source) -> dict[str, Any]:

@@ -6,17 +6,25 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from threading import Lock
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from requests import PreparedRequest, RequestException, Response, Session, Timeout
-from urllib3.exceptions import HTTPError, ReadTimeoutError
+from requests import (
+    ConnectTimeout,
+    PreparedRequest,
+    RequestException,
+    Response,
+    Session,
+    Timeout,
+)
+from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
 from distill.errors import TeacherError
+from distill.records import UNREACHED
 
 CONNECT_TIMEOUT_S = 10.0
 MAX_RETRY_AFTER_S = 300.0
@@ -134,7 +142,8 @@ def post(
         clock: Seconds that only grow.
 
     Raises:
-        Trouble: ``connection``, ``timeout``, or ``malformed`` if a reply with status 200 breaks
+        Trouble: ``unreachable`` if the server got nothing, ``connection``, ``timeout``, or
+            ``malformed`` if a reply with status 200 breaks
             off or is too long. No text of an exception that may quote the request is used.
     """
     deadline = clock() + timeout_s
@@ -155,12 +164,15 @@ def post(
                 if status == 200:
                     raise
                 return Reply(status, wait_s, b"")  # the status says enough
+    except ConnectTimeout as error:
+        raise Trouble(UNREACHED, _cause(error, key)) from None
     except (Timeout, ReadTimeoutError):
         raise silence from None
     except HTTPError as error:
         raise Trouble("malformed", f"broken off; {_cause(error, key)}") from None
     except RequestException as error:
-        raise Trouble("connection", _cause(error, key)) from None
+        got_nothing = any(isinstance(cause, NewConnectionError) for cause in _causes(error))
+        raise Trouble(UNREACHED if got_nothing else "connection", _cause(error, key)) from None
 
 
 def said(body: bytes, key: str) -> str:
@@ -222,6 +234,13 @@ def _seconds(retry_after: str) -> float | None:
 
 def _cause(error: BaseException, key: str) -> str:
     """The innermost reason, ``[Errno 111] Connection refused``; what is around it has the URL."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return clean(f"{type(error).__name__}: {error}", key)
+    *_, innermost = _causes(error)
+    return clean(f"{type(innermost).__name__}: {innermost}", key)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what led to it, the innermost last."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__

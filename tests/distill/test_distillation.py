@@ -265,6 +265,10 @@ def test_a_reader_that_stops_early_is_no_mistake(tiny_student: Path, tmp_path: P
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout == "0\n"
     assert done.stderr == ""
+    command = f"{sys.executable} -m distill run {recorded(tmp_path, tiny_student)} 2>&1 | true"
+    command += "; echo ${PIPESTATUS[0]}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"  # whoever goes on would go on without the students
 
 
 def test_stores_of_several_machines_become_one(tmp_path: Path, capsys) -> None:
@@ -345,6 +349,10 @@ def test_an_edited_template_makes_the_answers_stale(tiny_student: Path, tmp_path
 MISTAKES = {
     "a student that is not there": ("student=no/where", "student: 'no/where' is no checkpoint"),
     "a folder without weights": ("student={empty}", "no weights; expected a folder"),
+    "another teacher of a stage": (
+        "knowdist.teacher={{backend: hf, model: /no/t}}",
+        "knowdist.teacher.model: /no/t: no such folder",
+    ),
     "damaged weights": ("student={damaged}", "is no checkpoint that transformers loads"),
     "an unknown task": ("evaluation.tasks=[sentibench_mini_sst3]", "'sentibench_mini_sst2'?"),
     "a step that waits": ("--only=icldist-train", "icldist-train: waits for"),
@@ -389,6 +397,50 @@ def test_two_processes_do_not_work_on_one_run(tiny_student: Path, tmp_path: Path
     with FileLock(folder / "run.lock"):
         assert main(["run", str(path)]) == 2
     assert "another process works on this run" in capsys.readouterr().err
+    assert not (folder / "config.yaml").exists()  # it would be that of a run which never was
+
+
+def test_what_failed_is_not_asked_again_under_a_launcher(
+    tiny_student: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    path = config(tmp_path, tiny_student)
+    assert main(["run", str(path), "--retry-failed"]) == 2
+    assert "call `generate --retry-failed` without a launcher" in capsys.readouterr().err
+
+
+def test_a_setting_that_changes_no_weight_makes_no_training_stale(tiny_student, tmp_path) -> None:
+    path = config(tmp_path, tiny_student)
+
+    def parts(*overrides: str) -> list[str]:
+        given = [f"icldist.training.choose={{{overrides[0]}}}", *overrides[1:]]
+        run = Distillation(load_config(path, given), teacher=Scripted())
+        steps = run.train("icldist"), run.choose("icldist"), run.ask("icldist")
+        return [json.dumps(step.settings) for step in steps]
+
+    train, choose, ask = parts("checkpoints: 2, limit: 9")
+    assert parts("checkpoints: 2, limit: 8")[0] == train
+    assert parts("checkpoints: 2, limit: 8")[1] != choose
+    assert parts("checkpoints: 3, limit: 9")[0] != train
+    assert parts("checkpoints: 2", "icldist.difficulty={keep: 0.5}")[2] == ask
+
+
+def test_a_server_that_went_away_leaves_the_step_open(tiny_student, tmp_path) -> None:
+    class Leaving(Scripted):
+        def answer(self, requests):
+            for number, (request, answer) in enumerate(super().answer(requests)):
+                lost = Failure("unreachable", "[Errno 111] Connection refused", 6)
+                yield request, lost if number > 3 else answer
+
+    run = load_config(config(tmp_path, tiny_student))
+    first = Distillation(run, teacher=Leaving())
+    first.texts.do()
+    with pytest.raises(TeacherError, match=r"12 of 16 requests did not reach it.*call again$"):
+        first.ask("knowdist").do()
+    second = Distillation(run, teacher=Scripted())
+    assert second.ask("knowdist").state()[0] == "new"
+    assert second.ask("knowdist").do()["answered"] == 16
+    assert second._teacher.n_asked == 12
 
 
 def test_two_models_of_one_name_are_refused(tiny_student: Path, tmp_path: Path, capsys) -> None:

@@ -185,15 +185,6 @@ def test_a_failure_is_no_answer_and_is_asked_again_only_on_demand(tmp_path: Path
     assert len(lines(tmp_path, "failures.jsonl")) == 3
 
 
-def test_a_request_that_never_reached_the_teacher_is_asked_again(tmp_path: Path) -> None:
-    lost, timed_out = asked(0), asked(1)
-    with opened(tmp_path) as store:
-        store.fail(lost, Failure("connection", "[Errno 111] Connection refused"))
-        store.fail(timed_out, Failure("timeout", "no whole answer in 9 s"))
-        assert store.waiting([lost, timed_out]) == [lost]
-        assert [store.has_failed(key_of(r)) for r in (lost, timed_out)] == [False, True]
-
-
 def test_twins_are_asked_once_and_the_first_answer_wins(tmp_path: Path) -> None:
     first, twin = asked(1), Request("other/name", asked(1).messages, "another", "yelp")
     assert key_of(first) == key_of(twin)

@@ -69,8 +69,13 @@ def test_a_damaged_source_is_named(name, content, message, tmp_path: Path) -> No
 def test_a_missing_label_column_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,stars\nfine,5\n", encoding="utf-8")
     texts = Texts(file=tmp_path / "a.csv", label_column="star")
-    with pytest.raises(InputError, match="row 0: no column 'star'; got text, stars"):
+    with pytest.raises(InputError, match="no row has the label_column 'star'; got text, stars"):
         list(read_texts(texts))
+    stars = Texts(file=tmp_path / "a.csv", label_column="stars", labels={5: "positive"})
+    assert [text.label for text in read_texts(stars)] == ["positive"]
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n{"text": "y", "star": 5}\n')
+    texts = Texts(file=tmp_path / "a.jsonl", label_column="star")
+    assert [text.label for text in read_texts(texts)] == [None, "5"]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

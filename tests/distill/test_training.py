@@ -13,7 +13,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from distill.config import ICLDistTraining  # noqa: E402
+from distill.config import Choice, ICLDistTraining  # noqa: E402
 from distill.errors import InputError  # noqa: E402
 from distill.examples import Sample  # noqa: E402
 from distill.merging import MergeError, merge  # noqa: E402
@@ -78,6 +78,36 @@ def test_a_student_learns_and_the_merged_checkpoint_computes_the_same(
     _, before = load_student(str(tiny_student))
     ids = torch.tensor([[5, 6, 7]])
     assert (merged(ids).logits - before(ids).logits).abs().max() > 0.1  # it is not the old one
+
+
+def test_a_training_prints_nothing_but_a_bar_with_all_its_steps(
+    tiny_student: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    train(str(tiny_student), samples(), settings(epochs=1), tmp_path / "icldist-train", seed=1)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    n_steps = len(losses(tmp_path / "icldist-train"))
+    assert "icldist-train: 100%" in shown.err
+    assert f"| {n_steps}/{n_steps} [" in shown.err
+
+
+def test_a_constant_rate_warms_up_too(tiny_student: Path, tmp_path: Path) -> None:
+    given = settings(epochs=1, schedule="constant", warmup_share=0.5, learning_rate=0.1)
+    train(str(tiny_student), samples(), given, tmp_path, seed=1)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    rates = [json.loads(line)["learning_rate"] for line in lines]
+    half = len(rates) // 2
+    assert rates[0] == 0
+    assert rates[half:] == [0.1] * (len(rates) - half)
+
+
+def test_more_candidates_than_steps_are_refused_before_the_training(
+    tiny_student: Path, tmp_path: Path
+) -> None:
+    given = settings(choose=Choice(checkpoints=2), batch_size=24, epochs=1)
+    with pytest.raises(InputError, match=r"choose\.checkpoints: got 2 for 1 step"):
+        train(str(tiny_student), samples(), given, tmp_path, seed=1)
 
 
 def test_how_a_batch_is_cut_does_not_change_the_curve(tiny_student: Path, tmp_path: Path) -> None:

@@ -419,6 +419,8 @@ def test_the_gap_closed_is_a_ratio_with_an_interval_and_hidden_without_a_gap(
         ({"cards": ("imdb", "sst2")}, None, ["imdb", "sst2"]),
         ({"limit": 5}, 5, None),
         ({"limit": 5}, None, []),  # other items than the base
+        ({"shots": 0}, None, []),  # another protocol
+        ({"demo_seed": 52}, None, []),
     ],
 )
 def test_a_lineage_compares_what_all_of_it_answered(tmp_path: Path, options, limit, shared) -> None:
@@ -439,6 +441,24 @@ def test_a_lineage_compares_what_all_of_it_answered(tmp_path: Path, options, lim
         scores = rows[link["name"]]["scores"]["official"]
         mean = np.mean([scores[task]["value"] for task in tasks]) if tasks else None
         assert link["mean"] == (mean if mean is None else pytest.approx(mean))
+
+
+def test_a_limited_student_has_the_limited_run_of_its_base(tmp_path: Path) -> None:
+    mini(tmp_path, "base", 0.4)
+    mini(tmp_path, "base", 0.4, limit=5, seed=3)
+    mini(tmp_path, "student", 0.8, seed=1, limit=5)
+    runs, problems = load_results(tmp_path)
+    student = {"student": ModelInfo("student", base="base")}
+    rows = build_view(collect_rows(runs, student, "mini"), problems, "mini", 200)["rows"]
+    (lineage,) = [row["lineage"] for row in rows if row["name"] == "student"]
+    (short,) = [row for row in rows if row["name"] == "base (limited)"]
+    scores = [
+        cell["value"]
+        for name, cell in short["scores"]["official"].items()
+        if name.startswith("sentibench_") and cell
+    ]
+    assert lineage[0]["n_tasks"] == 12
+    assert lineage[0]["mean"] == pytest.approx(np.mean(scores))
 
 
 def test_order_of_runs_and_of_files_does_not_matter(tmp_path: Path) -> None:

@@ -300,10 +300,13 @@ def test_render_page_says_over_how_many_tasks_a_line_of_models_is_compared() -> 
 
 def test_labels_without_room_on_a_narrow_page_are_marked() -> None:
     board = make_board()
-    roomy = re.findall(r'<text class="roomy"[^>]*>([^<]*)<', render_page(board, None))
+    page = render_page(board, None).partition("The plot as a table")[0]
+    hidden = re.findall(r'<text class="only-wide"[^>]*>([^<]*)<', page)
+    shown = re.findall(r'<text x="[^>]*>(Gemstone[^<]*)<', page)
+    assert hidden
+    assert shown
     board["rows"] = board["rows"][:1]
-    assert 'class="roomy"' not in render_page(board, None)
-    assert roomy
+    assert 'class="only-wide"' not in render_page(board, None)
 
 
 def test_render_page_marks_the_pareto_frontier() -> None:
