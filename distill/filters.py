@@ -24,7 +24,9 @@ class FilterConfig(BaseModel):
         refusal_words: A refusal has at most this many words (by whitespace).
         cut_off: What happens to an answer that reached the token limit.
         copied_share: An answer is a copy if at least this fraction of its words lies in runs of
-            five words of the prompt: of the user text, or of a worked example.
+            five words of the user text.
+        example_share: The same of the prompt around the text, where worked examples are: what is
+            taken from them says nothing of the text, but a set phrase is.
         repetition_share: An answer repeats itself if at least this fraction of its runs of four
             words are repeats, or of its characters lie in one short pattern repeated.
         repetition_words: Fewer words are not searched for repeated runs.
@@ -44,6 +46,7 @@ class FilterConfig(BaseModel):
     refusal_words: int = Field(default=60, ge=1)
     cut_off: Literal["drop", "last sentence"] = "drop"
     copied_share: float = Field(default=0.9, gt=0, le=1)
+    example_share: float = Field(default=0.5, gt=0, le=1)
     repetition_share: float = Field(default=0.4, gt=0, le=1)
     repetition_words: int = Field(default=20, ge=4)
     repeated_lines: int = Field(default=4, ge=2)
@@ -202,9 +205,13 @@ def _cut_off(draft: _Draft, config: FilterConfig) -> _Draft | None:
 def _copied_input(draft: _Draft, config: FilterConfig) -> _Draft | None:
     if draft.labels:
         return draft
-    request = draft.request
-    shares = [checks.copied_share(draft.text, text) for text in (request.text, request.prompt)]
-    return None if max(shares) >= config.copied_share else draft
+    text = draft.request.text
+    around = draft.request.prompt.replace(text, "\n") if text else draft.request.prompt
+    is_copy = (
+        checks.copied_share(draft.text, text) >= config.copied_share
+        or checks.copied_share(draft.text, around) >= config.example_share
+    )
+    return None if is_copy else draft
 
 
 def _repetition(draft: _Draft, config: FilterConfig) -> _Draft | None:

@@ -183,6 +183,9 @@ def test_an_answer_that_repeats_a_worked_example_is_a_copy() -> None:
     prompt = f"Explain.\n\nText: Cold tea again.\n\nExplanation: {GOOD}\n\nText: {TEXT}"
     assert judged(ask(prompt=prompt), GOOD)[0] == "copied input"
     assert judged(ask(), GOOD)[0] is None
+    half, other = GOOD[:74], "so one may say that all of it was fine for a wet evening"
+    assert judged(ask(prompt=prompt), f"{half} {other[:44]}")[0] == "copied input"
+    assert judged(ask(prompt=prompt), f"{half} {other} by the sea and away from home")[0] is None
 
 
 def test_an_answer_at_the_threshold_is_a_copy() -> None:
