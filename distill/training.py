@@ -268,6 +268,7 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
         use_cpu=not torch.cuda.is_available(),
         seed=seed,
         data_seed=seed,
+        ddp_find_unused_parameters=False,
     )
 
 
@@ -385,6 +386,7 @@ def _summary(encoding: Encoding, trainer: Trainer, epochs: float) -> dict[str, A
         "left_out_too_long": len(encoding.too_long),
         "lost_demonstrations": encoding.shortened,
         "steps": trainer.state.global_step,
+        "processes": trainer.args.world_size,
         "supervised_tokens": round(epochs * supervised),
         "tokens": round(epochs * sum(len(example.ids) for example in encoding.examples)),
         "first_loss_nats_per_token": sum(losses[:tenth]) / tenth if losses else None,

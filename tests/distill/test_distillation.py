@@ -16,6 +16,7 @@ import pytest
 pytest.importorskip("peft")
 
 from filelock import FileLock
+from test_training import TWO
 
 from distill.__main__ import main
 from distill.config import load_config
@@ -523,7 +524,7 @@ def test_a_launch_of_two_processes_gives_the_run_of_one(tiny_student, tmp_path) 
     alone = recorded(tmp_path / "alone", tiny_student)
     assert main(["run", str(alone)]) == 0
     path = recorded(tmp_path / "launched", tiny_student)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *TWO]
     done = subprocess.run(
         [*launch, "--main_process_port", "0", "-m", "distill", "run", str(path)],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
@@ -532,6 +533,9 @@ def test_a_launch_of_two_processes_gives_the_run_of_one(tiny_student, tmp_path) 
     )
     assert done.returncode == 0, done.stderr[-2000:]
     one, two = (Distillation(load_config(p)) for p in (alone, path))
+    for run, n_processes in ((one, 1), (two, 2)):
+        told = json.loads((run.train("icldist").folder / "training.json").read_text())
+        assert told["processes"] == n_processes
     assert outcome(one) == outcome(two)
     for own, other in zip(curves(one), curves(two), strict=True):
         assert own == pytest.approx(other, rel=1e-3)

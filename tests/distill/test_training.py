@@ -178,6 +178,8 @@ def test_a_base_in_four_bits_learns_and_merges(tiny_student: Path, tmp_path: Pat
     assert (tmp_path / "student" / "model.safetensors").is_file()
 
 
+# --cpu would launch a single process
+TWO = ("--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no")
 LAUNCHED = """
 import sys
 from pathlib import Path
@@ -194,13 +196,14 @@ def test_two_processes_learn_what_one_learns(tiny_student: Path, tmp_path: Path)
     program = tmp_path / "launched.py"
     given = {"tests": str(Path(__file__).parent), "student": str(tiny_student)}
     program.write_text(LAUNCHED.format(**given, folder=str(tmp_path / "two")))
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *TWO]
     subprocess.run(
         [*launch, "--main_process_port", "0", str(program)],
         check=True,
         capture_output=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
     )
+    assert json.loads((tmp_path / "two" / "training.json").read_text())["processes"] == 2
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
 
 
