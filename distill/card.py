@@ -23,6 +23,7 @@ from distill.manifest_values import (
     label,
     left_out,
     limits_of,
+    losers,
     mapping,
     model_names,
     number,
@@ -87,7 +88,7 @@ def write_card(checkpoint: Path, model: str, manifest: Mapping[str, Any]) -> Pat
         decontamination=_decontamination(manifest),
         scores=_scores(manifest, model),
         comparison=_comparison(manifest, model),
-        limits=[Ready(note) for note in evaluation_notes(config)],
+        limits=[Ready(note) for note in evaluation_notes(manifest)],
         command=Ready(_commands(config)),
         packages=sorted(mapping(manifest.get("packages")).items()),
     )
@@ -292,6 +293,7 @@ def _comparison(manifest: Mapping[str, Any], model: str) -> dict[str, Any]:
         "rows": rows,
         "replicates": plain(comparison.get("replicates")),
         "left_out": left_out(comparison),
+        "losers": [Ready(line) for line in losers({"students": {model: cells}})],
     }
 
 

@@ -177,10 +177,13 @@ def limits_of(config: Mapping[str, Any]) -> dict[str, int]:
     return {task: count(n) for task, n in given.items() if task in load_leaves() and count(n)}
 
 
-def evaluation_notes(config: Mapping[str, Any]) -> list[str]:
+def evaluation_notes(manifest: Mapping[str, Any]) -> list[str]:
     """What a reader has to know about the scores of a run."""
     notes: list[str] = []
-    limit, limits = number(dig(config, "evaluation", "limit")), limits_of(config)
+    config, tasks = manifest.get("config"), mapping(dig(manifest, "comparison", "tasks"))
+    limit, limits = number(dig(config, "evaluation", "limit")), limits_of(mapping(config))
+    if limit is not None and tasks and all(count(dig(t, "n")) < limit for t in tasks.values()):
+        limit = None  # no task has so many items
     others = ", ".join(f"{n} of {task_title(task)}" for task, n in limits.items())
     if limit is not None:
         but = f" ({others})" if others else ""
@@ -197,6 +200,21 @@ def evaluation_notes(config: Mapping[str, Any]) -> list[str]:
     if dig(config, "evaluation", "dtype") in ("bfloat16", "float16"):
         notes.append(f"Weights were held in {dig(config, 'evaluation', 'dtype')}.")
     return notes
+
+
+def losers(comparison: Mapping[str, Any]) -> list[str]:
+    """One sentence for each student that is surely worse than its base on the mean of all."""
+    found = {
+        model: dig(cells, "all", "difference")
+        for model, cells in mapping(comparison.get("students")).items()
+    }
+    ends = {model: triple(difference) for model, difference in found.items()}
+    return [
+        f"{label(model)} is worse than the base: {span(found[model], signed=True)} points on the "
+        "mean of all tasks."
+        for model, numbers in ends.items()
+        if numbers is not None and numbers[2] < 0
+    ]
 
 
 def left_out(comparison: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,7 @@ from distill.checkpoints import fingerprint
 from distill.config import ICLDist, KnowDist, Run, TeacherConfig
 from distill.decontaminate import Contamination, load_tests
 from distill.difficulty import select
-from distill.errors import ConfigError
+from distill.errors import ConfigError, InputError
 from distill.examples import Sample, read_samples, write_samples
 from distill.filters import filter_answers
 from distill.icldist import (
@@ -35,6 +35,7 @@ from distill.steps import Step, digest, write_json, write_lines
 from distill.store import Store
 from distill.teachers import identity, load_teacher
 from distill.texts import Text, draw_texts
+from sentibench.errors import DataError
 
 StageName = Literal["knowdist", "icldist"]
 
@@ -220,7 +221,14 @@ class Pipeline:
         if "contaminated" in self.run.filters.skip:
             return None
         source = "mini" if all(t.mini for t in self.run.texts) else "real"
-        return Contamination.of_texts(load_tests(source))
+        try:
+            return Contamination.of_texts(load_tests(source))
+        except DataError as error:
+            raise InputError(
+                "texts are compared with the twelve test sets, lest these be trained on, and the "
+                f"sets are not here: {error}; or give filters.skip=[contaminated], and no overlap "
+                "is looked for"
+            ) from None
 
     def _draw(self) -> dict[str, Any]:
         draw = draw_texts(self.run.texts, self.run.seed, self.tests)

@@ -28,6 +28,7 @@ from distill.manifest_values import (
     items,
     label,
     left_out,
+    losers,
     mapping,
     model_names,
     number,
@@ -67,7 +68,7 @@ def write_report(run_folder: Path, manifest: Mapping[str, Any]) -> Path:
         name=short(manifest.get("name") or config.get("name") or "unnamed run", 80),
         lineage=_lineage(manifest, stages),
         teacher={key: dig(manifest, "teacher", key) or "" for key in ("name", "revision")},
-        evaluation=evaluation_notes(config),
+        evaluation=evaluation_notes(manifest),
         scores=_scores(manifest, stages),
         differences=_differences(mapping(manifest.get("comparison"))),
         gaps=_gaps(mapping(manifest.get("comparison"))),
@@ -181,6 +182,7 @@ def _differences(comparison: Mapping[str, Any]) -> dict[str, Any] | None:
         "series": [label(student) for student in students],
         "replicates": f"{count(comparison.get('replicates')):,}",
         "left_out": left_out(comparison),
+        "losers": losers(comparison),
     }
 
 

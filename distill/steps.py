@@ -70,7 +70,8 @@ class Step:
             return "waits", f"for {', '.join(behind)}"
         record, inputs = self.record(), self._inputs()
         if record is None:
-            return "new", "never finished"
+            is_begun = _read(self.folder / "inputs.json") == inputs
+            return "new", "goes on where it was" if is_begun else "never finished"
         changes = list(_changes(record.get("inputs"), inputs))
         if changes:
             return "stale", "; ".join(changes[:4])

@@ -254,7 +254,8 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
         max_steps=n_steps,
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.schedule.replace("constant", "constant_with_warmup"),
-        warmup_steps=math.ceil(training.warmup_share * n_steps),
+        # the first step of a warm-up has rate 0: a training of a few steps has none
+        warmup_steps=int(training.warmup_share * n_steps),
         weight_decay=training.weight_decay,
         adam_beta1=training.betas[0],
         adam_beta2=training.betas[1],

@@ -169,15 +169,15 @@ def test_an_impossible_rate_is_one_line(
 def test_what_run_would_refuse_is_said_after_the_plan(tiny_student, tmp_path, capsys) -> None:
     path = str(config(tmp_path, tiny_student))
     missing = f"teacher={{backend: hf, model: {tmp_path / 'nothing'}}}"
-    assert main(["plan", path, missing]) == 0
-    *_, last = capsys.readouterr().out.splitlines()
-    assert last.startswith("`run` would refuse this here: teacher.model: ")
-    assert "no such folder" in last
-    assert main(["plan", path, OPENAI, "evaluation.limits={sentibench_mini_imdb: 3}"]) == 0
-    *_, last = capsys.readouterr().out.splitlines()
-    assert "refuse this here: evaluation.limits: sentibench_mini_imdb is none of" in last
+    assert main(["plan", path, missing]) == 2
+    shown = capsys.readouterr()
+    assert "Requests of knowdist: 16" in shown.out
+    assert shown.err.startswith("error: teacher.model: ")
+    assert "no such folder" in shown.err
+    assert main(["plan", path, OPENAI, "evaluation.limits={sentibench_mini_imdb: 3}"]) == 2
+    assert "evaluation.limits: sentibench_mini_imdb is none of" in capsys.readouterr().err
     assert main(["plan", path, OPENAI]) == 0
-    assert "refuse" not in capsys.readouterr().out
+    assert capsys.readouterr().err == ""
 
 
 def test_a_teacher_that_cannot_score_label_words_writes_them(tiny_student, tmp_path) -> None:
@@ -378,7 +378,7 @@ def test_plan_is_a_command_and_a_missing_student_is_one_line(
     tiny_student, tmp_path, capsys, monkeypatch
 ) -> None:
     path = str(config(tmp_path, tiny_student))
-    assert main(["plan", path, HF, "--tokens-per-second", "50"]) == 0
+    assert main(["plan", path, OPENAI, "--tokens-per-second", "50"]) == 0
     assert "at 50 tokens per second" in capsys.readouterr().out
     assert main(["plan", path, HF, f"student={tmp_path / 'nothing'}"]) == 2
     error = capsys.readouterr().err
@@ -391,6 +391,6 @@ def test_plan_is_a_command_and_a_missing_student_is_one_line(
     plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", plain)
     texts = f"texts=[{{file: {tmp_path / 'own.txt'}}}]"
-    assert main(["plan", path, HF, texts, "icldist=null"]) == 0
+    assert main(["plan", path, OPENAI, texts, "icldist=null"]) == 0
     plain.flush()
     assert b"fine \\U0001f600 day" in plain.buffer.getvalue()  # type: ignore[attr-defined]

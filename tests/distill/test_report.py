@@ -167,6 +167,26 @@ def test_page_and_card_tell_the_same_losses(
     assert "2.500 to 1.250" in write_card(tmp_path, "icldist", manifest).read_text()
 
 
+def test_a_student_that_is_surely_worse_than_its_base_is_called_so(
+    run_folder: Path, manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    cells = manifest["comparison"]["students"]["icldist"]
+    for high, is_said in ((-0.01, True), (0.01, False)):
+        cells["all"]["difference"] = {"value": -0.05, "low": -0.09, "high": high}
+        page = write_report(run_folder, manifest).read_text()
+        card = write_card(tmp_path, "icldist", manifest).read_text()
+        for text in (page, card):
+            assert ("ICLDist is worse than the base: −5.0 (−9.0 to −1.0)" in text) is is_said
+
+
+def test_a_limit_above_all_tasks_is_no_limit(manifest: dict[str, Any]) -> None:
+    n_most = max(task["n"] for task in manifest["comparison"]["tasks"].values())
+    for limit, is_said in ((n_most, True), (n_most + 1, False)):
+        manifest["config"]["evaluation"]["limit"] = limit
+        notes = manifest_values.evaluation_notes(manifest)
+        assert any("Only the first" in note for note in notes) is is_said
+
+
 def test_the_same_run_gives_the_same_page(run_folder: Path, manifest: dict[str, Any]) -> None:
     first = write_report(run_folder, manifest).read_bytes()
     assert write_report(run_folder, copy.deepcopy(manifest)).read_bytes() == first

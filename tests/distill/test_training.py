@@ -92,6 +92,16 @@ def test_a_training_prints_nothing_but_a_bar_with_all_its_steps(
     assert f"| {n_steps}/{n_steps} [" in shown.err
 
 
+def test_a_training_of_one_step_moves_the_weights(tiny_student: Path, tmp_path: Path) -> None:
+    train(str(tiny_student), samples(4), settings(epochs=1), tmp_path, seed=1)
+    assert merge(str(tiny_student), tmp_path / "weights", tmp_path / "merged", ["a film"]) < 1
+    plain, moved = (load_student(str(path))[1] for path in (tiny_student, tmp_path / "merged"))
+    gaps = [
+        (a - b).abs().max() for a, b in zip(plain.parameters(), moved.parameters(), strict=True)
+    ]
+    assert max(gaps) > 0
+
+
 def test_a_constant_rate_warms_up_too(tiny_student: Path, tmp_path: Path) -> None:
     given = settings(epochs=1, schedule="constant", warmup_share=0.5, learning_rate=0.1)
     train(str(tiny_student), samples(), given, tmp_path, seed=1)
