@@ -23,7 +23,6 @@ from distill.manifest_values import (
     label,
     left_out,
     limits_of,
-    losers,
     mapping,
     model_names,
     number,
@@ -34,6 +33,7 @@ from distill.manifest_values import (
     span,
     stages_of,
     task_title,
+    worse_than_base,
 )
 from distill.report import SURROGATES, template
 from distill.steps import write_beside
@@ -293,7 +293,7 @@ def _comparison(manifest: Mapping[str, Any], model: str) -> dict[str, Any]:
         "rows": rows,
         "replicates": plain(comparison.get("replicates")),
         "left_out": left_out(comparison),
-        "losers": [Ready(line) for line in losers({"students": {model: cells}})],
+        "worse_than_base": [Ready(line) for line in worse_than_base({"students": {model: cells}})],
     }
 
 

@@ -90,13 +90,13 @@ class Texts(Section):
             raise ValueError("labels: of a label_column, which is not given")
         if self.mini and not self.dataset:
             raise ValueError("mini: of a dataset of this package; remove it")
-        of_tables = {"split"} if self.file else {"split", "column", "label_column", "labels"}
+        foreign = {
+            "dataset": ("column", "label_column", "labels", "split"),
+            "file": ("split",),
+            "folder": (),
+        }[given[0]]
         fields = type(self).model_fields
-        ignored = (
-            []
-            if self.folder
-            else [key for key in sorted(of_tables) if getattr(self, key) != fields[key].default]
-        )
+        ignored = [key for key in foreign if getattr(self, key) != fields[key].default]
         if ignored:
             why = "its training split and labels are known" if self.dataset else "it has none"
             raise ValueError(f"{', '.join(ignored)}: not of a {given[0]}, {why}; remove it")
@@ -406,18 +406,15 @@ class Run(Section):
         return self.out / self.name
 
 
-class _NoYaml(Exception):
-    """Why a text is no YAML, on one line."""
-
-
-def _parsed(text: str) -> Any:
+def _parsed(text: str, mistake: str) -> Any:
+    """The value of a YAML text; the mistake says where and what if it is none."""
     try:
         return yaml.load(text, _NoTwins)
     # its constructors raise whatever Python does, as for the date 2024-13-45
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise _NoYaml(" ".join(str(error).split())) from None
+        raise ConfigError(f"{mistake}; {' '.join(str(error).split())}") from None
     except RecursionError:
-        raise _NoYaml("nested too deeply") from None
+        raise ConfigError(f"{mistake}; nested too deeply") from None
 
 
 class _NoTwins(yaml.SafeLoader):
@@ -441,11 +438,10 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
             near.
     """
     try:
-        raw = _parsed(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read; {error}") from None
-    except _NoYaml as error:
-        raise ConfigError(f"{path}: no YAML; {error}") from None
+    raw = _parsed(text, f"{path}: no YAML")
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a mapping of settings; got {type(raw).__name__}")
     for override in overrides:
@@ -466,10 +462,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
         if not isinstance(below, dict):
             raise ConfigError(f"{override!r}: {section} is no section but {below!r}")
         raw = cast("dict[str, Any]", below)
-    try:
-        raw[key] = _parsed(value)
-    except _NoYaml as error:
-        raise ConfigError(f"{override!r}: the value is no YAML; {error}") from None
+    raw[key] = _parsed(value, f"{override!r}: the value is no YAML")
 
 
 def _first_mistake(where: str, error: ValidationError) -> str:

@@ -1,9 +1,9 @@
 """The mistakes of a distillation run that a user can mend; one line, exit code 2, no traceback."""
 
-from sentibench.errors import InputError, SentiBenchError, nearest, unknown_name
+from sentibench.errors import DataError, InputError, SentiBenchError, nearest, unknown_name
 
-__all__ = ["ConfigError", "InputError", "SentiBenchError", "StoreError", "TeacherError"]
-__all__ += ["nearest", "unknown_name"]
+__all__ = ["ConfigError", "DataError", "InputError", "SentiBenchError", "StoreError"]
+__all__ += ["TeacherError", "nearest", "unknown_name"]
 
 
 class ConfigError(InputError):

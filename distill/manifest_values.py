@@ -202,18 +202,17 @@ def evaluation_notes(manifest: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def losers(comparison: Mapping[str, Any]) -> list[str]:
+def worse_than_base(comparison: Mapping[str, Any]) -> list[str]:
     """One sentence for each student that is surely worse than its base on the mean of all."""
     found = {
         model: dig(cells, "all", "difference")
         for model, cells in mapping(comparison.get("students")).items()
     }
-    ends = {model: triple(difference) for model, difference in found.items()}
     return [
-        f"{label(model)} is worse than the base: {span(found[model], signed=True)} points on the "
+        f"{label(model)} is worse than the base: {span(difference, signed=True)} points on the "
         "mean of all tasks."
-        for model, numbers in ends.items()
-        if numbers is not None and numbers[2] < 0
+        for model, difference in found.items()
+        if (numbers := triple(difference)) and numbers[2] < 0
     ]
 
 

@@ -20,7 +20,7 @@ from distill.checkpoints import fingerprint
 from distill.config import ICLDist, KnowDist, Run, TeacherConfig
 from distill.decontaminate import Contamination, load_tests
 from distill.difficulty import select
-from distill.errors import ConfigError, InputError
+from distill.errors import ConfigError, DataError, InputError
 from distill.examples import Sample, read_samples, write_samples
 from distill.filters import filter_answers
 from distill.icldist import (
@@ -35,7 +35,6 @@ from distill.steps import Step, digest, write_json, write_lines
 from distill.store import Store
 from distill.teachers import identity, load_teacher
 from distill.texts import Text, draw_texts
-from sentibench.errors import DataError
 
 StageName = Literal["knowdist", "icldist"]
 

@@ -28,7 +28,6 @@ from distill.manifest_values import (
     items,
     label,
     left_out,
-    losers,
     mapping,
     model_names,
     number,
@@ -40,6 +39,7 @@ from distill.manifest_values import (
     stages_of,
     task_title,
     triple,
+    worse_than_base,
 )
 from distill.steps import write_beside
 from sentibench.cards import load_leaves
@@ -182,7 +182,7 @@ def _differences(comparison: Mapping[str, Any]) -> dict[str, Any] | None:
         "series": [label(student) for student in students],
         "replicates": f"{count(comparison.get('replicates')):,}",
         "left_out": left_out(comparison),
-        "losers": losers(comparison),
+        "worse_than_base": worse_than_base(comparison),
     }
 
 

@@ -124,9 +124,10 @@ def read_texts(source: Texts) -> Iterator[Text]:
             identity = f"{source.source}/{example.index:06d}"
             yield Text(identity, example.sentence, source.source, example.label)
         return
-    columns: dict[Any, None] = {}
+    row: dict[str, Any] = {}
+    has_labels = source.label_column is None
     for number, row in enumerate(_rows(source)):
-        columns |= dict.fromkeys(row)
+        has_labels = has_labels or source.label_column in row
         if source.column not in row:
             where = f"{source.file or source.folder} row {number}"
             got = ", ".join(map(str, row)) or "none"
@@ -140,10 +141,10 @@ def read_texts(source: Texts) -> Iterator[Text]:
                 f"expected text; got {type(text).__name__}"
             )
         yield Text(f"{source.source}/{number:06d}", text, source.source, label)
-    if columns and source.label_column and source.label_column not in columns:
+    if row and not has_labels:
         raise InputError(
             f"{source.file or source.folder}: no row has the label_column {source.label_column!r}; "
-            f"got {', '.join(map(str, columns))}"
+            f"got {', '.join(map(str, row))}"
         )
 
 

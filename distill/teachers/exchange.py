@@ -143,8 +143,8 @@ def post(
 
     Raises:
         Trouble: ``unreachable`` if the server got nothing, ``connection``, ``timeout``, or
-            ``malformed`` if a reply with status 200 breaks
-            off or is too long. No text of an exception that may quote the request is used.
+            ``malformed`` if a reply with status 200 breaks off or is too long. No text of an
+            exception that may quote the request is used.
     """
     deadline = clock() + timeout_s
     silence = Trouble("timeout", f"no whole answer in {timeout_s:g} s")

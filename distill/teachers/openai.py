@@ -20,7 +20,7 @@ from typing import Any, Literal
 from requests import Session
 
 from distill.errors import TeacherError
-from distill.records import UNREACHED, Answer, Failure, Request
+from distill.records import Answer, Failure, Request
 from distill.teachers.exchange import Pace, Reply, Trouble, clean, endpoint, post, read_key, said
 
 BACKOFF_S = 1.0  # doubled after every attempt; up to a half is taken off by chance
@@ -125,11 +125,10 @@ class OpenAITeacher:
                     continue
                 n_failed += not (is_alive and outcome.reason == "refused")
                 if n_failed == self._give_up_after:
-                    remedy = "; is it running? " if outcome.reason == UNREACHED else "; "
                     raise TeacherError(
                         f"teacher: {self._where} answers nothing but errors; got {n_failed} "
-                        f"failures in a row, the last: {outcome.reason}, {outcome.detail}{remedy}"
-                        "mend the server and call again, what was answered is kept"
+                        f"failures in a row, the last: {outcome.reason}, {outcome.detail}; what "
+                        "was answered is kept, mend the server and call again with --retry-failed"
                     )
         finally:
             stopped.set()
