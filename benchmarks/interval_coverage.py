@@ -9,8 +9,8 @@ import sys
 
 import numpy as np
 
-from leaderboard.statistics import interval, replicate_scores
-from sentibench.metrics import label_statistics, macro_f1, tuple_f1
+from sentibench.scoring.metrics import label_statistics, macro_f1, tuple_f1
+from sentibench.scoring.statistics import interval, replicate_scores
 
 REPLICATES = 1_000
 

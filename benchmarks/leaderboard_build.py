@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from leaderboard.board import task_name
-from sentibench.cards import Card, Source, load_cards
+from sentibench.data.cards import Card, Source, load_cards
 
 PEAK = """
 import resource, subprocess, sys

@@ -8,11 +8,11 @@ import time
 
 import numpy as np
 
-from sentibench import metrics
-from sentibench.cards import load_cards
-from sentibench.parse import parse_official
-from sentibench.records import Example, SentimentTuple
-from sentibench.statistics import bootstrap_stderr
+from sentibench.data.cards import load_cards
+from sentibench.data.records import Example, SentimentTuple
+from sentibench.scoring import metrics
+from sentibench.scoring.bootstrap import bootstrap_stderr
+from sentibench.scoring.parse import parse_official
 
 
 def list_scan(card, example: Example, answer: str) -> tuple[float, ...]:

@@ -23,14 +23,14 @@ def steps(manager: str, checkpoint: str, started: float) -> None:
     from lm_eval.api.registry import get_model
     from lm_eval.tasks import TaskManager
 
-    from sentibench.cards import load_leaves
+    from sentibench.data.cards import load_tasks
     from sentibench.harness import task_manager
 
     get_model("hf"), get_model("sentibench-hf")
     stamps.append(time.time())
     tasks = TaskManager() if manager == "default" else task_manager()
     stamps.append(time.time())
-    names = [leaf.name for leaf in load_leaves().values() if leaf.source == "mini"]
+    names = [task.name for task in load_tasks().values() if task.source == "mini"]
     for name, task in tasks.load(names)["tasks"].items():
         task.build_all_requests(limit=4, rank=0, world_size=1)
         assert task.instances, name

@@ -22,12 +22,12 @@ def samples_of(n: int) -> list:
     """Few-shot prompts of the training split, with the gold label as response."""
     import random
 
-    from distill.examples import Sample
-    from sentibench.cards import load_leaves
-    from sentibench.few_shot import render_few_shot
-    from sentibench.read import load_split
+    from distill.student.samples import Sample
+    from sentibench.data.cards import load_tasks
+    from sentibench.data.read import load_split
+    from sentibench.prompts.few_shot import render_few_shot
 
-    examples = load_split(load_leaves()["sentibench_sst2"], "train").examples
+    examples = load_split(load_tasks()["sentibench_sst2"], "train").examples
     rng = random.Random(SEED)
     instruction = "Say whether the feeling of the sentence is negative or positive.\n\n"
     samples = []
@@ -41,8 +41,8 @@ def samples_of(n: int) -> list:
 
 def ours(checkpoint: str, rows: Path, precision: str) -> dict:
     from distill.config import ICLDistTraining, Lora
-    from distill.examples import read_samples
-    from distill.training import train
+    from distill.student.samples import read_samples
+    from distill.student.training import train
 
     training = ICLDistTraining(
         lora=Lora(r=RANK, alpha=2 * RANK),
@@ -114,7 +114,7 @@ def contestant(name: str, checkpoint: str, rows: str, precision: str) -> None:
     from transformers import AutoTokenizer
 
     if name == "ours":
-        from distill.training import StudentTrainer as Kind
+        from distill.student.training import StudentTrainer as Kind
     else:
         from trl import SFTTrainer as Kind
     plain, steps = Kind.training_step, []
@@ -140,7 +140,7 @@ def contestant(name: str, checkpoint: str, rows: str, precision: str) -> None:
 
 
 def main(checkpoint: str, n_prompts: str, n_rounds: str, precision: str, other: str) -> None:
-    from distill.examples import write_samples
+    from distill.student.samples import write_samples
 
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "samples.jsonl"

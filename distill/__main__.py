@@ -14,12 +14,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from distill.config import load_config, save_config
-from distill.distillation import Distillation
 from distill.errors import InputError, SentiBenchError, StoreError
-from distill.pipeline import StageName
 from distill.presets import descriptions, write_preset
-from distill.steps import Step, in_order
-from distill.store import merge
+from distill.run.distillation import Distillation
+from distill.run.pipeline import StageName
+from distill.run.steps import Step, in_order
+from distill.teachers.store import merge
 
 LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
 JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"
@@ -107,8 +107,8 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _plan(distillation: Distillation, options: argparse.Namespace) -> int:
-    from distill.plan import Plan
-    from distill.plan_text import Rates, render
+    from distill.run.plan import Plan
+    from distill.run.plan_text import Rates, render
 
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output

@@ -23,13 +23,14 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from distill.errors import ConfigError, nearest
-from distill.filters import FilterConfig
-from distill.steps import write_beside
-from sentibench.cards import load_cards, load_leaves
+from distill.files import write_beside
+from distill.records import Reason
+from sentibench.data.cards import load_cards, load_tasks
 
 Family = Literal["analysing", "rewriting"]
 Perspective = Literal["expression", "target", "emotion", "background"]
 FAMILIES: tuple[Family, ...] = ("analysing", "rewriting")
+MARKERS = ("Sentence", "Review", "Text", "Tweet", "Label", "Human", "User", "Assistant")
 PERSPECTIVES: tuple[Perspective, ...] = ("expression", "target", "emotion", "background")
 
 
@@ -212,8 +213,8 @@ class Choice(Section):
     def _have_validation_items(self) -> Choice:
         usable = [
             name
-            for name, leaf in load_leaves().items()
-            if leaf.source == "real" and "val" in leaf.card.splits
+            for name, task in load_tasks().items()
+            if task.source == "real" and "val" in task.card.splits
         ]
         for name in self.tasks:
             if name not in usable:
@@ -350,6 +351,52 @@ class Evaluation(Section):
     limits: dict[str, Annotated[int, Field(ge=1)]] = {}
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     teacher: bool = True
+
+
+class FilterConfig(Section):
+    """What makes an answer unfit. One that has to be a label is only judged as a label.
+
+    Attributes:
+        skip: Reasons that are not checked; the funnel names them.
+        refusal_words: A refusal has at most this many words (by whitespace).
+        cut_off: What happens to an answer that reached the token limit.
+        copied_share: An answer is a copy if at least this fraction of its words lies in runs of
+            five words of the user text.
+        example_share: The same of the prompt around the text, where worked examples are: what is
+            taken from them says nothing of the text, but a set phrase is.
+        repetition_share: An answer repeats itself if at least this fraction of its runs of four
+            words are repeats, or of its characters lie in one short pattern repeated.
+        repetition_words: Fewer words are not searched for repeated runs.
+        repeated_lines: So many copies of one line, at least half of all lines, are a repetition.
+        run_on: What happens to an answer that goes on into another review or turn.
+        run_on_markers: Words that, before a colon at the beginning of a line, open another review;
+            those of the prompt are found in the prompt.
+        min_words: Fewest words of a free answer (by whitespace).
+        max_words: Most words of a free answer (by whitespace).
+        near_duplicate_similarity: Jaccard similarity of the runs of five words from which on two
+            free answers are the same; in (0, 1].
+    """
+
+    skip: tuple[Reason, ...] = ()
+    refusal_words: int = Field(default=60, ge=1)
+    cut_off: Literal["drop", "last sentence"] = "drop"
+    copied_share: float = Field(default=0.9, gt=0, le=1)
+    example_share: float = Field(default=0.5, gt=0, le=1)
+    repetition_share: float = Field(default=0.4, gt=0, le=1)
+    repetition_words: int = Field(default=20, ge=4)
+    repeated_lines: int = Field(default=4, ge=2)
+    run_on: Literal["drop", "cut"] = "drop"
+    run_on_markers: tuple[str, ...] = MARKERS
+    min_words: int = Field(default=1, ge=1)
+    max_words: int = Field(default=1024, ge=1)
+    near_duplicate_similarity: float = Field(default=0.8, gt=0, le=1)
+
+    @field_validator("skip")
+    @classmethod
+    def _empty_stays_on(cls, skip: tuple[Reason, ...]) -> tuple[Reason, ...]:
+        if "empty" in skip:
+            raise ValueError("nothing is learnt from an empty answer; remove 'empty'")
+        return skip
 
 
 class Run(Section):

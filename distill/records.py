@@ -11,13 +11,35 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "choice"]
 UNREACHED = "unreachable"  # no teacher has seen the request
 # Failures that say nothing of a request: it is asked again, so they are not written down.
 UNKNOWN = ("not recorded", "no gold label", UNREACHED)
+
+
+Reason = Literal[
+    "empty",
+    "run-on",
+    "refusal",
+    "cut off",
+    "copied input",
+    "repetition",
+    "outside the taxonomy",
+    "too short",
+    "too long",
+    "contaminated",
+    "near-duplicate",
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+"""In the order in which they are checked; the first that applies is the one that counts.
+
+A run-on comes before the reasons that its invented part would cause (an invented review is usually
+cut off, and is in no taxonomy). Near-duplicates come last: no answer is dropped in favour of one
+that is dropped itself.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sentibench.cards import load_cards
+from sentibench.data.cards import load_cards
 
 WORDS = sorted({word for card in load_cards().values() for word in card.scoring_words})
 

@@ -8,8 +8,8 @@ import json
 import sys
 from pathlib import Path
 
-from distill.gap import SCOPES, compare
-from sentibench.cards import load_leaves
+from distill.report.comparison import SCOPES, compare
+from sentibench.data.cards import load_tasks
 
 
 def main(arguments: list[str]) -> None:
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
     print("| task | items |", " | ".join(steps), "|")
     print("|---" * (2 + len(steps)) + "|")
     for task, facts in found["tasks"].items():
-        title = load_leaves()[task].card.title + (", seen" if facts["seen"] else "")
+        title = load_tasks()[task].card.title + (", seen" if facts["seen"] else "")
         cells = [f"{100 * scores[name][task][0]:.1f}" for name in steps]
         print("|", title, "|", facts["n"], "|", " | ".join(cells), "|")
     for scope in SCOPES:

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from sentibench.cards import load_leaves
+from sentibench.data.cards import load_tasks
 
 
 def main(folder: str) -> None:
@@ -14,7 +14,7 @@ def main(folder: str) -> None:
         newest |= dict.fromkeys(run["configs"], run)
     print("| task | items | score | standard error | invalid | items per second |")
     print("|---|---|---|---|---|---|")
-    for name in (name for name in load_leaves() if name in newest):
+    for name in (name for name in load_tasks() if name in newest):
         run = newest[name]
         row, n_items = run["results"][name], run["n-samples"][name]
         n_run = n_items["effective"]

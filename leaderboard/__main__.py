@@ -13,9 +13,9 @@ from typing import Any, NoReturn, cast
 from leaderboard.board import Row, collect_rows, short_name
 from leaderboard.exports import rank_flips, to_csv, to_hardest, to_latex, to_markdown
 from leaderboard.models import load_manifest_models, load_models
+from leaderboard.page.view import SCHEMA, build_samples, build_view, hardest_items
 from leaderboard.results import Problem, load_results
-from leaderboard.view import SCHEMA, build_samples, build_view, hardest_items
-from sentibench.cards import Source
+from sentibench.data.cards import Source
 from sentibench.errors import InputError, SentiBenchError
 
 GENERATOR = '<meta name="generator" content="SentiBench leaderboard">'
@@ -104,7 +104,7 @@ def _load(options: argparse.Namespace) -> _Loaded:
             f"{folder}: no results of SentiBench tasks in it{''.join(listed)}; "
             "run lm_eval with --output_path and --log_samples"
         )
-    sources = {run.leaf.source for run in runs}
+    sources = {run.task.source for run in runs}
     source: Source = options.source or ("real" if "real" in sources else "mini")
     if source not in sources:
         raise InputError(f"--source {source}: no such results in {folder}")
@@ -125,7 +125,7 @@ def _build(options: argparse.Namespace) -> None:
     rows, problems, source = loaded.rows, loaded.problems, loaded.source
     board = build_view(rows, problems, source, options.replicates)
     samples = None if options.no_text else build_samples(rows, source)
-    from leaderboard.render import render_page
+    from leaderboard.page.render import render_page
 
     files = {
         "index.html": render_page(board, samples),

@@ -13,7 +13,10 @@ import numpy as np
 
 from leaderboard.models import ModelInfo
 from leaderboard.results import Floats, TaskRun
-from leaderboard.statistics import (
+from sentibench.data.cards import CATEGORIES, SEEN, Card, Source, load_cards
+from sentibench.prompts.demonstrations import PAPER_SEEDS
+from sentibench.scoring.metrics import macro_f1, tuple_f1
+from sentibench.scoring.statistics import (
     holm,
     interval,
     mcnemar,
@@ -23,9 +26,6 @@ from leaderboard.statistics import (
     sign_flip,
     tie_groups,
 )
-from sentibench.cards import CATEGORIES, SEEN, Card, Source, load_cards
-from sentibench.demonstrations import PAPER_SEEDS
-from sentibench.metrics import macro_f1, tuple_f1
 
 TASK_VERSION = "1.0"
 PROTOCOL: Mapping[str, Any] = {
@@ -126,7 +126,7 @@ def collect_rows(
     different folders are one row if models.yaml gives them one name.
     """
     groups: dict[tuple[str, str, bool], list[TaskRun]] = defaultdict(list)
-    of_source = [run for run in runs if run.leaf.source == source]
+    of_source = [run for run in runs if run.task.source == source]
     known = _known_models(of_source, models)
     for run in of_source:
         protocol = json.dumps([run.protocol, _variant(run)], sort_keys=True, default=str)
@@ -168,7 +168,7 @@ def _newest(
     newest: dict[tuple[str, int], TaskRun] = {}
     history: list[TaskRun] = []
     for run in sorted(group, key=lambda run: run.date):
-        slot = run.leaf.name, run.seed
+        slot = run.task.name, run.seed
         if slot in newest:
             history.append(newest[slot])
         newest[slot] = run
@@ -191,7 +191,7 @@ def _reference_keys(
     for row in rows:
         for run in (run for runs in row.values() for run in runs):
             if run.n_items == run.n_total and run.protocol == PROTOCOL:
-                votes["prompt", run.leaf.name, str(run.seed)][run.prompt_key] += 1
+                votes["prompt", run.task.name, str(run.seed)][run.prompt_key] += 1
         for task, runs in row.items():
             if runs[0].n_items == runs[0].n_total and runs[0].protocol == PROTOCOL:
                 votes["data", task][runs[0].data_key] += 1
@@ -237,10 +237,10 @@ def _reasons(
         if run.facts["version"] != TASK_VERSION:
             reasons.append(f"task version {run.facts['version']}, not {TASK_VERSION}")
         if run.n_items == run.n_total and run.protocol == PROTOCOL:
-            if run.data_key != reference["data", run.leaf.name]:
-                reasons.append(f"other data: {run.leaf.name}")
-            if run.prompt_key != reference["prompt", run.leaf.name, str(run.seed)]:
-                reasons.append(f"other prompts: {run.leaf.name}, seed {run.seed}")
+            if run.data_key != reference["data", run.task.name]:
+                reasons.append(f"other data: {run.task.name}")
+            if run.prompt_key != reference["prompt", run.task.name, str(run.seed)]:
+                reasons.append(f"other prompts: {run.task.name}, seed {run.seed}")
         if run.seed not in PAPER_SEEDS:
             reasons.append(f"seed {run.seed}, not one of the paper's 42, 52 and 62")
     seeds = {tuple(run.seed for run in of_task) for of_task in runs.values()}
@@ -318,7 +318,7 @@ def cells_of(row: Row, metric: str) -> Mapping[str, Cell]:
         if len({run.n_items for run in runs}) > 1:
             continue  # seeds over different items cannot be averaged per item
         statistics = row.statistics(task, metric)
-        function = metric_function(runs[0].leaf.card)
+        function = metric_function(runs[0].task.card)
         draws = replicate_scores(statistics[None], function, UNRANKED_REPLICATES, seed=number)
         value = float(function(statistics.sum(axis=0)))
         cells[task] = Cell(value, *interval(draws[:, 0]), len(statistics))
@@ -400,7 +400,7 @@ def _tests_of_tasks(row: Row, others: Sequence[Row], metric: str) -> list[dict[s
     """
     found: list[dict[str, dict[str, Any]]] = [{} for _ in others]
     for number, (task, runs) in enumerate(row.runs.items() if others else ()):
-        card = runs[0].leaf.card
+        card = runs[0].task.card
         flipped = [o for o in others if not (card.is_label_task and _once(row, o, task))]
         stacked = [other.statistics(task, metric) for other in flipped]
         p_values = iter(

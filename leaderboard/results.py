@@ -22,9 +22,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sentibench.cards import Leaf, load_leaves
-from sentibench.metrics import label_statistics
-from sentibench.read import split_file
+from sentibench.data.cards import Task, load_tasks
+from sentibench.data.read import split_file
+from sentibench.scoring.metrics import label_statistics
 
 Floats = NDArray[np.float64]
 METRICS = ("official", "strict")
@@ -57,7 +57,7 @@ class TaskRun:
     """One evaluation of one model on one task.
 
     Attributes:
-        leaf: The task.
+        task: The task.
         model: Model name as lm-eval saw it.
         seed: Demonstration seed.
         protocol: What makes runs incomparable besides seed and limit: shots, chat template, system
@@ -66,7 +66,8 @@ class TaskRun:
         n_items: Items that were evaluated, N.
         n_total: Items of the test set.
         indices: Shape (N,): positions in the test file, ascending.
-        statistics: Per metric, additive statistics of shape (N, S); see ``sentibench.metrics``.
+        statistics: Per metric, additive statistics of shape (N, S); see
+            ``sentibench.scoring.metrics``.
         invalid: Shape (N,): 1 where the answer was unreadable.
         data_key: Hash over what was asked for, whatever the order of ranks.
         prompt_key: Hash over the prompts.
@@ -74,7 +75,7 @@ class TaskRun:
         samples: The answers.
     """
 
-    leaf: Leaf
+    task: Task
     model: str
     seed: int
     protocol: Mapping[str, Any]
@@ -93,8 +94,8 @@ class TaskRun:
     def right(self) -> NDArray[np.bool_]:
         """Whether each whole answer is right, shape (N,): the label, or exactly the gold tuples."""
         rows = self.statistics["strict"]
-        if self.leaf.card.is_label_task:
-            return rows[:, -len(self.leaf.card.labels) :].sum(axis=1) > 0
+        if self.task.card.is_label_task:
+            return rows[:, -len(self.task.card.labels) :].sum(axis=1) > 0
         return (rows[:, 0] == rows[:, 1]) & (rows[:, 1] == rows[:, 3])
 
 
@@ -173,19 +174,19 @@ def _read_summary(path: Path) -> Mapping[str, Any]:
 def _tasks_of(summary: Mapping[str, Any]) -> Iterator[str]:
     """Names of our tasks; lm-eval 0.5 puts the group in front of a member's name."""
     for name in cast(Mapping[str, Any], summary["configs"]):
-        if name.rpartition("::")[2] in load_leaves() and re.fullmatch(r"[\w:]+", name):
+        if name.rpartition("::")[2] in load_tasks() and re.fullmatch(r"[\w:]+", name):
             yield name
 
 
 def _read_task(path: Path, summary: Mapping[str, Any], task: str, with_samples: bool) -> TaskRun:
-    leaf = load_leaves()[task.rpartition("::")[2]]
+    known = load_tasks()[task.rpartition("::")[2]]
     stamp = path.stem.rpartition("_")[2]
     file = path.with_name(f"samples_{task}_{stamp}.jsonl")
     if not file.is_file():
         raise Unreadable(f"no {file.name} beside it: run lm_eval with --log_samples")
     try:
         rows = _read_rows(_read_text(file))
-        return _task_run(leaf, summary, task, rows, with_samples)
+        return _task_run(known, summary, task, rows, with_samples)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise Unreadable(f"{file.name}: not in the format of our tasks ({_kind(error)})") from None
 
@@ -204,15 +205,15 @@ def _read_rows(text: str) -> list[Mapping[str, Any]]:
 
 
 def _task_run(
-    leaf: Leaf,
+    task: Task,
     summary: Mapping[str, Any],
-    task: str,
+    name: str,
     rows: list[Mapping[str, Any]],
     with_samples: bool,
 ) -> TaskRun:
-    config, settings = summary["configs"][task], summary["config"]
-    label = leaf.card.is_label_task
-    n_total = split_file(leaf, "test").rows
+    config, settings = summary["configs"][name], summary["config"]
+    label = task.card.is_label_task
+    n_total = split_file(task, "test").rows
     indices = np.array([int(row["doc"]["index"]) for row in rows])
     invalid = np.array([float(row.get("invalid_rate", 0.0)) for row in rows])
     date, parameters = float(summary["date"]), settings.get("model_num_parameters")
@@ -221,13 +222,13 @@ def _task_run(
     _require(0 < date < 1e11, "the date is no time")
     split = config["metadata"].get("split", "test")
     _require(split == "test", f"measured on the split {split!r}, not on the test set")
-    samples = [_sample(leaf, row) for row in rows] if with_samples else []
+    samples = [_sample(task, row) for row in rows] if with_samples else []
     return TaskRun(
-        leaf=leaf,
+        task=task,
         model=str(summary.get("model_name") or settings.get("model") or "unknown"),
         seed=int(config["metadata"].get("demo_seed", 42)),
         protocol={
-            "shots": int(summary.get("n-shot", {}).get(task, config.get("num_fewshot", -1))),
+            "shots": int(summary.get("n-shot", {}).get(name, config.get("num_fewshot", -1))),
             "chat_template": bool(summary.get("chat_template_sha")),
             "multiturn": bool(summary.get("fewshot_as_multiturn")),
             "system_instruction": summary.get("system_instruction") or "",
@@ -237,12 +238,12 @@ def _task_run(
         n_items=len(rows),
         n_total=n_total,
         indices=indices,
-        statistics=_label_rows(leaf, rows) if label else _tuple_rows(rows),
+        statistics=_label_rows(task, rows) if label else _tuple_rows(rows),
         invalid=invalid,
         data_key=_key(rows, "doc_hash", "target_hash"),
         prompt_key=_key(rows, "prompt_hash"),
         facts={
-            "version": str(summary.get("versions", {}).get(task, "")),
+            "version": str(summary.get("versions", {}).get(name, "")),
             "lm_eval": str(summary.get("lm_eval_version", "before 0.4.9")),
             "dtype": str(settings.get("model_dtype", "")),
             "limit": settings.get("limit"),
@@ -270,8 +271,8 @@ def _require(condition: bool, otherwise: str) -> None:
         raise Unreadable(f"scores that no run of ours can have: {otherwise}")
 
 
-def _label_rows(leaf: Leaf, rows: list[Mapping[str, Any]]) -> Mapping[str, Floats]:
-    labels = leaf.card.labels
+def _label_rows(task: Task, rows: list[Mapping[str, Any]]) -> Mapping[str, Floats]:
+    labels = task.card.labels
     n_labels = len(labels)
     for row in rows:
         gold, predicted, k = row["score"]
@@ -299,14 +300,14 @@ def _tuple_rows(rows: list[Mapping[str, Any]]) -> Mapping[str, Floats]:
     return statistics
 
 
-def _sample(leaf: Leaf, row: Mapping[str, Any]) -> Sample:
+def _sample(task: Task, row: Mapping[str, Any]) -> Sample:
     document = row["doc"]
-    if leaf.card.is_label_task:
+    if task.card.is_label_task:
         predicted = row["score"][1]
-        answer = "" if predicted < 0 else leaf.card.labels[predicted]
+        answer = "" if predicted < 0 else task.card.labels[predicted]
     else:
         answer = str(row["resps"][0][0])
-    gold = document["label" if leaf.card.is_label_task else "answer"]
+    gold = document["label" if task.card.is_label_task else "answer"]
     # interned: every model was asked about the same texts
     return Sample(int(document["index"]), intern(document["sentence"]), intern(gold), answer)
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from sentibench import __version__
-from sentibench.cards import leaf_named, leaves_named, tasks_folder
-from sentibench.demonstrations import DEFAULT_SEED, parse_seed
+from sentibench.data.cards import task_named, tasks_folder, tasks_named
 from sentibench.errors import InputError, SentiBenchError
+from sentibench.prompts.demonstrations import DEFAULT_SEED, parse_seed
 
 HARNESS_COMMANDS = ("run", "ls", "validate")
 
@@ -123,15 +123,15 @@ def _list(options: argparse.Namespace) -> None:
             "| task | category | dataset | test items | answer | score |\n|---|---|---|---|---|---|"
         )
     groups = ["sentibench"] if options.markdown else ["sentibench", "sentibench_mini"]
-    for leaf in leaves_named(groups, "list"):
-        card = leaf.card
+    for task in tasks_named(groups, "list"):
+        card = task.card
         answer = ", ".join(card.labels) or f"({', '.join(card.elements)})"
         if options.markdown:
             dataset, n_test = f"[{card.title}]({card.url})", card.splits["test"].rows
-            cells = (f"`{leaf.name}`", card.category, dataset, n_test, answer, card.metric)
+            cells = (f"`{task.name}`", card.category, dataset, n_test, answer, card.metric)
             print(f"| {' | '.join(map(str, cells))} |")
         else:
-            print(f"{leaf.name:28} {card.category:13} {card.metric:9} {answer}")
+            print(f"{task.name:28} {card.category:13} {card.metric:9} {answer}")
 
 
 def _path(_: argparse.Namespace) -> None:
@@ -139,16 +139,16 @@ def _path(_: argparse.Namespace) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from sentibench.fetch import data_home, fetch_dataset
+    from sentibench.data.fetch import data_home, fetch_dataset
 
-    leaves = leaves_named(options.tasks, "fetch")
-    for leaf in leaves:
-        if leaf.source == "mini":
-            print(f"{leaf.name}: in the package, nothing to fetch", file=sys.stderr)
+    tasks = tasks_named(options.tasks, "fetch")
+    for task in tasks:
+        if task.source == "mini":
+            print(f"{task.name}: in the package, nothing to fetch", file=sys.stderr)
             continue
-        report = fetch_dataset(leaf.card, force=options.force)
+        report = fetch_dataset(task.card, force=options.force)
         print(
-            f"{leaf.name}: {len(report.fetched)} files fetched ({report.bytes / 1e6:.1f} MB), "
+            f"{task.name}: {len(report.fetched)} files fetched ({report.bytes / 1e6:.1f} MB), "
             f"{len(report.present)} present",
             file=sys.stderr,
         )
@@ -156,7 +156,8 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _check(_: argparse.Namespace) -> int:
-    from sentibench.check import check_data, check_tasks
+    from sentibench.data.check import check_data
+    from sentibench.harness.check import check_tasks
 
     print("indexing lm-eval's tasks (some seconds) ...", file=sys.stderr)
     findings = sorted([*check_tasks(), *check_data()], key=lambda finding: not finding.ok)
@@ -173,28 +174,28 @@ def _check(_: argparse.Namespace) -> int:
 
 
 def _prompts(options: argparse.Namespace) -> None:
-    leaf = leaf_named(options.task, "prompts")
+    task = task_named(options.task, "prompts")
     seed = parse_seed(options.seed, "prompts --seed")
     if options.limit is not None and options.limit < 1:
         raise InputError(f"prompts --limit: got {options.limit}, expected a number from 1")
     os.environ["TQDM_DISABLE"] = "1"  # lm-eval's bar for the building of requests
     from sentibench.harness import render_prompts
 
-    for row in render_prompts(leaf, seed=seed, shots=options.shots, limit=options.limit):
+    for row in render_prompts(task, seed=seed, shots=options.shots, limit=options.limit):
         print(json.dumps(row, ensure_ascii=False))
 
 
 def _score(options: argparse.Namespace) -> None:
-    from sentibench.parse import answer_text
-    from sentibench.read import load_split
-    from sentibench.score import read_predictions, score_predictions
+    from sentibench.data.read import load_split
+    from sentibench.scoring.parse import answer_text
+    from sentibench.scoring.predictions import read_predictions, score_predictions
 
-    leaf = leaf_named(options.task, "score")
-    n_items = len(load_split(leaf, options.split).examples)
+    task = task_named(options.task, "score")
+    n_items = len(load_split(task, options.split).examples)
     predictions = read_predictions(options.predictions, n_items)
     if options.raw:
         predictions = [answer_text(text) for text in predictions]
-    scores = score_predictions(leaf, options.split, predictions)
+    scores = score_predictions(task, options.split, predictions)
     if options.json:
         print(json.dumps(scores))
         return
@@ -215,7 +216,7 @@ def _flat(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 def _run_harness(arguments: list[str]) -> int:
     """Run lm_eval's own command line with our tasks, whether the start-up hook is on or not."""
     sys.argv = ["lm_eval", *arguments]
-    from sentibench.lm_eval_command import run_command_line
+    from sentibench.harness.command import run_command_line
 
     run_command_line()
     return 0

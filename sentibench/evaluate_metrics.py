@@ -13,9 +13,9 @@ from typing import Any
 import datasets
 import evaluate
 
-from sentibench.cards import leaf_named
-from sentibench.read import load_split
-from sentibench.score import in_item_order, score_predictions
+from sentibench.data.cards import task_named
+from sentibench.data.read import load_split
+from sentibench.scoring.predictions import in_item_order, score_predictions
 
 
 class SentiBenchMetric(evaluate.Metric):
@@ -27,13 +27,13 @@ class SentiBenchMetric(evaluate.Metric):
     """
 
     def __init__(self, config_name: str, **kwargs: Any) -> None:
-        self.leaf = leaf_named(config_name, "SentiBenchMetric")
-        super().__init__(config_name=self.leaf.name, **kwargs)
+        self.task = task_named(config_name, "SentiBenchMetric")
+        super().__init__(config_name=self.task.name, **kwargs)
 
     def _info(self) -> evaluate.MetricInfo:
-        card = self.leaf.card
+        card = self.task.card
         return evaluate.MetricInfo(
-            description=f"SentiBench {card.title}: {card.metric}; see sentibench.metrics",
+            description=f"SentiBench {card.title}: {card.metric}; see sentibench.scoring.metrics",
             citation=card.citation,
             inputs_description="predictions: answer texts; references: positions in the test file",
             features=datasets.Features(
@@ -49,5 +49,5 @@ class SentiBenchMetric(evaluate.Metric):
                 zip(references, predictions, strict=True)
             )
         ]
-        n_items = len(load_split(self.leaf, "test").examples)
-        return score_predictions(self.leaf, "test", in_item_order(given, n_items, "predictions"))
+        n_items = len(load_split(self.task, "test").examples)
+        return score_predictions(self.task, "test", in_item_order(given, n_items, "predictions"))

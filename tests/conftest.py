@@ -30,7 +30,7 @@ def real_data() -> Path:
 @pytest.fixture
 def real_home(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty data home that is filled from the real datasets on first use."""
-    from sentibench.read import load_split
+    from sentibench.data.read import load_split
 
     monkeypatch.setenv("SENTIBENCH_MIRROR", str(real_data))
     monkeypatch.setenv("SENTIBENCH_HOME", str(tmp_path / "home"))

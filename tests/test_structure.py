@@ -1,51 +1,179 @@
-"""Which module may import what."""
+"""Which room may import which, in all three packages."""
 
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1] / "sentibench"
+import pytest
+
+ROOT = Path(__file__).parents[1]
 HEAVY = {"lm_eval", "datasets", "torch", "transformers", "evaluate"}
-# the boundaries to lm-eval (tasks; model) and to evaluate, and the demonstration's checkpoint
-BOUNDARIES = {
-    "harness.py": {"lm_eval", "datasets"},
-    "lm_eval_command.py": {"lm_eval"},
-    "evaluate_metrics.py": {"datasets", "evaluate"},
-    "demo_model.py": {"torch", "transformers"},
-    "fast_generation.py": {"torch", "transformers"},
-    "read_positions.py": {"torch"},
-    "fast_model.py": {"lm_eval", "torch", "transformers"},
+MODULES_OF_A_ROOM = 8
+HOOK = ROOT / "sentibench" / "harness" / "startup" / "_sentibench_autoload.py"
+
+# A room is a folder of a package, or a module beside the folders. Behind each stands what it
+# imports, rooms of its own package without that package's name. A new arrow is a decision: it is
+# written here, and no arrow closes a circle.
+TABLE = """
+sentibench
+sentibench.__main__        sentibench data errors harness prompts scoring
+sentibench.data            sentibench errors
+sentibench.errors
+sentibench.evaluate_metrics data scoring
+sentibench.fast            errors harness
+sentibench.harness         data errors prompts scoring
+sentibench.prompts         data errors
+sentibench.scoring         data errors
+distill
+distill.__main__           config errors presets run teachers
+distill.checkpoints        errors
+distill.config             errors files records sentibench.data
+distill.errors             sentibench.errors
+distill.files
+distill.filters            config records texts
+distill.presets            errors
+distill.prompts            config errors records texts sentibench.prompts
+distill.records
+distill.report             files filters texts sentibench.data sentibench.scoring
+distill.run                checkpoints config errors files filters prompts records report
+                           student teachers texts sentibench.harness sentibench.prompts
+distill.student            checkpoints config errors files sentibench.fast sentibench.harness
+                           sentibench.prompts
+distill.teachers           checkpoints config errors records sentibench.fast
+distill.texts              config errors sentibench.data
+leaderboard
+leaderboard.__main__       board exports models page results sentibench.data sentibench.errors
+leaderboard.board          models results sentibench.data sentibench.prompts sentibench.scoring
+leaderboard.exports        board
+leaderboard.models         results sentibench.errors
+leaderboard.page           board results sentibench.data sentibench.scoring
+leaderboard.results        sentibench.data sentibench.scoring
+"""
+
+
+def read_table(table: str) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    room = ""
+    for line in table.strip().splitlines():
+        words = line.split()
+        if not line.startswith(" "):
+            room, *words = words
+            found[room] = set()
+        package = room.split(".")[0]
+        found[room] |= {w if "." in w or w == package else f"{package}.{w}" for w in words}
+    return found
+
+
+ARROWS = read_table(TABLE)
+# Where heavy libraries may be imported, inside functions too.
+HEAVY_ROOMS = {
+    "sentibench.harness": {"lm_eval", "datasets"},
+    "sentibench.fast": {"lm_eval", "torch", "transformers"},
+    "sentibench.evaluate_metrics": {"datasets", "evaluate"},
+    "distill.checkpoints": {"transformers"},
+    "distill.texts": {"datasets"},
+    "distill.teachers": {"torch"},
+    "distill.student": {"lm_eval", "torch", "transformers"},
 }
 
 
+def rooms() -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = defaultdict(list)
+    for package in ("sentibench", "distill", "leaderboard"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if HOOK.parent in path.parents:
+                continue
+            first = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+            found[package if first == "__init__" else f"{package}.{first}"].append(path)
+    return dict(found)
+
+
 def imported(path: Path) -> set[str]:
+    """Full names of what a module imports, inside functions too."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names.add((node.module or "").split(".")[0])
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-def test_only_the_boundary_modules_import_heavy_libraries() -> None:
-    modules = [path for path in PACKAGE.rglob("*.py") if "startup" not in path.parts]
-    assert len(modules) >= 15
-    for path in modules:
-        assert imported(path) & HEAVY == BOUNDARIES.get(path.name, set()), path.name
-        assert not imported(path) & {"distill", "leaderboard"}, path.name
+def room_of(name: str, known: dict[str, list[Path]]) -> str | None:
+    """The room that holds an imported name; None for another project's."""
+    parts = name.split(".")
+    if parts[0] not in ("sentibench", "distill", "leaderboard"):
+        return None
+    room = ".".join(parts[:2])
+    return room if room in known else parts[0]
+
+
+def arrows() -> dict[str, set[str]]:
+    known = rooms()
+    return {
+        room: {
+            target
+            for path in paths
+            for name in imported(path)
+            if (target := room_of(name, known)) not in (None, room)
+        }
+        for room, paths in known.items()
+    }
+
+
+def test_rooms_import_what_the_table_allows_and_nothing_else() -> None:
+    found = arrows()
+    assert len(found) >= 20
+    assert found == ARROWS
+
+
+def test_imports_between_rooms_go_one_way() -> None:
+    above: dict[str, set[str]] = {}
+
+    def visit(room: str, path: tuple[str, ...]) -> set[str]:
+        assert room not in path, " -> ".join((*path, room))
+        if room not in above:
+            above[room] = {room}.union(*(visit(r, (*path, room)) for r in ARROWS[room]))
+        return above[room]
+
+    for room in ARROWS:
+        visit(room, ())
+
+
+def test_packages_know_only_the_packages_below_them() -> None:
+    below = {"sentibench": set(), "distill": {"sentibench"}, "leaderboard": {"sentibench"}}
+    for room, targets in ARROWS.items():
+        package = room.split(".")[0]
+        assert {target.split(".")[0] for target in targets} <= {package, *below[package]}, room
+
+
+def test_a_room_has_few_modules() -> None:
+    for room, paths in rooms().items():
+        modules = [path for path in paths if path.name != "__init__.py"]
+        assert len(modules) <= MODULES_OF_A_ROOM, room
+
+
+def test_only_the_rooms_of_the_table_import_heavy_libraries() -> None:
+    found = {
+        room: libraries
+        for room, paths in rooms().items()
+        if (libraries := {n.split(".")[0] for path in paths for n in imported(path)} & HEAVY)
+    }
+    assert found == HEAVY_ROOMS
 
 
 def test_the_start_up_hook_uses_the_standard_library_alone() -> None:
-    hook = PACKAGE / "startup" / "_sentibench_autoload.py"
-    assert imported(hook) <= set(sys.stdlib_module_names)
-    top = ast.parse(hook.read_text(encoding="utf-8")).body
+    assert {name.split(".")[0] for name in imported(HOOK)} <= set(sys.stdlib_module_names)
+    top = ast.parse(HOOK.read_text(encoding="utf-8")).body
     at_start = {a.name for node in top if isinstance(node, ast.Import) for a in node.names}
     assert at_start == {"os", "sys"}
 
 
-def test_importing_sentibench_loads_no_heavy_library() -> None:
-    code = f"import sys, sentibench; print(sorted({HEAVY!r} & set(sys.modules)))"
+@pytest.mark.parametrize("package", ["sentibench", "leaderboard.__main__"])
+def test_importing_a_package_loads_no_heavy_library(package: str) -> None:
+    code = f"import sys, {package}; print(sorted({HEAVY!r} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert shown.stdout.strip() == "[]", shown.stderr

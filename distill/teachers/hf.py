@@ -39,7 +39,7 @@ class HfTeacher:
     ) -> None:
         import torch
 
-        from sentibench.fast_model import SentiBenchLM
+        from sentibench.fast.model import SentiBenchLM
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:

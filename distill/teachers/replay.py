@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from distill.records import Answer, Failure, Request
-from distill.store import Store
+from distill.teachers.store import Store
 
 
 class ReplayTeacher:

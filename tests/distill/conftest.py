@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from distill.decontaminate import load_tests
-from sentibench.cards import load_leaves
-from sentibench.read import load_split
+from distill.texts.decontamination import load_tests
+from sentibench.data.cards import load_tasks
+from sentibench.data.read import load_split
 
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer(train_tokenizer):
-    leaf = load_leaves()["sentibench_mini_sst2"]
-    texts = [example.sentence for example in load_split(leaf, "train").examples]
+    task = load_tasks()["sentibench_mini_sst2"]
+    texts = [example.sentence for example in load_split(task, "train").examples]
     return train_tokenizer(texts, 500)
 
 
@@ -41,4 +41,4 @@ def tiny_student(tiny_tokenizer, tmp_path_factory) -> Path:
 @pytest.fixture
 def small_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts from files are compared with the package's own test texts, not with the real ones."""
-    monkeypatch.setattr("distill.pipeline.load_tests", lambda _source: load_tests("mini"))
+    monkeypatch.setattr("distill.run.pipeline.load_tests", lambda _source: load_tests("mini"))

@@ -14,8 +14,11 @@ from leaderboard.__main__ import main
 from leaderboard.board import collect_rows, rank_rows
 from leaderboard.exports import rank_flips, to_csv, to_hardest, to_latex, to_markdown
 from leaderboard.models import ModelInfo, load_manifest_models, load_models
+from leaderboard.page.view import build_samples, build_view, hardest_items
 from leaderboard.results import load_results
-from leaderboard.statistics import (
+from sentibench.errors import InputError
+from sentibench.scoring.metrics import macro_f1, tuple_f1
+from sentibench.scoring.statistics import (
     holm,
     interval,
     mcnemar,
@@ -26,9 +29,6 @@ from leaderboard.statistics import (
     tie_groups,
     wilson,
 )
-from leaderboard.view import build_samples, build_view, hardest_items
-from sentibench.errors import InputError
-from sentibench.metrics import macro_f1, tuple_f1
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from leaderboard.render import render_page
+from leaderboard.page.render import render_page
 
 SCRIPT = "<script>window.hacked = 1; alert(1)</script>"
 ENDING = "</script><script>window.hacked = 1</script>"

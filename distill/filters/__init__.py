@@ -1,0 +1,1 @@
+"""Which answers a student learns from."""

@@ -1,0 +1,215 @@
+"""What can be wrong with one answer: functions of texts alone, all linear in their length."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from unicodedata import category
+
+import numpy as np
+
+from distill.records import Request
+from distill.texts.ngrams import fingerprints, nfkc, words_of
+
+COPY_WORDS = 5
+REPEAT_WORDS = 4
+
+# Only what an assistant says of itself: a reviewer also "cannot recommend" and "can't help but".
+CONTRACTIONS = {
+    "’": "'",
+    "i am ": "i'm ",
+    "can't": "cannot",
+    "can not": "cannot",
+    "won't": "will not",
+    "don't": "do not",
+}
+APOLOGY = re.compile(
+    r"(?:i'm (?:(?:really|so|truly|very) )?sorry|sorry|i apologi[sz]e|my apologies|unfortunately)"
+    r"\W+(?:but )?"
+)
+AS_AN_AI = re.compile(
+    r"(?:as|i'm|i'm just) an? (?:ai|artificial intelligence|(?:large )?language model)"
+    r"(?: language model| model| assistant)?(?=[,.]| i\b| and\b|$)"
+)
+UNABLE = re.compile(
+    r"i(?: cannot| will not| do not have the ability to|'m (?:not able|unable) to"
+    r"|'m not comfortable(?: with)?) "
+    r"(?:analy[sz](?:e|ing)|answer|assist|classify|complete (?:this task|this request|your)|comply"
+    r"|create|determine|do (?:this|that)|engage in|fulfil|generat(?:e|ing)|help(?! but| \w+ing)"
+    r"|process (?:this|your)|provid(?:e|ing) (?:a|an|any|that|the|this|you)\b|respond|rephrase"
+    r"|restate|rewrit(?:e|ing))"
+    r"|i (?:must )?(?:respectfully )?decline\b"
+)
+UNABLE_AT_ALL = re.compile(r"i (?:cannot|will not)\W*$")
+REFUSAL_CHARACTERS = 300  # how far the beginning of an answer is looked at
+
+LOOP = re.compile(r"(.{1,12}?)\1{19,}", re.DOTALL)  # bounded, so that no start costs more
+TURN = re.compile(r"<\|\w{1,40}\|>|<(?:start|end)_of_turn>")  # a chat template's own marks
+HEAD = r"[^\W\d_][\w '-]{0,29}"
+HEAD_OF_LINE = re.compile(rf"[ \t]*({HEAD}?)(?: ?#?\d{{1,4}})?:")
+LINE_BEFORE_TEXT = re.compile(rf"({HEAD}?)(?: ?#?\d{{1,4}})?:$")
+SENTENCE_END = re.compile(r"[.!?…。！？؟۔][\"'”’»)\]*]*(?=\s|$)")
+AROUND_LABEL = " \t\r\n\"'`“”‘’«»*_#()[]{}<>.,;:!?…。！？"
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text has no letter, digit, emoji or other symbol."""
+    return not any(category(character)[0] in "LNS" for character in text)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text begins as assistants do that will not or cannot answer (English)."""
+    line = " ".join(text[:REFUSAL_CHARACTERS].lower().split())
+    for long, short in CONTRACTIONS.items():
+        line = line.replace(long, short)
+    apology = APOLOGY.match(line)
+    rest = line[apology.end() :] if apology else line
+    if AS_AN_AI.match(rest) or UNABLE.match(rest):
+        return True
+    return bool(apology and UNABLE_AT_ALL.match(rest))
+
+
+def last_sentence_end(text: str) -> int:
+    """Return the place behind the last complete sentence; 0 if there is none.
+
+    A full stop of an abbreviation counts as an end.
+    """
+    end = 0
+    for match in SENTENCE_END.finditer(text):
+        end = match.end()
+    return end
+
+
+def copied_share(answer: str, text: str) -> float:
+    """How much of an answer is copied from a text.
+
+    Returns:
+        Fraction of the words of the answer that lie in runs of five words of the text. An answer
+        of fewer words is a copy of the same text only (1, else 0).
+    """
+    words = words_of(answer)
+    if not words:
+        return 0.0
+    runs_G = fingerprints(words, COPY_WORDS)
+    copied_G = np.isin(runs_G, fingerprints(words_of(text), COPY_WORDS))
+    covered_W = np.zeros(len(words), bool)
+    for start in range(min(COPY_WORDS, len(words))):
+        covered_W[start : start + len(copied_G)] |= copied_G
+    return float(covered_W.mean())
+
+
+def repeated_share(text: str, min_words: int) -> float:
+    """How much of a text says what the text has said before.
+
+    Args:
+        text: Any text.
+        min_words: Fewer words (by whitespace) are only searched for short patterns.
+
+    Returns:
+        The larger of two fractions: runs of four words that are repeats; characters in a pattern
+        of at most twelve characters that follows itself at least 19 times.
+    """
+    words = text.split()
+    line = " ".join(words)
+    loops = sum(match.end() - match.start() for match in LOOP.finditer(line))
+    share = loops / max(len(line), 1)
+    if len(words) >= min_words:
+        runs = fingerprints(words, REPEAT_WORDS)
+        share = max(share, 1 - len(np.unique(runs)) / len(runs))
+    return share
+
+
+def has_repeated_line(text: str, copies: int) -> bool:
+    """Whether one line makes up at least half of the lines, and is there so many times."""
+    lines = Counter(line for line in map(str.strip, text.splitlines()) if line)
+    most = max(lines.values(), default=0)
+    return most >= copies and 2 * most >= lines.total()
+
+
+def label_of(text: str, labels: Sequence[str]) -> str | None:
+    """Find the label that a text is, whatever its case and the marks around it.
+
+    Returns:
+        The label without blanks around it; None if the text is no label, or could be two.
+    """
+    for label in labels:
+        if text.strip() == label.strip():
+            return label.strip()
+    bare = _bare(text)
+    found = {label.strip() for label in labels if _bare(label) == bare}
+    return found.pop() if bare and len(found) == 1 else None
+
+
+def _bare(text: str) -> str:
+    text = nfkc(text).casefold().strip(AROUND_LABEL)
+    return " ".join(re.split(r"[\s_-]+", text))
+
+
+def run_on_start(answer: str, request: Request, markers: Sequence[str]) -> int | None:
+    """Find where an answer goes on into an invented review, demonstration or turn.
+
+    A label is over at the end of its line. In a free answer, a line begins with one of the markers
+    or with a marker of the prompt, or a mark of a chat template appears. The first line of an
+    answer may begin with a marker.
+
+    Args:
+        answer: Without blanks around it.
+        request: What was asked.
+        markers: Words that open another review before a colon, in any case.
+
+    Returns:
+        Place of the first character that does not belong to the answer; None if all do.
+    """
+    starts: list[int] = []
+    first_line = answer.split("\n", 1)[0]
+    labels = labels_of(request)
+    if len(first_line) < len(answer) and label_of(first_line, labels):
+        starts.append(len(first_line))
+    turn = TURN.search(answer)
+    if turn:
+        starts.append(turn.start())
+    opened = _opens_another(frozenset((*markers, *prompt_markers(request)))).search(answer)
+    if opened:
+        starts.append(opened.start())
+    return min(starts, default=None)
+
+
+def labels_of(request: Request) -> tuple[str, ...]:
+    """Return the words one of which is the answer; none where it is free.
+
+    A teacher that cannot score choices is asked without them; the labels are then in ``meta``.
+    """
+    return request.choices or tuple(request.meta.get("labels") or ())
+
+
+def prompt_markers(request: Request) -> tuple[str, ...]:
+    """Return the words that open a review in a prompt: ``Premise`` where it has ``Premise: ...``.
+
+    They stand before the user text, or at the beginning of at least two paragraphs.
+    """
+    openings: Counter[str] = Counter()
+    found: list[str] = []
+    for message in request.messages:
+        before, text, after = message.content.partition(request.text or "\0")
+        near = LINE_BEFORE_TEXT.search(before.rstrip()[-40:]) if text else None
+        if near:
+            found.append(near[1])
+        lines = ["", *(before + after).splitlines()]
+        for above, line in pairwise(lines):
+            head = None if above.strip() else HEAD_OF_LINE.match(line)
+            if head:
+                openings[head[1]] += 1
+    found += [head for head, n in openings.items() if n > 1]
+    return tuple(dict.fromkeys(found))
+
+
+@lru_cache(maxsize=256)
+def _opens_another(markers: frozenset[str]) -> re.Pattern[str]:
+    """A later line such as ``Review: ...``, ``### Text 2: ...`` or ``**Tweet:** ...``."""
+    words = "|".join(re.escape(marker) for marker in sorted(markers)) or r"(?!)"
+    return re.compile(
+        rf"\n[ \t]*(?:#{{1,6}} ?|\*\*)?(?:{words})(?: ?#?\d{{1,4}})?(?:\*\*)?[ \t]*:", re.IGNORECASE
+    )

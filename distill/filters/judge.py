@@ -1,0 +1,228 @@
+"""Which answers a student learns from: each is kept, mended or dropped for one counted reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from distill.config import FilterConfig
+from distill.filters import checks
+from distill.filters.funnel import Funnel, Tally
+from distill.records import REASONS, Answer, Failure, Finish, Reason, Request
+from distill.texts.decontamination import Contamination
+from distill.texts.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
+from distill.texts.ngrams import words_of
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One answer to learn from.
+
+    Attributes:
+        request: What was asked.
+        response: What is learnt: without blanks around it, cut or a label where ``notes`` say so.
+        notes: What was changed in the teacher's text.
+    """
+
+    request: Request
+    response: str
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.response or self.response != self.response.strip():
+            raise ValueError(f"request {self.request.id}: got the response {self.response!r}")
+
+
+def filter_answers(
+    pairs: Iterable[tuple[Request, Answer | Failure]],
+    config: FilterConfig,
+    test_grams: Contamination | None,
+) -> tuple[list[Kept], Funnel]:
+    """Keep the answers that are fit to learn from.
+
+    The result does not depend on the order of the pairs: of near-duplicates the one with the
+    smallest request id stays, and what is kept comes in the order of ids.
+
+    Args:
+        pairs: Every request once, with its answer or failure.
+        config: What makes an answer unfit.
+        test_grams: The test texts; None tasks contamination unchecked, as the funnel then says.
+
+    Returns:
+        The kept answers by ascending request id, and the counts of all others.
+
+    Raises:
+        ValueError: If a request id occurs twice.
+    """
+    tally = Tally()
+    fit: dict[str, _Draft] = {}
+    seen: set[str] = set()
+    for request, answer in pairs:
+        if request.id in seen:
+            raise ValueError(f"request {request.id}: given twice; rows are joined by id")
+        seen.add(request.id)
+        tally.ask(request)
+        if isinstance(answer, Failure):
+            tally.fail(request, answer.reason)
+            continue
+        draft = _Draft(request, answer.text.strip(), answer.finish, checks.labels_of(request))
+        outcome = _judge(draft, config, test_grams)
+        if isinstance(outcome, _Draft):
+            fit[request.id] = outcome
+        else:
+            tally.drop(request, answer.text, outcome.reason, outcome.details)
+    if "near-duplicate" not in config.skip:
+        for id_, twin in _duplicates(fit, config.near_duplicate_similarity).items():
+            draft = fit.pop(id_)
+            tally.drop(draft.request, draft.text, "near-duplicate", (twin,))
+    kept = [Kept(fit[id_].request, fit[id_].text, fit[id_].notes) for id_ in sorted(fit)]
+    for one in kept:
+        tally.keep(one.request, one.notes)
+    off = {*config.skip, *(("contaminated",) if test_grams is None else ())}
+    return kept, tally.funnel(tuple(reason for reason in REASONS if reason in off))
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """An answer on its way through the checks."""
+
+    request: Request
+    text: str
+    finish: Finish
+    labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def mended(self, text: str, note: str) -> _Draft:
+        """Return the answer with another text, which is complete."""
+        return replace(self, text=text.strip(), finish="stop", notes=(*self.notes, note))
+
+
+@dataclass(frozen=True, slots=True)
+class _Drop:
+    reason: Reason
+    details: tuple[str, ...] = ()
+
+
+def _judge(draft: _Draft, config: FilterConfig, test_grams: Contamination | None) -> _Draft | _Drop:
+    """Check one answer by itself."""
+    for reason, check in _CHECKS.items():
+        if reason not in config.skip:
+            mended = check(draft, config)
+            if mended is None:
+                return _Drop(reason)
+            draft = mended
+    if test_grams is not None and "contaminated" not in config.skip:
+        tests = _overlaps(draft, test_grams)
+        if tests:
+            return _Drop("contaminated", tests)
+    return draft
+
+
+def _empty(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    # A label may be a mark, such as "+".
+    return None if _is_nothing(draft.text, draft.labels) else draft
+
+
+def _is_nothing(text: str, labels: tuple[str, ...]) -> bool:
+    return not text.strip() if labels else checks.is_blank(text)
+
+
+def _run_on(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    start = checks.run_on_start(draft.text, draft.request, config.run_on_markers)
+    if start is None:
+        return draft
+    if config.run_on == "drop" or _is_nothing(draft.text[:start], draft.labels):
+        return None
+    return draft.mended(draft.text[:start], "run-on cut")
+
+
+def _refusal(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    is_long = len(draft.text.split()) > config.refusal_words
+    if draft.labels or is_long or not checks.is_refusal(draft.text):
+        return draft
+    return draft if checks.is_refusal(draft.request.text) else None  # a restated refusal is none
+
+
+def _cut_off(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    if draft.finish != "length" or checks.label_of(draft.text, draft.labels):
+        return draft
+    complete = draft.text[: checks.last_sentence_end(draft.text)]
+    if config.cut_off == "drop" or draft.labels or checks.is_blank(complete):
+        return None
+    return draft.mended(complete, "cut to the last sentence")
+
+
+def _copied_input(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    if draft.labels:
+        return draft
+    text = draft.request.text
+    around = draft.request.prompt.replace(text, "\n") if text else draft.request.prompt
+    is_copy = (
+        checks.copied_share(draft.text, text) >= config.copied_share
+        or checks.copied_share(draft.text, around) >= config.example_share
+    )
+    return None if is_copy else draft
+
+
+def _repetition(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    if draft.labels:
+        return draft
+    share = checks.repeated_share(draft.text, config.repetition_words)
+    repeated_line = checks.has_repeated_line(draft.text, config.repeated_lines)
+    return None if share >= config.repetition_share or repeated_line else draft
+
+
+def _outside_the_taxonomy(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    if not draft.labels:
+        return draft
+    label = checks.label_of(draft.text, draft.labels)
+    if label is None or label == draft.text:
+        return draft if label else None
+    return draft.mended(label, "label put in its usual form")
+
+
+def _too_short(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    return draft if draft.labels or len(draft.text.split()) >= config.min_words else None
+
+
+def _too_long(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    return draft if draft.labels or len(draft.text.split()) <= config.max_words else None
+
+
+_CHECKS: Mapping[Reason, Callable[[_Draft, FilterConfig], _Draft | None]] = {
+    "empty": _empty,
+    "run-on": _run_on,
+    "refusal": _refusal,
+    "cut off": _cut_off,
+    "copied input": _copied_input,
+    "repetition": _repetition,
+    "outside the taxonomy": _outside_the_taxonomy,
+    "too short": _too_short,
+    "too long": _too_long,
+}
+
+
+def _overlaps(draft: _Draft, test_grams: Contamination) -> tuple[str, ...]:
+    """The tests that the user text, the prompt with its demonstrations, or the answer overlap."""
+    texts = [draft.request.text, *(message.content for message in draft.request.messages)]
+    if not draft.labels:  # "positive" may well be a whole test text
+        texts.append(draft.text)
+    found = {name for text in texts for name in test_grams.overlaps(text)}
+    return tuple(name for name in test_grams.names if name in found)
+
+
+def _duplicates(fit: Mapping[str, _Draft], similarity: float) -> dict[str, str]:
+    """Find the answers that teach what another one teaches: id -> id of the one that stays.
+
+    Labels and very short answers are alike for good reasons, so they are duplicates only where
+    prompt and answer are the same.
+    """
+    same: dict[str, str] = {}
+    similar: dict[str, str] = {}
+    for id_, draft in fit.items():
+        if draft.labels or len(words_of(draft.text)) < NGRAM_WORDS:
+            prompt = "\n".join(message.content for message in draft.request.messages)
+            same[id_] = f"{prompt}\n{draft.text}"
+        else:
+            similar[id_] = draft.text
+    return {**exact_duplicates(same), **near_duplicates(similar, similarity)}

@@ -1,0 +1,81 @@
+"""Configurations to begin with: ``python -m distill init NAME`` writes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from distill.errors import ConfigError, unknown_name
+
+HERE = Path(__file__).parent
+
+Changes = Mapping[str, Any]
+# name -> (what differs from the cpu preset, in words, the settings)
+ABLATIONS: Mapping[str, tuple[str, Changes]] = {
+    "ablation-knowdist-only": ("without ICLDist", {"icldist": None}),
+    "ablation-icldist-only": ("without KnowDist", {"knowdist": None}),
+    "ablation-mixed": ("both kinds of samples in one stage", {"mixed": True}),
+    "ablation-no-perspectives": (
+        "KnowDist asks from no particular perspective",
+        {"knowdist.perspectives": []},
+    ),
+    "ablation-no-diversification": (
+        "ICLDist with one taxonomy per task, the usual words, full instructions, no other tasks",
+        {
+            "icldist.label_words": False,
+            "icldist.taxonomies": False,
+            "icldist.instructions": ["full"],
+            "icldist.other_tasks": 0.0,
+        },
+    ),
+}
+
+
+def descriptions() -> dict[str, str]:
+    """What every preset is, in one line."""
+    first_lines = {
+        path.stem: path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
+        for path in sorted(HERE.glob("*.yaml"))
+    }
+    return first_lines | {name: f"cpu, but {what}" for name, (what, _) in ABLATIONS.items()}
+
+
+def preset(name: str) -> str:
+    """The text of a preset's file.
+
+    Raises:
+        InputError: If there is none of that name.
+    """
+    if name in ABLATIONS:
+        what, changes = ABLATIONS[name]
+        settings = yaml.safe_load(preset("cpu")) | {"name": name}
+        for key, value in changes.items():
+            *sections, last = key.split(".")
+            below = settings
+            for section in sections:
+                below = below[section]
+            below[last] = value
+        written = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        return f"# The preset cpu, but {what}.\n{written}"
+    if name not in descriptions():
+        raise unknown_name("init", name, descriptions())
+    return (HERE / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def write_preset(name: str, path: Path) -> None:
+    """Write a preset to a new file.
+
+    Raises:
+        InputError: If there is no such preset, the file exists, or it cannot be written.
+    """
+    text = preset(name)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ConfigError(f"init: {path} is there already; name another file") from None
+    except OSError as error:
+        raise ConfigError(f"init: {path}: cannot be written; {error.strerror}") from None

@@ -1,0 +1,94 @@
+"""KnowDist (Zhang et al. 2025, section 3): the teacher explains texts and restates them.
+
+Two families of prompt, analysing and rewriting, each from four perspectives: expression, target,
+emotion, background. The prompts are Jinja files that a user can replace one by one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined, Template, TemplateError
+
+from distill.config import KnowDist
+from distill.errors import ConfigError
+from distill.records import Decoding, Message, Request
+from distill.texts.sources import Text
+
+TEMPLATES = Path(__file__).parent / "templates"
+STOP = ("\nText:",)  # a base model goes on with a text of its own
+
+
+def load_templates(stage: KnowDist) -> Mapping[str, Template]:
+    """Load one template per family and perspective, the user's before ours.
+
+    Raises:
+        ConfigError: If a template is damaged, uses a variable other than ``text``, or the user's
+            folder holds a file that replaces none.
+    """
+    names = [f"{family}_{view}" for family in stage.families for view in stage.perspectives or [""]]
+    names = [name.rstrip("_") for name in names]
+    ours = TEMPLATES / ("knowdist_few_shot" if stage.few_shot else "knowdist")
+    theirs: dict[str, Path] = {}
+    if stage.templates is not None:
+        theirs = {path.stem: path for path in sorted(stage.templates.glob("*.jinja"))}
+        if not theirs:
+            raise ConfigError(f"knowdist.templates: no .jinja file in {stage.templates}")
+        known = {path.stem for path in ours.glob("*.jinja")}
+        for name in theirs.keys() - known:
+            raise ConfigError(
+                f"knowdist.templates: {theirs[name]} replaces no template; known: "
+                f"{', '.join(sorted(known))}"
+            )
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    templates: dict[str, Template] = {}
+    for name in names:
+        path = theirs.get(name, ours / f"{name}.jinja")
+        try:
+            template = environment.from_string(path.read_text(encoding="utf-8").rstrip("\n"))
+            shown = template.render(text="\0")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"knowdist.templates: {path}: cannot be read; {error}") from None
+        except (TemplateError, TypeError, ValueError) as error:
+            raise ConfigError(f"{path}: {error}; a template may use {{{{ text }}}} alone") from None
+        if "\0" not in shown:
+            raise ConfigError(f"{path}: the text is not shown; expected {{{{ text }}}} in it")
+        templates[name] = template
+    return templates
+
+
+def knowdist_requests(texts: Sequence[Text], stage: KnowDist, seed: int) -> list[Request]:
+    """Ask for every text in turn, families and perspectives evenly spread.
+
+    Args:
+        texts: Not contaminated, in any order.
+        stage: How many samples; a text is asked about again, in another way, only when all were
+            asked about as often.
+        seed: Of the order of the texts and the decoding.
+
+    Returns:
+        ``stage.samples`` requests, or as many as there are (text, prompt) pairs.
+    """
+    templates = load_templates(stage)
+    names = list(templates)
+    order = sorted(texts, key=lambda text: text.id)
+    random.Random(f"{seed}/knowdist").shuffle(order)
+    decoding = Decoding(stage.response_tokens, stage.temperature, stop=STOP, seed=seed)
+    requests: list[Request] = []
+    for number in range(min(stage.samples, len(order) * len(names))):
+        again, place = divmod(number, len(order))
+        text, name = order[place], names[(place + again) % len(names)]
+        family, _, perspective = name.partition("_")
+        requests.append(
+            Request(
+                id=f"knowdist/{name}/{text.id}",
+                messages=(Message("user", templates[name].render(text=text.text)),),
+                text=text.text,
+                source=text.source,
+                decoding=decoding,
+                meta={"family": family, "perspective": perspective, "gold": text.label},
+            )
+        )
+    return requests

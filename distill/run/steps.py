@@ -1,0 +1,183 @@
+"""A step of a run is known by what goes into it: done, or stale and why.
+
+A step has a folder and, once it is through, a ``step.json`` with its inputs (settings, hashes of
+files) and the hashes of its outputs, which are inputs of the next. Nothing is done again that is
+done, and whatever is done again says which input changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from distill.errors import InputError, StoreError
+from distill.files import digest, write_json
+
+WAIT_S = 0.5
+State = Literal["done", "stale", "new", "waits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A piece of work with a folder of its own.
+
+    Attributes:
+        name: Such as ``knowdist-train``.
+        folder: Where its outputs and ``step.json`` lie.
+        settings: What it depends on besides other steps; JSON values.
+        after: The steps whose outputs it reads.
+        outputs: Files and folders, relative to ``folder``, whose content is hashed.
+        work: Does it and returns a summary for people; must bear being killed and called again.
+    """
+
+    name: str
+    folder: Path
+    settings: Mapping[str, Any]
+    after: tuple[Step, ...]
+    outputs: tuple[str, ...]
+    work: Callable[[], dict[str, Any]]
+    by_all: bool = False
+    """Whether all processes of a launch take part; otherwise the first does it alone."""
+    asks: bool = False
+    """Whether a teacher answers, of whom what failed may be asked again."""
+
+    def record(self) -> dict[str, Any] | None:
+        """What ``step.json`` says, or None."""
+        found = _read(self.folder / "step.json")
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+
+    def inputs(self) -> dict[str, Any] | None:
+        """Settings and the hashes of what it reads; None while a step before it has to be done."""
+        return self._inputs() if all(step.state()[0] == "done" for step in self.after) else None
+
+    def _inputs(self) -> dict[str, Any]:
+        """The same, where all steps before it are done."""
+        known: dict[str, Any] = {"settings": json.loads(json.dumps(self.settings))}
+        for step in self.after:
+            known[step.name] = cast("dict[str, Any]", step.record())["outputs"]
+        return known
+
+    def state(self) -> tuple[State, str]:
+        """Whether it is done, and otherwise why not."""
+        behind = [step.name for step in self.after if step.state()[0] != "done"]
+        if behind:
+            return "waits", f"for {', '.join(behind)}"
+        record, inputs = self.record(), self._inputs()
+        if record is None:
+            is_begun = _read(self.folder / "inputs.json") == inputs
+            return "new", "goes on where it was" if is_begun else "never finished"
+        changes = list(_changes(record.get("inputs"), inputs))
+        if changes:
+            return "stale", "; ".join(changes[:4])
+        missing = [name for name in self.outputs if not (self.folder / name).exists()]
+        return ("stale", f"missing: {', '.join(missing)}") if missing else ("done", "")
+
+    def do(self, *, again: bool = False) -> dict[str, Any]:
+        """Do the work unless it is done; returns the summary.
+
+        Args:
+            again: Do it although it is done, on what it left; its work must bear that.
+
+        Under ``accelerate launch`` the first process keeps the records, and the others join in
+        where the work is ``by_all`` and otherwise wait for the step to be done.
+
+        Raises:
+            InputError: If a step before it has to be done first.
+            StoreError: If the outputs cannot be written.
+        """
+        if int(os.environ.get("RANK", "0")):
+            return self._join_in()
+        state, why = self.state()
+        if state == "waits":
+            raise InputError(f"{self.name}: waits {why}; do that first")
+        if state == "done" and not again:
+            return cast("dict[str, Any]", self.record())["summary"]
+        inputs = self.inputs()
+        begun = self.folder / "inputs.json"
+        try:
+            if _read(begun) != inputs:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_json(begun, inputs)
+            start = time.monotonic()
+            summary = self.work()
+            record = {
+                "inputs": inputs,
+                "outputs": {name: digest(self.folder / name) for name in self.outputs},
+                "summary": summary,
+                "seconds": round(time.monotonic() - start, 1),
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            }
+            write_json(self.folder / "step.json", record)
+        except Exception as error:
+            if not _is_of_a_disk(error):
+                raise
+            where = getattr(error, "filename", None) or self.folder
+            why = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+            raise StoreError(
+                f"{self.name}: {where}: {why}; what was done is kept, call again"
+            ) from None
+        return summary
+
+    def _join_in(self) -> dict[str, Any]:
+        joined = False
+        while self.state()[0] != "done":
+            if self.by_all and not joined and self._is_begun():
+                self.work()
+                joined = True
+            time.sleep(WAIT_S)
+        return cast("dict[str, Any]", self.record())["summary"]
+
+    def _is_begun(self) -> bool:
+        """Whether the first process does this step with these inputs now."""
+        inputs = self.inputs()
+        return inputs is not None and _read(self.folder / "inputs.json") == inputs
+
+
+def _is_of_a_disk(error: Exception) -> bool:
+    """Whether a file could not be written: safetensors and torch have errors of their own."""
+    words = ("PytorchStreamWriter", "iostream error")
+    is_torchs = isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return isinstance(error, OSError) or is_torchs or type(error).__name__ == "SafetensorError"
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def in_order(last: Sequence[Step]) -> list[Step]:
+    """The steps and all they depend on, each after what it depends on."""
+    ordered: dict[str, Step] = {}
+
+    def visit(step: Step) -> None:
+        for before in step.after:
+            visit(before)
+        ordered.setdefault(step.name, step)
+
+    for step in last:
+        visit(step)
+    return list(ordered.values())
+
+
+def _changes(old: Any, new: Any, where: str = "") -> Any:
+    """Yield one line per difference, ``settings.learning_rate: 0.1 -> 0.2``."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        before, after = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
+        for key in sorted({*before, *after}):
+            yield from _changes(before.get(key), after.get(key), f"{where}.{key}".lstrip("."))
+    elif old != new:
+        yield f"{where}: {_short(old)} -> {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 24 else text[:10] + "..." + text[-6:]

@@ -1,0 +1,66 @@
+"""How hard the samples of a stage are for a small model, measured on the model."""
+
+# pyright: basic
+# transformers carries no types that would hold: its unknowns end in this module.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from tqdm import tqdm
+
+from distill.student.difficulty import token_difficulty
+from distill.student.samples import Encoded, Sample, encode_samples
+from distill.student.training import load_student
+from sentibench.fast.head_positions import ReadPositions
+
+
+def measure_difficulty(
+    samples: Sequence[Sample], checkpoint: str, max_length: int, batch_tokens: int
+) -> dict[str, float]:
+    """Sample id -> difficulty of its response under the model, in [0, 1].
+
+    The end of the text is no token of the teacher's and is not counted.
+
+    Args:
+        samples: Ids must differ; what does not fit has no difficulty.
+        checkpoint: The small model.
+        max_length: Tokens of a sample at most, as in training.
+        batch_tokens: Tokens of a batch, padding included.
+    """
+    tokenizer, model = load_student(checkpoint)
+    model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    positions = ReadPositions(model)
+    examples = encode_samples(samples, tokenizer, max_length).examples
+    order = sorted(examples, key=lambda example: -len(example.ids))
+    found: dict[str, float] = {}
+    with tqdm(total=len(order), desc="difficulty", unit="sample", disable=None) as bar:
+        start = 0
+        while start < len(order):
+            batch = order[start : start + max(1, batch_tokens // len(order[start].ids))]
+            found |= _measure(batch, model, positions)
+            start += len(batch)
+            bar.update(len(batch))
+    return found
+
+
+def _measure(batch: Sequence[Encoded], model, positions: ReadPositions) -> dict[str, float]:
+    ids = [torch.tensor(example.ids) for example in batch]
+    ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(model.device)
+    # position t predicts token t + 1; the last token is the end of the text
+    read = [
+        (row, position)
+        for row, example in enumerate(batch)
+        for position in range(example.n_prompt - 1, len(example.ids) - 2)
+    ]
+    rows_N, positions_N = torch.tensor(read, device=ids_BT.device).T
+    with torch.inference_mode(), positions.only(rows_N, positions_N, ids_BT.shape):
+        log_p_NV = model(ids_BT, use_cache=False).logits[0].float().log_softmax(-1)
+    targets_N = ids_BT[rows_N, positions_N + 1]
+    return {
+        example.id: token_difficulty(
+            log_p_NV[rows_N == row].cpu().numpy(), targets_N[rows_N == row].cpu().numpy()
+        )
+        for row, example in enumerate(batch)
+    }

@@ -1,0 +1,146 @@
+"""lm-eval on a checkpoint, into a result folder that the leaderboard reads."""
+
+# pyright: basic
+# lm-eval carries no types that would hold: its unknowns end in this module.
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from tqdm import tqdm
+
+from distill.checkpoints import checkpoint_name, loading_errors
+from distill.errors import InputError, nearest
+from sentibench.harness import task_manager
+
+MODEL = "sentibench-hf"
+
+
+def evaluate(
+    checkpoint: str,
+    tasks: tuple[str, ...],
+    out: Path,
+    *,
+    limit: int | None = None,
+    limits: Mapping[str, int] | None = None,
+    dtype: str = "float32",
+    adapter: Path | None = None,
+    split: str = "test",
+) -> dict[str, Any]:
+    """Run lm-eval with the fast model and save what ``lm_eval --log_samples`` saves.
+
+    Every task is saved by itself in ``out / task``, so that a killed evaluation goes on with the
+    task that it was at; the model is loaded once.
+
+    Args:
+        checkpoint: A folder that lm-eval's ``hf`` loads.
+        tasks: Names as after ``--tasks``.
+        out: Result folder; what it holds already is not evaluated again.
+        limit: First items of each task.
+        limits: Task -> first items, where they are not ``limit``.
+        dtype: Of the weights.
+        adapter: A folder with LoRA weights for the checkpoint.
+        split: ``val`` where settings are chosen.
+
+    Returns:
+        lm-eval's ``results``: task -> metric -> value.
+
+    Raises:
+        InputError: If a task is unknown, the checkpoint cannot be loaded, or the results could not
+            be saved.
+    """
+    limits = limits or {}
+    manager = task_manager(**({} if split == "test" else {"split": split}))
+    chosen = tasks_of(manager, tasks, limits)
+    arguments = {"pretrained": checkpoint, "dtype": dtype, "softmax_dtype": "float32"}
+    arguments |= {"peft": str(adapter)} if adapter else {}
+    model: Any = None
+    found: dict[str, Any] = {}
+    what = f"evaluate {checkpoint_name(checkpoint)}"
+    for name in tqdm(chosen, desc=what, unit="task", disable=None):
+        done = saved_results(out / name)
+        if done is None:
+            model = model or _load(arguments)
+            _evaluate(model, arguments, name, manager, out / name, limits.get(name, limit))
+            done = saved_results(out / name)
+        if done is None:
+            raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")
+        found |= done
+    return found
+
+
+def tasks_of(manager: Any, tasks: tuple[str, ...], limits: Mapping[str, int]) -> list[str]:
+    """The tasks of the harness's task manager, groups taken apart; unknown ones are refused."""
+    unknown = [name for name in tasks if name not in manager.all_tasks]
+    if unknown:
+        near = nearest(unknown[0], manager.all_tasks)
+        raise InputError(f"evaluation.tasks: unknown {', '.join(unknown)}; {near}")
+    known = list(manager.load(list(tasks))["tasks"])
+    for name in limits:
+        if name not in known:
+            raise InputError(f"evaluation.limits: {name} is none of the tasks that are evaluated")
+    return known
+
+
+def _load(arguments: dict[str, str]) -> Any:
+    import torch
+    from lm_eval.api.registry import get_model
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return cast(Any, get_model(MODEL)).create_from_arg_obj(arguments, {"device": device})
+    except loading_errors() as error:
+        why = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"evaluation: {arguments['pretrained']!r} cannot be loaded; {why}"
+        ) from None
+
+
+def _evaluate(
+    model: Any, arguments: dict[str, str], task: str, manager: Any, out: Path, limit: int | None
+) -> None:
+    from lm_eval import simple_evaluate
+    from lm_eval.loggers import EvaluationTracker
+
+    tracker: Any = EvaluationTracker(output_path=str(out))
+    results: Any = cast(Any, simple_evaluate)(
+        model=model,
+        model_args=arguments,
+        tasks=[task],
+        task_manager=manager,
+        limit=limit,
+        log_samples=True,
+        fewshot_as_multiturn=False,  # as on lm-eval's command line, without a chat template
+        evaluation_tracker=tracker,
+    )
+    # what lm-eval would write had it loaded the model itself
+    tracker.general_config_tracker.model_source = results["config"]["model"] = MODEL
+    samples = results.pop("samples")
+    tracker.save_results_aggregated(results=results, samples=samples)
+    for name in results["configs"]:
+        tracker.save_results_samples(task_name=name, samples=samples[name])
+
+
+def saved_results(out: Path) -> dict[str, Any] | None:
+    """The newest whole results in a folder, or None.
+
+    lm-eval writes results before samples and is silent where it cannot write: only results with a
+    sample for every item count.
+    """
+    for path in sorted(out.rglob("results_*.json"), reverse=True):
+        try:
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            stamp = path.stem.removeprefix("results_")
+            for name in saved["configs"]:
+                samples = path.with_name(f"samples_{name}_{stamp}.jsonl")
+                with samples.open(encoding="utf-8") as lines:
+                    n_whole = sum(line.endswith("\n") for line in lines)
+                if n_whole < saved["n-samples"][name]["effective"]:
+                    raise ValueError(f"{samples}: cut off")
+            return saved["results"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None

@@ -1,0 +1,159 @@
+"""Kept answers to training examples: token ids, and which of them are supervised.
+
+The prompt is tokenised as the evaluation tokenises it, the response follows after one space, and
+the last supervised token is the end of the text, so the student learns to stop.
+"""
+
+# pyright: basic
+# Tokenizers carry no types that would hold: their unknowns end in this module.
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.errors import InputError, StoreError
+from distill.files import write_lines
+from sentibench.prompts.few_shot import TARGET_DELIMITER, render_few_shot
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What a student learns from.
+
+    Attributes:
+        id: Of the request.
+        prompt: What the student is shown.
+        response: What it is to write.
+        instruction: Of a few-shot prompt, else empty.
+        demonstrations: (text, label) of a few-shot prompt; the first are dropped first where the
+            prompt is too long.
+        text: The text that the prompt is about.
+    """
+
+    id: str
+    prompt: str
+    response: str
+    text: str
+    instruction: str = ""
+    demonstrations: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.prompt.strip() or not self.response.strip():
+            raise ValueError(f"sample {self.id}: prompt and response must not be empty")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A sample as the model sees it.
+
+    Attributes:
+        ids: Prompt, response, end of text.
+        n_prompt: The ids behind these are supervised; at least two of them, the last is the end.
+        dropped: Demonstrations left out to fit.
+    """
+
+    id: str
+    ids: tuple[int, ...]
+    n_prompt: int
+    dropped: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.n_prompt <= len(self.ids) - 2:
+            raise ValueError(f"sample {self.id}: no response token is supervised")
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """All samples that fit, and what had to give way.
+
+    Attributes:
+        examples: In the order of the samples.
+        too_long: Samples that do not fit without demonstrations either; they are left out.
+        shortened: Samples that lost demonstrations.
+    """
+
+    examples: tuple[Encoded, ...]
+    too_long: tuple[str, ...]
+    shortened: int
+
+
+def encode_samples(samples: Sequence[Sample], tokenizer: Any, max_length: int) -> Encoding:
+    """Tokenise samples; demonstrations give way first, then the sample.
+
+    Raises:
+        InputError: If the tokenizer knows no end of text, or no sample fits.
+    """
+    if tokenizer.eos_token_id is None:
+        raise InputError(
+            "student: its tokenizer has no end-of-text token, so it cannot learn to stop"
+        )
+    examples: list[Encoded] = []
+    too_long: list[str] = []
+    for sample in samples:
+        encoded = _encode(sample, tokenizer, max_length)
+        if encoded is None:
+            too_long.append(sample.id)
+        else:
+            examples.append(encoded)
+    if not examples:
+        raise InputError(
+            f"training.max_length: none of {len(samples)} samples fits {max_length} tokens; "
+            "raise it or give shorter texts"
+        )
+    return Encoding(
+        tuple(examples),
+        tuple(too_long),
+        sum(example.dropped > 0 for example in examples),
+    )
+
+
+def _encode(sample: Sample, tokenizer: Any, max_length: int) -> Encoded | None:
+    for dropped in range(len(sample.demonstrations) + 1):
+        prompt = sample.prompt
+        if dropped:
+            shown = sample.demonstrations[dropped:]
+            if not shown and not sample.instruction:
+                return None  # nothing would say what is asked
+            prompt = render_few_shot(sample.instruction, shown, sample.text)
+        before = tokenizer(prompt)["input_ids"]
+        whole = tokenizer(prompt + TARGET_DELIMITER + sample.response.strip())["input_ids"]
+        if whole[-1] == tokenizer.eos_token_id:  # some tokenizers close every text themselves
+            whole = whole[:-1]
+        if before and before[-1] == tokenizer.eos_token_id and len(before) > 1:
+            before = before[:-1]
+        if len(whole) + 1 <= max_length:
+            # the response begins where the evaluation cuts, lm-eval's own rule
+            ids = (*whole, tokenizer.eos_token_id)
+            return Encoded(sample.id, ids, len(before), dropped)
+    return None
+
+
+def write_samples(samples: Iterable[Sample], path: Path) -> None:
+    """Write JSON lines, beside and renamed into place."""
+    try:
+        write_lines(path, map(asdict, samples))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written; {error.strerror}") from None
+
+
+def read_samples(path: Path) -> Iterator[Sample]:
+    """Read what ``write_samples`` wrote.
+
+    Raises:
+        InputError: With the line that is no sample.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read; {error.strerror}") from None
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            shown = tuple((text, label) for text, label in row.pop("demonstrations"))
+            yield Sample(**row, demonstrations=shown)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"{path} line {number}: no sample; {error}") from None

@@ -1,0 +1,408 @@
+"""Fine-tuning of the student: transformers' Trainer, peft's LoRA, the head where it is supervised.
+
+A step takes one batch of samples, sorted by length and cut by a token budget; the gradient is that
+of the mean over all supervised tokens of the batch, however it was cut.
+"""
+
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+# transformers and peft carry no types that would hold: their unknowns end in this module.
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from distill.checkpoints import loading_errors
+from distill.config import Training
+from distill.errors import InputError
+from distill.files import replace_folder, write_json
+from distill.student.samples import Encoded, Encoding, Sample, encode_samples
+from sentibench.fast.head_positions import ReadPositions
+
+UNSUPERVISED = -100  # torch's ignore_index
+
+
+def train(
+    checkpoint: str,
+    samples: Sequence[Sample],
+    training: Training,
+    folder: Path,
+    *,
+    seed: int,
+    save_every_s: float = 120,
+) -> dict[str, Any]:
+    """Train a student and write its weights (LoRA: the adapter) to ``folder / "weights"``.
+
+    A killed training goes on from its last whole checkpoint, with the same loss curve.
+
+    Args:
+        checkpoint: The student before this stage.
+        samples: What it learns from.
+        training: The stage's settings.
+        folder: Of the stage; holds checkpoints, ``log.jsonl`` and ``training.json``.
+        seed: Of the order of samples and the adapters' first weights.
+        save_every_s: Seconds between checkpoints.
+
+    Returns:
+        What ``training.json`` holds: steps, tokens, losses, samples left out.
+
+    Raises:
+        InputError: If the checkpoint cannot be loaded, or no sample can be supervised.
+    """
+    torch.manual_seed(seed)
+    tokenizer, model = load_student(checkpoint, four_bits=training.method == "qlora")
+    encoding = encode_samples(samples, tokenizer, training.max_length)
+    positions = ReadPositions(model)
+    if training.method != "full":
+        model = add_adapter(model, training)
+    arguments = _arguments(training, len(encoding.examples), folder, seed)
+    trainer = StudentTrainer(
+        model,
+        arguments,
+        positions=positions,
+        batch_tokens=training.batch_tokens,
+        train_dataset=_rows(encoding.examples, training.batch_size),
+        data_collator=_collate,
+        callbacks=[Bar(folder.name), Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
+    )
+    for prints_every_step in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(prints_every_step)
+    if training.choose:
+        n = training.choose.checkpoints
+        trainer.add_callback(Candidates(trainer, tokenizer, folder / "candidates", n))
+    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    summary = _summary(encoding, trainer, training.epochs)
+    if trainer.is_world_process_zero():  # the others wait for the step's record
+        _publish(trainer, tokenizer, folder, summary)
+    return summary
+
+
+def load_student(checkpoint: str, *, four_bits: bool = False) -> tuple[Any, Any]:
+    """Tokenizer and model in float32.
+
+    Args:
+        checkpoint: A folder, or a name that transformers finds.
+        four_bits: Hold the linear layers as 4-bit normal floats (Dettmers et al. 2023, QLoRA).
+
+    Raises:
+        InputError: If the folder holds no weights, the name is not found, or bitsandbytes is
+            missing.
+    """
+    given = {}
+    if four_bits:
+        given["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch.bfloat16 if torch.cuda.is_available() else torch.float32,
+        )
+        rank = int(os.environ.get("LOCAL_RANK", "0"))
+        given["device_map"] = {"": f"cuda:{rank}" if torch.cuda.is_available() else "cpu"}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, **given)
+    except ImportError as error:
+        raise InputError(
+            f"training.method: qlora needs bitsandbytes: pip install bitsandbytes; {error}"
+        ) from None
+    except loading_errors() as error:
+        why = " ".join(str(error).split())[:300]
+        raise InputError(f"student: {checkpoint!r} cannot be loaded; {why}") from None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked by position, not by id
+    return tokenizer, model
+
+
+def add_adapter(model: Any, training: Training) -> Any:
+    """Freeze the model and add LoRA weights."""
+    from peft import LoraConfig, get_peft_model
+
+    lora = training.lora
+    return get_peft_model(
+        model,
+        LoraConfig(
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=lora.target_modules,
+            task_type="CAUSAL_LM",
+        ),
+    )
+
+
+class StudentTrainer(Trainer):
+    """A Trainer whose loss sees the supervised positions alone.
+
+    Args:
+        positions: Of the student, made before adapters were added.
+        batch_tokens: Tokens, padding included, that go through the model at once.
+        kwargs: All of ``Trainer``'s.
+    """
+
+    def __init__(
+        self, *args: Any, positions: ReadPositions, batch_tokens: int, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.positions, self.batch_tokens = positions, batch_tokens
+        self.model_accepts_loss_kwargs = True  # the loss is a sum over all tokens of the step
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+        """Backward over the parts of a batch; one exchange between processes, at the last."""
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        parts = list(cut_by_tokens(inputs, self.batch_tokens))
+        total = torch.zeros((), device=self.args.device)
+        for number, part in enumerate(parts, 1):
+            last = number == len(parts)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, part, num_items_in_batch=num_items_in_batch)
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Mean negative log-likelihood of the supervised tokens, in nats."""
+        ids_BT, labels_BT = inputs["input_ids"], inputs["labels"]
+        # position t predicts token t + 1
+        rows_N, positions_N = (labels_BT[:, 1:] != UNSUPERVISED).nonzero(as_tuple=True)
+        targets_N = labels_BT[rows_N, positions_N + 1]
+        with self.positions.only(rows_N, positions_N, ids_BT.shape):
+            # padding is on the right, where no earlier position looks
+            logits_NV = model(input_ids=ids_BT, use_cache=False).logits[0]
+        summed = torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
+        n_tokens = len(targets_N) if num_items_in_batch is None else num_items_in_batch
+        return summed / n_tokens * self.accelerator.num_processes
+
+
+def cut_by_tokens(inputs: dict[str, torch.Tensor], batch_tokens: int) -> Iterator[dict[str, Any]]:
+    """Parts of a batch, longest rows first, each without more padding than it needs."""
+    order = inputs["lengths"].argsort(descending=True, stable=True)
+    start = 0
+    while start < len(order):
+        longest = int(inputs["lengths"][order[start]])
+        rows = order[start : start + max(1, batch_tokens // longest)]
+        yield {key: inputs[key][rows, :longest] for key in ("input_ids", "labels")}
+        start += len(rows)
+
+
+def _rows(examples: Sequence[Encoded], batch_size: int) -> list[dict[str, list[int]]]:
+    """Samples, and rows without a label up to whole batches.
+
+    Several processes would fill the last batch of an epoch with samples of its beginning, and one
+    process would not: their curves would differ.
+    """
+    n_fillers = -len(examples) % batch_size
+    return [*map(_row, examples), *({"ids": [0], "labels": [UNSUPERVISED]},) * n_fillers]
+
+
+def _row(example: Encoded) -> dict[str, list[int]]:
+    supervised = list(example.ids[example.n_prompt :])
+    return {"ids": list(example.ids), "labels": [UNSUPERVISED] * example.n_prompt + supervised}
+
+
+def _collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    def pad(key: str, value: int) -> torch.Tensor:
+        tensors = [torch.tensor(row[key]) for row in rows]
+        return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)
+
+    lengths = torch.tensor([len(row["ids"]) for row in rows])
+    return {"input_ids": pad("ids", 0), "labels": pad("labels", UNSUPERVISED), "lengths": lengths}
+
+
+def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> TrainingArguments:
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if training.batch_size % world:
+        raise InputError(
+            f"training.batch_size: got {training.batch_size} for {world} processes; expected a "
+            "multiple"
+        )
+    n_steps = math.ceil(math.ceil(n_examples / training.batch_size) * training.epochs)
+    if training.choose and training.choose.checkpoints > n_steps:
+        raise InputError(
+            f"training.choose.checkpoints: got {training.choose.checkpoints} for {n_steps} "
+            f"step(s) of {n_examples} samples; expected no more than steps"
+        )
+    return TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        per_device_train_batch_size=training.batch_size // world,
+        max_steps=n_steps,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=training.schedule.replace("constant", "constant_with_warmup"),
+        # the first step of a warm-up has rate 0: a training of a few steps has none
+        warmup_steps=int(training.warmup_share * n_steps),
+        weight_decay=training.weight_decay,
+        adam_beta1=training.betas[0],
+        adam_beta2=training.betas[1],
+        bf16=training.precision == "bfloat16",
+        logging_steps=1,
+        save_strategy="no",  # SaveByTime decides
+        save_total_limit=2,
+        report_to="none",
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=not torch.cuda.is_available(),
+        seed=seed,
+        data_seed=seed,
+        ddp_find_unused_parameters=False,
+    )
+
+
+class Bar(TrainerCallback):
+    """The bar of a training, with the loss of the last step."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.bar = what, None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Begin at the step that training goes on from."""
+        if state.is_world_process_zero:
+            begun = {"total": state.max_steps, "initial": state.global_step}
+            self.bar = tqdm(desc=self.what, unit="step", disable=None, **begun)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Count a step."""
+        if self.bar is not None and logs and "loss" in logs:
+            self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
+            self.bar.update()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Leave the bar as it is."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+class Log(TrainerCallback):
+    """One JSON line per step; what a killed training logged beyond its checkpoint is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Keep the lines up to the step that training goes on from."""
+        if not state.is_world_process_zero:
+            return
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
+        kept = [line for line in lines if _step(line) <= state.global_step]
+        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Append a line."""
+        if state.is_world_process_zero and logs and "loss" in logs:
+            line = {
+                "step": state.global_step,
+                "steps": state.max_steps,
+                "epoch": round(state.epoch or 0, 4),
+                "loss_nats_per_token": logs["loss"],
+                "learning_rate": logs["learning_rate"],
+                "gradient_norm": float(logs.get("grad_norm", math.nan)),
+            }
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+def _step(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf  # torn by a kill
+
+
+class SaveByTime(TrainerCallback):
+    """Saves when the last checkpoint is old enough: the price of a kill is known in seconds."""
+
+    def __init__(self, every_s: float) -> None:
+        self.every_s, self.last = every_s, time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for a checkpoint, in all processes at the same step."""
+        is_due = torch.tensor(int(time.monotonic() - self.last >= self.every_s))
+        if torch.distributed.is_initialized():
+            is_due = is_due.to(args.device)
+            torch.distributed.broadcast(is_due, 0)
+        if is_due and state.global_step < state.max_steps:
+            self.last, control.should_save = time.monotonic(), True
+
+
+class Candidates(TrainerCallback):
+    """Writes weights to choose from, evenly spaced over the steps, without the last.
+
+    Args:
+        trainer: Whose student is written.
+        tokenizer: Written beside it.
+        folder: Where ``step-000123`` will lie.
+        n: Their number, the end of the training included.
+    """
+
+    def __init__(self, trainer: Trainer, tokenizer: Any, folder: Path, n: int) -> None:
+        self.trainer, self.tokenizer, self.folder, self.n = trainer, tokenizer, folder, n
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Write where a part of the steps is through."""
+        parts = [round(state.max_steps * i / self.n) for i in range(1, self.n)]
+        if state.is_world_process_zero and state.global_step in parts:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"step-{state.global_step:06d}"
+            _save_weights(self.trainer, self.tokenizer, path)
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end; the state is the last file of one."""
+    whole = [path.parent for path in folder.glob("checkpoint-*/trainer_state.json")]
+    newest = max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return None if newest is None else str(newest)
+
+
+def _summary(encoding: Encoding, trainer: Trainer, epochs: float) -> dict[str, Any]:
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    tenth = max(1, len(losses) // 10)
+    supervised = sum(len(example.ids) - example.n_prompt for example in encoding.examples)
+    return {
+        "samples": len(encoding.examples),
+        "left_out_too_long": len(encoding.too_long),
+        "lost_demonstrations": encoding.shortened,
+        "steps": trainer.state.global_step,
+        "processes": trainer.args.world_size,
+        "supervised_tokens": round(epochs * supervised),
+        "tokens": round(epochs * sum(len(example.ids) for example in encoding.examples)),
+        "first_loss_nats_per_token": sum(losses[:tenth]) / tenth if losses else None,
+        "last_loss_nats_per_token": sum(losses[-tenth:]) / tenth if losses else None,
+    }
+
+
+def _publish(trainer: Trainer, tokenizer: Any, folder: Path, summary: dict[str, Any]) -> None:
+    """Weights, then the summary that says they are whole."""
+    _save_weights(trainer, tokenizer, folder / "weights")
+    write_json(folder / "training.json", summary)
+
+
+def _save_weights(trainer: Trainer, tokenizer: Any, path: Path) -> None:
+    unfinished = path.with_name(path.name + ".unfinished")
+    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    replace_folder(unfinished, path)

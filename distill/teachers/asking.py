@@ -1,0 +1,74 @@
+"""Requests to answers: what is not in the store is asked, and written down as it comes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from tqdm import tqdm
+
+from distill.errors import TeacherError
+from distill.records import UNKNOWN, UNREACHED, Answer, Failure, Request, Teacher
+from distill.teachers.store import Store
+
+
+def ask(
+    requests: Sequence[Request],
+    teacher: Callable[[], Teacher],
+    store: Store,
+    *,
+    retry_failed: bool = False,
+    what: str = "requests",
+) -> list[tuple[Request, Answer]]:
+    """Ask the teacher whatever the store does not hold; may be killed and called again.
+
+    Args:
+        requests: Twins (equal keys) are asked once.
+        teacher: Loads the teacher whose answers the store holds; not called where nothing waits.
+        store: Open for writing.
+        retry_failed: Ask again what failed in an earlier call.
+        what: Name of the bar.
+
+    Returns:
+        (request, answer) in the order of the requests; the store knows why others failed.
+
+    Raises:
+        TeacherError: If not a single request has an answer, or some never reached the teacher.
+        StoreError: If an answer cannot be written.
+    """
+    waiting = store.waiting(requests, retry_failed)
+    unknown: dict[str, Failure] = {}
+    with tqdm(total=len(waiting), desc=what, unit="request", disable=None) as bar:
+        for request, outcome in teacher().answer(waiting) if waiting else ():
+            if isinstance(outcome, Failure):
+                if outcome.reason in UNKNOWN:
+                    unknown[request.key(store.teacher, store.revision)] = outcome
+                else:
+                    store.fail(request, outcome)
+            else:
+                store.add(request, outcome)
+            bar.update()
+    unreached = [f for f in unknown.values() if f.reason == UNREACHED]
+    if unreached:
+        raise TeacherError(
+            f"teacher {store.teacher}: {len(unreached)} of {len(waiting)} requests did not reach "
+            f"it, for instance: {unreached[0].detail}; what was answered is kept, call again"
+        )
+    answered: list[tuple[Request, Answer]] = []
+    failed: list[Failure] = []
+    for request in requests:
+        key = request.key(store.teacher, store.revision)
+        answer = store.get(key)
+        if answer is not None:
+            answered.append((request, answer))
+        else:
+            failure = store.failure(key) or unknown.get(key)
+            failed.append(failure or Failure("not answered", "the teacher said nothing", 0))
+    if requests and not answered:
+        reasons = Counter(failure.reason for failure in failed)
+        raise TeacherError(
+            f"teacher {store.teacher}: none of {len(requests)} requests has an answer; "
+            f"{dict(reasons)}, for instance: {failed[0].detail}; mend the teacher and call "
+            "again with --retry-failed"
+        )
+    return answered

@@ -1,0 +1,1 @@
+"""User texts: sources, and what must not be among them."""

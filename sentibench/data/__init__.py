@@ -1,0 +1,1 @@
+"""What is measured: cards, files, gold items."""

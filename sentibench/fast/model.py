@@ -1,0 +1,407 @@
+"""``lm_eval --model sentibench-hf``: lm-eval's ``hf`` with less work, same numbers.
+
+What is saved changes no prediction. Texts are tokenised in batched calls. The language-model head
+and the softmax are computed at the positions of the labels only, not at every position of the
+prompt; the softmax is float32 whatever the model computes in, where ``hf`` keeps the model's type.
+What prompts have in common at their beginning, the instruction, goes through the model once.
+Batches hold a number of tokens, not of rows, sorted by length. An answer ends at its own stop
+string and makes room for the next prompt. Sampling, prompts without text and models that are not
+plain decoders are lm-eval's own code.
+"""
+
+# pyright: basic, reportAttributeAccessIssue=false
+# pyright: reportOptionalMemberAccess=false
+# lm-eval and transformers carry no types that would hold: their unknowns end in this module.
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import (
+    handle_stop_sequences,
+    has_bos_prefix,
+    normalize_gen_kwargs,
+    postprocess_generated_text,
+)
+from tqdm import tqdm
+from transformers import DynamicCache
+from transformers.utils import logging
+
+from sentibench.errors import InputError
+from sentibench.fast.batches import FEWEST_ROWS, Row, clusters, cut, n_shared
+from sentibench.fast.generation import generate
+from sentibench.fast.head_positions import ReadPositions
+from sentibench.harness.command import show_mistakes_as_lines
+
+CPU_TOKENS, GPU_TOKENS = 1_024, 16_384
+LONGEST_LABEL = 16  # tokens; longer continuations are no labels and go to lm-eval's code
+SLICE = 256  # texts that are tokenised in one call
+SHORTEST_PREFIX = 8  # below, a shared beginning costs more than it saves
+POOL = 16  # keys and values of so many batches are kept while answers are generated, where they fit
+COPIES = 4  # of these keys and values while prompts join, at most
+PLAIN_LAYERS = {"full_attention", "sliding_attention"}
+# what a generation config may say without changing a greedy answer
+HARMLESS = {"bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p"}
+HARMLESS |= {"top_k", "min_p", "max_length", "transformers_version", "use_cache"}
+
+Request = tuple[Any, list[int], list[int]]  # (text pair or None, context, continuation)
+
+log = logging.get_logger(__name__)
+show_mistakes_as_lines()
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An answer: the prompts that it is for, its tokens, whether it ended by itself."""
+
+    numbers: list[int]
+    text: str
+    n_tokens: int
+    ended: bool
+
+
+class SentiBenchLM(HFLM):
+    """A causal model of ``transformers`` that scores labels at the label positions only.
+
+    Args:
+        batch_tokens: Tokens of a batch, padding included; a longer prompt is a batch of its own.
+            Default 1,024 on the CPU, 16,384 elsewhere. ``batch_size`` counts only where lm-eval's
+            own code runs.
+        kwargs: All arguments of lm-eval's ``hf``.
+
+    Raises:
+        InputError: If ``batch_tokens`` is no positive whole number.
+    """
+
+    def __init__(self, *args: Any, batch_tokens: int | None = None, **kwargs: Any) -> None:
+        if batch_tokens is not None and (not isinstance(batch_tokens, int) or batch_tokens < 1):
+            raise InputError(
+                f"batch_tokens: got {batch_tokens!r}, expected a positive whole number"
+            )
+        super().__init__(*args, **kwargs)
+        self._warned_of_truncation = False
+        self.bytes_per_token = 1
+        default = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS
+        self.batch_tokens = batch_tokens or default
+        model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        known = inspect.signature(model.forward).parameters
+        layers = getattr(model.config.get_text_config(), "layer_types", None) or ()
+        adapter = getattr(self.model, "active_peft_config", None)
+        self.reads_positions = (
+            self.backend == "causal"
+            and "logits_to_keep" in known
+            and bool({"cache", "past_key_values"} & known.keys())
+            and set(layers) <= PLAIN_LAYERS
+            and not _rotates_by_length(model.config.get_text_config())
+            and not getattr(adapter, "is_prompt_learning", False)  # prompts of its own
+        )
+        self.positions = ReadPositions(model) if self.reads_positions else None
+        self.cache_argument = "cache" if "cache" in known else "past_key_values"
+        self.tokens_computed = 0
+        self.reads_positions = self.reads_positions and self._agrees()
+        said = model.generation_config.to_diff_dict() if model.generation_config else {}
+        said = {key for key, value in said.items() if value and not key.startswith("_")}
+        self.answers_greedily = (
+            self.reads_positions
+            and "position_ids" in known
+            and said <= HARMLESS
+            and not self.think_end_token
+            and not self.truncation
+        )
+
+    def _agrees(self) -> bool:
+        """Whether a few tokens get the logits of the plain model: not so for unusual decoders."""
+        ids_BT = torch.arange(16, device=self.device).view(2, 8) % self.vocab_size
+        ids_BT[:, :4] = ids_BT[0, :4]
+        try:
+            cache = DynamicCache()
+            self._forward(ids_BT[:1, :4], [(0, 0)], cache)
+            cache.batch_repeat_interleave(2)
+            held = sum(
+                layer.keys.nbytes + layer.values.nbytes
+                for layer in cache.layers
+                if layer.get_seq_length()
+            )
+            self.bytes_per_token = max(1, held // 8)
+            found_NV = self._forward(ids_BT[:, 4:], [(0, 3), (1, 2)], cache)
+            with torch.inference_mode():
+                plain_BTV = self.model(ids_BT).logits
+        except Exception:  # whatever it is, lm-eval's own code does without it
+            return False
+        finally:
+            self.tokens_computed = 0
+        expected_NV = torch.stack([plain_BTV[0, 7], plain_BTV[1, 6]]).float()
+        if found_NV.shape != expected_NV.shape:
+            return False
+        gap = (found_NV.float().log_softmax(-1) - expected_NV.log_softmax(-1)).abs().max()
+        return bool(gap < (1e-2 if plain_BTV.dtype == torch.float32 else 1.0))
+
+    def loglikelihood(
+        self, requests: list[Any], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """Score continuations, each text tokenised once; see lm-eval's ``hf``."""
+        pairs = [request.args for request in requests]
+        if not self.reads_positions or self.enable_thinking or any(c == "" for c, _ in pairs):
+            return super().loglikelihood(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
+        stripped = [_move_spaces(*pair) for pair in pairs]
+        texts = dict.fromkeys(c for c, _ in stripped) | dict.fromkeys(c + k for c, k in stripped)
+        ids = self._encode_all(list(texts), self.tokenizer.decode(self.prefix_token_id))
+        encoded = [
+            (pair, ids[c], ids[c + k][len(ids[c]) :])
+            for pair, (c, k) in zip(pairs, stripped, strict=False)
+        ]
+        return self._loglikelihood_tokens(encoded, disable_tqdm=disable_tqdm)
+
+    def _encode_all(self, texts: Sequence[str], bos: str | None) -> dict[str, list[int]]:
+        """What ``tok_encode`` gives for each text, many in one call."""
+        special = {} if self.add_bos_token is None else {"add_special_tokens": self.add_bos_token}
+        ids: dict[str, list[int]] = {}
+        for has_bos in (False, True):
+            chosen = [text for text in texts if bool(has_bos_prefix(text, bos)) is has_bos]
+            flags = {"add_special_tokens": False} if has_bos else special
+            for start in range(0, len(chosen), SLICE):  # tokenizers keep more than the ids
+                part = chosen[start : start + SLICE]
+                ids |= zip(part, self.tokenizer(part, **flags)["input_ids"], strict=True)
+        return ids
+
+    def _loglikelihood_tokens(
+        self,
+        requests: list[Request],
+        disable_tqdm: bool = False,
+        override_bs: int | None = None,
+    ) -> list[tuple[float, bool]]:
+        fast = [0 < len(k) <= LONGEST_LABEL and self.reads_positions for *_, k in requests]
+        others = [request for request, is_fast in zip(requests, fast, strict=True) if not is_fast]
+        theirs = super()._loglikelihood_tokens(others, disable_tqdm, override_bs) if others else []
+        chosen = [request for request, is_fast in zip(requests, fast, strict=True) if is_fast]
+        waiting = iter(theirs), iter(self._score_labels(chosen, disable_tqdm) if chosen else [])
+        return [next(waiting[is_fast]) for is_fast in fast]
+
+    def _score_labels(
+        self, requests: Sequence[Request], disable_tqdm: bool
+    ) -> list[tuple[float, bool]]:
+        """Log-likelihood and is-greedy of short continuations."""
+        answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        bar = tqdm(
+            total=len(requests),
+            disable=disable_tqdm or self.rank != 0,
+            desc="Running loglikelihood requests",
+        )
+        whole = [(c + k)[:-1] for _, c, k in requests]
+        ids = [self._cut_on_the_left(row, self.max_length) for row in whole]
+        longest = max(len(continuation) for *_, continuation in requests)
+        for batch, n_prefix, cache in self._batches(ids, longest):
+            for number, answer in self._score(batch, requests, n_prefix, cache):
+                answers[number] = answer
+                if requests[number][0] is not None:
+                    self.cache_hook.add_partial("loglikelihood", requests[number][0], answer)
+                bar.update()
+        bar.close()
+        return answers
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """Greedy answers up to the first stop string; see lm-eval's ``hf``."""
+        plans: list[dict[str, Any]] = [
+            dict(normalize_gen_kwargs(request.args[1], self.max_gen_toks)) for request in requests
+        ]
+        known = {"until", "max_gen_toks", "do_sample", "temperature"}
+        if not self.answers_greedily or any(
+            plan["do_sample"]
+            or plan.get("temperature")
+            or plan.keys() - known
+            or "" in plan["until"]
+            for plan in plans
+        ):
+            return super().generate_until(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
+        ids = self._encode_all([r.args[0] for r in requests], self.tokenizer.bos_token)
+        if not all(ids.values()):
+            return super().generate_until(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
+        groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for number, plan in enumerate(plans):
+            groups[(plan["max_gen_toks"], *plan["until"])].append(number)
+        answers = [""] * len(requests)
+        bar = tqdm(
+            total=len(requests),
+            disable=disable_tqdm or self.rank != 0,
+            desc="Running generate_until requests",
+        )
+        for (n_new, *until), numbers in groups.items():
+            stops = handle_stop_sequences(
+                until, eos=self.tok_decode([self.eot_token_id], skip_special_tokens=False)
+            )
+            room = self.max_length - n_new
+            if room < 1:
+                raise InputError(
+                    f"max_gen_toks: got {n_new}, expected less than the model's length "
+                    f"{self.max_length}"
+                )
+            prompts = [self._cut_on_the_left(ids[requests[n].args[0]], room) for n in numbers]
+            for answer in self.answers(prompts, stops, n_new):
+                for number in (numbers[i] for i in answer.numbers):
+                    answers[number] = answer.text
+                    self.cache_hook.add_partial(
+                        "generate_until", requests[number].args, answer.text
+                    )
+                    bar.update()
+        bar.close()
+        return answers
+
+    def _cut_on_the_left(self, ids: list[int], room: int) -> list[int]:
+        if len(ids) > room and not self._warned_of_truncation:
+            log.warning(
+                f"a prompt of {len(ids)} tokens is cut on the left to the {room} that the model "
+                "has room for, as lm-eval's hf does; shown once"
+            )
+            self._warned_of_truncation = True
+        return ids[-room:]
+
+    def pool_tokens(self) -> int:
+        """Positions, padding included, whose keys and values may be held at a time."""
+        free = _free_bytes(self.device) // (2 * COPIES * self.bytes_per_token)
+        return max(1, min(POOL * self.batch_tokens, free))
+
+    def answers(
+        self, prompts: Sequence[Sequence[int]], stops: Sequence[str], n_new: int
+    ) -> Iterator[Written]:
+        """Write greedily and yield every answer when it is finished.
+
+        Args:
+            prompts: Token ids; equal prompts are answered once.
+            stops: An answer ends before the first of these strings.
+            n_new: New tokens at most.
+        """
+        ends = self.model.generation_config.eos_token_id
+        ends = {self.eot_token_id, *(ends if isinstance(ends, list) else [ends])}
+
+        def is_done(answers: list[list[int]]) -> list[bool]:
+            # with special tokens: a stop string may be one
+            texts = self.tokenizer.batch_decode(answers)
+            return [
+                tokens[-1] in ends or any(stop and stop in text for stop in stops)
+                for tokens, text in zip(answers, texts, strict=True)
+            ]
+
+        twins: dict[int, list[int]] = {}
+
+        def batches() -> Iterator[Any]:
+            for batch, n_prefix, cache in self._batches(prompts, 1, n_new):
+                twins.update((numbers[0], numbers) for _, numbers in batch)
+                yield [(numbers[0], row[n_prefix:]) for row, numbers in batch], n_prefix, cache
+
+        for number, tokens in generate(
+            batches(), self._forward, is_done, n_new, self.pool_tokens(), self.device
+        ):
+            text = postprocess_generated_text(self.tok_decode(tokens), list(stops), None)
+            yield Written(twins[number], text, len(tokens), is_done([tokens])[0])
+
+    def _batches(
+        self, ids: Sequence[Sequence[int]], kept: int, n_new: int = 0
+    ) -> Iterator[tuple[list[Row], int, DynamicCache]]:
+        """Rows of one batch, the number of ids that they begin with, and the cache of these.
+
+        The last ``kept`` positions of every row are behind that beginning, since they are read;
+        ``n_new`` are to come.
+        """
+        for rows in clusters(ids):
+            n_prefix, prefix = self._prefix(rows, kept)
+            # the repeated prefix is memory too
+            held = self.pool_tokens() // (max(len(ids) for ids, _ in rows) + n_new)
+            for batch in cut(rows, n_prefix, self.batch_tokens, max(1, held)):
+                cache = copy.deepcopy(prefix)
+                cache.batch_repeat_interleave(len(batch))
+                yield batch, n_prefix, cache
+
+    def _prefix(self, rows: Sequence[Row], kept: int) -> tuple[int, DynamicCache]:
+        """Number of ids that all rows begin with, and the model's keys and values for them."""
+        shared = min(n_shared(rows), min(len(ids) for ids, _ in rows) - kept)
+        cache = DynamicCache()
+        if shared < SHORTEST_PREFIX or len(rows) < FEWEST_ROWS:
+            return 0, cache
+        self._forward(torch.tensor([rows[0][0][:shared]], device=self.device), [(0, 0)], cache)
+        return shared, cache
+
+    def _forward(
+        self,
+        ids_BT: torch.Tensor,
+        read: Sequence[tuple[int, int]],
+        cache: DynamicCache | None,
+        mask_BS: torch.Tensor | None = None,
+        positions_BT: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Logits where (row, position) is read, shape (N, V); a cache is read and extended."""
+        given = {self.cache_argument: cache} if cache is not None else {}
+        if mask_BS is not None:
+            given |= {"attention_mask": mask_BS, "position_ids": positions_BT}
+        self.tokens_computed += ids_BT.numel()
+        rows_N, positions_N = torch.tensor(read, device=self.device).T
+        with (
+            torch.inference_mode(),
+            torch.autocast(
+                device_type=self.device.type,
+                dtype=self.mixed_precision_dtype,
+                enabled=self.mixed_precision_dtype is not None,
+            ),
+            self.positions.only(rows_N, positions_N, ids_BT.shape),
+        ):
+            return self.model(ids_BT, use_cache=cache is not None, **given).logits[0]
+
+    def _score(
+        self,
+        batch: Sequence[Row],
+        requests: Sequence[Request],
+        n_prefix: int,
+        cache: DynamicCache,
+    ) -> Iterator[tuple[int, tuple[float, bool]]]:
+        """Log-likelihood and is-greedy of every request of a batch."""
+        ids = [torch.tensor(row[n_prefix:]) for row, _ in batch]
+        # padded on the right: a causal model looks at no later position
+        ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.device)
+        read = sorted(
+            {
+                (b, len(row_ids) - len(requests[number][2]) + offset)
+                for b, (row_ids, (_, numbers)) in enumerate(zip(ids, batch, strict=True))
+                for number in numbers
+                for offset in range(len(requests[number][2]))
+            }
+        )
+        logits_NV = self._forward(ids_BT, read, cache if n_prefix else None)
+        log_p_NV = logits_NV.log_softmax(-1, dtype=self.softmax_dtype or torch.float32)
+        best_N = log_p_NV.argmax(-1).tolist()
+        place = {position: n for n, position in enumerate(read)}
+        for b, (row_ids, (_, numbers)) in enumerate(zip(ids, batch, strict=True)):
+            for number in numbers:
+                label = requests[number][2]
+                start = place[b, len(row_ids) - len(label)]
+                places = list(range(start, start + len(label)))
+                total = sum(log_p_NV[places, label].tolist())
+                yield number, (total, [best_N[n] for n in places] == label)
+
+
+def _move_spaces(context: str, continuation: str) -> tuple[str, str]:
+    """Spaces at the end of a context belong to the continuation, as in lm-eval."""
+    bare = context.rstrip()
+    return bare, context[len(bare) :] + continuation
+
+
+def _rotates_by_length(config: Any) -> bool:
+    """Whether positions are rotated by factors that depend on the longest prompt of a call."""
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]
+    return any(k.get("rope_type", k.get("type")) in ("longrope", "dynamic") for k in kinds)
+
+
+def _free_bytes(device: Any) -> int:
+    """Memory that is left on a device; on a CPU, of the computer."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    return psutil.virtual_memory().available

@@ -1,0 +1,85 @@
+"""What lm-eval sees of the benchmark: groups, tag and task files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sentibench.data.cards import (
+    CATEGORIES,
+    GROUPS,
+    TAG,
+    Task,
+    load_tasks,
+    tasks_folder,
+    tasks_named,
+)
+from sentibench.data.check import Finding
+from sentibench.harness import command
+
+
+def check_tasks() -> Iterator[Finding]:
+    """Ask lm-eval, as plain ``lm_eval`` would, for every group, the tag and every task."""
+    yield from check_index(command.plain_index())
+
+
+def check_index(index: Mapping[str, Any]) -> Iterator[Finding]:
+    """Look at our entries in lm-eval's index, and into the files behind them.
+
+    Args:
+        index: lm-eval's entries by name.
+    """
+    for name in (*GROUPS, TAG):
+        problem = _group_problem(index.get(name), name)
+        yield Finding(name, problem or "lm-eval knows it, members are right", problem is None)
+    for name, task in load_tasks().items():
+        problem = _task_problem(index.get(name), task)
+        yield Finding(name, problem or "lm-eval knows it, its file is right", problem is None)
+
+
+def _unknown(kind: str) -> str:
+    return (
+        f"lm-eval does not know this {kind}; is its file in {tasks_folder()} whole, and is "
+        "SENTIBENCH_NO_AUTOLOAD unset?"
+    )
+
+
+def _group_problem(entry: Any, name: str) -> str | None:
+    if entry is None:
+        return _unknown("tag" if name == TAG else "group")
+    listed = set(entry.tags if name == TAG else entry.cfg.get("task", ()))
+    if name == "sentibench":
+        expected = {f"sentibench_{category}" for category in CATEGORIES}
+    else:
+        expected = {task.name for task in tasks_named([name], "check")}
+    if listed == expected:
+        return None
+    return f"members differ from the cards: {', '.join(sorted(listed ^ expected))}"
+
+
+def _task_problem(entry: Any, task: Task) -> str | None:
+    if entry is None or entry.yaml_path is None:
+        return _unknown("task")
+    try:
+        config = command.load_task_file(entry.yaml_path)
+    except Exception as error:  # whatever a broken file raises is the finding
+        return f"{entry.yaml_path}: cannot be loaded: {error}"
+    label = task.card.is_label_task
+    expected = {
+        "dataset_path": task.source,
+        "dataset_name": task.card.name,
+        "output_type": "multiple_choice" if label else "generate_until",
+        "num_fewshot": 4,
+        "test_split": "test",
+        "fewshot_split": "test",
+        "doc_to_text": "Sentence: {{sentence}}\nLabel:",
+        "doc_to_target": "label" if label else "answer",
+    }
+    for key, value in expected.items():
+        if config.get(key) != value:
+            return f"{entry.yaml_path}: {key}: got {config.get(key)!r}, expected {value!r}"
+    names = {metric["metric"] for metric in config.get("metric_list", ())}
+    lacking = {"score", "score_stderr", "invalid_rate"} - names
+    if lacking or not callable(config.get("process_results")):
+        return f"{entry.yaml_path}: metric_list or process_results: lacking {sorted(lacking)}"
+    return None

@@ -1,0 +1,1 @@
+"""What a model is shown: instructions, demonstrations, few-shot prompts."""

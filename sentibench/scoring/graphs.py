@@ -1,0 +1,203 @@
+"""Sentiment graphs: opinions as sets of tokens, and how much two of them share.
+
+Source: Barnes et al. 2022, SemEval-2022 Task 10 (sentiment-graph F1), as the authors' scorer
+applies it (Zhang et al. 2025, arXiv 2503.03225, scripts at the pinned commit); ``match_graphs`` is
+the strict variant and ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+
+from sentibench.data.records import ABSENT, Example, Span
+
+Tokens = frozenset[int]
+"""Positions of tokens in a sentence that is split at single blanks."""
+
+DUMMY: Tokens = frozenset((-1,))
+"""What an absent holder or target covers, so that two absent ones agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A structured opinion. An expression that covers no token matches nothing."""
+
+    holder: Tokens
+    aspect: Tokens
+    opinion: Tokens
+    polarity: str
+
+    def overlaps(self, other: Graph) -> bool:
+        """Whether holder, target and expression each share a token with those of ``other``."""
+        return bool(
+            self.holder & other.holder
+            and self.aspect & other.aspect
+            and self.opinion & other.opinion
+        )
+
+    def share_in(self, other: Graph) -> float:
+        """Share of the own tokens that ``other`` covers, in [0, 1]: mean over the elements."""
+        elements = (
+            (self.holder, other.holder),
+            (self.aspect, other.aspect),
+            (self.opinion, other.opinion),
+        )
+        return sum(len(own & its) / len(own) for own, its in elements) / 3
+
+
+@lru_cache(maxsize=1024)
+def _token_spans(sentence: str) -> tuple[Span, ...]:
+    spans: list[Span] = []
+    start = 0
+    for token in sentence.split(" "):
+        spans.append((start, start + len(token)))
+        start += len(token) + 1
+    return tuple(spans)
+
+
+def _covered(sentence: str, spans: Iterable[Span]) -> Tokens:
+    """Tokens from the one that begins at a span's start to the one that ends at its end.
+
+    If no token ends there, to the end of the sentence; if none begins there, nothing.
+    """
+    tokens = _token_spans(sentence)
+    covered: set[int] = set()
+    for start, end in spans:
+        first = next((i for i, token in enumerate(tokens) if token[0] == start), None)
+        if first is None:
+            continue
+        ends = (i for i, token in enumerate(tokens) if i >= first and token[1] == end)
+        covered.update(range(first, next(ends, len(tokens) - 1) + 1))
+    return frozenset(covered)
+
+
+def _first_occurrences(sentence: str, pieces: Iterable[str]) -> list[Span]:
+    found = ((sentence.find(piece), piece) for piece in pieces)
+    return [(start, start + len(piece)) for start, piece in found if start >= 0]
+
+
+def _gold_graphs(example: Example) -> list[Graph]:
+    sentence = example.sentence
+    return [
+        Graph(
+            _covered(sentence, opinion.spans.holder) or DUMMY,
+            _covered(sentence, opinion.spans.aspect) or DUMMY,
+            _covered(sentence, opinion.spans.opinion),
+            opinion.polarity.capitalize(),
+        )
+        for opinion in example.opinions
+        if opinion.spans is not None
+    ]
+
+
+def _guess(sentence: str, parts: Sequence[Any]) -> Graph:
+    holder, aspect, opinion, polarity = (p if isinstance(p, str) else ABSENT for p in parts)
+
+    def locate(pieces: Iterable[str]) -> Tokens:
+        return _covered(sentence, _first_occurrences(sentence, pieces))
+
+    return Graph(
+        locate([holder]) or DUMMY,
+        locate(piece.strip() for piece in aspect.split("AND")) or DUMMY,
+        locate(piece.strip() for piece in opinion.split("AND")),
+        polarity.capitalize(),
+    )
+
+
+def score_graphs(
+    example: Example, predicted: Sequence[Sequence[Any]]
+) -> tuple[float, float, float, float]:
+    """Score one item by the official sentiment-graph F1.
+
+    Args:
+        example: The gold item; its opinions carry spans.
+        predicted: Tuples of (holder, target, expression, polarity) as read from the answer; a part
+            that is no string counts as NULL.
+
+    Returns:
+        Weight of hits among predictions, number of predictions, weight of hits among gold, number
+        of gold opinions.
+    """
+    gold = _gold_graphs(example)
+    guesses = [_guess(example.sentence, parts) for parts in predicted]
+    return (
+        sum(_official_weight(guess, gold) for guess in guesses),
+        float(len(guesses)),
+        sum(_official_weight(graph, guesses) for graph in gold),
+        float(len(gold)),
+    )
+
+
+def _official_weight(graph: Graph, others: Sequence[Graph]) -> float:
+    """0 without a match in polarity, else the best share over all that overlap, any polarity."""
+    overlapping = [other for other in others if graph.overlaps(other)]
+    if not any(other.polarity == graph.polarity for other in overlapping):
+        return 0.0
+    return max(graph.share_in(other) for other in overlapping)
+
+
+def match_graphs(
+    sentence: str,
+    predicted: Sequence[tuple[str, ...] | None],
+    gold: Sequence[tuple[str, ...]],
+) -> tuple[float, float]:
+    """Match predicted to gold opinions one-to-one, by the strict metric.
+
+    Both sides are located by one rule: per piece between " AND ", the first occurrence that begins
+    and ends with a token, else the tokens that the first occurrence touches. Only opinions of equal
+    polarity that overlap in all three elements may be matched; the matching with the largest
+    total share (mean of both directions) counts.
+
+    Args:
+        sentence: The sentence, tokens separated by single blanks.
+        predicted: P tuples of (holder, target, expression, polarity); None for a wrong element.
+        gold: G tuples of the same form.
+
+    Returns:
+        Summed share of the matched predictions in [0, P], of the matched gold opinions in [0, G].
+    """
+    guesses = [_strict_graph(sentence, parts) for parts in predicted if parts is not None]
+    targets = [_strict_graph(sentence, parts) for parts in gold]
+    shares = np.zeros((2, len(guesses), len(targets)))
+    for i, guess in enumerate(guesses):
+        for j, target in enumerate(targets):
+            if guess.polarity == target.polarity and guess.overlaps(target):
+                shares[:, i, j] = guess.share_in(target), target.share_in(guess)
+    # scipy takes longer to import than a task takes to score, and one metric needs it
+    from scipy.optimize import (
+        linear_sum_assignment,  # pyright: ignore[reportUnknownVariableType]
+    )
+
+    rows, columns = cast(tuple[Any, Any], linear_sum_assignment(shares.sum(axis=0), maximize=True))
+    of_predicted, of_gold = shares[:, rows, columns].sum(axis=1)
+    return float(of_predicted), float(of_gold)
+
+
+def _strict_graph(sentence: str, parts: tuple[str, ...]) -> Graph:
+    holder, aspect, opinion = (_locate_strictly(sentence, part) for part in parts[:3])
+    return Graph(holder or DUMMY, aspect or DUMMY, opinion, parts[3])
+
+
+def _locate_strictly(sentence: str, text: str) -> Tokens:
+    if text == ABSENT:
+        return frozenset()
+    tokens = _token_spans(sentence)
+    starts, ends = {start for start, _ in tokens}, {end for _, end in tokens}
+    covered: set[int] = set()
+    for piece in filter(None, text.split(" AND ")):
+        first = sentence.find(piece)
+        start = first
+        while start >= 0 and not (start in starts and start + len(piece) in ends):
+            start = sentence.find(piece, start + 1)
+        start = first if start < 0 else start
+        if start >= 0:
+            end = start + len(piece)
+            covered.update(
+                i for i, token in enumerate(tokens) if token[0] < end and token[1] > start
+            )
+    return frozenset(covered)

@@ -1,0 +1,218 @@
+"""Model text -> predictions. Nothing here evaluates text, and nothing here raises.
+
+Two readings of an extraction answer stand side by side. ``parse_official`` does what the authors'
+scorer does, oddities included (Zhang et al. 2025, arXiv 2503.03225, scripts at the pinned commit);
+``parse_strict`` is ours and admits one form only. Labels have one reading.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any, cast
+
+from sentibench.data.cards import scoring_word
+from sentibench.data.records import ABSENT, Prediction
+
+MAX_ANSWER_CHARS = 2**20
+"""A longer answer is unreadable. 150 new tokens give about 1,000 characters."""
+
+UNREADABLE = object()
+"""What ``read_literal`` returns for text that is no Python literal."""
+
+_PAIRS = ("atsa_rest16", "acsa_rest16")
+_REPAIRED_AT_MOST = {"acsa_rest16": 3, "asqp_rest16": 3, "opener": None}
+
+
+def answer_text(generated: str) -> str:
+    """Cut a generation down to the answer.
+
+    Args:
+        generated: What the model wrote after the prompt's last ``Label:``.
+
+    Returns:
+        The first line that is not blank, up to an invented ``Sentence:``.
+    """
+    return re.split(r"\n|Sentence:", generated.lstrip(), maxsplit=1)[0]
+
+
+def read_literal(text: str) -> Any:
+    """Read a Python literal without evaluating anything.
+
+    Returns:
+        The value, or ``UNREADABLE``. Depth and size are bounded by the parser's own limits and by
+        ``MAX_ANSWER_CHARS``.
+    """
+    if len(text) > MAX_ANSWER_CHARS:
+        return UNREADABLE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes in model text
+            return ast.literal_eval(text)
+    # MemoryError is literal_eval's word for "nested too deeply"; ArithmeticError: 10**400 + 1j
+    except (ValueError, TypeError, SyntaxError, ArithmeticError, MemoryError, RecursionError):
+        return UNREADABLE
+
+
+def _cleaned(task: str, answer: str) -> str:
+    text = answer.replace("```python", "").replace("```", "").strip()
+    text = text.replace("\n]", "]").replace("[\n", "[")
+    text = text.split("\n")[-1].strip()
+    if task in _PAIRS:
+        text = text.replace("Label:", "").strip()
+    return text
+
+
+def parse_official(task: str, answer: str) -> list[Any]:
+    """Read an extraction answer as the authors' scorer does.
+
+    Args:
+        task: A card name: ``atsa_rest16``, ``acsa_rest16``, ``asqp_rest16`` or ``opener``.
+        answer: The answer text; see ``answer_text``.
+
+    Returns:
+        The predictions, repeats included. Only a tuple of strings can be right; whatever else
+        stands in the list is wrong and counts. For ``opener`` every element has four parts, or
+        the list is empty.
+    """
+    text = _cleaned(task, answer)
+    value = read_literal(text)
+    if value is UNREADABLE:
+        return [] if task == "atsa_rest16" else _finished(task, _repaired(task, text))
+    if task in _PAIRS:
+        return _pairs(task, value)
+    return _finished(task, _distinct(value))
+
+
+def _distinct(value: Any) -> list[tuple[Any, ...]]:
+    """Distinct elements as tuples; none if the value is no collection of hashable collections."""
+    try:
+        return [tuple(element) for element in dict.fromkeys(value)]
+    except TypeError:
+        return []
+
+
+def _repaired(task: str, text: str) -> list[tuple[Any, ...]]:
+    """Read an answer that was cut off: up to its last complete tuple."""
+    value = read_literal(text[: text.rfind(")") + 1 or None] + "]")
+    if value is UNREADABLE:
+        return []
+    return _distinct(value)[: _REPAIRED_AT_MOST[task]]
+
+
+def _finished(task: str, elements: list[tuple[Any, ...]]) -> list[Any]:
+    if task == "asqp_rest16":
+        return [_stripped(element) for element in elements if len(element) == 4]
+    if task == "opener" and any(len(element) != 4 for element in elements):
+        return []
+    return elements
+
+
+def _stripped(element: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(part.strip() if isinstance(part, str) else part for part in element)
+
+
+def _pairs(task: str, value: Any) -> list[Any]:
+    """Turn a readable ATSA or ACSA answer into pairs, or leave it all as it was read."""
+    if not isinstance(value, (list, tuple)):
+        return []
+    elements = list(cast(Sequence[Any], value))
+    if len(elements) == 2 and isinstance(elements[0], str):
+        elements = [cast(Any, value)]
+    if task == "atsa_rest16" and _is_nested(elements):
+        elements = _elements(elements[-1])
+    elements = [element for element in elements if element]
+    # The authors also turn a pair into a sure miss if its term is not in the sentence or its
+    # polarity not in their list. No gold pair is such a pair, so it is a miss without that.
+    pairs = [_pair(element) for element in elements]
+    return elements if None in pairs else pairs
+
+
+def _elements(value: Any) -> list[Any]:
+    """What iterating over a literal gives; nothing for a number and its like."""
+    try:
+        return list(value)
+    except TypeError:
+        return []
+
+
+def _sequence(value: Any) -> Sequence[Any] | None:
+    """The value if it is a list or tuple: what the scorers call a pair or a list of them."""
+    return cast(Sequence[Any], value) if isinstance(value, (list, tuple)) else None
+
+
+def _is_nested(elements: list[Any]) -> bool:
+    first = _sequence(elements[0]) if elements else None
+    return bool(first) and _sequence(first[0]) is not None
+
+
+def _pair(element: Any) -> tuple[str, str] | None:
+    parts = re.split(r"[,\-|]", element) if isinstance(element, str) else _sequence(element)
+    if parts is None or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
+        return None
+    return parts[0].strip(), parts[1].strip()
+
+
+def parse_strict(n_elements: int, answer: str) -> Prediction:
+    """Read an extraction answer in its one admitted form: a list of tuples of strings.
+
+    Args:
+        n_elements: Number of parts of a tuple in this task.
+        answer: The answer text. A code fence around it is allowed, inner lists instead of tuples
+            too, and a single bare tuple.
+
+    Returns:
+        The prediction. The all-NULL tuple means "no opinion", like the empty list.
+    """
+    text = re.sub(r"^```(?:python)?|```$", "", answer.strip()).strip()
+    value = read_literal(text)
+    if value is UNREADABLE:
+        return Prediction(answer, problem="not a Python literal")
+    if not isinstance(value, (list, tuple)):
+        return Prediction(answer, problem=f"expected a list; got {type(value).__name__}")
+    elements = list(cast(Sequence[Any], value))
+    if isinstance(value, tuple) and _strict_tuple(n_elements, value) is not None:
+        elements = [cast(Any, value)]
+    tuples = [_strict_tuple(n_elements, element) for element in elements]
+    return Prediction(answer, tuples=tuple(t for t in tuples if t != (ABSENT,) * n_elements))
+
+
+def _strict_tuple(n_elements: int, element: Any) -> tuple[str, ...] | None:
+    if not isinstance(element, (list, tuple)) or len(cast(Sequence[Any], element)) != n_elements:
+        return None
+    parts = cast(Sequence[Any], element)
+    if not all(isinstance(part, str) for part in parts):
+        return None
+    return tuple(normalise(part) for part in parts)
+
+
+def normalise(text: str) -> str:
+    """Squeeze white space: gold has stray blanks in places, and they carry no meaning."""
+    return " ".join(text.split())
+
+
+def parse_label(answer: str, labels: Sequence[str]) -> Prediction:
+    """Read a free-text answer of a label task.
+
+    Args:
+        answer: Model text; its first line counts, case, quotes and punctuation do not.
+        labels: The K labels of the task.
+
+    Returns:
+        The label that the answer is or begins with, or whose scoring word the whole answer is.
+    """
+    line = next((line for line in answer.splitlines() if line.strip()), "")
+    text = normalise(line).casefold().strip("\"'`.,:;!?*()[] ")
+    for label in sorted(labels, key=len, reverse=True):
+        if _begins_with(text, label):
+            return Prediction(answer, label=label)
+    for label in labels:
+        if text == scoring_word(label):
+            return Prediction(answer, label=label)
+    return Prediction(answer, problem="no label of the task")
+
+
+def _begins_with(text: str, word: str) -> bool:
+    return text.startswith(word) and not text[len(word) : len(word) + 1].isalnum()

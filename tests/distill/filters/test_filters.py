@@ -1,0 +1,702 @@
+"""Filters: every reason with cases for and against, the order, the funnel. All texts are ours."""
+
+import json
+import random
+import time
+
+import pytest
+from pydantic import ValidationError
+
+from distill.config import FilterConfig
+from distill.filters.checks import (
+    copied_share,
+    label_of,
+    prompt_markers,
+    repeated_share,
+)
+from distill.filters.funnel import REASONS, Funnel
+from distill.filters.judge import _CHECKS, Kept, filter_answers
+from distill.records import Answer, Failure, Message, Request
+from distill.texts.decontamination import Contamination
+
+TEXT = (
+    "We came in late and tired, and the waiter brought soup before we had even asked. "
+    "The room was loud, though, and my fish was cold in the middle."
+)
+GOOD = (
+    "The writer is thankful for an attentive waiter, but the noise and the half cold fish "
+    "keep the praise in check, so the mood is mixed."
+)
+LABELS = ("positive", "negative", "neutral")
+LONG_LABEL = "neither good nor bad at all"
+TEST_TEXT = "the old ferry left the pier at dawn with nine goats two monks and a broken piano"
+
+
+def ask(
+    text: str = TEXT,
+    *,
+    id: str = "knowdist/000001",
+    prompt: str | None = None,
+    choices: tuple[str, ...] = (),
+    source: str = "imdb",
+    **meta: object,
+) -> Request:
+    prompt = f"Explain the feeling.\n\nText: {text}\n\nExplanation:" if prompt is None else prompt
+    messages = (Message("user", prompt),)
+    return Request(id, messages, text, source, choices, meta={"family": "analysing", **meta})
+
+
+def judged(
+    request: Request, text: str, finish: str = "stop", tests: Contamination | None = None, **config
+) -> tuple[str | None, Kept | None]:
+    """The reason for which one answer is dropped, and what is kept."""
+    answers = [(request, Answer(text, finish))]  # type: ignore[arg-type]
+    kept, funnel = filter_answers(answers, FilterConfig(**config), tests)
+    reasons = [reason for reason in REASONS if funnel.n_dropped(reason)]
+    assert len(reasons) + len(kept) == 1
+    return (reasons[0], None) if reasons else (None, kept[0])
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_dropped"),
+    [
+        ("", True),
+        (" \n\t ", True),
+        ("...", True),
+        ("?!—…»", True),
+        ("\u200b\u200f\ufeff", True),
+        ("\x00", True),
+        ("good", False),
+        ("😀", False),
+        ("5", False),
+        ("хорошо", False),
+        ("+", False),
+    ],
+)
+def test_an_answer_without_letter_digit_or_symbol_is_empty(answer: str, is_dropped: bool) -> None:
+    assert judged(ask(), answer)[0] == ("empty" if is_dropped else None)
+
+
+REFUSALS = [
+    "I cannot assist with that request.",
+    "I can’t help with this.",
+    "I can't analyze the sentiment of this text.",
+    "As an AI language model, I do not have feelings.",
+    "As an AI, I have no opinion on the film.",
+    "Sorry, I can't.",
+    "I'm sorry, but I cannot fulfill this request.",
+    "I am very sorry, but I am unable to provide an analysis.",
+    "I apologize, but I will not create such content.",
+    "Unfortunately, I can not comply.",
+    "I must respectfully decline.",
+    "I'm just an AI and do not eat fish.",
+    "I do not have the ability to determine what the writer felt.",
+]
+NO_REFUSALS = [
+    "I cannot recommend this film.",
+    "I can't help but smile at every scene.",
+    "I can't help laughing when the dog talks.",
+    "Sorry, this was the worst meal of my year.",
+    "I'm sorry, but I can't believe people pay for this.",
+    "As an AI researcher, I found the robot ridiculous.",
+    "As an aid worker I was moved.",
+    "Unfortunately, I cannot eat here again, since they refuse to serve nuts apart.",
+    "I will not be back.",
+    "The assistant said: I cannot assist with that request.",
+]
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_dropped"),
+    [(text, True) for text in REFUSALS] + [(text, False) for text in NO_REFUSALS],
+)
+def test_a_short_answer_that_begins_as_assistants_refuse_is_a_refusal(
+    answer: str, is_dropped: bool
+) -> None:
+    assert judged(ask(), answer)[0] == ("refusal" if is_dropped else None)
+
+
+def test_a_refusal_is_neither_long_nor_a_label_nor_what_the_text_says() -> None:
+    refusal = "I cannot assist with that request."
+    long = f"{refusal} " + " ".join(f"word{n}" for n in range(60))
+    assert len(long.split()) == 66
+    assert judged(ask(), long, refusal_words=66)[0] == "refusal"
+    assert judged(ask(), long, refusal_words=65)[0] is None
+    assert judged(ask(choices=(refusal, "yes")), refusal)[0] is None
+    assert judged(ask("I cannot assist with taxes, said he."), refusal)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "finish", "mode", "expected"),
+    [
+        (GOOD, "length", "drop", "cut off"),
+        ("It is warm praise. The second", "length", "drop", "cut off"),
+        (GOOD, "stop", "drop", None),
+        ("It is warm praise. The second", "stop", "drop", None),
+        ("It is warm praise. The second", "length", "last sentence", "It is warm praise."),
+        ('He says "never again!" and th', "length", "last sentence", 'He says "never again!"'),
+        ("すばらしい。 とても", "length", "last sentence", "すばらしい。"),
+        ("Version 2.5 is", "length", "last sentence", "cut off"),
+        ("no end in sight", "length", "last sentence", "cut off"),
+        ("...\n\nno end", "length", "last sentence", "cut off"),
+        (GOOD, "length", "last sentence", GOOD),
+    ],
+)
+def test_an_answer_at_the_token_limit_is_dropped_or_ends_with_its_last_sentence(
+    answer: str, finish: str, mode: str, expected: str | None
+) -> None:
+    reason, kept = judged(ask(), answer, finish, cut_off=mode)
+    if expected in (None, "cut off"):
+        assert reason == expected
+    else:
+        assert kept is not None
+        assert kept.response == expected
+        assert kept.notes == ("cut to the last sentence",)
+
+
+def test_a_whole_label_is_not_cut_off_and_a_part_of_one_is() -> None:
+    for mode in ("drop", "last sentence"):
+        assert judged(ask(choices=LABELS), "Positive", "length", cut_off=mode)[0] is None
+        assert judged(ask(choices=LABELS), "posi", "length", cut_off=mode)[0] == "cut off"
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_dropped"),
+    [
+        (TEXT, True),
+        (TEXT.upper().replace(",", ""), True),
+        ("The room was loud, though, and my fish was cold in the middle.", True),
+        (f"{TEXT} Indeed.", True),
+        ("We came in late, but a kind waiter fed us at once; sadly the fish was cold.", False),
+        (f"The guest, tired, tells it so: {TEXT[:60]} and is glad and a little cross too.", False),
+        (GOOD, False),
+        ("loud", False),
+        ("my fish was cold", False),
+    ],
+)
+def test_an_answer_of_which_nine_tenths_stand_in_the_text_is_a_copy(
+    answer: str, is_dropped: bool
+) -> None:
+    assert judged(ask(), answer)[0] == ("copied input" if is_dropped else None)
+
+
+def test_an_answer_that_repeats_a_worked_example_is_a_copy() -> None:
+    prompt = f"Explain.\n\nText: Cold tea again.\n\nExplanation: {GOOD}\n\nText: {TEXT}"
+    assert judged(ask(prompt=prompt), GOOD)[0] == "copied input"
+    assert judged(ask(), GOOD)[0] is None
+    half, other = GOOD[:74], "so one may say that all of it was fine for a wet evening"
+    assert judged(ask(prompt=prompt), f"{half} {other[:44]}")[0] == "copied input"
+    assert judged(ask(prompt=prompt), f"{half} {other} by the sea and away from home")[0] is None
+
+
+def test_an_answer_at_the_threshold_is_a_copy() -> None:
+    request, answer = ask("a b c d e"), "a b c d e f g h i j"
+    assert judged(request, answer, copied_share=0.5)[0] == "copied input"
+    assert judged(request, answer, copied_share=0.51)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "share"),  # source: by hand, runs of five words
+    [
+        ("a b c d e", "x a b c d e x", 1.0),
+        ("a b c d e f g h i j", "a b c d e", 0.5),
+        ("a b c d", "a b c d e", 0.0),
+        ("a b c d", "A, b; c! d.", 1.0),
+        ("e d c b a", "a b c d e", 0.0),
+        ("a b c d x a b c d", "a b c d e", 0.0),
+        ("", "a b c d e", 0.0),
+        ("😀", "😀", 0.0),
+    ],
+)
+def test_the_copied_share_counts_words_in_runs_of_five(
+    answer: str, text: str, share: float
+) -> None:
+    assert copied_share(answer, text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_dropped"),
+    [
+        ("The soup was warm and kind. " * 12, True),
+        ("\n".join(["The mood is mixed."] * 4), True),
+        ("Well " + "ha" * 200, True),
+        (f"{GOOD} {'ha' * 200}", True),
+        ("😂" * 100, True),
+        (f"{GOOD} {'and so on ' * 30}", True),
+        (GOOD, False),
+        ("\n".join(["Mixed.", "Warm.", "Mixed.", "Cold.", "Mixed."]), False),
+        (f"| word | feeling |\n|{'-' * 40}|\n| loud | annoyed by the noise of the room |", False),
+        ("It was very very very very good, so very very good.", False),
+        (f"{GOOD} {GOOD[:60]}", False),
+    ],
+)
+def test_an_answer_in_a_loop_is_a_repetition(answer: str, is_dropped: bool) -> None:
+    assert judged(ask(), answer)[0] == ("repetition" if is_dropped else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),  # source: by hand, runs of four words
+    [
+        ("a b c d a b c d", 1 / 5),
+        ("a b c d e f g h", 0.0),
+        ("a a a a a a a a", 4 / 5),
+        ("a b c", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_the_repeated_share_counts_runs_of_four_words(text: str, share: float) -> None:
+    assert repeated_share(text, 4) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("positive", "positive"),
+        (" Positive.\n", "positive"),
+        ("**NEGATIVE**", "negative"),
+        ("“neutral”!", "neutral"),
+        ("(Neutral)", "neutral"),
+        ("mixed", None),
+        ("positive because of the soup", None),
+        ("positive, negative", None),
+        ("posi", None),
+        ("not positive", None),
+        ("😀", None),
+    ],
+)
+def test_a_label_answer_is_a_label_in_any_dress_or_outside_the_taxonomy(
+    answer: str, expected: str | None
+) -> None:
+    for request in (ask(choices=LABELS), ask(labels=LABELS)):
+        reason, kept = judged(request, answer)
+        if expected is None:
+            assert reason == "outside the taxonomy"
+        else:
+            assert kept is not None
+            assert kept.response == expected
+            assert bool(kept.notes) == (answer.strip() != expected)
+
+
+@pytest.mark.parametrize(
+    ("answer", "labels", "expected"),
+    [
+        ("non irony", ("non-irony", "irony"), "non-irony"),
+        ("Non-Irony", ("non-irony", "irony"), "non-irony"),
+        ("+", ("+", "-"), "+"),
+        ("(+)", ("+", "-"), "+"),
+        ("Good", ("good", "Good"), "Good"),
+        ("GOOD", ("good", "Good"), None),
+        ("...", ("...", "?"), "..."),
+        ("..", ("...", "?"), None),
+        (".", ("...", "good"), None),
+        ("positive", (" positive", " negative"), "positive"),
+        ("POSITIV", ("positiv", "negativ"), "positiv"),
+        ("إيجابي.", ("إيجابي", "سلبي"), "إيجابي"),
+        ("good", (), None),
+    ],
+)
+def test_a_label_is_found_unless_it_could_be_two(
+    answer: str, labels: tuple[str, ...], expected: str | None
+) -> None:
+    assert label_of(answer, labels) == expected
+
+
+FEW_SHOT = "Premise: it rains\nAnswer -> wet\n\nPremise: it shines\nAnswer -> dry\n\nPremise: fog"
+
+
+@pytest.mark.parametrize(
+    ("answer", "rest"),
+    [
+        (f"{GOOD}\n\nReview: I hated the tea.\nFeeling: anger", GOOD),
+        (f"{GOOD}\nText: I hated the tea.", GOOD),
+        (f"{GOOD}\n\n**Tweet 2:** I hated the tea.", GOOD),
+        (f"{GOOD}\n### Sentence: I hated the tea.", GOOD),
+        (f"{GOOD}\n\nUser: and this one?", GOOD),
+        (f"{GOOD}<|im_end|>\n<|im_start|>user\nand this one?", GOOD),
+        (f"{GOOD}<end_of_turn>", GOOD),
+        (f"{GOOD}<|end|>\n\nReview: I hated the tea.", GOOD),
+        (f"{GOOD}\n\nReview: I hated the tea.<|end|>", GOOD),
+        (f"{GOOD}\n\npremise: I hated the tea.", GOOD),
+        (GOOD, None),
+        ("Review: it is mixed, as the writer likes and dislikes things.", None),
+        (f"{GOOD}\n\nThe text: short and sharp.", None),
+        (f"{GOOD}\nThe review says so:\n- the fish", None),
+        (f"{GOOD}\nTarget: the fish\nFeeling: regret", None),
+        ("The label: a word such as Review: or Text: in a line", None),
+    ],
+)
+def test_an_answer_that_goes_on_into_another_review_is_a_run_on(
+    answer: str, rest: str | None
+) -> None:
+    request = ask(prompt=FEW_SHOT)
+    assert judged(request, answer)[0] == ("run-on" if rest else None)
+    _, kept = judged(request, answer, "length" if rest else "stop", run_on="cut")
+    assert kept is not None
+    assert kept.response == (rest or answer)
+    assert kept.notes == (("run-on cut",) if rest else ())
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("positive\n\nReview: bad tea\nLabel: negative", "positive"),
+        ("Positive.\nbad tea -> negative", "positive"),
+        ("negative\nbecause the fish was cold", "negative"),
+    ],
+)
+def test_a_label_is_over_at_the_end_of_its_line(answer: str, expected: str) -> None:
+    request = ask(choices=LABELS)
+    assert judged(request, answer, "length")[0] == "run-on"
+    _, kept = judged(request, answer, "length", run_on="cut")
+    assert kept is not None
+    assert kept.response == expected
+    assert judged(request, f"mixed\n{answer}", run_on="cut")[0] == "outside the taxonomy"
+
+
+def test_nothing_before_the_run_on_is_dropped_also_where_it_is_cut() -> None:
+    assert judged(ask(), "<|im_start|>user\nhello", run_on="cut")[0] == "run-on"
+    assert judged(ask(), "…\nReview: bad tea", run_on="cut")[0] == "run-on"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "markers"),
+    [
+        (f"Explain.\n\nText: {TEXT}\n\nExplanation:", ("Text",)),
+        (f"Explain.\n\nCustomer's words:\n{TEXT}", ("Customer's words",)),
+        (f"Review 1: a\nx\n\nReview 2: b\ny\n\nReview 3: {TEXT}\n", ("Review",)),
+        (f"a -> good\n\nb -> bad\n\n{TEXT} ->", ()),
+        ("Pros: a\nCons: b\n\nPros: c\nCons: d", ("Pros",)),
+        ("Expression: wording\nTarget: what is judged\nExplain.", ()),
+    ],
+)
+def test_markers_of_a_prompt_stand_before_the_text_or_open_two_paragraphs(
+    prompt: str, markers: tuple[str, ...]
+) -> None:
+    assert prompt_markers(ask(prompt=prompt)) == markers
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("Mixed.", "too short"),
+        ("Mixed mood.", "too short"),
+        ("Mixed, but warm.", None),
+        ("one two three four five six", None),
+        ("one two three four five six seven", "too long"),
+        ("one  two\nthree\tfour five six seven eight", "too long"),
+    ],
+)
+def test_length_is_counted_in_words_between_bounds(answer: str, expected: str | None) -> None:
+    assert judged(ask(), answer, min_words=3, max_words=6)[0] == expected
+    label = ask(choices=("ok", "one two three four five six seven"))
+    assert judged(label, "ok", min_words=3, max_words=6)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "is_dropped"),
+    [
+        (f"So it goes: {TEST_TEXT}!", GOOD, True),
+        (TEST_TEXT.upper(), GOOD, True),
+        (TEXT, f"The writer says that {TEST_TEXT}.", True),
+        (TEXT, GOOD, False),
+        (TEST_TEXT.replace("monks", "nuns").replace("left", "lost"), GOOD, False),
+        (f"{TEXT} nice tea", GOOD, False),
+        ("Nice tea! @maria https://x.example", GOOD, True),
+        (TEXT, "nice tea", True),
+    ],
+)
+def test_an_answer_or_text_with_a_long_run_of_a_test_text_is_contaminated(
+    text: str, answer: str, is_dropped: bool
+) -> None:
+    tests = Contamination.of_texts({"ours": [TEST_TEXT, "nice tea"]})
+    reason, _ = judged(ask(text), answer, tests=tests)
+    assert reason == ("contaminated" if is_dropped else None)
+    assert judged(ask(text), answer)[0] is None
+
+
+def test_a_test_text_in_the_demonstrations_contaminates_but_a_label_does_not() -> None:
+    tests = Contamination.of_texts({"a": [TEST_TEXT], "b": [TEST_TEXT], "c": ["positive"]})
+    request = ask(prompt=f"Text: {TEST_TEXT}\npositive\n\nText: {TEXT}\n", choices=LABELS)
+    _, funnel = filter_answers([(request, Answer("positive", "choice"))], FilterConfig(), tests)
+    assert funnel.n_dropped("contaminated") == 1
+    assert funnel.overlaps == {"a": 1, "b": 1}
+    assert funnel.examples["contaminated"][0].detail == "a, b"
+    assert judged(ask(choices=LABELS), "positive", "choice", tests)[0] is None
+
+
+OTHER = (
+    "Anger at a landlord who ignores letters runs through every line, with a little dry wit at "
+    "the end."
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "are_same"),
+    [
+        (GOOD, GOOD, True),
+        (GOOD, GOOD.upper().replace(",", " -"), True),
+        (GOOD * 3, GOOD * 2 + GOOD[:-20], True),
+        (GOOD, OTHER, False),
+        (GOOD, " ".join(reversed(GOOD.split())), False),
+        ("Mixed mood.", "Mixed mood.", False),  # short: the prompts differ
+        ("😀", "😀", False),
+    ],
+)
+def test_of_two_answers_that_say_the_same_the_smaller_id_stays(
+    first: str, second: str, are_same: bool
+) -> None:
+    pairs = [
+        (ask("text one", id="b", prompt="one"), Answer(first, "stop")),
+        (ask("text two", id="a", prompt="two"), Answer(second, "stop")),
+    ]
+    config = FilterConfig(skip=("repetition",))
+    for order in (pairs, pairs[::-1]):
+        kept, funnel = filter_answers(order, config, None)
+        assert [one.request.id for one in kept] == (["a"] if are_same else ["a", "b"])
+        assert funnel.n_dropped("near-duplicate") == are_same
+        if are_same:
+            assert funnel.examples["near-duplicate"][0].detail == "a"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "answers", "n_kept"),
+    [
+        (("same", "same"), ("positive", "positive"), 1),
+        (("same ", " same"), ("positive", "Positive"), 1),
+        (("same", "same"), ("positive", "negative"), 2),
+        (("one", "two"), ("positive", "positive"), 2),
+        (("Same", "same"), ("positive", "positive"), 2),
+        (("one", "two"), (LONG_LABEL, LONG_LABEL), 2),
+    ],
+)
+def test_label_answers_are_duplicates_only_with_the_same_prompt(
+    prompts: tuple[str, str], answers: tuple[str, str], n_kept: int
+) -> None:
+    pairs = [
+        (ask(id=str(n), prompt=prompt, choices=(*LABELS, LONG_LABEL)), Answer(answer, "stop"))
+        for n, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))
+    ]
+    kept, _ = filter_answers(pairs, FilterConfig(), None)
+    assert len(kept) == n_kept
+
+
+def test_every_reason_has_one_place_in_the_order() -> None:
+    assert (*_CHECKS, "contaminated", "near-duplicate") == REASONS
+    assert len(set(REASONS)) == 11
+
+
+REFUSED = "I cannot assist with that request."
+INVENTED = "\n\nReview: bad tea"
+TESTS = Contamination.of_texts({"ours": [TEST_TEXT]})
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer", "finish", "first", "then"),
+    [
+        (ask(), REFUSED + INVENTED, "length", "run-on", "refusal"),
+        (ask(), REFUSED, "length", "refusal", "cut off"),
+        (ask(), TEXT, "length", "cut off", "copied input"),
+        (ask("so it is " * 30), "so it is " * 30, "stop", "copied input", "repetition"),
+        (ask(), "so it is " * 30, "stop", "repetition", "too long"),
+        (ask(choices=LABELS), f"positive{INVENTED}", "stop", "run-on", "outside the taxonomy"),
+        (ask(choices=LABELS), "posi", "length", "cut off", "outside the taxonomy"),
+        (ask(choices=LABELS), TEST_TEXT, "stop", "outside the taxonomy", None),
+        (ask(TEST_TEXT, choices=LABELS), "odd", "stop", "outside the taxonomy", "contaminated"),
+        (ask(), f"{GOOD} {TEST_TEXT}", "stop", "too long", "contaminated"),
+    ],
+)
+def test_the_first_reason_in_the_order_is_the_one_that_counts(
+    request_: Request, answer: str, finish: str, first: str, then: str | None
+) -> None:
+    assert judged(request_, answer, finish, TESTS, max_words=30)[0] == first
+    assert judged(request_, answer, finish, TESTS, max_words=30, skip=(first,))[0] == then
+
+
+def test_no_answer_is_dropped_in_favour_of_one_that_is_dropped_itself() -> None:
+    answer = f"{GOOD} {OTHER}"
+    pairs = [
+        (ask(TEST_TEXT, id="a"), Answer(answer, "stop")),
+        (ask(id="b"), Answer(answer, "length")),
+        (ask(id="c"), Answer(answer, "stop")),
+    ]
+    kept, funnel = filter_answers(pairs, FilterConfig(), TESTS)
+    assert [one.request.id for one in kept] == ["c"]
+    assert (funnel.n_dropped("contaminated"), funnel.n_dropped("cut off")) == (1, 1)
+
+
+def mixture(n: int) -> list[tuple[Request, Answer | Failure]]:
+    """Answers of every kind, as wild as they come."""
+    rng = random.Random(7)
+    endings = ["", "...", REFUSED, TEXT, "ha" * 99, GOOD + INVENTED, f"{OTHER} {TEST_TEXT}"]
+    pairs: list[tuple[Request, Answer | Failure]] = []
+    for number in range(n):
+        choices = LABELS if rng.random() < 0.3 else ()
+        request = ask(
+            id=f"{number:05d}",
+            prompt=f"{number}: {TEXT}",
+            choices=choices,
+            source=rng.choice(["imdb", "yelp2"]),
+            family=rng.choice(["analysing", "rewriting", None]),
+        )
+        text = rng.choice([*endings, *LABELS, "Positive.", GOOD, f"{GOOD} {number}"])
+        if rng.random() < 0.1:
+            pairs.append((request, Failure(rng.choice(["timeout", "server"]), "503")))
+        else:
+            pairs.append((request, Answer(text, rng.choice(["stop", "stop", "length"]))))
+    return pairs
+
+
+def test_the_result_does_not_depend_on_the_order_of_the_answers() -> None:
+    pairs = mixture(600)
+    config = FilterConfig(cut_off="last sentence", run_on="cut")
+    expected = filter_answers(pairs, config, TESTS)
+    assert len(expected[0]) > 50
+    for seed in range(3):
+        random.Random(seed).shuffle(pairs)
+        kept, funnel = filter_answers(iter(pairs), config, TESTS)
+        assert kept == expected[0]
+        assert funnel.to_json() == expected[1].to_json()
+
+
+def test_the_funnel_adds_up_in_every_row_and_in_total() -> None:
+    pairs = mixture(600)
+    kept, funnel = filter_answers(pairs, FilterConfig(), TESTS)
+    rows = funnel.table()
+    assert len(rows) == 7  # three families, two sources, the total
+    assert {row["family"] for row in rows} == {"analysing", "rewriting", "none", "all"}
+    for row in rows:
+        numbers = {key: n for key, n in row.items() if isinstance(n, int)}
+        assert list(numbers) == ["asked", "failed", "answered", *REASONS, "kept"]
+        assert numbers["asked"] == numbers["answered"] + numbers["failed"]
+        assert numbers["answered"] == numbers["kept"] + sum(numbers[r] for r in REASONS)
+    for column in ("asked", "kept", *REASONS):
+        assert rows[-1][column] == sum(int(row[column]) for row in rows[:-1])
+    assert rows[-1]["asked"] == funnel.n_asked == 600
+    assert rows[-1]["kept"] == funnel.n_kept == len(kept)
+    assert funnel.n_failed == sum(isinstance(answer, Failure) for _, answer in pairs) > 20
+    assert funnel.n_answered == 600 - funnel.n_failed
+    fired = {reason for reason in REASONS if funnel.n_dropped(reason)}
+    assert fired == set(REASONS) - {"too short", "too long"}
+
+
+def test_a_report_shows_three_short_examples_of_each_reason() -> None:
+    pairs = [(ask(id=f"{n}"), Answer(REFUSED + " so" * n, "stop")) for n in range(9, -1, -1)]
+    pairs.append((ask(id="x"), Answer("", "stop")))
+    _, funnel = filter_answers(pairs, FilterConfig(), None)
+    report = json.loads(json.dumps(funnel.to_json()))
+    assert [e["id"] for e in report["examples"]["refusal"]] == ["0", "1", "2"]
+    assert report["examples"]["refusal"][0]["excerpt"] == REFUSED
+    assert report["examples"]["empty"] == [{"id": "x", "detail": "", "excerpt": ""}]
+    assert report["not_checked"] == ["contaminated"]
+    long = Answer("I cannot assist.\n" + "so " * 50, "stop")
+    _, funnel = filter_answers([(ask(), long)], FilterConfig(), None)
+    excerpt = funnel.examples["refusal"][0].excerpt
+    assert excerpt.startswith("I cannot assist. so so")
+    assert len(excerpt) <= 81
+    assert excerpt.endswith("…")
+
+
+def test_what_was_changed_in_kept_answers_is_counted() -> None:
+    pairs = [
+        (ask(id="a", choices=LABELS), Answer("Positive.\nbad -> negative", "length")),
+        (ask(id="b", choices=LABELS), Answer("negative", "choice")),
+    ]
+    kept, funnel = filter_answers(pairs, FilterConfig(run_on="cut"), None)
+    assert kept[0].notes == ("run-on cut", "label put in its usual form")
+    assert funnel.changed == {"run-on cut": 1, "label put in its usual form": 1}
+
+
+def test_no_answers_give_an_empty_funnel() -> None:
+    kept, funnel = filter_answers([], FilterConfig(), None)
+    assert kept == []
+    assert [row["family"] for row in funnel.table()] == ["all"]
+    assert funnel.table()[0]["asked"] == 0
+
+
+def test_a_request_given_twice_is_an_error() -> None:
+    pair = (ask(), Answer(GOOD, "stop"))
+    with pytest.raises(ValueError, match="given twice"):
+        filter_answers([pair, pair], FilterConfig(), None)
+
+
+def test_a_funnel_that_does_not_add_up_cannot_be_made() -> None:
+    group = ("analysing", "imdb")
+    with pytest.raises(ValueError, match="3 asked, but 2"):
+        Funnel({group: 3}, {}, {(group, "empty"): 1}, {group: 1}, {}, {}, {})
+    with pytest.raises(ValueError, match="0 asked, but 1"):
+        Funnel({}, {}, {}, {group: 1}, {}, {}, {})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"copy_share": 0.5},
+        {"copied_share": 0},
+        {"copied_share": 1.1},
+        {"cut_off": "keep"},
+        {"skip": ["refusals"]},
+        {"skip": ["empty"]},
+        {"min_words": 0},
+    ],
+)
+def test_a_wrong_threshold_or_an_unknown_key_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        FilterConfig.model_validate(wrong)
+
+
+def test_a_reason_can_be_switched_off_and_the_funnel_says_so() -> None:
+    config = FilterConfig.model_validate({"skip": ["refusal", "near-duplicate"]})
+    pairs = [(ask(id=id_), Answer(f"{REFUSED} So be it.", "stop")) for id_ in "ab"]
+    kept, funnel = filter_answers(pairs, config, TESTS)
+    assert len(kept) == 2
+    assert funnel.not_checked == ("refusal", "near-duplicate")
+
+
+N = 100_000
+LONG = {
+    "one letter": "a" * N,
+    "words": "word " * (N // 5),
+    "other words": " ".join(str(n) for n in range(N // 6)),
+    "line breaks": "a" + "\n" * N + "b",
+    "blank lines": "a" + "\n \n" * (N // 3) + "b",
+    "open tags": "<a" * (N // 2),
+    "a tag without end": "<a" + "b" * N,
+    "marks of a turn": "<|" * (N // 2),
+    "half a marker": "a\n" + "Text \n" * (N // 6),
+    "nearly a loop": ("ab" * 18 + "c") * (N // 37),
+    "sentence ends": 'a."' * (N // 3),
+    "digits": "a\nText " + "1" * N,
+    "handles": "@" * N,
+    "links": "http" * (N // 4),
+    "entities": "&amp" * (N // 4),
+    "emoji": "😀" * N,
+    "right to left": "مرحبا " * (N // 6),
+    "accents": "a" + "\u0315\u0300" * (N // 2),
+    "apologies": "sorry " * (N // 6),
+}
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_a_very_long_text_takes_no_quadratic_time(name: str) -> None:
+    # Measured: 0.4 s at most for all three; a quadratic step takes minutes.
+    config = FilterConfig(cut_off="last sentence", run_on="cut")
+    pairs = [
+        (ask(id="a"), Answer(LONG[name], "stop")),
+        (ask(id="b"), Answer(LONG[name], "length")),
+        (ask(LONG[name], id="c"), Answer(GOOD, "stop")),
+    ]
+    start = time.perf_counter()
+    filter_answers(pairs, config, TESTS)
+    assert time.perf_counter() - start < 10
+
+
+def test_markup_and_right_to_left_answers_pass_unchanged() -> None:
+    answers = [
+        "<b>Warm</b> praise &amp; a cold fish.<br /><br />In sum: mixed.",
+        "الكاتب سعيد بالحساء لكنه منزعج من الضوضاء والسمك البارد",
+        "作者喜欢汤，但觉得房间太吵。",
+        "- *soup*: warm\n- *fish*: cold 😀",
+    ]
+    pairs = [(ask(id=str(n)), Answer(text, "stop")) for n, text in enumerate(answers)]
+    kept, _ = filter_answers(pairs, FilterConfig(), TESTS)
+    assert [one.response for one in kept] == answers

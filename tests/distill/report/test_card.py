@@ -1,0 +1,294 @@
+"""The model card: what was done and measured, in Markdown and YAML that names cannot break."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from distill.report.card import is_on_hub, markdown, write_card
+
+EVIL = (
+    "a|b\n\n# heading\n- [link](https://evil.example) ![](x.png) `code` **bold** <img src=x> "
+    "www.evil.example @someone $x$ ~~gone~~ :smile: &lt; me@evil.example \\ ---"
+)
+
+
+def interval(value: float, half: float) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+@pytest.fixture
+def manifest() -> dict[str, Any]:
+    training = {"method": "lora", "learning_rate": 0.0003, "epochs": 2.0, "lora": {"r": 16}}
+    cell = {"n_tasks": 12, "difference": interval(0.11, 0.01)}
+    cell |= {"gap_closed": interval(0.37, 0.1), "reason": ""}
+    scores = {"base": 0.5, "knowdist": 0.55, "icldist": 0.61, "teacher": 0.8}
+    return {
+        "name": "small",
+        "stages": ["knowdist", "icldist"],
+        "config": {
+            "student": "org/tiny-base",
+            "texts": [
+                {"dataset": "imdb", "mini": False},
+                {"dataset": "sst2", "mini": True},
+                {"file": "/home/someone/reviews.csv"},
+            ],
+            "filters": {"skip": []},
+            "knowdist": {"training": training, "difficulty": {"keep": 0.25}},
+            "icldist": {"training": {**training, "method": "full"}},
+            "evaluation": {"tasks": ["sentibench"], "limit": None},
+        },
+        "packages": {"torch": "2.13.0+cpu", "lm_eval": "0.4.13"},
+        "teacher": {"name": "org/large", "revision": "abc123"},
+        "steps": {
+            "texts": {"summary": {"texts": 90, "left_out": [["imdb", "contaminated", 7]]}},
+            "knowdist-filter": {"summary": {"kept": 80, "of": 120}},
+            "knowdist-train": {
+                "summary": {
+                    **{"samples": 79, "steps": 20, "supervised_tokens": 4122},
+                    **{"first_loss_nats_per_token": 3.2, "last_loss_nats_per_token": 2.1},
+                }
+            },
+            "icldist-filter": {"summary": {"kept": 150, "of": 160}},
+            "icldist-train": {"summary": {"samples": 150}},
+        },
+        "scores": {m: {"sentibench_sst2": [score, 0.02]} for m, score in scores.items()},
+        "comparison": {
+            "replicates": 1000,
+            "students": {
+                "icldist": {
+                    "all": cell,
+                    "seen": {**cell, "gap_closed": None, "reason": "the teacher was not measured"},
+                    "unseen": None,
+                }
+            },
+            "left_out": [],
+        },
+    }
+
+
+def card_of(folder: Path, manifest: dict[str, Any], model: str = "icldist") -> tuple[Any, str]:
+    """Front matter and body."""
+    path = write_card(folder, model, manifest)
+    assert path == folder / "README.md"
+    assert [p.name for p in folder.iterdir() if p.suffix == ".unfinished"] == []
+    front, body = re.fullmatch(
+        r"---\n(.*?)\n---\n(.*)", path.read_text(encoding="utf-8"), re.DOTALL
+    ).groups()  # type: ignore[union-attr]
+    return yaml.safe_load(front), body
+
+
+def test_a_card_says_how_the_checkpoint_was_made(tmp_path: Path, manifest: dict[str, Any]) -> None:
+    front, body = card_of(tmp_path, manifest)
+    assert front == {
+        "base_model": "org/tiny-base",
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "license": "other",
+        "tags": ["sentiment-analysis", "distillation", "sentibench", "knowdist", "icldist"],
+        "datasets": ["imdb"],
+    }
+    for line in (
+        "# Model card: small-icldist",
+        "| | KnowDist | ICLDist |",
+        "| answers kept | 80 of 120 | 150 of 160 |",
+        "| fraction kept by difficulty | 0.25 | – |",
+        "| samples trained on | 79 | 150 |",
+        "| learning rate | 0.0003 | 0.0003 |",
+        "| LoRA r | 16 | – |",
+        "| supervised tokens | 4,122 | – |",
+        "| loss, nats per token | 3.200 to 2.100 | – |",
+        "| task | Base | ICLDist | Teacher |",
+        "| SST2 | 50.0 ± 2.0 | 61.0 ± 2.0 | 80.0 ± 2.0 |",
+        "| Mean of all | 12 | +11.0 (+10.0 to +12.0) | 37 (27 to 47) |",
+        "| Mean of seen | 12 | +11.0 (+10.0 to +12.0) | not given: the teacher was not measured |",
+        "  --tasks sentibench",
+        "Made and measured with lm\\_eval 0.4.13, torch 2.13.0+cpu.",
+    ):
+        assert line in body.splitlines()
+    for words in (
+        *("org/large (revision abc123)", "KnowDist, then ICLDist", "share a run of 13 words"),
+        *("User texts left out for that reason: 7.", "sst2 (the package's own small texts)"),
+    ):
+        assert words in body
+    assert "/home/someone" not in body
+    assert "reviews.csv" in body
+    assert "went on from it" not in body
+
+
+def test_a_card_of_the_first_stage_tells_nothing_of_the_second(
+    tmp_path: Path, manifest: dict[str, Any]
+) -> None:
+    front, body = card_of(tmp_path, manifest, "knowdist")
+    assert "icldist" not in front["tags"]
+    assert "ICLDist" not in body
+    assert "the run went on from it" in body
+    assert "| SST2 | 50.0 ± 2.0 | 55.0 ± 2.0 | 80.0 ± 2.0 |" in body
+    with pytest.raises(ValueError, match="card of 'base': the manifest's stages are knowdist, icl"):
+        write_card(tmp_path, "base", manifest)
+
+
+def test_limits_of_the_run_stand_in_the_card(tmp_path: Path, manifest: dict[str, Any]) -> None:
+    manifest["config"]["evaluation"] = {"tasks": ["sentibench_mini", "a b; rm"], "limit": 8}
+    manifest["config"]["filters"]["skip"] = ["contaminated"]
+    del manifest["scores"]["teacher"]
+    _, body = card_of(tmp_path, manifest)
+    assert "- Only the first 8 items of each task were evaluated" in body
+    assert "- The mini tasks are the package's small stand-ins" in body
+    assert "  --tasks sentibench_mini --limit 8\n```" in body
+    assert "Overlap with the SentiBench test sets was not checked." in body
+    assert "were left out" not in body
+    assert "The teacher was not measured." in body
+
+
+@pytest.mark.parametrize(
+    ("config", "base", "licence"),
+    [
+        ("{}", None, "other"),
+        ('{"license": "apache-2.0"}', None, "apache-2.0"),
+        ('{"license": "mit\\n- evil: 1"}', None, "other"),
+        ("torn", '{"license": "mit"}', "mit"),
+        ("[]", "[1]", "other"),
+    ],
+)
+def test_the_licence_is_the_bases_or_other(
+    tmp_path: Path, manifest: dict[str, Any], config: str, base: str | None, licence: str
+) -> None:
+    checkpoint, student = tmp_path / "checkpoint", tmp_path / "student"
+    for folder, content in ((checkpoint, config), (student, base)):
+        folder.mkdir()
+        if content is not None:
+            (folder / "config.json").write_text(content, encoding="utf-8")
+    manifest["config"]["student"] = str(student)
+    front, body = card_of(checkpoint, manifest)
+    assert front["license"] == licence
+    assert "base_model" not in front
+    assert "into student (a local checkpoint: add its name on the hub" in body
+    assert str(tmp_path) not in body
+
+
+@pytest.mark.parametrize("key", ["config", "steps", "scores", "comparison", "packages", "teacher"])
+@pytest.mark.parametrize("instead", ["nothing", None, 7, "text", [1], {"a": {"b": [1]}}])
+def test_a_card_of_a_manifest_with_a_hole_is_still_a_card(
+    tmp_path: Path, manifest: dict[str, Any], key: str, instead: Any
+) -> None:
+    del manifest[key]
+    if instead != "nothing":
+        manifest[key] = instead
+    front, body = card_of(tmp_path, manifest)
+    assert front["library_name"] == "transformers"
+    line = {
+        "config": "Overlap with the SentiBench test sets was not checked.",
+        "steps": "| samples trained on |",
+        "scores": "This checkpoint has not been evaluated.",
+        "comparison": "The checkpoint could not be compared with its base",
+        "packages": "The manifest holds no package versions.",
+        "teacher": "the teacher (not named in the manifest)",
+    }[key]
+    is_table = key == "packages" and isinstance(instead, dict)
+    assert (line in body) == (key != "steps" and not is_table)
+
+
+def poisoned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: poisoned(below) for key, below in value.items()} | {EVIL: EVIL}
+    if isinstance(value, list):
+        return [poisoned(below) for below in value]
+    return f"{value}{EVIL}\ud800\u202e" if isinstance(value, str) else value
+
+
+@pytest.fixture
+def evil(manifest: dict[str, Any]) -> dict[str, Any]:
+    stages = manifest["stages"]
+    found = poisoned(manifest) | {"stages": stages}
+    found["scores"]["base"][EVIL] = [0.5, EVIL]
+    found["comparison"]["students"]["icldist"]["seen"]["reason"] = EVIL
+    found["comparison"]["left_out"] = [{"model": EVIL, "task": EVIL, "reason": EVIL}]
+    return found
+
+
+def test_names_cannot_break_the_front_matter(tmp_path: Path, evil: dict[str, Any]) -> None:
+    front, _ = card_of(tmp_path, evil)
+    assert set(front) == {"library_name", "pipeline_tag", "license", "tags"}
+    assert front["license"] == "other"
+    assert front["tags"] == ["sentiment-analysis", "distillation", "sentibench", *evil["stages"]]
+
+
+def test_names_cannot_become_markup(tmp_path: Path, evil: dict[str, Any]) -> None:
+    markdown_it = pytest.importorskip("markdown_it")
+    _, body = card_of(tmp_path, evil)
+    parser = markdown_it.MarkdownIt("gfm-like", {"linkify": False, "html": True})
+    tokens = parser.parse(body)
+    inline = [child for token in tokens for child in token.children or ()]
+    kinds = {token.type for token in (*tokens, *inline)}
+    assert not {
+        kind for kind in kinds if kind.startswith(("link", "html", "image", "strong", "em"))
+    }
+    assert not kinds & {"hr", "s_open", "code_block", "lheading_open"}
+    headings = [body.splitlines()[t.map[0]] for t in tokens if t.type == "heading_open"]
+    assert [
+        heading for heading in headings[1:] if not re.fullmatch(r"## [A-Za-z ]+", heading)
+    ] == []
+    assert [t.content for t in inline if t.type == "code_inline"] == ["base_model"]
+    # every row of a table has as many cells as its heading
+    widths: list[list[int]] = []
+    for token in tokens:
+        if token.type == "table_open":
+            widths.append([])
+        elif token.type == "tr_open":
+            widths[-1].append(0)
+        elif token.type in ("td_open", "th_open"):
+            widths[-1][-1] += 1
+    assert len(widths) == 3
+    assert all(len(set(of_table)) == 1 for of_table in widths)
+    text = " ".join(t.content for t in inline if t.type in ("text", "text_special"))
+    assert "evil.example" in text
+
+
+def test_plain_text_stays_plain_in_markdown() -> None:
+    for text, escaped in (
+        ("gemma-3-4b-it", "gemma-3-4b-it"),
+        ("a_b|c", "a\\_b\\|c"),
+        ("two\nlines", "two lines"),
+        ("www.x.org", "www\\.x.org"),
+        ("https://x.org", "https\\://x.org"),
+        ("me@x.org", "me\\@x.org"),
+        ("turned\u202e", "turned\ufffd"),
+        (3, "3"),
+    ):
+        assert markdown(text) == escaped
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("org/model-1.5", True),
+        ("gpt2", True),
+        ("/models/tiny", False),
+        ("a/b/c", False),
+        ("org/mo del", False),
+        ("", False),
+        ("../model", False),
+    ],
+)
+def test_only_a_name_of_the_hub_is_given_as_the_base_model(name: str, known: bool) -> None:
+    assert is_on_hub(name) == known
+
+
+def test_a_local_folder_is_no_name_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "tiny").mkdir(parents=True)
+    assert not is_on_hub("models/tiny")
+
+
+def test_the_hubs_own_library_reads_the_card(tmp_path: Path, manifest: dict[str, Any]) -> None:
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    write_card(tmp_path, "icldist", manifest)
+    data = huggingface_hub.ModelCard.load(tmp_path / "README.md").data.to_dict()
+    assert (data["base_model"], data["license"]) == ("org/tiny-base", "other")
+    assert json.dumps(data["tags"])

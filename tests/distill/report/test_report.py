@@ -1,0 +1,401 @@
+"""The page of a run: everything is text, every piece may be missing, drawings say the numbers."""
+
+import copy
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill.report import manifest_values
+from distill.report import page as report
+from distill.report.card import write_card
+from distill.report.interval_plot import Axis
+from distill.report.page import write_report
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp; {{ 7 * 7 }} </style></title>"
+VOID = {"meta", "link", "col"}
+TAGS = """
+html head meta title link style body header h1 bdi ol li b span div p main section h2 h3 table thead
+tbody caption colgroup col tr th td small svg circle rect path line text polyline details summary
+figure figcaption ul q dl dt dd pre footer
+"""
+ATTRIBUTES = """
+lang charset name content http-equiv rel href class id aria-label aria-labelledby aria-hidden role
+tabindex scope width height x y x1 x2 y1 y2 cx cy r d dx dy text-anchor points viewbox
+preserveaspectratio vector-effect
+"""
+
+
+class Page(HTMLParser):
+    """Elements with their attributes and all texts; refuses what is not well nested."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, {key: value or "" for key, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, {key: value or "" for key, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def interval(value: float, half: float = 0.01) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def cell(value: float, closed: float | None) -> dict[str, Any]:
+    reason = "" if closed is not None else "the teacher was not measured"
+    gap = None if closed is None else interval(closed, 0.1)
+    found = {"n_tasks": 1, "n_items": 24, "difference": interval(value)}
+    return {**found, "gap_closed": gap, "reason": reason}
+
+
+def student(value: float, closed: float | None) -> dict[str, Any]:
+    cells = {scope: cell(value, closed) for scope in ("all", "seen", "unseen")}
+    return {**cells, "tasks": {"sentibench_sst2": cell(value, closed)}}
+
+
+@pytest.fixture
+def manifest() -> dict[str, Any]:
+    means = {"base": 0.5, "knowdist": 0.55, "icldist": 0.61, "teacher": 0.8}
+    return {
+        "name": "small",
+        "stages": ["knowdist", "icldist"],
+        "config": {"student": "models/tiny", "evaluation": {"tasks": ["sentibench"], "limit": 8}},
+        "packages": {"torch": "2.13.0"},
+        "teacher": {"name": "org/large", "revision": "abc123"},
+        "models": {"models/tiny": {"name": "tiny"}},
+        "steps": {
+            "texts": {"summary": {"texts": 32, "left_out": [["sst2", "contaminated", 3]]}},
+            "knowdist-train": {
+                "summary": {"samples": 4, "supervised_tokens": 1234},
+                "seconds": 75.0,
+            },
+            "icldist-ask": {
+                "summary": {"requests": 3, "coverage": {"shots": {"1": 2, "2": 1}}},
+                "seconds": 3.0,
+            },
+        },
+        "scores": {model: {"sentibench_sst2": [score, 0.02]} for model, score in means.items()},
+        "comparison": {
+            "replicates": 1000,
+            "tasks": {"sentibench_sst2": {"n": 24, "seen": True}},
+            "means": {
+                model: {"all": {"value": score, "stderr": 0.01}} for model, score in means.items()
+            },
+            "lead": {"all": interval(0.3)},
+            "students": {"knowdist": student(0.05, 0.17), "icldist": student(0.11, 0.37)},
+            "left_out": [],
+        },
+    }
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    for stage in ("knowdist", "icldist"):
+        (tmp_path / f"{stage}-train").mkdir()
+        (tmp_path / f"{stage}-filter").mkdir()
+        lines = [{"step": n, "loss_nats_per_token": 3 - n / 50} for n in range(1, 101)]
+        log = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / f"{stage}-train" / "log.jsonl").write_text(log, encoding="utf-8")
+        row = {"family": "all", "source": "all", "asked": 20, "failed": 2, "answered": 18}
+        row |= {"empty": 4, "refusal": 4, "kept": 10}
+        example = {"id": "knowdist/1", "detail": "twin", "excerpt": "I cannot help"}
+        funnel = {
+            "table": [{**row, "family": "analysing", "source": "sst2"}, row],
+            "failures": {"timeout": 2},
+            "not_checked": ["too long"],
+            "examples": {"refusal": [example, {**example, "id": "knowdist/2"}, example]},
+        }
+        path = tmp_path / f"{stage}-filter" / "funnel.json"
+        path.write_text(json.dumps(funnel), encoding="utf-8")
+    return tmp_path
+
+
+def page_of(folder: Path, manifest: dict[str, Any]) -> Page:
+    return Page(write_report(folder, manifest).read_text(encoding="utf-8"))
+
+
+def test_a_report_shows_the_run(run_folder: Path, manifest: dict[str, Any]) -> None:
+    text = page_of(run_folder, manifest).text
+    for expected in (
+        *("org/large", "abc123", "tiny", "small-icldist"),
+        *("50.0", "± 2.0", "+5.0 (+4.0 to +6.0)", "+11.0 (+10.0 to +12.0)"),
+        *("37.0 (27.0 to 47.0)", "The teacher leads the base by +30.0 (+29.0 to +31.0) points."),
+        "Only the first 8 items of each task were evaluated.",
+        *("3 contaminated (sst2)", "Not checked: too long.", "2 timeout", "I cannot help"),
+        *("1 min 15 s", "1,234 supervised", "torch", "2.13.0", "1 min 18 s"),
+        "No answer was dropped as: run-on, cut off, copied input",
+    ):
+        assert expected in text
+    # 50 -> 55 -> 61: the change from stage to stage, not from the base
+    assert "55.0 +5.0" in text
+    assert "61.0 +6.0" in text
+    assert text.count("I cannot help") == 2 * 2  # two examples of three, in two stages
+    assert "not there" not in text
+    assert "not measured" not in text
+
+
+def test_page_and_card_tell_the_same_losses(
+    run_folder: Path, manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    ends = {"first_loss_nats_per_token": 2.5, "last_loss_nats_per_token": 1.25}
+    manifest["steps"]["icldist-train"] = {"summary": ends}
+    shown = "From 2.500 to 1.250 in 100 steps (means of the first and the last tenth)."
+    assert shown in write_report(run_folder, manifest).read_text()
+    assert "2.500 to 1.250" in write_card(tmp_path, "icldist", manifest).read_text()
+
+
+def test_a_student_that_is_surely_worse_than_its_base_is_called_so(
+    run_folder: Path, manifest: dict[str, Any], tmp_path: Path
+) -> None:
+    cells = manifest["comparison"]["students"]["icldist"]
+    for high, is_said in ((-0.01, True), (0.01, False)):
+        cells["all"]["difference"] = {"value": -0.05, "low": -0.09, "high": high}
+        page = write_report(run_folder, manifest).read_text()
+        card = write_card(tmp_path, "icldist", manifest).read_text()
+        for text in (page, card):
+            assert ("ICLDist is worse than the base: −5.0 (−9.0 to −1.0)" in text) is is_said
+
+
+def test_a_limit_above_all_tasks_is_no_limit(manifest: dict[str, Any]) -> None:
+    n_most = max(task["n"] for task in manifest["comparison"]["tasks"].values())
+    for limit, is_said in ((n_most, True), (n_most + 1, False)):
+        manifest["config"]["evaluation"]["limit"] = limit
+        notes = manifest_values.evaluation_notes(manifest)
+        assert any("Only the first" in note for note in notes) is is_said
+
+
+def test_the_same_run_gives_the_same_page(run_folder: Path, manifest: dict[str, Any]) -> None:
+    first = write_report(run_folder, manifest).read_bytes()
+    assert write_report(run_folder, copy.deepcopy(manifest)).read_bytes() == first
+    assert [p.name for p in run_folder.glob("report*")] == ["report.html"]
+
+
+def poisoned(value: Any, key: str = "") -> Any:
+    """The value with hostile text as every key and text that a file could bring."""
+    if isinstance(value, dict):
+        return {k: poisoned(v, k) for k, v in value.items()} | {EVIL: EVIL}
+    if isinstance(value, list):
+        return [poisoned(v) for v in value]
+    if isinstance(value, str) and key not in ("family",):
+        return f"{value}{EVIL}\ud800\u2028"
+    return value
+
+
+def test_nothing_from_a_file_becomes_markup(run_folder: Path, manifest: dict[str, Any]) -> None:
+    names = {EVIL: student(0.1, None), "icldist": student(0.2, None)}
+    evil = poisoned(manifest)
+    evil["stages"] = ["knowdist", "icldist", EVIL, "../../outside"]
+    evil["comparison"]["students"] = names
+    evil["comparison"]["tasks"] = {EVIL: {}, "sentibench_sst2": {}}
+    evil["comparison"]["left_out"] = [{"model": EVIL, "task": EVIL, "reason": EVIL}]
+    for name in names.values():
+        name["all"]["reason"] = EVIL
+        name["tasks"][EVIL] = cell(0.1, None)
+    evil["scores"][EVIL] = {EVIL: [0.5, EVIL]}
+    evil["scores"]["base"][EVIL] = [0.5, math.inf]
+    evil["steps"]["icldist-ask"]["summary"]["coverage"] = {EVIL: {EVIL: 3}}
+    evil["steps"]["texts"]["summary"]["left_out"] = [[EVIL, EVIL, 3]]
+    for stage in ("knowdist", "icldist"):
+        path = run_folder / f"{stage}-filter" / "funnel.json"
+        funnel = poisoned(json.loads(path.read_text(encoding="utf-8")))
+        path.write_text(json.dumps(funnel), encoding="utf-8")
+        with (run_folder / f"{stage}-train" / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": EVIL, "loss_nats_per_token": EVIL}) + f"\n{EVIL}\n")
+    page = page_of(run_folder, evil)
+    page.elements += page_of(run_folder, {**evil, "comparison": None}).elements
+    assert {tag for tag, _ in page.elements} <= set(TAGS.split())
+    found = {name for _, attributes in page.elements for name in attributes}
+    assert found <= set(ATTRIBUTES.split())
+    # whatever is no label for a screen reader is a number, a class of ours or an address of ours
+    for tag, attributes in page.elements:
+        for name, value in attributes.items():
+            if name not in ("aria-label", "content"):
+                assert not set(value) & set('<>&"{}'), (tag, name, value)
+    assert page.text.count("<script>alert(1)</script>") > 20
+    assert "{{ 7 * 7 }}" in page.text
+    assert "49" not in page.text.split()
+
+
+def test_the_page_asks_the_network_for_nothing(run_folder: Path, manifest: dict[str, Any]) -> None:
+    page = page_of(run_folder, manifest)
+    addresses = [a["href"] for _, a in page.elements if "href" in a]
+    assert addresses == ["data:,"]
+    policies = [a["content"] for _, a in page.elements if "http-equiv" in a]
+    assert len(policies) == 1
+    assert policies[0].startswith("default-src 'none'; ")
+    assert "script" not in policies[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "lines"),
+    [
+        ("scores", ["No model of this run has been evaluated yet."]),
+        ("comparison", ["No student could be compared with the base", "there is no gap to close"]),
+        ("steps", ["No step has finished yet.", "No coverage"]),
+        ("stages", ["The manifest names no training stage."]),
+        ("teacher", ["The manifest names no teacher."]),
+        ("packages", ["The manifest holds no package versions."]),
+        ("config", ["The manifest holds no configuration."]),
+    ],
+)
+@pytest.mark.parametrize("instead", ["nothing", None, 7, "text", [1, [2]], {"a": {"b": "c"}}])
+def test_a_missing_or_malformed_piece_is_left_out_with_a_line(
+    run_folder: Path, manifest: dict[str, Any], key: str, lines: list[str], instead: Any
+) -> None:
+    del manifest[key]
+    if instead != "nothing":
+        manifest[key] = instead
+    text = page_of(run_folder, manifest).text
+    is_table = isinstance(instead, dict) and key in ("packages", "config", "steps")
+    for line in lines:
+        assert (line in text) != (is_table and not line.startswith("No coverage"))
+
+
+def test_files_that_are_not_there_or_torn_are_said_so(
+    tmp_path: Path, run_folder: Path, manifest: dict[str, Any]
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    text = page_of(empty, manifest).text
+    assert text.count("No loss curve: ") == text.count("No funnel: ") == 2
+    assert page_of(empty, {}).text.count("unnamed run") == 2
+    for path in run_folder.glob("*/funnel.json"):
+        path.write_text(path.read_text(encoding="utf-8")[:-9], encoding="utf-8")
+    for path in run_folder.glob("*/log.jsonl"):
+        content = path.read_text(encoding="utf-8")
+        torn = content + '{"step": 101, "loss_nats_per_token": NaN}\n{"step": 1'
+        path.write_text(torn, encoding="utf-8")
+    text = page_of(run_folder, manifest).text
+    assert text.count("No funnel: ") == 2
+    assert text.count("Lines of the log without a finite loss, not drawn: 2.") == 2
+    manifest["comparison"]["students"]["icldist"]["all"]["difference"]["high"] = 1e308
+    manifest["comparison"]["means"]["base"]["all"]["value"] = 10**400
+    del manifest["scores"]["teacher"]
+    assert "Teacher: not measured in this run." in page_of(run_folder, manifest).text
+
+
+def test_why_there_is_no_gap_is_said_once_for_all_that_it_concerns(
+    run_folder: Path, manifest: dict[str, Any]
+) -> None:
+    cells = student(0.1, None)
+    manifest["comparison"]["students"] = {"icldist": cells}
+    reason = "the teacher was not measured."
+    assert f"No gap for any of them: {reason}" in page_of(run_folder, manifest).text
+    cells["seen"] = cell(0.1, 0.5)
+    text = page_of(run_folder, manifest).text
+    assert f"No gap for ICLDist, Mean of all; ICLDist, Mean of unseen: {reason}" in text
+
+
+def test_marks_stand_where_their_numbers_are(run_folder: Path, manifest: dict[str, Any]) -> None:
+    manifest["comparison"]["students"] = {"icldist": student(0.06, None)}
+    elements = page_of(run_folder, manifest).elements
+    whiskers = [a for tag, a in elements if a.get("class") == "whisker s0"]
+    zeros = [a for tag, a in elements if a.get("class") == "zero"]
+    # of 5 to 7 points, on an axis from 0 to 7
+    assert len(whiskers) == 4
+    for whisker in whiskers:
+        assert float(whisker["x1"].rstrip("%")) == pytest.approx(100 * 5 / 7, abs=0.01)
+        assert whisker["x2"] == "100.0%"
+    assert {zero["x1"] for zero in zeros} == {"0.0%"}
+
+
+def test_the_funnel_falls_from_asked_to_kept(run_folder: Path, manifest: dict[str, Any]) -> None:
+    elements = page_of(run_folder, manifest).elements
+    bars = [
+        (a["class"], float(a.get("x", "0%").rstrip("%")), float(a["width"].rstrip("%")))
+        for tag, a in elements
+        if a.get("class", "").startswith("bar-")
+    ]
+    assert bars[: len(bars) // 2] == [
+        ("bar-asked", 0, 100),
+        ("bar-drop", 90, 10),
+        ("bar-drop", 70, 20),
+        ("bar-drop", 50, 20),
+        ("bar-kept", 0, 50),
+    ]
+
+
+def test_the_loss_curve_is_drawn_between_its_axes(
+    run_folder: Path, manifest: dict[str, Any]
+) -> None:
+    page = page_of(run_folder, manifest)
+    dots = [a for tag, a in page.elements if a.get("class") == "dot"]
+    assert len(dots) == 2 * 100
+    # step 100 of 100 at the right; loss 1 on an axis from 1 to 3 at the bottom
+    assert (dots[99]["cx"], dots[99]["cy"]) == ("100.0%", "100.0%")
+    (x, y) = next(a for t, a in page.elements if t == "polyline")["points"].split()[-1].split(",")
+    assert x == "1000.0"
+    assert 900 < float(y) < 1000  # the mean of the last steps, above the last
+    assert "From 2.960 to 1.020 in 100 steps. Line: mean of 5 steps" in page.text
+
+
+def test_a_long_log_is_thinned_and_the_page_says_so(
+    run_folder: Path, manifest: dict[str, Any]
+) -> None:
+    lines = (json.dumps({"step": n, "loss_nats_per_token": 2.0 + n % 2}) for n in range(5000))
+    path = run_folder / "knowdist-train" / "log.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    manifest["stages"] = ["knowdist"]
+    page = page_of(run_folder, manifest)
+    assert sum(a.get("class") == "dot" for _, a in page.elements) <= report.MAX_DOTS
+    assert "dots: one step in 9" in page.text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted", "ticks"),
+    [
+        (0, 1, 5, (0, 0.2, 0.4, 0.6, 0.8, 1.0)),
+        (-1.2, 26, 7, (-5, 0, 5, 10, 15, 20, 25, 30)),
+        (0, 100, 7, (0, 20, 40, 60, 80, 100)),
+        (3, 3, 2, (2.5, 3.0, 3.5)),
+        (3, 3 + 1e-15, 2, (2.5, 3.0, 3.5)),
+        (0, 0, 2, (-1, 0, 1)),
+        (0.0012, 0.0018, 3, (0.0012, 0.0014, 0.0016, 0.0018)),
+    ],
+)
+def test_axis_has_round_ticks_around_its_values(
+    low: float, high: float, wanted: int, ticks: tuple[float, ...]
+) -> None:
+    axis = Axis.around(low, high, wanted)
+    assert axis.ticks == pytest.approx(ticks)
+    assert axis.low <= low <= high <= axis.high
+    assert len({axis.tick_text(tick) for tick in axis.ticks}) == len(ticks)
+    assert (axis.at(axis.low), axis.at(axis.high)) == (0, 100)
+    assert (axis.at(axis.low - 9), axis.at(axis.high + 9)) == (0, 100)
+
+
+def test_moving_mean_is_cut_at_both_ends() -> None:
+    assert report.moving_mean([1, 2, 6, 4, 5], 3) == pytest.approx([1.5, 3, 4, 5, 4.5])
+    assert report.moving_mean([1, 2, 6], 1) == pytest.approx([1, 2, 6])
+
+
+@pytest.mark.parametrize(
+    ("fraction", "text"),
+    [(0.123, "+12.3"), (-0.05, "−5.0"), (-0.0001, "+0.0"), (0.0, "+0.0")],
+)
+def test_a_signed_percentage_has_a_sign_and_no_negative_zero(fraction: float, text: str) -> None:
+    assert manifest_values.percent(fraction, signed=True) == text

@@ -1,0 +1,503 @@
+"""The whole graph on a random student, a scripted teacher and the package's own texts."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("peft")
+
+from filelock import FileLock
+from small_runs import TWO, Scripted, config
+
+from distill.__main__ import main
+from distill.config import load_config
+from distill.errors import TeacherError
+from distill.records import Answer, Failure, Message, Request
+from distill.run.distillation import Distillation
+from distill.run.steps import in_order
+from distill.teachers.store import Store
+from sentibench.data.cards import load_tasks
+from sentibench.data.read import load_split
+
+
+def data_steps(pipeline: Distillation):
+    return [pipeline.filter("knowdist"), pipeline.filter("icldist")]
+
+
+def test_answers_become_samples_and_are_asked_for_once(tiny_student: Path, tmp_path: Path) -> None:
+    run = load_config(config(tmp_path, tiny_student))
+    teacher = Scripted()
+    pipeline = Distillation(run, teacher=teacher)
+    for step in pipeline.all_steps():
+        if step.name.split("-")[-1] in ("texts", "ask", "filter", "demonstrations"):
+            step.do()
+    n_asked = teacher.n_asked
+    assert n_asked > 16 + 20
+    knowdist, icldist = (pipeline.samples(stage) for stage in ("knowdist", "icldist"))
+    assert len(knowdist) > 10
+    assert len(icldist) > 15
+    labels = {sample.response for sample in icldist}
+    assert len(labels) > 5
+    again = Distillation(
+        load_config(config(tmp_path, tiny_student), ["filters.max_words=500"]), teacher=teacher
+    )
+    assert again.ask("icldist").state()[0] == "done"
+    assert again.filter("icldist").state() == (
+        "stale",
+        "settings.filters.max_words: 1024 -> 500",
+    )
+    again.filter("icldist").do()
+    assert teacher.n_asked == n_asked
+
+
+RUN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from small_runs import Scripted
+from distill.config import load_config  # noqa: E402
+from distill.run.distillation import Distillation  # noqa: E402
+pipeline = Distillation(load_config(Path({config!r})), teacher=Scripted(0.002))
+for step in pipeline.all_steps():
+    if step.name.split("-")[-1] in ("texts", "ask", "filter", "demonstrations"):
+        step.do()
+"""
+
+
+def outcome(pipeline: Distillation):
+    with Store.read(pipeline.answers("icldist")) as store:
+        answers = dict(store)
+    return answers, [step.record()["outputs"] for step in data_steps(pipeline)]  # type: ignore[index]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_equals_an_undisturbed_one(
+    tiny_student: Path, tmp_path: Path
+) -> None:
+    outcomes = []
+    for name, kills in (("calm", 0), ("killed", 4)):
+        folder = tmp_path / name
+        folder.mkdir()
+        path = config(folder, tiny_student)
+        code = RUN.format(tests=str(Path(__file__).parents[1]), config=str(path))
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        pipeline = Distillation(load_config(path), teacher=Scripted())
+        for number in range(kills):
+            child = subprocess.Popen(
+                [sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL
+            )
+            file = pipeline.answers("icldist") / "answers.jsonl"
+            wanted = 10 + 37 * number
+            while child.poll() is None:
+                if file.is_file() and file.read_bytes().count(b"\n") >= wanted:
+                    break
+                time.sleep(0.005)
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        outcomes.append(outcome(pipeline))
+    assert outcomes[0][0] == outcomes[1][0]
+    assert outcomes[0][1] == outcomes[1][1]
+
+
+def test_hard_samples_alone_are_trained_on_where_that_is_asked(tiny_student, tmp_path) -> None:
+    run = load_config(
+        config(tmp_path, tiny_student),
+        ["knowdist.difficulty={keep: 0.5}", "icldist.difficulty={keep: 0.5}", "mixed=true"],
+    )
+    pipeline = Distillation(run, teacher=Scripted())
+    assert pipeline.stages == ["mixed"]
+    pipeline.train("mixed")
+    steps = [step.name for step in pipeline.all_steps()]
+    assert steps.index("knowdist-select") < steps.index("mixed-train")
+    assert [step.name for step in pipeline.train("mixed").after] == [
+        "knowdist-select",
+        "icldist-select",
+    ]
+    for step in in_order([pipeline.merge("mixed")]):
+        step.do()
+    for stage in ("knowdist", "icldist"):
+        record = pipeline.select(stage).record()
+        assert record is not None
+        kept, of = record["summary"]["kept"], record["summary"]["of"]
+        assert 0 < kept < of
+        assert len(pipeline.samples(stage)) == kept
+    summary = pipeline.train("mixed").record()["summary"]  # type: ignore[index]
+    assert summary["samples"] == sum(len(pipeline.samples(s)) for s in ("knowdist", "icldist"))
+    assert (pipeline.merge("mixed").folder / "student" / "model.safetensors").is_file()
+
+
+def test_a_teacher_that_answers_only_errors_is_one_clear_error(
+    tiny_student: Path, tmp_path: Path
+) -> None:
+    class Silent(Scripted):
+        def answer(self, requests):
+            for request in requests:
+                yield request, Failure("server", "HTTP 500", 6)
+
+    pipeline = Distillation(load_config(config(tmp_path, tiny_student)), teacher=Silent())
+    pipeline.texts.do()
+    with pytest.raises(TeacherError, match=r"none of \d+ requests has an answer; .*HTTP 500"):
+        pipeline.demonstrations.do()
+    # the failures are kept apart, and asked again only on demand
+    with pytest.raises(TeacherError, match="--retry-failed"):
+        pipeline.demonstrations.do()
+    patient = Distillation(pipeline.run, teacher=Scripted(), retry_failed=True)
+    assert patient.demonstrations.do()["labelled"] > 0
+
+
+@pytest.mark.slow
+def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
+    tiny_student: Path, tmp_path: Path, capsys
+) -> None:
+    path = recorded(tmp_path, tiny_student)
+    assert main(["run", str(path)]) == 0
+    results = tmp_path / "runs" / "small" / "results"
+    manifest = json.loads((results / "run.json").read_text())
+    assert [facts["name"] for facts in manifest["models"].values()] == [
+        "tiny",
+        "small-knowdist",
+        "small-icldist",
+    ]
+    assert manifest["steps"]["icldist-train"]["summary"]["supervised_tokens"] > 0
+    assert set(manifest["scores"]) == {"base", "knowdist", "icldist"}
+    page = (results.parent / "report.html").read_text()
+    assert "small-icldist" in page.split("<pre")[0]
+    for stage in ("knowdist", "icldist"):
+        card = (results.parent / f"{stage}-merge" / "student" / "README.md").read_text()
+        assert "base_model" in card
+    capsys.readouterr()
+    assert main(["status", str(path)]) == 0
+    states = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert set(states) == {"done"}
+    assert len(states) >= 12
+
+    def results_of(model: str) -> list[str]:
+        return [path.name for path in (results / model).rglob("results_*.json")]
+
+    before = {model: results_of(model) for model in ("tiny", "small-knowdist", "small-icldist")}
+    assert main(["run", str(path), "icldist.training.epochs=2"]) == 0
+    after = {model: results_of(model) for model in before}
+    assert all(len(names) == 1 for names in after.values())
+    assert {m for m in before if before[m] != after[m]} == {"small-icldist"}
+    from leaderboard.__main__ import main as leaderboard
+
+    assert {path.name for path in results.iterdir()} == {*before, "run.json"}
+    assert leaderboard(["build", str(results), "--out", str(tmp_path / "site")]) == 0
+    page = (tmp_path / "site" / "index.html").read_text()
+    assert "small-icldist" in page
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(tiny_student: Path, tmp_path: Path, capsys) -> None:
+    path = config(tmp_path, tiny_student)
+    assert main(["run", str(path), "icldist.sampels=3"]) == 2
+    assert "did you mean 'samples'?" in capsys.readouterr().err
+    assert main(["run", str(path)]) == 2  # the recording is not there
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "Traceback" not in error
+
+
+def test_a_setting_may_stand_behind_an_option(tiny_student: Path, tmp_path: Path, capsys) -> None:
+    path = str(config(tmp_path, tiny_student))
+    assert main(["run", path, "--retry-failed", "icldist.sampels=3"]) == 2
+    assert "did you mean 'samples'?" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", path, "--retries=3"])
+    assert "unrecognized arguments: --retries=3" in capsys.readouterr().err
+
+
+def test_a_reader_that_stops_early_is_no_mistake(tiny_student: Path, tmp_path: Path) -> None:
+    path = config(tmp_path, tiny_student)
+    server = "teacher={backend: openai, model: m, base_url: 'http://127.0.0.1:9/v1'}"
+    command = (
+        f'{sys.executable} -m distill status {path} "{server}" | true; echo ${{PIPESTATUS[0]}}'
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
+    assert done.stderr == ""
+    command = f"{sys.executable} -m distill run {recorded(tmp_path, tiny_student)} 2>&1 | true"
+    command += "; echo ${PIPESTATUS[0]}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"  # whoever goes on would go on without the students
+
+
+def test_stores_of_several_machines_become_one(tmp_path: Path, capsys) -> None:
+    requests = [
+        Request(f"r/{n}", (Message("user", f"Question {n}?"),), "text", "mine") for n in range(3)
+    ]
+    for name, of in (("a", requests[:2]), ("b", requests[1:])):
+        with Store.open(tmp_path / name, "scripted/one", "1") as store:
+            for request in of:
+                store.add(request, Answer("yes", "stop"))
+    out = tmp_path / "both"
+    assert main(["merge-answers", f"{tmp_path / 'a'}", f"{tmp_path / 'b'}", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}: 3 answers; 1 twins left out\n"
+    with Store.read(out) as merged:
+        assert len(merged) == 3
+
+
+def test_what_failed_is_asked_again_on_demand_and_reaches_the_samples(
+    tiny_student: Path, tmp_path: Path
+) -> None:
+    class Dying(Scripted):
+        def answer(self, requests):
+            for number, (request, answer) in enumerate(super().answer(requests)):
+                yield request, Failure("server", "HTTP 503", 6) if number % 3 else answer
+
+    run = load_config(config(tmp_path, tiny_student))
+    first = Distillation(run, teacher=Dying())
+    for step in in_order([first.filter("knowdist")]):
+        step.do()
+    n_before = len(first.samples("knowdist"))
+    second = Distillation(run, teacher=Scripted(), retry_failed=True)
+    second.ask("knowdist").do()
+    assert second.filter("knowdist").state()[0] == "done"  # not asked again by itself
+    second.ask("knowdist").do(again=True)
+    assert second.filter("knowdist").state()[0] == "stale"
+    second.filter("knowdist").do()
+    assert len(second.samples("knowdist")) > n_before
+
+
+def test_a_recording_leaves_what_it_lacks_to_the_teacher(
+    tiny_student: Path, tmp_path: Path
+) -> None:
+    class Forgetful(Scripted):
+        def answer(self, requests):
+            for number, (request, answer) in enumerate(super().answer(requests)):
+                missing = Failure("not recorded", "the recording holds no answer")
+                yield request, missing if number % 2 else answer
+
+    run = load_config(config(tmp_path, tiny_student))
+    replayed = Distillation(run, teacher=Forgetful())
+    replayed.texts.do()
+    replayed.ask("knowdist").do()
+    with Store.read(replayed.answers("knowdist")) as store:
+        assert list(store.failures()) == []
+    teacher = Scripted()
+    sibling = run.model_copy(update={"name": "sibling"})
+    asked = Distillation(sibling, teacher=teacher)
+    asked.texts.do()
+    asked.ask("knowdist").do()
+    assert teacher.n_asked == 8
+
+
+def test_an_edited_template_makes_the_answers_stale(tiny_student: Path, tmp_path: Path) -> None:
+    templates = tmp_path / "own"
+    templates.mkdir()
+    (templates / "analysing_target.jinja").write_text("Judge this. {{ text }}")
+    overrides = [f"knowdist.templates={templates}"]
+    run = load_config(config(tmp_path, tiny_student), overrides)
+    pipeline = Distillation(run, teacher=Scripted())
+    for step in in_order([pipeline.filter("knowdist")]):
+        step.do()
+    (templates / "analysing_target.jinja").write_text("Judge that. {{ text }}")
+    state, why = pipeline.ask("knowdist").state()
+    assert state == "stale"
+    assert "own" in why
+
+
+MISTAKES = {
+    "a student that is not there": ("student=no/where", "student: 'no/where' is no checkpoint"),
+    "a folder without weights": ("student={empty}", "no weights; expected a folder"),
+    "another teacher of a stage": (
+        "knowdist.teacher={{backend: hf, model: /no/t}}",
+        "knowdist.teacher.model: /no/t: no such folder",
+    ),
+    "damaged weights": ("student={damaged}", "is no checkpoint that transformers loads"),
+    "an unknown task": ("evaluation.tasks=[sentibench_mini_sst3]", "'sentibench_mini_sst2'?"),
+    "a step that waits": ("--only=icldist-train", "icldist-train: waits for"),
+    "an unknown step": ("--only=icldist-trian", "no such step"),
+    "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of SentiBench's test sets"),
+    "a template that asks for more": (
+        "knowdist.templates={templates}",
+        "a template may use {{{{ text }}}} alone",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_of_the_user_is_one_line(
+    name: str, tiny_student: Path, tmp_path: Path, capsys, small_tests
+) -> None:
+    given, expected = MISTAKES[name]
+    places = {key: tmp_path / key for key in ("empty", "damaged", "leak", "templates")}
+    for key in ("empty", "damaged", "templates"):
+        places[key].mkdir()
+    shutil.copy(tiny_student / "config.json", places["empty"])
+    for file in tiny_student.iterdir():
+        shutil.copy(file, places["damaged"])
+    weights = places["damaged"] / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    (places["templates"] / "rewriting_target.jinja").write_text("{{ text }} {{ title }}")
+    places["leak"] = tmp_path / "leak.jsonl"
+    task = load_tasks()["sentibench_mini_sst2"]
+    rows = [{"text": example.sentence} for example in load_split(task, "test").examples]
+    places["leak"].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = recorded(tmp_path, tiny_student)
+    assert main(["run", str(path), given.format(**places)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert expected.format() in error
+
+
+def test_two_processes_do_not_work_on_one_run(tiny_student: Path, tmp_path: Path, capsys) -> None:
+    path = recorded(tmp_path, tiny_student)
+    folder = tmp_path / "runs" / "small"
+    folder.mkdir(parents=True)
+    with FileLock(folder / "run.lock"):
+        assert main(["run", str(path)]) == 2
+    assert "another process works on this run" in capsys.readouterr().err
+    assert not (folder / "config.yaml").exists()  # it would be that of a run which never was
+
+
+def test_what_failed_is_not_asked_again_under_a_launcher(
+    tiny_student: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    path = config(tmp_path, tiny_student)
+    assert main(["run", str(path), "--retry-failed"]) == 2
+    assert "call `generate --retry-failed` without a launcher" in capsys.readouterr().err
+
+
+def test_a_setting_that_changes_no_weight_makes_no_training_stale(tiny_student, tmp_path) -> None:
+    path = config(tmp_path, tiny_student)
+
+    def parts(*overrides: str) -> list[str]:
+        given = [f"icldist.training.choose={{{overrides[0]}}}", *overrides[1:]]
+        run = Distillation(load_config(path, given), teacher=Scripted())
+        steps = run.train("icldist"), run.choose("icldist"), run.ask("icldist")
+        return [json.dumps(step.settings) for step in steps]
+
+    train, choose, ask = parts("checkpoints: 2, limit: 9")
+    assert parts("checkpoints: 2, limit: 8")[0] == train
+    assert parts("checkpoints: 2, limit: 8")[1] != choose
+    assert parts("checkpoints: 3, limit: 9")[0] != train
+    assert parts("checkpoints: 2", "icldist.difficulty={keep: 0.5}")[2] == ask
+
+
+def test_a_server_that_went_away_leaves_the_step_open(tiny_student, tmp_path) -> None:
+    class Leaving(Scripted):
+        def answer(self, requests):
+            for number, (request, answer) in enumerate(super().answer(requests)):
+                lost = Failure("unreachable", "[Errno 111] Connection refused", 6)
+                yield request, lost if number > 3 else answer
+
+    run = load_config(config(tmp_path, tiny_student))
+    first = Distillation(run, teacher=Leaving())
+    first.texts.do()
+    with pytest.raises(TeacherError, match=r"12 of 16 requests did not reach it.*call again$"):
+        first.ask("knowdist").do()
+    second = Distillation(run, teacher=Scripted())
+    assert second.ask("knowdist").state()[0] == "new"
+    assert second.ask("knowdist").do()["answered"] == 16
+    assert second._teacher.n_asked == 12
+
+
+def test_two_models_of_one_name_are_refused(tiny_student: Path, tmp_path: Path, capsys) -> None:
+    twin = tmp_path / "other" / tiny_student.name
+    shutil.copytree(tiny_student, twin)
+    path = config(tmp_path, tiny_student)
+    assert main(["run", str(path), f"teacher={{backend: hf, model: {twin}}}"]) == 2
+    assert "two models of this run are called 'tiny'" in capsys.readouterr().err
+
+
+def test_gold_labels_can_be_the_teacher(tiny_student, tmp_path) -> None:
+    path = config(tmp_path, tiny_student)
+    gold = ["teacher={backend: gold}", "knowdist=null", "icldist.demonstrations=gold"]
+    plain = ["icldist.taxonomies=false", "icldist.other_tasks=0", "icldist.label_words=false"]
+    pipeline = Distillation(load_config(path, [*gold, *plain]))
+    for step in in_order([pipeline.filter("icldist")]):
+        step.do()
+    samples = pipeline.samples("icldist")
+    labels = {text.text: text.label for text in pipeline.load_texts()}
+    assert len(samples) > 15
+    assert all(sample.response == labels[sample.text] for sample in samples)
+    assert main(["status", str(path), *gold[:1]]) == 2
+
+
+def recorded(folder: Path, student: Path) -> Path:
+    """A configuration whose teacher is a recording."""
+    folder.mkdir(exist_ok=True)
+    path = config(folder, student)
+    recording = Distillation(load_config(path), teacher=Scripted())
+    for step in recording.all_steps():
+        if step.name.split("-")[-1] in ("texts", "ask", "filter", "demonstrations"):
+            step.do()
+    recording.answers("icldist").rename(folder / "recorded")
+    shutil.rmtree(folder / "runs")
+    return path
+
+
+def curves(pipeline: Distillation) -> list[list[float]]:
+    folders = [pipeline.train(stage).folder for stage in pipeline.stages]
+    lines = [(folder / "log.jsonl").read_text().splitlines() for folder in folders]
+    return [[json.loads(line)["loss_nats_per_token"] for line in own] for own in lines]
+
+
+def scores(pipeline: Distillation) -> list[dict[str, object]]:
+    steps = [pipeline.evaluate(model) for model in pipeline.measured]
+    return [json.loads((step.folder / "scores.json").read_text()) for step in steps]
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_every_step_equals_an_undisturbed_one(tiny_student, tmp_path) -> None:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    calm = recorded(tmp_path / "calm", tiny_student)
+    assert main(["run", str(calm)]) == 0
+    path = recorded(tmp_path / "killed", tiny_student)
+    pipeline = Distillation(load_config(path))
+    command = [sys.executable, "-m", "distill", "run", str(path)]
+    moments = random.Random(time.time_ns())
+    n_killed = 0
+    for step in pipeline.all_steps():
+        if step.state()[0] == "done":
+            continue
+        child = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        while child.poll() is None and not (step.folder / "inputs.json").exists():
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.3))
+        child.send_signal(signal.SIGKILL)
+        n_killed += child.wait() == -signal.SIGKILL
+    assert n_killed >= 5
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    undisturbed = Distillation(load_config(calm))
+    assert outcome(pipeline) == outcome(undisturbed)
+    for one, other in zip(curves(pipeline), curves(undisturbed), strict=True):
+        assert one == pytest.approx(other, rel=1e-3)
+    assert scores(pipeline) == scores(undisturbed)
+    assert {step.state()[0] for step in pipeline.all_steps()} == {"done"}
+
+
+@pytest.mark.slow
+def test_a_launch_of_two_processes_gives_the_run_of_one(tiny_student, tmp_path) -> None:
+    alone = recorded(tmp_path / "alone", tiny_student)
+    assert main(["run", str(alone)]) == 0
+    path = recorded(tmp_path / "launched", tiny_student)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *TWO]
+    done = subprocess.run(
+        [*launch, "--main_process_port", "0", "-m", "distill", "run", str(path)],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (Distillation(load_config(p)) for p in (alone, path))
+    for run, n_processes in ((one, 1), (two, 2)):
+        told = json.loads((run.train("icldist").folder / "training.json").read_text())
+        assert told["processes"] == n_processes
+    assert outcome(one) == outcome(two)
+    for own, other in zip(curves(one), curves(two), strict=True):
+        assert own == pytest.approx(other, rel=1e-3)
+    assert scores(one) == scores(two)

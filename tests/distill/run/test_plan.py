@@ -1,0 +1,396 @@
+"""The dry run: what it counts, that it calls nobody and writes nothing."""
+
+import io
+import json
+import math
+import random
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from small_runs import Scripted, config
+
+pytest.importorskip("peft")
+
+import distill.run.plan
+from distill.__main__ import main
+from distill.checkpoints import load_tokenizer
+from distill.config import load_config
+from distill.errors import InputError, TeacherError
+from distill.prompts.icldist import load_taxonomies
+from distill.records import Answer
+from distill.run.distillation import Distillation
+from distill.run.pipeline import sample_of
+from distill.run.plan import Plan, StagePlan
+from distill.run.plan_text import Rates, histogram, quantile, render, safe, shortened
+from distill.student.samples import encode_samples
+
+HF = "teacher={backend: hf, model: somewhere}"
+OPENAI = "teacher={backend: openai, model: m, base_url: 'http://127.0.0.1:9/v1'}"
+
+
+pytestmark = pytest.mark.usefixtures("small_tests")
+
+
+class Forbidden(Scripted):
+    def answer(self, requests):
+        raise AssertionError("a plan asks nobody")
+
+
+class Verbose(Scripted):
+    """Says how many tokens it read and wrote: thrice a constant, seven a free answer."""
+
+    def answer(self, requests):
+        for request, answer in super().answer(requests):
+            written = 0 if request.choices else 7
+            yield request, Answer(answer.text, answer.finish, 300, written)
+
+
+def planned(folder: Path, student: Path, *overrides: str) -> Plan:
+    run = load_config(config(folder, student), overrides)
+    return Plan(Distillation(run, teacher=Forbidden()))
+
+
+def do(pipeline: Distillation, *endings: str) -> Distillation:
+    for step in pipeline.all_steps():
+        if step.name.split("-")[-1] in endings:
+            step.do()
+    return pipeline
+
+
+def by_stage(plan: Plan) -> dict[str, StagePlan]:
+    return {stage.stage: stage for stage in plan.stages}
+
+
+def files(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_a_plan_counts_what_a_run_asks_and_writes_nothing(tiny_student, tmp_path) -> None:
+    plan = planned(tmp_path, tiny_student)
+    before = files(tmp_path)
+    lines = list(render(plan, Rates()))
+    assert files(tmp_path) == before
+    assert "  new    texts                  never finished" in lines
+    assert "  waits  knowdist-ask           for texts" in lines
+    stages = by_stage(plan)
+    assert (stages["knowdist"].n_requests, stages["icldist"].n_requests) == (16, 20)
+    assert stages["knowdist"].axes["family/perspective"]["analysing/emotion"] == 2  # 16 over 8
+    pipeline = do(Distillation(plan.run, teacher=Scripted()), "texts", "demonstrations", "ask")
+    assert len(plan.texts) == len(pipeline.load_texts())
+    done = by_stage(planned(tmp_path, tiny_student))
+    for name in ("knowdist", "icldist"):
+        requests = pipeline.requests(name)
+        assert done[name].answered == done[name].n_requests == len(requests)
+        assert done[name].waiting == 0
+        # with the teacher's labels the plan's prompts are those of the run
+        tokens = load_tokenizer(str(tiny_student))([r.prompt for r in requests])["input_ids"]
+        assert sorted(done[name].prompt_tokens) == sorted(map(len, tokens))
+    assert sum(done["icldist"].axes["shots"].values()) == 20
+
+
+def test_demonstrations_carry_gold_or_placeholders_until_the_teacher_has_answered(
+    tiny_student, tmp_path
+) -> None:
+    plan = planned(tmp_path, tiny_student)
+    asked = sum(r.n_requests for r in plan.stages if r.stage == "demonstrations")
+    classes = {name: taxonomy.classes for name, taxonomy in load_taxonomies().items()}
+    assert plan.gold + plan.placeholders == asked
+    assert plan.gold == sum(
+        text.label in classes[name] for text in plan.texts for name in classes
+    )  # every mini text is in every pool: 64 of a source at most
+    assert plan.placeholders > 0
+    said = "  demonstration labels are placeholders until the teacher has answered: "
+    said += f"{plan.gold:,} gold, {plan.placeholders:,} drawn at random"
+    assert said in list(render(plan, Rates()))
+    again = planned(tmp_path, tiny_student)
+    assert again.stages[-1].prompt_tokens == plan.stages[-1].prompt_tokens
+    do(Distillation(plan.run, teacher=Scripted()), "texts", "demonstrations")
+    done = planned(tmp_path, tiny_student)
+    assert (done.gold, done.placeholders) == (0, 0)
+    assert not any("placeholders" in line for line in render(done, Rates()))
+
+
+def test_every_family_shows_three_prompts_that_a_run_would_ask(tiny_student, tmp_path) -> None:
+    plan = planned(tmp_path, tiny_student, "knowdist.samples=40", "icldist.samples=60")
+    shown = [example for stage in plan.stages for example in stage.examples]
+    families = ("analysing", "rewriting", "sentiment", "emotion", "other")
+    assert Counter(family for family, _, _ in shown) == dict.fromkeys(families, 3)
+    asked = plan.distillation.build("knowdist", plan.texts, {})
+    assert {prompt for _, _, prompt in plan.stages[0].examples} <= {r.prompt for r in asked}
+    lines = list(render(plan, Rates()))
+    assert sum(line.startswith("Example ") for line in lines) == 15
+
+
+def test_rates_give_time_and_cost_and_without_them_the_option_is_named(
+    tiny_student, tmp_path
+) -> None:
+    path = config(tmp_path, tiny_student)
+    plan = Plan(Distillation(load_config(path, [HF, "icldist=null"])))
+    knowdist = plan.stages[0]
+    prompts, answers = sum(knowdist.prompt_tokens), 16 * 160  # response_tokens of 160 is a bound
+    assert (knowdist.cost.prompt_tokens, knowdist.cost.answer_tokens) == pytest.approx(
+        (prompts, answers)
+    )
+    assert "bound" in knowdist.cost_basis
+    lines = list(render(plan, Rates(100.0, 2.0, 4.0)))
+    assert f"  cost: {(2 * prompts + 4 * answers) / 1e6:,.2f} US dollars" in lines
+    seconds = (prompts + answers) / 100
+    assert f"  time: {seconds:,.0f} seconds at 100 tokens per second" in lines
+    unknown = [line for line in render(plan, Rates(usd_per_million_input=1.0)) if "unknown" in line]
+    assert unknown == [
+        "  time: unknown; give --tokens-per-second N, prompt and answer tokens together",
+        "  cost: unknown; give --usd-per-million-output Y",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--tokens-per-second", "0", "--tokens-per-second: got 0; expected a number above 0"),
+        ("--tokens-per-second", "nan", "--tokens-per-second: got nan; expected"),
+        ("--usd-per-million-input", "inf", "--usd-per-million-input: got inf; expected"),
+        ("--usd-per-million-output", "-1", "got -1; expected a number of at least 0"),
+    ],
+)
+def test_an_impossible_rate_is_one_line(
+    option, value, message, tiny_student, tmp_path, capsys
+) -> None:
+    path = str(config(tmp_path, tiny_student))
+    assert main(["plan", path, HF, f"{option}={value}"]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_what_run_would_refuse_is_said_after_the_plan(tiny_student, tmp_path, capsys) -> None:
+    path = str(config(tmp_path, tiny_student))
+    missing = f"teacher={{backend: hf, model: {tmp_path / 'nothing'}}}"
+    assert main(["plan", path, missing]) == 2
+    shown = capsys.readouterr()
+    assert "Requests of knowdist: 16" in shown.out
+    assert shown.err.startswith("error: teacher.model: ")
+    assert "no such folder" in shown.err
+    assert main(["plan", path, OPENAI, "evaluation.limits={sentibench_mini_imdb: 3}"]) == 2
+    assert "evaluation.limits: sentibench_mini_imdb is none of" in capsys.readouterr().err
+    assert main(["plan", path, OPENAI]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_teacher_that_cannot_score_label_words_writes_them(tiny_student, tmp_path) -> None:
+    path = config(tmp_path, tiny_student)
+    settings = ["knowdist=null", "icldist.demonstrations=gold", "icldist.other_tasks=0"]
+    scored = Plan(Distillation(load_config(path, [HF, *settings]))).stages[-1]
+    written = Plan(Distillation(load_config(path, [OPENAI, *settings]))).stages[-1]
+    assert scored.cost.answer_tokens == 0
+    assert written.cost.answer_tokens == 20 * 16  # LABEL_TOKENS each
+    assert written.response_tokens == scored.response_tokens  # the student learns a label
+
+
+def test_the_stores_answers_say_how_long_answers_are(tiny_student, tmp_path) -> None:
+    run = load_config(config(tmp_path, tiny_student), ["icldist=null"])
+    pipeline = do(Distillation(run, teacher=Verbose()), "texts", "ask")
+    more = planned(tmp_path, tiny_student, "icldist=null", "knowdist.samples=24").stages[0]
+    assert (more.answered, more.waiting) == (16, 8)
+    requests = pipeline.requests("knowdist")
+    tokenizer = load_tokenizer(str(tiny_student))
+    own = sum(len(tokenizer(request.prompt)["input_ids"]) for request in requests)
+    # 300 tokens each by the teacher's tokenizer, where the student's counted `own` for 16
+    assert more.cost.prompt_tokens == pytest.approx(
+        8 * fmean(more.prompt_tokens) * (16 * 300) / own
+    )
+    assert more.cost.answer_tokens == 8 * 7
+    assert more.cost_basis == "mean of 16 answers in the store"
+    assert more.response_basis == "16 known, 8 as the longest answer allowed"
+
+
+def test_failures_and_answers_missing_in_a_recording_are_told(tiny_student, tmp_path) -> None:
+    path = config(tmp_path, tiny_student)
+    pipeline = do(Distillation(load_config(path), teacher=Scripted()), "texts", "demonstrations")
+    pipeline.ask("knowdist").do()
+    pipeline.answers("icldist").rename(tmp_path / "recorded")
+    lines = list(render(Plan(Distillation(load_config(path, ["knowdist.samples=20"]))), Rates()))
+    assert "  answered in the store: 0; to ask: 20" in lines
+    assert "  4 of these have no recorded answer and would fail" in lines
+    assert "  time and cost: none, no model is asked" in lines
+    run = load_config(path, ["knowdist.samples=20"])
+    with pytest.raises(TeacherError, match="not recorded"):  # none of ICLDist's is recorded
+        do(Distillation(run), "texts", "demonstrations", "ask")
+    knowdist = Plan(Distillation(run)).stages[0]
+    assert (knowdist.answered, knowdist.failed, knowdist.waiting) == (16, 0, 4)
+
+
+@pytest.mark.slow
+def test_training_lines_are_the_trainings_own_numbers(tiny_student, tmp_path) -> None:
+    settings = ["knowdist.training.epochs=2", "filters.skip=[near-duplicate]"]
+    run = load_config(config(tmp_path, tiny_student), settings)
+    pipeline = do(Distillation(run, teacher=Scripted()), "texts", "demonstrations", "ask", "filter")
+    pipeline.train("knowdist").do()
+    summary = pipeline.train("knowdist").record()["summary"]  # type: ignore[index]
+    plan = Plan(Distillation(run, teacher=Forbidden()))
+    knowdist = plan.trainings[0]
+    assert knowdist.basis == "after the filters"
+    assert (knowdist.n_samples, knowdist.n_steps) == (summary["samples"], summary["steps"])
+    # the plan's mean is over answers, the training's over those kept
+    n_answers = plan.stages[0].answered
+    kept = summary["samples"]
+    assert kept == n_answers
+    assert knowdist.supervised_tokens == pytest.approx(summary["supervised_tokens"])
+    assert knowdist.tokens == pytest.approx(summary["tokens"])
+
+
+def test_a_mixed_stage_trains_all_samples_with_icldists_settings(tiny_student, tmp_path) -> None:
+    limits = ["knowdist.training.max_length=1024", "icldist.training.max_length=16"]
+    apart = planned(tmp_path, tiny_student, *limits, "icldist.training.batch_size=8")
+    assert by_stage(apart)["knowdist"].left_out == 0
+    assert by_stage(apart)["icldist"].left_out == 20
+    mixed = planned(
+        tmp_path, tiny_student, "mixed=true", "icldist.training.batch_size=8", limits[0]
+    )
+    (training,) = mixed.trainings
+    assert (training.n_samples, training.n_steps) == (36, math.ceil(36 / 8))
+    short = planned(tmp_path, tiny_student, "mixed=true", *limits)
+    assert by_stage(short)["knowdist"].left_out == 16
+    assert short.trainings[0].n_samples == short.trainings[0].n_steps == 0
+
+
+def test_hard_samples_alone_are_counted(tiny_student, tmp_path) -> None:
+    plan = planned(tmp_path, tiny_student, "knowdist.difficulty={keep: 0.25}")
+    assert plan.trainings[0].n_samples == 4
+
+
+def test_shortened_and_left_out_samples_are_those_of_the_encoder(tiny_student, tmp_path) -> None:
+    settings = ["icldist.samples=60", "icldist.shots=[1, 4]", "icldist.other_tasks=0"]
+    run = load_config(
+        config(tmp_path, tiny_student), [*settings, "icldist.training.max_length=100"]
+    )
+    pipeline = do(Distillation(run, teacher=Scripted()), "texts", "demonstrations")
+    longest = [sample_of(r, max(r.choices, key=len)) for r in pipeline.requests("icldist")]
+    encoding = encode_samples(longest, load_tokenizer(str(tiny_student)), 100)
+    stage = Plan(Distillation(run, teacher=Forbidden())).stages[-1]
+    assert (stage.shortened, stage.left_out) == (encoding.shortened, len(encoding.too_long))
+    assert stage.shortened > 0
+    assert stage.left_out > 0
+
+
+def test_a_free_answer_counts_at_its_longest_until_it_is_known(tiny_student, tmp_path) -> None:
+    longest = max(planned(tmp_path, tiny_student, "icldist=null").stages[0].prompt_tokens)
+    # with 160 tokens more the longest does not fit, with a scripted answer of about 100 it does
+    limit = f"knowdist.training.max_length={longest + 150}"
+    plan = planned(tmp_path, tiny_student, "icldist=null", limit)
+    assert plan.stages[0].left_out > 0
+    assert plan.stages[0].response_tokens == 160 + 1
+    run = plan.run
+    do(Distillation(run, teacher=Scripted()), "texts", "ask")
+    known = planned(tmp_path, tiny_student, "icldist=null", limit).stages[0]
+    assert known.left_out == 0
+    assert known.response_basis == "16 known"
+
+
+def test_counted_requests_meet_every_kind_of_prompt(tiny_student, tmp_path, monkeypatch) -> None:
+    rows = [json.dumps({"text": f"review number {i} is fine"}) for i in range(640)]
+    (tmp_path / "many.jsonl").write_text("\n".join(rows))
+    monkeypatch.setattr(distill.run.plan, "COUNTED", 80)
+    texts = f"texts=[{{file: {tmp_path / 'many.jsonl'}}}]"
+    settings = [texts, "icldist=null", "knowdist.samples=640"]
+    plan = planned(tmp_path, tiny_student, *settings)
+    assert len(plan.stages[0].prompt_tokens) == 80
+    # a stride of 8 would meet one of the eight prompts 80 times
+    assert len(set(plan.stages[0].prompt_tokens)) > 4
+    assert any("of 80 requests drawn at random" in line for line in render(plan, Rates()))
+
+
+def test_texts_left_out_are_told_by_source_and_reason(tiny_student, tmp_path) -> None:
+    rows = ["good one", "good one", " ", "bad one"]
+    content = "".join(json.dumps({"text": text}) + "\n" for text in rows)
+    (tmp_path / "own.jsonl").write_text(content)
+    plan = planned(
+        tmp_path,
+        tiny_student,
+        f"texts=[{{file: {tmp_path / 'own.jsonl'}}}]",
+        "icldist=null",
+    )
+    line = next(line for line in render(plan, Rates()) if line.startswith("  own "))
+    assert line.split() == ["own", "2", "left", "out:", "1", "duplicate,", "1", "empty"]
+
+
+def test_nothing_of_a_text_or_a_name_reaches_the_terminal_as_a_command(
+    tiny_student, tmp_path
+) -> None:
+    evil = "\x1b[31mred\u202e \x07\nTraining\n  knowdist  9 samples"
+    rows = [json.dumps({"text": f"{evil} {i}"}) for i in range(12)]
+    (tmp_path / "own.jsonl").write_text("\n".join(rows))
+    tasks = [
+        {"task": f"t\x1b[2J{i}", "instruction": "Do.", "input": f"x{k}", "output": f"\x1b\n{k % 2}"}
+        for i in range(3)
+        for k in range(6)
+    ]
+    (tmp_path / "tasks.jsonl").write_text("\n".join(map(json.dumps, tasks)))
+    plan = planned(
+        tmp_path,
+        tiny_student,
+        "texts=" + json.dumps([{"file": str(tmp_path / "own.jsonl"), "name": "own\x1b[0m"}]),
+        f"icldist.other_files=[{tmp_path / 'tasks.jsonl'}]",
+        "icldist.other_tasks=0.7",
+    )
+    lines = list(render(plan, Rates()))
+    assert all(line.isprintable() for line in lines)
+    assert any("\\x1b[31mred\\u202e" in line for line in lines)
+    assert any("own\\x1b[0m" in line for line in lines)
+    assert lines.count("Training") == 1  # a text's own lines are marked as such
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("a\x1b[31mred", "a\\x1b[31mred"),
+        ("a\nb\u2028c", "a\\nb\\u2028c"),
+        ("\ud83d alone", "\\ud83d alone"),
+        ("größer ✓", "größer ✓"),
+    ],
+)
+def test_a_line_is_shown_escaped(given, expected) -> None:
+    assert safe(given) == expected
+
+
+def test_the_middle_of_a_long_text_is_left_out() -> None:
+    assert shortened("x" * 900) == "x" * 900
+    long = shortened("a" * 2_500 + "b" * 2_500)
+    assert long == "a" * 450 + " [... 4,100 characters ...] " + "b" * 450
+
+
+def test_quantiles_and_bars() -> None:
+    assert [quantile([3, 1, 2, 4], q) for q in (0, 0.5, 0.9, 1)] == [1, 2, 4, 4]  # by hand
+    rng = random.Random(0)
+    for size in (1, 2, 9, 300):
+        values: Sequence[int] = [rng.randrange(1000) for _ in range(size)]
+        lines = list(histogram(values))
+        assert 1 <= len(lines) <= 8
+        assert sum(int(line.split()[3].replace(",", "")) for line in lines) == size
+        assert max(line.count("#") for line in lines) == 40
+    assert list(histogram([5, 5, 5])) == [f"{5:7,} to {5:7,} {3:9,} {'#' * 40}"]
+
+
+def test_plan_is_a_command_and_a_missing_student_is_one_line(
+    tiny_student, tmp_path, capsys, monkeypatch
+) -> None:
+    path = str(config(tmp_path, tiny_student))
+    assert main(["plan", path, OPENAI, "--tokens-per-second", "50"]) == 0
+    assert "at 50 tokens per second" in capsys.readouterr().out
+    assert main(["plan", path, HF, f"student={tmp_path / 'nothing'}"]) == 2
+    error = capsys.readouterr().err
+    assert error == f"error: student: {tmp_path / 'nothing'}: no such folder\n"
+    assert error.count("\n") == 1
+    with pytest.raises(InputError):
+        load_tokenizer(str(tmp_path))
+    assert not (tmp_path / "runs").exists()
+    (tmp_path / "own.txt").write_text("fine \U0001f600 day\n" * 3, encoding="utf-8")
+    plain = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", plain)
+    texts = f"texts=[{{file: {tmp_path / 'own.txt'}}}]"
+    assert main(["plan", path, OPENAI, texts, "icldist=null"]) == 0
+    plain.flush()
+    assert b"fine \\U0001f600 day" in plain.buffer.getvalue()  # type: ignore[attr-defined]

@@ -1,0 +1,79 @@
+"""The guards of training data: something is supervised, the end is, demonstrations give way."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+from distill.errors import InputError
+from distill.student.samples import Sample, encode_samples, read_samples, write_samples
+from sentibench.prompts.few_shot import render_few_shot
+
+SHOWN = tuple((f"a plain text of number {i}", "positive") for i in range(6))
+
+
+def sample(n_shots: int, instruction: str = "Name the sentiment.", text: str = "a last text"):
+    shown = SHOWN[:n_shots]
+    prompt = render_few_shot(instruction, shown, text)
+    return Sample("s", prompt, "negative", text, instruction, shown)
+
+
+def test_the_last_supervised_token_is_the_end_of_the_text(tiny_tokenizer) -> None:
+    for response in ("negative", " Two lines.\nAnd more. "):
+        given = Sample("s", "Text: fine\n\nExplanation:", response, "fine")
+        (example,) = encode_samples([given], tiny_tokenizer, 100).examples
+        supervised = example.ids[example.n_prompt :]
+        assert supervised[-1] == tiny_tokenizer.eos_token_id
+        assert tiny_tokenizer.decode(supervised[:-1]) == " " + response.strip()
+
+
+def test_the_prompt_is_tokenised_as_the_evaluation_does(tiny_tokenizer) -> None:
+    given = sample(2)
+    (example,) = encode_samples([given], tiny_tokenizer, 500).examples
+    assert list(example.ids[: example.n_prompt]) == tiny_tokenizer(given.prompt)["input_ids"]
+
+
+def test_the_first_demonstrations_give_way_before_the_text_does(tiny_tokenizer) -> None:
+    whole = len(encode_samples([sample(6)], tiny_tokenizer, 999).examples[0].ids)
+    encoding = encode_samples([sample(6)], tiny_tokenizer, whole - 1)
+    (example,) = encoding.examples
+    text = tiny_tokenizer.decode(example.ids)
+    assert (example.dropped, encoding.shortened) == (1, 1)
+    assert SHOWN[0][0] not in text
+    assert all(shown in text for shown, _ in SHOWN[1:])
+    assert "Name the sentiment." in text
+    assert "a last text" in text
+
+
+def test_what_does_not_fit_is_left_out_and_counted(tiny_tokenizer) -> None:
+    long = sample(1, text="word " * 300)
+    encoding = encode_samples([long, sample(1)], tiny_tokenizer, 150)
+    assert (encoding.too_long, len(encoding.examples)) == (("s",), 1)
+    with pytest.raises(InputError, match="none of 1 samples fits 20 tokens"):
+        encode_samples([long], tiny_tokenizer, 20)
+
+
+def test_without_instruction_the_last_demonstration_stays(tiny_tokenizer) -> None:
+    bare = sample(1, instruction="")
+    n = len(encode_samples([bare], tiny_tokenizer, 999).examples[0].ids)
+    with pytest.raises(InputError, match="none of 1 samples"):
+        encode_samples([bare], tiny_tokenizer, n - 1)
+
+
+def test_a_tokenizer_without_an_end_is_refused(tiny_tokenizer) -> None:
+    class Endless:
+        eos_token_id = None
+
+    with pytest.raises(InputError, match="cannot learn to stop"):
+        encode_samples([sample(1)], Endless(), 100)
+
+
+def test_samples_read_back_as_they_were_and_a_damaged_line_is_named(tmp_path: Path) -> None:
+    samples = [sample(2), Sample("odd", "\u2028 prompt", "\ud83d lone", "x")]
+    write_samples(samples, tmp_path / "samples.jsonl")
+    assert list(read_samples(tmp_path / "samples.jsonl")) == samples
+    with (tmp_path / "samples.jsonl").open("a") as file:
+        file.write('{"id": "x"}\n')
+    with pytest.raises(InputError, match=r"samples.jsonl line 3: no sample"):
+        list(read_samples(tmp_path / "samples.jsonl"))

@@ -1,0 +1,861 @@
+"""The HTTP teacher against a real local server that misbehaves as told; every text is invented."""
+
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from distill.errors import TeacherError
+from distill.records import Answer, Decoding, Failure, Message, Request, Teacher
+from distill.teachers import exchange
+from distill.teachers.openai import OpenAITeacher
+
+KEY = "sk-Geheim/12+34=56_x"
+PATIENCE_S = 20  # after which a hanging server lets go, so that a test fails and does not hang
+
+
+class Server(ThreadingHTTPServer):
+    """Does what ``script`` says, one entry per request, then what ``always`` says."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script: list[Callable[[Handler], None]] = []
+        self.always: Callable[[Handler], None] = answering
+        self.seen: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.running = self.most_running = self.connections = 0
+        self.lock, self.closing = threading.Lock(), threading.Event()
+        self.dripped_out = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that went away is no news."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]
+    payload: dict[str, Any]
+
+    def setup(self) -> None:
+        super().setup()
+        with self.server.lock:
+            self.server.connections += 1
+
+    def do_POST(self) -> None:
+        server = self.server
+        self.payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with server.lock:
+            server.seen.append(self.payload)
+            server.headers.append(dict(self.headers))
+            server.paths.append(self.path)
+            server.running += 1
+            server.most_running = max(server.most_running, server.running)
+            behave = server.script.pop(0) if server.script else server.always
+        try:
+            behave(self)
+        finally:
+            with server.lock:
+                server.running -= 1
+
+    def reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        with self.server.lock:  # before the client can know of it and ask again
+            self.server.running -= 1
+        try:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+        finally:
+            with self.server.lock:
+                self.server.running += 1
+
+    def prompt(self) -> str:
+        return self.payload.get("prompt") or self.payload["messages"][-1]["content"]
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing on stderr."""
+
+
+def completion(text: Any, finish: str = "stop", **message: Any) -> bytes:
+    choice = {"message": {"content": text, **message}, "text": text, "finish_reason": finish}
+    usage = {"prompt_tokens": 11, "completion_tokens": 7}
+    return json.dumps({"choices": [choice], "usage": usage}).encode()
+
+
+def answering(handler: Handler) -> None:
+    handler.reply(200, completion(f"answer to {handler.prompt()}"))
+
+
+def sends(status: int, body: bytes | str = b"", **headers: str) -> Callable[[Handler], None]:
+    content = body.encode() if isinstance(body, str) else body
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda handler: handler.reply(status, content, named)
+
+
+def error(status: int, message: str, **headers: str) -> Callable[[Handler], None]:
+    return sends(status, json.dumps({"error": {"message": message}}), **headers)
+
+
+def stalls(handler: Handler) -> None:
+    handler.server.closing.wait(PATIENCE_S)
+    handler.close_connection = True
+
+
+def hangs_up(handler: Handler) -> None:
+    handler.close_connection = True
+
+
+def drips(handler: Handler) -> None:
+    """A right answer, but after a blank every 20 ms: no silence is ever long."""
+    body = completion("too late")
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(200 + len(body)))
+    handler.end_headers()
+    for _ in range(200):
+        handler.wfile.write(b" ")
+        handler.wfile.flush()
+        if handler.server.closing.wait(0.02):
+            return
+    handler.wfile.write(body)
+    handler.server.dripped_out.set()
+
+
+def starts_and_stalls(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100")
+    handler.end_headers()
+    handler.wfile.write(b"{")
+    stalls(handler)
+
+
+def truncates(handler: Handler) -> None:
+    """The whole JSON comes, but less than the Content-Length that was announced."""
+    handler.reply(200, completion("truncated"), {"Content-Length": "9999"})
+    handler.close_connection = True
+
+
+def breaks_a_chunk(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b'ff\r\n{"choices": [')
+    handler.close_connection = True
+
+
+def sends_chunks(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    for byte in b"\n\n" + completion(f"answer to {handler.prompt()}"):
+        handler.wfile.write(b"1\r\n%c\r\n" % byte)
+    handler.wfile.write(b"0\r\n\r\n")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.closing.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def request(prompt: str = "a text", decoding: Decoding | None = None, id: str = "") -> Request:
+    messages = (Message("system", "Be brief."), Message("user", prompt))
+    return Request(id or prompt, messages, prompt, "invented", decoding=decoding or Decoding())
+
+
+def teacher(server: Server, naps: list[float] | None = None, **given: Any) -> OpenAITeacher:
+    sleep = (naps if naps is not None else list[float]()).append
+    return OpenAITeacher("m", server.url, **{"sleep": sleep, "timeout_s": 10, **given})
+
+
+def only(teacher: OpenAITeacher, asked: Request | None = None) -> Answer | Failure:
+    [(_, outcome)] = teacher.answer([asked or request()])
+    return outcome
+
+
+def failure(teacher: OpenAITeacher, asked: Request | None = None) -> Failure:
+    outcome = only(teacher, asked)
+    assert isinstance(outcome, Failure)
+    return outcome
+
+
+# What is sent and what is understood
+
+
+def test_a_chat_request_carries_messages_decoding_and_key(server: Server) -> None:
+    asked = request("Good?", Decoding(32, 0.5, 0.9, ("\n", "Text:"), seed=3))
+    outcome = only(teacher(server), asked)
+    assert outcome == Answer("answer to Good?", "stop", 11, 7)
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Good?"}]
+    assert server.seen == [
+        {
+            "model": "m",
+            "messages": turns,
+            "max_tokens": 32,
+            "temperature": 0.5,
+            "top_p": 0.9,
+            "stop": ["\n", "Text:"],
+            "seed": 3,
+        }
+    ]
+    assert server.paths == ["/v1/chat/completions"]
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_a_completions_request_joins_the_contents_by_blank_lines(server: Server) -> None:
+    asked = teacher(server, style="completions")
+    assert only(asked) == Answer("answer to Be brief.\n\na text", "stop", 11, 7)
+    assert server.paths == ["/v1/completions"]
+    assert "messages" not in server.seen[0]
+    assert "stop" not in server.seen[0]
+
+
+def test_name_and_revision_are_those_given() -> None:
+    asked: Teacher = OpenAITeacher("org/m", "http://host/v1", revision="2025-01")
+    assert (asked.name, asked.revision) == ("openai/org/m", "2025-01")
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "Ünï \U0001f600 \ud83d 语"])
+def test_prompt_and_answer_keep_every_character(server: Server, text: str) -> None:
+    server.always = sends(200, completion(text))
+    assert only(teacher(server), request(f"{text}?")) == Answer(text, "stop", 11, 7)
+    assert server.seen[0]["messages"][1]["content"] == f"{text}?"
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "stop", "expected"),
+    [
+        ("fine", "stop", (), ("fine", "stop")),
+        ("fine", "length", (), ("fine", "length")),
+        ("fine", "tool_calls", (), ("fine", "stop")),
+        ("a\nb Text: c", "stop", ("Text:", "\n"), ("a", "stop")),  # the first in the text
+        ("a\nb", "length", ("\n",), ("a", "stop")),  # it had ended before it was cut off
+        ("a\nb", "stop", ("",), ("a\nb", "stop")),
+        ("\na", "stop", ("\n",), ("", "stop")),
+    ],
+)
+def test_an_answer_ends_before_the_first_stop_string(
+    server: Server, text: str, finish: str, stop: tuple[str, ...], expected: tuple[str, str]
+) -> None:
+    server.always = sends(200, completion(text, finish))
+    outcome = only(teacher(server), request(decoding=Decoding(stop=stop)))
+    assert isinstance(outcome, Answer)
+    assert (outcome.text, outcome.finish) == expected
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": "many"}, {"prompt_tokens": None}])
+def test_missing_token_counts_are_zero(server: Server, usage: Any) -> None:
+    body = {"choices": [{"message": {"content": "fine"}}], "usage": usage}
+    server.always = sends(200, json.dumps(body))
+    assert only(teacher(server)) == Answer("fine", "stop")
+
+
+def test_label_words_are_answered_by_free_writing(server: Server) -> None:
+    asked = Request("id", (Message("user", "Good?"),), "t", "s", choices=("positive", "negative"))
+    assert only(teacher(server), asked) == Answer("answer to Good?", "stop", 11, 7)
+
+
+def test_chunked_replies_and_blank_lines_before_them_are_read(server: Server) -> None:
+    server.always = sends_chunks
+    assert only(teacher(server)) == Answer("answer to a text", "stop", 11, 7)
+
+
+def test_a_model_that_wants_max_completion_tokens_is_asked_so_from_then_on(server: Server) -> None:
+    message = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+    server.script = [error(400, message)]
+    naps: list[float] = []
+    outcomes = list(teacher(server, naps, concurrency=1).answer([request("a"), request("b")]))
+    assert all(isinstance(outcome, Answer) for _, outcome in outcomes)
+    names = [[name for name in payload if name.startswith("max_")] for payload in server.seen]
+    assert names == [["max_tokens"], ["max_completion_tokens"], ["max_completion_tokens"]]
+    assert naps == []
+
+
+def test_a_model_that_wants_neither_limit_is_not_asked_forever(server: Server) -> None:
+    server.always = error(400, "max_completion_tokens is too large")
+    assert failure(teacher(server)).reason == "refused"
+    assert len(server.seen) == 2
+
+
+# Retries
+
+
+def test_two_server_errors_are_overcome_with_growing_waits(server: Server) -> None:
+    server.script = [sends(500), sends(503)]
+    naps: list[float] = []
+    assert isinstance(only(teacher(server, naps)), Answer)
+    assert len(server.seen) == 3
+    assert 0.5 <= naps[0] <= 1 <= naps[1] <= 2
+
+
+def test_waits_are_limited(server: Server) -> None:
+    server.always = sends(500)
+    naps: list[float] = []
+    assert failure(teacher(server, naps, max_attempts=12)).attempts == 12
+    assert len(naps) == 11
+    assert max(naps) <= 60
+
+
+FUTURE, PAST = formatdate(4e9, usegmt=True), formatdate(1e9, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "least", "most"),
+    [
+        ("7", 7, 8),
+        ("2.5", 2.5, 3.5),
+        ("0", 0, 1),
+        ("86400", 300, 301),
+        ("inf", 300, 301),
+        (FUTURE, 300, 301),
+        (PAST, 0, 1),
+        ("soon", 0.5, 1),  # unreadable: the usual backoff
+        ("nan", 0, 1),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_is_honoured(
+    server: Server, status: int, retry_after: str, least: float, most: float
+) -> None:
+    server.script = [sends(status, Retry_After=retry_after)]
+    naps: list[float] = []
+    assert isinstance(only(teacher(server, naps)), Answer)
+    assert len(naps) == 1
+    assert least <= naps[0] <= most
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [
+        (sends(500), "server"),
+        (sends(502, "<html>Bad gateway</html>"), "server"),
+        (sends(409), "server"),
+        (sends(408), "timeout"),
+        (error(429, "slow down"), "rate limit"),
+        (hangs_up, "connection"),
+        (truncates, "malformed"),
+        (breaks_a_chunk, "malformed"),
+        (sends(200, b"\xff\xfe not JSON"), "malformed"),
+        (sends(200, ""), "malformed"),
+        (sends(200, "[" * 100_000), "malformed"),
+        (sends(200, "[]"), "malformed"),
+        (sends(200, "null"), "malformed"),
+        (sends(200, '{"choices": []}'), "malformed"),
+        (sends(200, '{"choices": ["text"]}'), "malformed"),
+        (sends(200, '{"choices": [{"message": null}]}'), "malformed"),
+        (sends(200, '{"choices": [{"message": {}}]}'), "malformed"),
+        (sends(200, completion(17)), "malformed"),
+        (sends(200, completion([{"type": "text", "text": "a"}])), "malformed"),
+        (error(200, "overloaded"), "malformed"),
+    ],
+)
+def test_what_may_pass_is_tried_again_and_then_a_failure(
+    server: Server, behaviour: Callable[[Handler], None], reason: str
+) -> None:
+    server.script = [behaviour]
+    assert isinstance(only(teacher(server)), Answer)
+    server.always = behaviour
+    server.seen.clear()
+    found = failure(teacher(server, max_attempts=3))
+    assert (found.reason, found.attempts, len(server.seen)) == (reason, 3, 3)
+    assert found.detail.isprintable()
+    assert 0 < len(found.detail) < 400
+
+
+@pytest.mark.parametrize("behaviour", [stalls, drips, starts_and_stalls])
+def test_a_server_that_stalls_or_drips_is_a_timeout(
+    server: Server, behaviour: Callable[[Handler], None]
+) -> None:
+    server.always = behaviour
+    found = failure(teacher(server, timeout_s=0.2, max_attempts=2))
+    assert found == Failure("timeout", "no whole answer in 0.2 s", 2)
+    assert not server.dripped_out.is_set()
+
+
+def test_an_endless_reply_is_cut(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "MAX_BODY_BYTES", 1 << 20)
+    server.always = sends(200, b" " * (3 << 20))
+    found = failure(teacher(server, max_attempts=1))
+    assert found == Failure("malformed", "longer than 1 MiB", 1)
+
+
+def test_a_server_that_is_not_there_is_named_by_the_cause_alone(server: Server) -> None:
+    absent = OpenAITeacher("m", "http://127.0.0.1:9/v1?key=secret", sleep=lambda _: None)
+    found = failure(absent)
+    assert (found.reason, found.attempts) == ("unreachable", 6)
+    assert found.detail.startswith("ConnectionRefusedError")
+    assert "secret" not in found.detail
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 451])
+def test_a_refused_request_is_not_tried_again(server: Server, status: int) -> None:
+    server.script = [error(status, "prompt\ntoo\x1b[31m long")]
+    naps: list[float] = []
+    asked = teacher(server, naps)
+    assert failure(asked) == Failure("refused", f"HTTP {status}: prompt too [31m long", 1)
+    assert naps == []
+    assert isinstance(only(asked), Answer)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        completion(None, refusal="I will not."),
+        completion(None, "tool_calls"),
+        completion("cut some", "content_filter"),
+    ],
+)
+def test_an_answer_without_text_is_refused(server: Server, body: bytes) -> None:
+    server.always = sends(200, body)
+    assert failure(teacher(server)).reason == "refused"
+    assert len(server.seen) == 1
+
+
+# What ends the run
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        (error(401, "no"), "refuses the key in OPENAI_API_KEY; got HTTP 401"),
+        (error(402, "pay"), "the account .* is used up"),
+        (error(403, "your country"), "does not let OPENAI_API_KEY use 'm'; got .* your country"),
+        (error(404, "no such model"), "has no model 'm'; got HTTP 404: no such model; check"),
+        (sends(405), "no such address"),
+        (sends(302, Location="http://127.0.0.1:9/"), "no such address"),
+        (sends(429, '{"error": {"code": "insufficient_quota"}}'), "used up"),
+    ],
+)
+def test_a_wrong_key_model_or_address_ends_the_run_at_once(
+    server: Server, behaviour: Callable[[Handler], None], words: str
+) -> None:
+    server.always = behaviour
+    with pytest.raises(TeacherError, match=words) as caught:
+        list(teacher(server, concurrency=1).answer([request(str(i)) for i in range(50)]))
+    assert "\n" not in str(caught.value)
+    assert len(server.seen) <= 2  # the second may have been begun meanwhile
+
+
+def test_a_server_that_answers_nothing_but_errors_ends_the_run(server: Server) -> None:
+    server.always = sends(500, "out of memory")
+    asked = teacher(server, give_up_after=5, max_attempts=2)
+    found: list[Answer | Failure] = []
+    words = "nothing but errors; got 5 failures in a row, the last: server, HTTP 500: out of memory"
+    with pytest.raises(TeacherError, match=words):
+        found.extend(outcome for _, outcome in asked.answer([request(str(i)) for i in range(99)]))
+    assert [type(outcome) for outcome in found] == [Failure] * 5
+
+
+def test_one_answer_is_a_sign_of_life(server: Server) -> None:
+    server.script = [sends(400), sends(400), answering]
+    server.always = sends(400)
+    asked = teacher(server, give_up_after=3, concurrency=1)
+    outcomes = [outcome for _, outcome in asked.answer([request(str(i)) for i in range(30)])]
+    assert sum(isinstance(outcome, Failure) for outcome in outcomes) == 29
+
+
+def test_a_server_that_dies_after_its_first_answer_ends_the_run(server: Server) -> None:
+    server.script = [answering]
+    server.always = sends(503)
+    asked = teacher(server, give_up_after=4, max_attempts=1, concurrency=1)
+    found: list[Answer | Failure] = []
+    with pytest.raises(TeacherError, match="got 4 failures in a row"):
+        found.extend(outcome for _, outcome in asked.answer([request(str(i)) for i in range(30)]))
+    assert [type(outcome) for outcome in found] == [Answer, *[Failure] * 4]
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "",
+        "localhost:8000/v1",
+        "ftp://host/v1",
+        "http:///v1",
+        "http://host:port/v1",
+        "http://[::1/v1",
+        "https://me:secret@host/v1",
+    ],
+)
+def test_a_wrong_address_is_refused_before_anything_is_sent(base_url: str) -> None:
+    with pytest.raises(TeacherError, match="base_url: expected") as caught:
+        OpenAITeacher("m", base_url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["", "/", "?api-version=1", "/?api-version=1#part"])
+def test_slashes_and_queries_of_the_address_are_kept_right(server: Server, suffix: str) -> None:
+    assert isinstance(only(OpenAITeacher("m", server.url + suffix)), Answer)
+    query = "?api-version=1" if "?" in suffix else ""
+    assert server.paths == [f"/v1/chat/completions{query}"]
+
+
+def test_a_query_that_may_hold_a_key_is_in_no_error(server: Server) -> None:
+    server.always = sends(404)
+    with pytest.raises(TeacherError, match="/v1/chat/completions is no such") as caught:
+        only(OpenAITeacher("m", f"{server.url}?key=secret"))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_bug_in_a_thread_reaches_the_caller(server: Server) -> None:
+    def sleep(seconds: float) -> None:
+        raise ZeroDivisionError
+
+    server.always = sends(500)
+    with pytest.raises(ZeroDivisionError):
+        only(teacher(server, sleep=sleep))
+
+
+# The key
+
+ECHOES: dict[str, Callable[[str], Callable[[Handler], None]]] = {
+    "message of a 400": lambda key: error(400, f"wrong: Bearer {key}"),
+    "message of a 401": lambda key: error(401, f"wrong: {key}"),
+    "message of a 403": lambda key: error(403, f"wrong: {key}"),
+    "message of a 404": lambda key: error(404, f"wrong: {key}"),
+    "message of a 429": lambda key: error(429, f"wrong: {key}"),
+    "text of a 500": lambda key: sends(500, f"<pre>Authorization: Bearer {key}</pre>"),
+    "at the cut": lambda key: sends(500, "x" * 290 + key),
+    "in other case": lambda key: sends(500, key.upper()),
+    "percent encoded": lambda key: sends(500, f"?key={quote(key, safe='')}"),
+    "JSON escaped": lambda key: sends(500, json.dumps({"detail": key}).replace("/", r"\/")),
+    "masked": lambda key: error(500, f"Incorrect API key: {key[:8]}****{key[-4:]}"),
+    "masked in a 401": lambda key: error(401, f"Incorrect API key: {key[:8]}****{key[-4:]}"),
+    "200 with an error": lambda key: error(200, f"wrong: {key}"),
+    "a refusal": lambda key: sends(200, completion(None, refusal=f"not to {key}")),
+    "no text": lambda key: sends(200, completion([key])),
+    "a bad chunk": lambda key: lambda handler: broken_chunk(handler, key),
+    "a bad status line": lambda key: lambda handler: raw(handler, f"{key} {key}\r\n\r\n"),
+}
+
+
+def broken_chunk(handler: Handler, text: str) -> None:
+    raw(handler, f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{text}\r\n")
+
+
+def raw(handler: Handler, text: str) -> None:
+    handler.wfile.write(text.encode())
+    handler.close_connection = True
+
+
+# Half a key is known by its prefix alone.
+KEYS = [(echo, KEY) for echo in ECHOES]
+KEYS += [(echo, "geheim-ohne-Vorsilbe/+=") for echo in ECHOES if echo != "masked"]
+
+
+@pytest.mark.parametrize(("echo", "key"), KEYS)
+def test_the_key_is_in_no_failure_error_log_or_object(
+    server: Server,
+    echo: str,
+    key: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    caplog.set_level(logging.DEBUG)
+    server.always = ECHOES[echo](key)
+    asked = teacher(server, max_attempts=2)
+    try:
+        shown = repr(only(asked))
+    except TeacherError as error:
+        shown = "".join(traceback.format_exception(error))
+    assert server.headers[0]["Authorization"] == f"Bearer {key}"
+    shown += caplog.text + repr(asked) + repr(vars(asked))
+    for secret in (key, key[5:], quote(key, safe=""), key[:8], key[-4:]):
+        assert secret.lower() not in shown.lower()
+
+
+def test_the_key_is_read_when_it_is_needed(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = teacher(server, api_key_env="OTHER_KEY")
+    monkeypatch.setenv("OTHER_KEY", " later\n")
+    only(asked)
+    assert server.headers[0]["Authorization"] == "Bearer later"
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nbreak", "Schlüssel", "a\\b", 'a"b'])
+def test_a_key_that_cannot_be_one_is_refused_unseen(
+    server: Server, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(TeacherError, match="OPENAI_API_KEY is no key") as caught:
+        only(teacher(server))
+    assert key not in str(caught.value)
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("key", ["", None])
+def test_a_local_server_needs_no_key(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, key: str | None
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.delenv("OPENAI_API_KEY")
+    if key is not None:
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+    assert isinstance(only(teacher(server)), Answer)
+    assert "Authorization" not in server.headers[0]
+    server.always = error(401, "who?")
+    with pytest.raises(TeacherError, match="wants a key; set OPENAI_API_KEY"):
+        only(teacher(server))
+
+
+def test_a_password_file_does_not_replace_the_key(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    only(teacher(server))
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+# Many at once
+
+
+def test_the_concurrency_is_reached_and_never_exceeded(server: Server) -> None:
+    barrier = threading.Barrier(4, timeout=PATIENCE_S)
+
+    def together(handler: Handler) -> None:
+        barrier.wait()  # nobody is answered before four have come
+        answering(handler)
+
+    server.always = together
+    asked = teacher(server, concurrency=4, max_attempts=1)
+    outcomes = [outcome for _, outcome in asked.answer([request(str(i)) for i in range(40)])]
+    assert [type(outcome) for outcome in outcomes] == [Answer] * 40
+    assert server.most_running == 4
+    assert server.connections == 4  # one for each thread, kept open
+
+
+def test_answers_come_as_they_finish_and_belong_to_their_request(server: Server) -> None:
+    asked = [request(str(i)) for i in range(12)]
+    order = [str(i) for i in range(12)]
+    random.Random(5).shuffle(order)
+    turn = threading.Condition()
+    left, arrived = list(order), set[str]()
+
+    def in_order(handler: Handler) -> None:
+        with turn:
+            arrived.add(handler.prompt())
+            turn.notify_all()
+            mine = lambda: len(arrived) == 12 and left[0] == handler.prompt()  # noqa: E731
+            assert turn.wait_for(mine, PATIENCE_S)
+        answering(handler)
+
+    server.always = in_order
+    finished: list[str] = []
+    for one, outcome in teacher(server, concurrency=12, max_attempts=1).answer(asked):
+        assert outcome == Answer(f"answer to {one.text}", "stop", 11, 7)
+        finished.append(one.text)
+        with turn:
+            left.remove(one.text)
+            turn.notify_all()
+    assert finished == order
+    assert order != [one.text for one in asked]
+
+
+def test_twins_get_an_answer_each(server: Server) -> None:
+    asked = [request("same", id="a"), request("same", id="b")]
+    found = {one.id: outcome for one, outcome in teacher(server).answer(asked)}
+    assert found == dict.fromkeys("ab", Answer("answer to same", "stop", 11, 7))
+
+
+def test_no_requests_give_no_answers(server: Server) -> None:
+    assert list(teacher(server).answer([])) == []
+
+
+class Drawn(Sequence[Request]):
+    """Many requests, of which none exists before it is drawn."""
+
+    def __init__(self) -> None:
+        self.n_drawn = 0
+
+    def __len__(self) -> int:
+        return 10_000
+
+    def __getitem__(self, index: Any) -> Any:
+        if index >= len(self):
+            raise IndexError
+        self.n_drawn = max(self.n_drawn, index + 1)
+        return request(str(index))
+
+
+@pytest.mark.parametrize("ending", [GeneratorExit, KeyboardInterrupt, ValueError])
+def test_only_a_few_requests_are_held_and_an_early_end_drops_them(
+    server: Server, ending: type[BaseException]
+) -> None:
+    before = set(threading.enumerate())
+    gate = threading.Event()
+
+    def first_then_wait(handler: Handler) -> None:
+        if handler.prompt() != "0":
+            gate.wait(PATIENCE_S)
+        answering(handler)
+
+    server.always = first_then_wait
+    drawn = Drawn()
+    answers: Any = teacher(server, concurrency=3).answer(drawn)
+    assert next(answers)[0].text == "0"
+    with pytest.raises(ending):
+        answers.throw(ending)
+    gate.set()
+    for thread in set(threading.enumerate()) - before:
+        if "_work" in thread.name:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
+    assert drawn.n_drawn <= 7
+    assert len(server.seen) <= 4  # what was in flight, at most
+
+
+def test_an_early_end_stops_the_retries(server: Server) -> None:
+    asleep, wake = threading.Event(), threading.Event()
+
+    def sleep(seconds: float) -> None:
+        asleep.set()
+        wake.wait(PATIENCE_S)
+
+    server.script = [sends(500)]
+    before = set(threading.enumerate())
+    answers: Any = teacher(server, sleep=sleep, concurrency=2).answer([request("a"), request("b")])
+    next(answers)
+    assert asleep.wait(PATIENCE_S)
+    answers.close()
+    workers = [t for t in set(threading.enumerate()) - before if "_work" in t.name]
+    wake.set()
+    for thread in workers:
+        thread.join(PATIENCE_S)
+    assert len(server.seen) == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_does_not_wait_for_the_server(server: Server) -> None:
+    code = (
+        "import sys; from distill.teachers.openai import OpenAITeacher\n"
+        "from distill.records import Message, Request\n"
+        "asked = [Request('a', (Message('user', 'a'),), 'a', 's')]\n"
+        "list(OpenAITeacher('m', sys.argv[1], timeout_s=9999).answer(asked))\n"
+    )
+    arrived = threading.Event()
+
+    def arrives(handler: Handler) -> None:
+        arrived.set()
+        handler.server.closing.wait()
+
+    server.always = arrives
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, server.url],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell starts what is in its background with the signal ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        assert arrived.wait(60)
+        process.send_signal(signal.SIGINT)
+        assert "KeyboardInterrupt" in process.communicate(timeout=300)[1]
+    finally:
+        process.kill()
+
+
+# Rate limits
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_requests_per_minute_are_spread_evenly(server: Server, concurrency: int) -> None:
+    naps: list[float] = []
+    asked = teacher(
+        server, naps, concurrency=concurrency, requests_per_minute=30, clock=lambda: 100.0
+    )
+    list(asked.answer([request(str(i)) for i in range(5)]))
+    # by hand: the clock stands still, so the turns are 0, 2, 4, 6 and 8 s away
+    assert sorted(naps) == pytest.approx([2, 4, 6, 8])
+
+
+def test_time_that_passes_by_itself_is_not_slept(server: Server) -> None:
+    now, naps = [0.0], list[float]()
+
+    def slow(handler: Handler) -> None:
+        now[0] += 1.5
+        answering(handler)
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        now[0] += seconds
+
+    server.always = slow
+    asked = teacher(
+        server, sleep=sleep, concurrency=1, requests_per_minute=30, clock=lambda: now[0]
+    )
+    list(asked.answer([request(str(i)) for i in range(4)]))
+    assert naps == pytest.approx([0.5] * 3)  # by hand: 2 s each, of which the server takes 1.5
+
+
+def test_nothing_is_saved_up_while_nothing_is_asked(server: Server) -> None:
+    now, naps = [0.0], list[float]()
+    asked = teacher(server, naps, concurrency=1, requests_per_minute=30, clock=lambda: now[0])
+    now[0] = 3600
+    list(asked.answer([request(str(i)) for i in range(3)]))
+    assert naps == pytest.approx([2, 4])
+
+
+def test_attempts_count_as_requests(server: Server) -> None:
+    server.script = [sends(500, Retry_After="1000")]
+    naps: list[float] = []
+    only(teacher(server, naps, requests_per_minute=6, clock=lambda: 0.0))
+    assert len(naps) == 2
+    assert naps[1] == pytest.approx(10)
+
+
+def test_tokens_per_minute_go_by_what_the_server_counted(server: Server) -> None:
+    naps: list[float] = []
+    asked = teacher(server, naps, concurrency=1, tokens_per_minute=60, clock=lambda: 0.0)
+    list(asked.answer([request(str(i)) for i in range(3)]))
+    assert naps == pytest.approx([18, 36])  # by hand: 11 + 7 tokens, one each second
+
+
+def test_tokens_per_minute_go_by_an_estimate_if_the_server_does_not_count(server: Server) -> None:
+    server.always = sends(200, '{"choices": [{"message": {"content": "fine"}}]}')
+    naps: list[float] = []
+    asked = teacher(server, naps, concurrency=1, tokens_per_minute=60, clock=lambda: 0.0)
+    decoding = Decoding(max_new_tokens=20)
+    list(asked.answer([request("1234567", decoding), request("b", decoding)]))
+    assert naps == pytest.approx([24])  # by hand: (9 + 7) / 4 of the prompt and 20 of the answer
+
+
+@pytest.mark.parametrize("name", ["concurrency", "max_attempts", "give_up_after"])
+def test_impossible_numbers_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        OpenAITeacher("m", "http://host/v1", **{name: 0})  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,132 @@
+"""User texts, wherever they lie."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from distill.config import Texts
+from distill.errors import InputError
+from distill.texts.decontamination import Contamination
+from distill.texts.sources import draw_texts, read_texts
+
+WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen"
+
+
+def source(path: Path, **more) -> Texts:
+    return Texts(file=path, name="mine", **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '{"text": "good", "stars": 5}\n\n{"text": "bad\\n", "stars": 1}\n'),
+        ("a.csv", 'stars,text\n5,good\n1,"bad\n"\n'),
+    ],
+)
+def test_tables_give_texts_and_labels(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8-sig")
+    given = {"label_column": "stars", "labels": {"5": "positive"}}
+    found = list(read_texts(source(tmp_path / name, **given)))
+    assert [(t.id, t.text, t.label) for t in found] == [
+        ("mine/000000", "good", "positive"),
+        ("mine/000001", "bad\n", "1"),
+    ]
+
+
+def test_a_text_file_gives_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\n\ntwo", encoding="utf-8")
+    assert [t.text for t in read_texts(source(tmp_path / "a.txt"))] == ["one", "", "two"]
+
+
+def test_a_datasets_folder_gives_its_split(tmp_path: Path) -> None:
+    import datasets
+
+    rows = datasets.Dataset.from_list([{"review": "fine"}])
+    datasets.DatasetDict({"train": rows}).save_to_disk(str(tmp_path / "d"))
+    texts = Texts(folder=tmp_path / "d", column="review")
+    assert [t.text for t in read_texts(texts)] == ["fine"]
+    with pytest.raises(InputError, match="no split 'dev'; got train"):
+        list(read_texts(Texts(folder=tmp_path / "d", split="dev")))
+
+
+MISTAKES = [
+    ("a.jsonl", '{"txt": "x"}\n', "row 0: no column 'text'; got txt"),
+    ("a.jsonl", '{"text": "x"}\n{"text": 3}\n', "row 1 column 'text': expected text; got int"),
+    ("a.jsonl", "{\n", "line 1: no JSON"),
+    ("a.jsonl", "[1]\n", "line 1: expected an object"),
+    ("a.parquet", "x", "unknown ending; expected .jsonl, .csv or .txt"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), MISTAKES)
+def test_a_damaged_source_is_named(name, content, message, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=message.replace("[", r"\[")):
+        list(read_texts(source(tmp_path / name)))
+
+
+def test_a_missing_label_column_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,stars\nfine,5\n", encoding="utf-8")
+    texts = Texts(file=tmp_path / "a.csv", label_column="star")
+    with pytest.raises(InputError, match="no row has the label_column 'star'; got text, stars"):
+        list(read_texts(texts))
+    stars = Texts(file=tmp_path / "a.csv", label_column="stars", labels={5: "positive"})
+    assert [text.label for text in read_texts(stars)] == ["positive"]
+    (tmp_path / "a.jsonl").write_text('{"text": "x"}\n{"text": "y", "star": 5}\n')
+    texts = Texts(file=tmp_path / "a.jsonl", label_column="star")
+    assert [text.label for text in read_texts(texts)] == [None, "5"]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing\.txt: cannot be read"):
+        list(read_texts(source(tmp_path / "nothing.txt")))
+
+
+def test_what_must_not_be_learnt_is_left_out_and_counted(tmp_path: Path) -> None:
+    lines = [f"{WORDS} again", "twice", "twice", "   ", "clean"]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": t}) + "\n" for t in lines), encoding="utf-8")
+    tests = Contamination.of_texts({"exam": [f"so: {WORDS}!"]})
+    draw = draw_texts([source(path)], 1, tests)
+    assert sorted(t.text for t in draw.texts) == ["clean", "twice"]
+    assert draw.left_out == {
+        ("mine", "contaminated"): 1,
+        ("mine", "duplicate"): 1,
+        ("mine", "empty"): 1,
+    }
+
+
+def test_a_source_without_a_fit_text_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(" \n\t\n", encoding="utf-8")
+    with pytest.raises(InputError, match="no text is left; left out: 2 empty"):
+        draw_texts([source(tmp_path / "a.txt")], 1, None)
+    (tmp_path / "b.txt").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match="no text is left; the source is empty"):
+        draw_texts([source(tmp_path / "b.txt")], 1, None)
+
+
+def test_a_source_that_is_mostly_test_items_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"{WORDS}\n{WORDS} again\nclean", encoding="utf-8")
+    tests = Contamination.of_texts({"exam": [WORDS]})
+    with pytest.raises(InputError, match=r"texts\.mine: 67% of the texts are items of SentiBench"):
+        draw_texts([source(tmp_path / "a.txt")], 1, tests)
+    assert len(draw_texts([source(tmp_path / "a.txt")], 1, None).texts) == 3
+
+
+def test_the_draw_of_a_source_does_not_depend_on_the_others(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n".join(map(str, range(50))), encoding="utf-8")
+    mini = Texts(dataset="sst2", mini=True, count=5)
+    alone = draw_texts([mini], 7, None).texts
+    both = draw_texts([source(tmp_path / "a.txt", count=9), mini], 7, None).texts
+    assert both[9:] == alone
+    assert draw_texts([mini], 8, None).texts != alone
+    assert {t.label for t in alone} <= {"positive", "negative"}
+
+
+def test_half_a_character_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "cut.jsonl"
+    path.write_text('{"text": "so happy \\ud83d"}\n{"text": "so happy \\ud83d\\ude00"}\n')
+    draw = draw_texts([Texts(file=path)], 1, None)
+    assert [text.text for text in draw.texts] == ["so happy 😀"]
+    assert draw.left_out == {("cut", "not encodable"): 1}

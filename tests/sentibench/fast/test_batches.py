@@ -1,0 +1,39 @@
+"""Which prompts go through the model together."""
+
+from sentibench.fast.batches import clusters, cut
+
+
+def rows_of(prompts: list[list[int]]) -> list[list[list[int]]]:
+    return [[list(ids) for ids, _ in rows] for rows in clusters(prompts)]
+
+
+def test_batches_hold_tokens_not_rows() -> None:
+    rows = [(tuple(range(n)), [n]) for n in (50, 30, 30, 30, 12)]
+    sizes = [[len(ids) for ids, _ in batch] for batch in cut(rows, 10, 80, 99)]
+    assert sizes == [[50, 30], [30, 30, 12]]
+    assert [len(batch) for batch in cut(rows, 10, 80, 1)] == [1] * 5
+    assert [len(batch) for batch in cut(rows, 10, 5, 99)] == [1] * 5  # longer than a batch
+
+
+def test_prompts_of_one_instruction_are_together_the_longest_first() -> None:
+    one = [[1] * 20 + [i] * (20 + i) for i in range(5)]
+    two = [[2] * 20 + [i] for i in range(5)]
+    found = rows_of([*one, *two, [3, 4], [5, 6, 7]])
+    assert found == [one[::-1], two, [[5, 6, 7], [3, 4]]]
+
+
+def test_instructions_behind_a_common_chat_header_are_told_apart() -> None:
+    header = list(range(100, 130))
+    tasks = [[header + [t] * 20 + [i] * 20 for i in range(6)] for t in (1, 2)]
+    assert rows_of([ids for pair in zip(*tasks, strict=True) for ids in pair]) == tasks
+
+
+def test_a_few_equal_demonstrations_do_not_split_a_task() -> None:
+    same = [[1] * 20 + [9] * 20 + [i] for i in range(4)]
+    others = [[1] * 20 + [i] * 21 for i in range(20, 28)]
+    assert len(clusters([*same, *others])) == 1
+
+
+def test_equal_prompts_are_one_row_and_nothing_is_nothing() -> None:
+    assert clusters([[1, 2], [3], [1, 2]]) == [[((1, 2), [0, 2]), ((3,), [1])]]
+    assert clusters([]) == []

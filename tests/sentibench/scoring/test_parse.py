@@ -1,0 +1,143 @@
+"""Reading model text: never raises, never evaluates, bounded."""
+
+import random
+import tracemalloc
+
+import pytest
+
+from sentibench.data.cards import load_cards
+from sentibench.scoring.parse import (
+    answer_text,
+    parse_label,
+    parse_official,
+    parse_strict,
+    read_literal,
+)
+
+EXTRACTION = ("atsa_rest16", "acsa_rest16", "asqp_rest16", "opener")
+
+ANSWERS = [
+    (" [('a', 'b')]\n\nSentence: x", "[('a', 'b')]"),
+    ("\n\n[]\nmore", "[]"),
+    ("[] Sentence: next", "[] "),
+    ("", ""),
+    (" \n ", ""),
+]
+
+
+@pytest.mark.parametrize(("generated", "expected"), ANSWERS)
+def test_answer_text_is_the_first_line_that_is_not_blank(generated: str, expected: str) -> None:
+    assert answer_text(generated) == expected
+
+
+LABELS = [
+    ("positive", ("negative", "positive"), "positive"),
+    (" Positive.", ("negative", "positive"), "positive"),
+    ("non-irony", ("non-irony", "irony"), "non-irony"),
+    ("irony, clearly", ("non-irony", "irony"), "irony"),
+    ("non", ("non-irony", "irony"), "non-irony"),
+    ("favor(opinion towards 'X')", ("against", "favor"), "favor"),
+    (
+        "Moderately",
+        ("not intimate", "moderately intimate", "highly intimate"),
+        "moderately intimate",
+    ),
+    ("not sure", ("not intimate", "highly intimate"), None),
+    ("non sequitur", ("non-irony", "irony"), None),
+    ("nothing", ("not intimate", "moderately intimate"), None),
+    ('\n"negative"\npositive', ("negative", "positive"), "negative"),
+    ("the label is positive", ("negative", "positive"), None),
+    ("", ("negative", "positive"), None),
+]
+
+
+@pytest.mark.parametrize(("answer", "labels", "expected"), LABELS)
+def test_label_is_read_from_the_beginning_of_the_first_line(
+    answer: str, labels: tuple[str, ...], expected: str | None
+) -> None:
+    prediction = parse_label(answer, labels)
+    assert prediction.label == expected
+    assert (prediction.problem is None) == (expected is not None)
+
+
+ADVERSARIAL = [
+    "[" * 1_000_000,
+    "[" * 199 + "]" * 199,
+    "(" * 100_000 + ")" * 100_000,
+    "-" * 1_000_000 + "1",
+    "not " * 100_000 + "1",
+    "1+" * 200_000 + "1",
+    "a." * 200_000 + "a",
+    "[" + "[]," * 300_000 + "]",
+    "9" * 1_000_000,
+    "[" + "9" * 5_000 + "]",
+    "1e" + "9" * 1_000,
+    "\0",
+    "['\0']",
+    "\ud800",
+    "['\udfff', 'x']",
+    "'\\ud800'",
+    "'\\q' '\\",
+    "{[]: 1}",
+    "{[1]}",
+    "[{}, {1: []}, {1}, None, ..., b'x', 1j]",
+    "__import__('os').system('touch evaluated')",
+    "[__import__('os')]",
+    "f'{open(1)}'",
+    "(lambda: 1)()",
+    "\u2028[('a','b')]",
+    "('a', 'b'" * 3,
+    "[('a', 'b', 'c', ['d'])]",
+    "[(['a'], 'b')]",
+    "[[('a','b')], 7]",
+    "[[[]]]",
+    "#" * 1_000,
+    "\t\f\r\x1b[31m",
+    "9" * 400 + "+1j",
+    "[" + "9" * 400 + "-1j]",
+]
+
+
+def parse_every_way(text: str) -> None:
+    answer = answer_text(text)
+    for task in EXTRACTION:
+        predicted = parse_official(task, answer)
+        assert isinstance(predicted, list)
+    for n_elements in (2, 4):
+        parse_strict(n_elements, answer)
+    for card in load_cards().values():
+        if card.is_label_task:
+            parse_label(text, card.labels)
+
+
+@pytest.mark.parametrize("text", ADVERSARIAL, ids=lambda text: repr(text[:20]))
+def test_parsers_survive_adversarial_text(text: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tracemalloc.start()
+    parse_every_way(text)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500e6
+    assert not list(tmp_path.iterdir())  # nothing was executed
+
+
+def test_parsers_survive_200_000_random_strings() -> None:
+    generator = random.Random(7)
+    pieces = [
+        *"[](){},:'\"|-+*#\\\n\t =.0123456789eEjabxuN",
+        *("None", "True", "NULL", "'positive'", "Sentence:", "Label:", "```python", "```"),
+        *("\0", "\ud800", "\u2028", "\u202e", "é", "🙂", "('a', 'b')", "[('a', 'b'), "),
+    ]
+    labels = load_cards()["mint"].labels
+    for number in range(200_000):
+        text = "".join(generator.choices(pieces, k=generator.randrange(24)))
+        task = EXTRACTION[number % 4]
+        parse_official(task, text)
+        parse_strict(2 + number % 3, text)
+        parse_label(answer_text(text), labels)
+
+
+def test_read_literal_refuses_text_beyond_its_limit() -> None:
+    long = "[" + "1," * 2**19 + "]"
+    assert not isinstance(read_literal(long), list)
+    assert read_literal("[1]") == [1]

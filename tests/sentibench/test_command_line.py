@@ -1,0 +1,88 @@
+"""The sentibench command: what a user gets wrong is one line and exit code 2."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sentibench.__main__ import main
+from sentibench.data.cards import task_named
+from sentibench.data.read import load_split
+
+MINI = "sentibench_mini_atsa_rest16"
+
+
+def gold_lines() -> list[str]:
+    examples = load_split(task_named(MINI, "test"), "test").examples
+    return [json.dumps({"index": e.index, "prediction": e.answer}) for e in examples]
+
+
+def test_gold_scores_one_and_the_json_has_both_metrics(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "gold.jsonl"
+    file.write_text("\n".join(gold_lines()), encoding="utf-8")
+    assert main(["score", MINI, str(file), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["official"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert scores["strict"] == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert (scores["score"], scores["invalid_rate"]) == (1.0, 0.0)
+
+
+BROKEN = [
+    ("missing", lambda lines: lines[:-1], ":23: the file ends without 1 of 24 items"),
+    ("repeated", lambda lines: [*lines, lines[2]], ":25: index 2 was already given in"),
+    ("foreign", lambda lines: [*lines, '{"index": 99, "prediction": ""}'], ":25: foreign index"),
+    ("no JSON", lambda lines: ["{", *lines], ":1: broken JSON"),
+    ("no object", lambda lines: ["[1]", *lines], ":1: got a list"),
+    ("no text", lambda lines: ['{"index": 0}', *lines], ":1: got index 0"),
+    ("bool index", lambda lines: ['{"index": true, "prediction": ""}'], ":1: got index True"),
+]
+
+
+@pytest.mark.parametrize(("name", "damage", "message"), BROKEN, ids=[b[0] for b in BROKEN])
+def test_a_broken_prediction_file_is_named_with_its_line(
+    name: str, damage, message: str, tmp_path: Path, capsys
+) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text("\n".join(damage(gold_lines())), encoding="utf-8")
+    assert main(["score", MINI, str(file)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error: ")
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+
+
+MISTAKES = [
+    (["score", "sentibench_imbd", "x"], "did you mean 'sentibench_imdb'?"),
+    (["fetch", "sentibench_finegraned"], "did you mean 'sentibench_finegrained'?"),
+    (["prompts", MINI, "--seed", "x"], "got 'x', expected a whole number"),
+    (["prompts", MINI, "--shots", "17"], "got 17, expected 0 to 16"),
+    (["prompts", MINI, "--limit", "0"], "got 0, expected a number from 1"),
+    (["score", MINI, "no such file"], "cannot be read"),
+    (["score", MINI, "x", "--split", "dev"], "no split 'dev'; known: train, test"),
+    (["nonsense"], "invalid choice"),
+    (["prompts", "sentibench_basic"], "is a group, expected one task"),
+    (["prompts", MINI, "--seed", "9" * 5000], "expected a whole number"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(m[0]) for m in MISTAKES])
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, message: str, capsys) -> None:
+    assert main(arguments) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_prompts_are_json_lines_with_index_prompt_and_target(capsys) -> None:
+    assert main(["prompts", MINI, "--shots", "1", "--limit", "2"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["index"] for row in rows] == [0, 1]
+    assert set(rows[0]) == {"index", "prompt", "target"}
+    assert rows[0]["prompt"].count("Sentence: ") == 2
+    assert rows[0]["target"] == load_split(task_named(MINI, "t"), "test").examples[0].answer
+
+
+def test_list_shows_all_24_tasks(capsys) -> None:
+    assert main(["list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 24
