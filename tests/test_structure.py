@@ -46,11 +46,17 @@ distill.student            checkpoints config errors files sentibench.fast senti
 distill.teachers           checkpoints config errors records sentibench.fast
 distill.texts              config errors sentibench.data
 leaderboard
-leaderboard.__main__       board exports models page results sentibench.data sentibench.errors
-leaderboard.board          models results sentibench.data sentibench.prompts sentibench.scoring
-leaderboard.exports        board
+leaderboard.__main__       board build entries exports items models page results
+                           sentibench.data sentibench.errors sentibench.scoring
+leaderboard.board          results sentibench.data sentibench.scoring
+leaderboard.build          board entries ranking results sentibench.data sentibench.prompts
+                           sentibench.scoring
+leaderboard.entries        models results sentibench.data sentibench.prompts sentibench.scoring
+leaderboard.exports        board items
+leaderboard.items          board entries sentibench.data sentibench.scoring
 leaderboard.models         results sentibench.errors
-leaderboard.page           board results sentibench.data sentibench.scoring
+leaderboard.page           board items sentibench.pages
+leaderboard.ranking        board entries sentibench.data sentibench.scoring
 leaderboard.results        sentibench.data sentibench.scoring
 """
 
