@@ -24,11 +24,11 @@ sentibench.errors
 sentibench.evaluate_metrics data scoring
 sentibench.fast            errors harness
 sentibench.harness         data errors prompts scoring
-sentibench.pages
+sentibench.pages           scoring
 sentibench.prompts         data errors
 sentibench.scoring         data errors
 distill
-distill.__main__           config errors presets run teachers
+distill.__main__           config errors presets report run teachers
 distill.checkpoints        errors
 distill.config             errors files records sentibench.data
 distill.errors             sentibench.errors
@@ -37,7 +37,8 @@ distill.filters            config records texts
 distill.presets            errors
 distill.prompts            config errors records texts sentibench.prompts
 distill.records
-distill.report             files filters texts sentibench.data sentibench.scoring
+distill.report             config errors files filters texts sentibench.data sentibench.pages
+                           sentibench.scoring
 distill.run                checkpoints config errors files filters prompts records report
                            student teachers texts sentibench.harness sentibench.prompts
 distill.student            checkpoints config errors files sentibench.fast sentibench.harness

@@ -22,8 +22,9 @@ from distill.errors import InputError
 from distill.files import copy_folder, replace_folder, write_json
 from distill.report.card import write_card
 from distill.report.comparison import compare
-from distill.report.manifest_values import LABELS
+from distill.report.manifest import Manifest, ModelFacts, Stage, StepRecord, TeacherFacts
 from distill.report.page import write_report
+from distill.report.wording import LABELS
 from distill.run.pipeline import Pipeline, StageName
 from distill.run.steps import Step, in_order
 from distill.student.samples import Sample
@@ -228,57 +229,56 @@ class Distillation(Pipeline):
         """The row of the teacher of a stage; of ICLDist's where both are mixed."""
         return self.identity("icldist" if stage == "mixed" else stage)[0].rpartition("/")[2]
 
-    def _teacher_facts(self) -> dict[str, str]:
+    def _teacher_facts(self) -> TeacherFacts:
         """Name and revision, or those of both where the stages have teachers of their own."""
         stages = [stage for stage in ("knowdist", "icldist") if getattr(self.run, stage)]
         found = {self.identity(stage): f" ({LABELS[stage]})" for stage in stages}
         if len(found) == 1:
             found = dict.fromkeys(found, "")
-        return {
-            "name": "; ".join(name + label for (name, _), label in found.items()),
-            "revision": "; ".join(revision + label for (_, revision), label in found.items()),
-        }
+        return TeacherFacts(
+            name="; ".join(name + label for (name, _), label in found.items()),
+            revision="; ".join(revision + label for (_, revision), label in found.items()),
+        )
 
     def _scores(self, model: str) -> dict[str, Any]:
         path = self.evaluate(model).folder / "scores.json"
         return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
 
     def _report(self) -> dict[str, Any]:
-        models: dict[str, Any] = {}
+        models: dict[str, ModelFacts] = {}
         for model in self.measured:
-            facts: dict[str, Any] = {"name": self.row_name(model)}
+            name = self.row_name(model)
             if model == "teacher":
-                facts["role"] = "teacher"
+                facts = ModelFacts(name=name, role="teacher")
             elif model in self.stages:
-                facts |= {
-                    "role": "student",
-                    "base": self.row_name(self._before(model)),
-                    "teacher": self._taught_by(model),
-                }
+                base, taught_by = self.row_name(self._before(model)), self._taught_by(model)
+                facts = ModelFacts(name=name, role="student", base=base, teacher=taught_by)
+            else:
+                facts = ModelFacts(name=name)
             models[self._checkpoint(model)] = facts
         results = {model: self.evaluate(model).folder / "results" for model in self.measured}
         teacher = "teacher" if "teacher" in self.measured else None
-        manifest = {
-            "name": self.run.name,
-            "stages": self.stages,
-            "scores": {model: self._scores(model) for model in self.measured},
-            "comparison": compare(results, "base", self.stages, teacher),
-            "config": self.run.model_dump(mode="json"),
-            "packages": versions(),
-            "teacher": self._teacher_facts(),
-            "steps": {
-                step.name: {key: record[key] for key in ("inputs", "outputs", "summary", "seconds")}
+        manifest = Manifest(
+            name=self.run.name,
+            stages=cast("tuple[Stage, ...]", tuple(self.stages)),
+            scores={model: self._scores(model) for model in self.measured},
+            comparison=compare(results, "base", self.stages, teacher),
+            config=self.run,
+            packages=versions(),
+            teacher=self._teacher_facts(),
+            steps={
+                step.name: StepRecord(**{key: record[key] for key in StepRecord.model_fields})
                 for step in in_order(self.report.after)
                 if (record := step.record())
             },
-            "models": models,
-        }
+            models=models,
+        )
         unfinished = self.report.folder / "results"
         for model, folder in results.items():
             copy_folder(folder, unfinished / self.row_name(model))
-        write_json(unfinished / "run.json", manifest)
+        write_json(unfinished / "run.json", manifest.model_dump(mode="json"))
         replace_folder(unfinished, self.run.folder / "results")
-        for stage in self.stages:
+        for stage in manifest.stages:
             write_card(self.merge(stage).folder / "student", stage, manifest)
         write_report(self.run.folder, manifest)
         return {"models": len(models)}
