@@ -34,11 +34,12 @@ distill.errors             sentibench.errors
 distill.files
 distill.filters            config records texts
 distill.presets            errors
-distill.prompts            config errors records texts sentibench.prompts
+distill.prompts            config errors files records texts sentibench.data sentibench.prompts
 distill.records
 distill.report             files filters texts sentibench.data sentibench.scoring
 distill.run                checkpoints config errors files filters prompts records report
-                           student teachers texts sentibench.harness sentibench.prompts
+                           student teachers texts sentibench.data sentibench.harness
+                           sentibench.prompts
 distill.student            checkpoints config errors files sentibench.fast sentibench.harness
                            sentibench.prompts
 distill.teachers           checkpoints config errors records sentibench.fast
