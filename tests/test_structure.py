@@ -24,6 +24,7 @@ sentibench.errors
 sentibench.evaluate_metrics data scoring
 sentibench.fast            errors harness
 sentibench.harness         data errors prompts scoring
+sentibench.pages
 sentibench.prompts         data errors
 sentibench.scoring         data errors
 distill
