@@ -204,7 +204,7 @@ class Lora(Section):
     target_modules: str | list[str] = "all-linear"
 
 
-class Choice(Section):
+class BestCheckpoint(Section):
     """Choose among checkpoints of a training by lm-eval on validation items, never on test items.
 
     Attributes:
@@ -218,7 +218,7 @@ class Choice(Section):
     limit: int | None = Field(default=100, ge=1)
 
     @model_validator(mode="after")
-    def _have_validation_items(self) -> Choice:
+    def _have_validation_items(self) -> BestCheckpoint:
         usable = [
             name
             for name, task in load_tasks().items()
@@ -257,7 +257,7 @@ class Training(Section):
 
     method: Literal["lora", "qlora", "full"] = "lora"
     lora: Lora = Lora()
-    choose: Choice | None = None
+    choose: BestCheckpoint | None = None
     learning_rate: Number = Field(gt=0)
     epochs: Number = Field(default=1, gt=0)
     batch_size: int = Field(default=16, ge=1)

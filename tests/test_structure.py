@@ -1,6 +1,7 @@
 """Which room may import which, in all three packages."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from collections import defaultdict
@@ -179,3 +180,14 @@ def test_importing_a_package_loads_no_heavy_library(package: str) -> None:
     code = f"import sys, {package}; print(sorted({HEAVY!r} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert shown.stdout.strip() == "[]", shown.stderr
+
+
+def test_the_readme_shows_the_tree_as_it_is() -> None:
+    spec = importlib.util.spec_from_file_location("readme_tree", ROOT / "docs" / "readme_tree.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.count("\n  ") > len(rooms()) / 2
+    assert program.with_tree(readme) == readme, "run python docs/readme_tree.py"

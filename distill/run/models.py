@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
-from distill.config import Choice, Run, Training
+from distill.config import BestCheckpoint, Run, Training
 from distill.files import copy_folder, replace_folder, write_json
 from distill.report.card import write_card
 from distill.report.comparison import compare
@@ -47,11 +47,13 @@ def train_stage(
     return train(checkpoint, samples, training, folder, seed=run.seed)
 
 
-def choose_checkpoint(choice: Choice, checkpoint: str, trained: Path, folder: Path) -> Summary:
+def choose_checkpoint(
+    choice: BestCheckpoint, checkpoint: str, trained: Path, folder: Path
+) -> Summary:
     """Choose among the checkpoints of a training, on validation items."""
-    from distill.student.best_checkpoint import choose
+    from distill.student.best_checkpoint import choose_best
 
-    return choose(checkpoint, trained, choice, folder)
+    return choose_best(checkpoint, trained, choice, folder)
 
 
 def merge_stage(checkpoint: str, weights: Path, folder: Path) -> Summary:
