@@ -59,7 +59,7 @@ leaderboard.items          board entries sentibench.data sentibench.scoring
 leaderboard.models         results sentibench.errors
 leaderboard.page           board items sentibench.pages
 leaderboard.ranking        board entries sentibench.data sentibench.scoring
-leaderboard.results        sentibench.data sentibench.scoring
+leaderboard.results        sentibench.data sentibench.prompts sentibench.scoring
 """
 
 

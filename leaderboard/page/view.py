@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from leaderboard.board import Board, Comparison, Row
@@ -132,9 +132,10 @@ def pair_matrix(board: Board, metric: str) -> dict[tuple[str, str], Comparison]:
     cells: dict[tuple[str, str], Comparison] = {}
     for pair in board.comparisons:
         if pair.metric == metric:
-            turned = (-pair.difference, -pair.high, -pair.low, pair.p)
             cells[pair.a, pair.b] = pair
-            cells[pair.b, pair.a] = Comparison(metric, pair.b, pair.a, *turned)
+            cells[pair.b, pair.a] = replace(
+                pair, difference=-pair.difference, low=-pair.high, high=-pair.low
+            )
     return cells
 
 

@@ -1,4 +1,4 @@
-"""Greedy generation with a pool of rows: who is done tasks, who waits moves in.
+"""Greedy generation with a pool of rows: who is done leaves, who waits moves in.
 
 A prompt goes through the model once, with the prompts of its batch; its keys and values then join
 the pool, aligned on the right, where every step gives each row one token. On a CPU a step costs
