@@ -16,18 +16,10 @@ from filelock import FileLock, Timeout
 from distill.config import Run, load_config, save_config
 from distill.errors import InputError, SentiBenchError, StoreError
 from distill.presets import descriptions, write_preset
-<<<<<<< HEAD
-from distill.report.manifest import schema
 from distill.run.checks import check_run
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.run.steps import Step, in_order, states
-=======
-from distill.report.manifest import schema_text
-from distill.run.distillation import Distillation
-from distill.run.pipeline import StageName
-from distill.run.steps import Step, in_order
->>>>>>> h2
 from distill.teachers.store import merge
 
 LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
