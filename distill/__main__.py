@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from distill.config import Run, load_config, save_config
 from distill.errors import InputError, SentiBenchError, StoreError
 from distill.presets import descriptions, write_preset
+from distill.report.manifest import schema_text
 from distill.run.checks import check_run
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
