@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from leaderboard.board import Board, Comparison, Row
 from sentibench.pages.size_plot import Model, SizePlot, size_plot
+from sentibench.pages.text import NONE
 
-NONE = "–"
 SIZES = (
     ("s", "under 500 M", 0.0, 5e8),
     ("m", "500 M to 2 B", 5e8, 2e9),
