@@ -6,7 +6,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: setup demo distill-demo browser test test-model bench bench-training check clean
+.PHONY: setup demo distill-demo browser test test-model bench bench-training mutants check clean
 
 setup: $(VENV)/.installed
 
@@ -109,10 +109,20 @@ bench-training: .demo/wheel
 	.demo/trl/bin/pip install --quiet trl peft -e '.[hf]'; }
 	$(BIN)/python benchmarks/training.py $(CHECKPOINT) 64 2 float32 .demo/trl/bin/python
 
+# Faults are put into a copy of the packages, one at a time, and the tests that reach them are run.
+# An hour or two; what is at hand in mutants/ is used again. One module: MUTANTS='distill.filters.*'
+MUTANTS ?=
+mutants: setup
+	@test -x $(BIN)/mutmut || $(BIN)/pip install --quiet -e '.[mutants]'
+	@mkdir -p mutants
+	HF_HUB_OFFLINE=1 PYTHONPATH=$(CURDIR)/mutants $(BIN)/mutmut run --max-children 2 $(if $(MUTANTS),'$(MUTANTS)') \
+	  > mutants/run.log 2>&1 || { tail -c 3000 mutants/run.log; exit 1; }
+	$(BIN)/python benchmarks/mutants.py 0.9
+
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .demo mutants
