@@ -32,7 +32,9 @@ def main(least: float) -> int:
     for path in sorted(walk_mutatable_files()):
         data = SourceFileMutationData(path=path)
         data.load()
-        status_of = {name: status_by_exit_code[code] for name, code in data.exit_code_by_key.items()}
+        status_of = {
+            name: status_by_exit_code[code] for name, code in data.exit_code_by_key.items()
+        }
         if status_of:
             print(line(str(path), Counter(status_of.values())))
         overall.update(status_of.values())

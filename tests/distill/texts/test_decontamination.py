@@ -129,8 +129,20 @@ def test_an_overlap_names_every_test_in_the_order_given() -> None:
     assert tests.overlaps("text test63") == ("test63",)
     assert tests.overlaps("text test00") == ("test00",)
     assert tests.overlaps("odd 1") == tuple(names[1::2])
+    assert all(name in tests.overlaps(text) for name, own in texts.items() for text in own)
     assert np.all(np.diff(tests.hashes_H.astype(object)) > 0)
     assert len(tests.hashes_H) == 64 + 1 + 2
+
+
+def test_a_text_that_is_made_of_two_tests_overlaps_with_both() -> None:
+    tests = Contamination.of_texts({"a": ["red soup today"], "b": ["cold tea again"]}, 2)
+    assert tests.overlaps("Cold tea, red soup!") == ("a", "b")
+    assert tests.overlaps("red tea, cold soup") == ()
+
+
+def test_a_run_has_at_least_one_word() -> None:
+    with pytest.raises(ValueError, match="n: got 0, expected at least 1 word"):
+        fingerprints(["soup"], 0)
 
 
 @pytest.mark.parametrize(
