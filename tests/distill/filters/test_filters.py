@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from distill.config import FilterConfig
 from distill.filters.checks import (
     copied_share,
+    has_repeated_line,
     label_of,
     prompt_markers,
     repeated_share,
@@ -204,6 +205,7 @@ def test_an_answer_at_the_threshold_is_a_copy() -> None:
         ("a b c d", "A, b; c! d.", 1.0),
         ("e d c b a", "a b c d e", 0.0),
         ("a b c d x a b c d", "a b c d e", 0.0),
+        ("x a b c d e y", "a b c d e", 5 / 7),
         ("", "a b c d e", 0.0),
         ("😀", "😀", 0.0),
     ],
@@ -235,17 +237,40 @@ def test_an_answer_in_a_loop_is_a_repetition(answer: str, is_dropped: bool) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "share"),  # source: by hand, runs of four words
+    ("text", "min_words", "share"),  # source: by hand, runs of four words
     [
-        ("a b c d a b c d", 1 / 5),
-        ("a b c d e f g h", 0.0),
-        ("a a a a a a a a", 4 / 5),
-        ("a b c", 0.0),
-        ("", 0.0),
+        ("a b c d a b c d", 4, 1 / 5),
+        ("a b c d a b c d", 8, 1 / 5),
+        ("a b c d a b c d", 9, 0.0),
+        ("a b c d e f g h", 4, 0.0),
+        ("a a a a a a a a", 4, 4 / 5),
+        ("a b c", 4, 0.0),
+        ("", 4, 0.0),
+        ("ok " + "ha" * 20, 4, 40 / 43),  # a pattern and 19 times the same, of all characters
+        ("ok " + "ha" * 19, 4, 0.0),
     ],
 )
-def test_the_repeated_share_counts_runs_of_four_words(text: str, share: float) -> None:
-    assert repeated_share(text, 4) == pytest.approx(share)
+def test_the_repeated_share_counts_runs_of_four_words_and_short_patterns(
+    text: str, min_words: int, share: float
+) -> None:
+    assert repeated_share(text, min_words) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("text", "copies", "is_repeated"),
+    [
+        ("a\n" * 4 + "b\nc\nd\ne", 4, True),
+        ("a\n" * 4 + "b\nc\nd\ne\nf", 4, False),  # less than half of the lines
+        ("a\n" * 4, 4, True),
+        ("a\n" * 3, 4, False),
+        (" a\n\na \n\n\na\n", 3, True),
+        ("", 1, False),
+    ],
+)
+def test_a_line_is_repeated_that_is_half_of_all_and_there_often_enough(
+    text: str, copies: int, is_repeated: bool
+) -> None:
+    assert has_repeated_line(text, copies) == is_repeated
 
 
 @pytest.mark.parametrize(
@@ -577,6 +602,68 @@ def test_the_funnel_adds_up_in_every_row_and_in_total() -> None:
     assert funnel.n_answered == 600 - funnel.n_failed
     fired = {reason for reason in REASONS if funnel.n_dropped(reason)}
     assert fired == set(REASONS) - {"too short", "too long"}
+
+
+def test_a_report_has_a_row_per_family_and_source_and_its_counts_by_hand() -> None:
+    failed = ask(id="6", source="yelp2", family="rewriting")
+    pairs = [
+        (ask(id="1"), Answer(GOOD, "stop")),
+        (ask(id="2"), Answer(GOOD, "stop")),
+        (ask(id="3", choices=LABELS), Answer("Positive", "choice")),
+        (ask(id="4", source="yelp2", family="rewriting"), Answer(REFUSED, "stop")),
+        (ask(f"{TEST_TEXT} 5", id="5", source="yelp2", family="rewriting"), Answer(OTHER, "stop")),
+        (failed, Failure("timeout", "60 s")),
+        (ask(id="7", family=None), Failure("timeout", "60 s")),
+    ]
+    _, funnel = filter_answers(pairs, FilterConfig(), TESTS)
+    none = dict.fromkeys(REASONS, 0)
+
+    def row(family, source, asked, failed, dropped, kept):
+        counts = {"asked": asked, "failed": failed, "answered": asked - failed}
+        return {"family": family, "source": source, **counts, **none, **dropped, "kept": kept}
+
+    twice, two = {"near-duplicate": 1}, {"refusal": 1, "contaminated": 1}
+    assert funnel.to_json() == {
+        "table": [
+            row("analysing", "imdb", 3, 0, twice, 2),
+            row("none", "imdb", 1, 1, {}, 0),
+            row("rewriting", "yelp2", 3, 1, two, 0),
+            row("all", "all", 7, 2, twice | two, 2),
+        ],
+        "failures": {"timeout": 2},
+        "changed": {"label put in its usual form": 1},
+        "overlaps": {"ours": 1},
+        "not_checked": [],
+        "examples": {
+            "refusal": [{"id": "4", "detail": "", "excerpt": REFUSED}],
+            "contaminated": [{"id": "5", "detail": "ours", "excerpt": f"{OTHER[:80]}…"}],
+            "near-duplicate": [{"id": "2", "detail": "1", "excerpt": f"{GOOD[:80].rstrip()}…"}],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "excerpt"),
+    [
+        ("a" * 80, "a" * 80),
+        ("a" * 81, "a" * 80 + "…"),
+        ("a" * 79 + " b", "a" * 79 + "…"),
+        ("a\n\t b", "a b"),
+        ("a" + " " * 319, "a"),
+        ("a" + " " * 320, "a…"),  # no more than four times the length is looked at
+        ("a" + " " * 325 + "b", "a…"),
+    ],
+)
+def test_an_excerpt_is_one_line_of_80_characters_at_most(answer: str, excerpt: str) -> None:
+    config = FilterConfig(min_words=9, skip=("repetition",))
+    _, funnel = filter_answers([(ask(), Answer(answer, "stop"))], config, None)
+    assert funnel.examples["too short"][0].excerpt == excerpt
+
+
+@pytest.mark.parametrize("response", ["", " good", "good\n"])
+def test_nothing_is_learnt_that_is_empty_or_has_blanks_around_it(response: str) -> None:
+    with pytest.raises(ValueError, match=r"request knowdist/000001: got the response '"):
+        Kept(ask(), response)
 
 
 def test_a_report_shows_three_short_examples_of_each_reason() -> None:
