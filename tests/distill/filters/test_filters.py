@@ -194,6 +194,14 @@ def test_an_answer_at_the_threshold_is_a_copy() -> None:
     request, answer = ask("a b c d e"), "a b c d e f g h i j"
     assert judged(request, answer, copied_share=0.5)[0] == "copied input"
     assert judged(request, answer, copied_share=0.51)[0] is None
+    request = ask("soup", prompt="a b c d e\n\nText: soup")
+    assert judged(request, answer, example_share=0.5)[0] == "copied input"
+    assert judged(request, answer, example_share=0.51)[0] is None
+
+
+def test_a_prompt_without_a_text_can_be_copied_too() -> None:
+    request = ask("", prompt=f"Explain.\n\nText: Cold tea.\n\nExplanation: {GOOD}\n\nAnd you?")
+    assert judged(request, GOOD)[0] == "copied input"
 
 
 @pytest.mark.parametrize(
@@ -234,6 +242,12 @@ def test_the_copied_share_counts_words_in_runs_of_five(
 )
 def test_an_answer_in_a_loop_is_a_repetition(answer: str, is_dropped: bool) -> None:
     assert judged(ask(), answer)[0] == ("repetition" if is_dropped else None)
+
+
+def test_an_answer_at_the_threshold_is_a_repetition() -> None:
+    answer = "a a a a a a a a"  # of five runs four are repeats
+    assert judged(ask(), answer, repetition_words=4, repetition_share=0.8)[0] == "repetition"
+    assert judged(ask(), answer, repetition_words=4, repetition_share=0.81)[0] is None
 
 
 @pytest.mark.parametrize(
@@ -367,6 +381,7 @@ def test_an_answer_that_goes_on_into_another_review_is_a_run_on(
         ("positive\n\nReview: bad tea\nLabel: negative", "positive"),
         ("Positive.\nbad tea -> negative", "positive"),
         ("negative\nbecause the fish was cold", "negative"),
+        ("negative\nbecause the fish was cold\nand the tea too", "negative"),
     ],
 )
 def test_a_label_is_over_at_the_end_of_its_line(answer: str, expected: str) -> None:
@@ -376,6 +391,12 @@ def test_a_label_is_over_at_the_end_of_its_line(answer: str, expected: str) -> N
     assert kept is not None
     assert kept.response == expected
     assert judged(request, f"mixed\n{answer}", run_on="cut")[0] == "outside the taxonomy"
+
+
+def test_a_label_that_is_a_mark_may_stand_before_a_run_on() -> None:
+    _, kept = judged(ask(choices=("...", "?")), "...\nReview: bad tea", run_on="cut")
+    assert kept is not None
+    assert kept.response == "..."
 
 
 def test_nothing_before_the_run_on_is_dropped_also_where_it_is_cut() -> None:
@@ -390,6 +411,7 @@ def test_nothing_before_the_run_on_is_dropped_also_where_it_is_cut() -> None:
         (f"Explain.\n\nCustomer's words:\n{TEXT}", ("Customer's words",)),
         (f"Review 1: a\nx\n\nReview 2: b\ny\n\nReview 3: {TEXT}\n", ("Review",)),
         (f"a -> good\n\nb -> bad\n\n{TEXT} ->", ()),
+        (f"Comment: {TEXT}\nAgain: {TEXT}\n", ("Comment",)),
         ("Pros: a\nCons: b\n\nPros: c\nCons: d", ("Pros",)),
         ("Expression: wording\nTarget: what is judged\nExplain.", ()),
     ],
@@ -398,6 +420,8 @@ def test_markers_of_a_prompt_stand_before_the_text_or_open_two_paragraphs(
     prompt: str, markers: tuple[str, ...]
 ) -> None:
     assert prompt_markers(ask(prompt=prompt)) == markers
+    if TEXT not in prompt:
+        assert prompt_markers(ask("", prompt=f"{prompt}\n\nExplanation:")) == markers
 
 
 @pytest.mark.parametrize(
@@ -464,6 +488,8 @@ OTHER = (
         (GOOD, OTHER, False),
         (GOOD, " ".join(reversed(GOOD.split())), False),
         ("Mixed mood.", "Mixed mood.", False),  # short: the prompts differ
+        ("A kind of mixed", "A kind of mixed", False),
+        ("A kind of mixed mood", "A kind of mixed mood!", True),
         ("😀", "😀", False),
     ],
 )
