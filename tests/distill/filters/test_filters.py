@@ -397,6 +397,7 @@ def test_a_label_that_is_a_mark_may_stand_before_a_run_on() -> None:
     _, kept = judged(ask(choices=("...", "?")), "...\nReview: bad tea", run_on="cut")
     assert kept is not None
     assert kept.response == "..."
+    assert judged(ask(choices=("...", "?")), "...")[0] is None
 
 
 def test_nothing_before_the_run_on_is_dropped_also_where_it_is_cut() -> None:
@@ -763,6 +764,9 @@ def test_a_reason_can_be_switched_off_and_the_funnel_says_so() -> None:
     kept, funnel = filter_answers(pairs, config, TESTS)
     assert len(kept) == 2
     assert funnel.not_checked == ("refusal", "near-duplicate")
+    pairs = [(ask(TEST_TEXT), Answer(GOOD, "stop"))]
+    kept, funnel = filter_answers(pairs, FilterConfig(skip=("contaminated",)), TESTS)
+    assert (len(kept), funnel.not_checked) == (1, ("contaminated",))
 
 
 N = 100_000
