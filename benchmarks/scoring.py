@@ -11,8 +11,8 @@ import numpy as np
 from sentibench.data.cards import load_cards
 from sentibench.data.records import Example, SentimentTuple
 from sentibench.scoring import metrics
-from sentibench.scoring.bootstrap import bootstrap_stderr
 from sentibench.scoring.parse import parse_official
+from sentibench.scoring.statistics import bootstrap_stderr
 
 
 def list_scan(card, example: Example, answer: str) -> tuple[float, ...]:

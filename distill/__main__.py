@@ -6,19 +6,20 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from distill.config import load_config, save_config
+from distill.config import Run, load_config, save_config
 from distill.errors import InputError, SentiBenchError, StoreError
 from distill.presets import descriptions, write_preset
-from distill.run.distillation import Distillation
-from distill.run.pipeline import StageName
-from distill.run.steps import Step, in_order
+from distill.run.checks import check_run
+from distill.run.graph import build_steps
+from distill.run.stages import sources_of, teachers_of, training_stages
+from distill.run.steps import Step, in_order, states
 from distill.teachers.store import merge
 
 LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
@@ -106,18 +107,20 @@ def _init(options: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(distillation: Distillation, options: argparse.Namespace) -> int:
+def _plan(run: Run, options: argparse.Namespace) -> int:
     from distill.run.plan import Plan
     from distill.run.plan_text import Rates, render
 
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
     )
-    for line in render(Plan(distillation), rates):
+    teachers = teachers_of(run)
+    plan = Plan(run, build_steps(run, teachers), teachers)
+    for line in render(plan, rates):
         encoding = sys.stdout.encoding or "utf-8"  # a text may hold what a terminal cannot show
         print(line.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()
-    distillation.check()  # last: a plan may be made where the teacher is not
+    check_run(run)  # last: a plan may be made where the teacher is not
     return 0
 
 
@@ -135,33 +138,31 @@ def _run(options: argparse.Namespace) -> int:
             "--retry-failed: of one process, which others would not wait for; call "
             "`generate --retry-failed` without a launcher first"
         )
-    distillation = Distillation(run, retry_failed=retry)
     if options.command == "plan":
-        return _plan(distillation, options)
+        return _plan(run, options)
+    graph = build_steps(run, retry_failed=retry)
     if options.command == "status":
-        for step in distillation.all_steps():
-            state, why = step.state()
-            print(f"{state:6} {step.name:24} {why or _summary(step)}")
+        for name, (state, why) in states(graph.values()).items():
+            print(f"{state:6} {name:24} {why or _summary(graph[name])}")
         return 0
-    steps = in_order(_wanted(distillation, options.command))
+    steps = in_order(graph[name] for name in _wanted(run, options.command, graph))
     if getattr(options, "only", None):
-        steps = [step for step in steps if step.name == options.only]
-        if not steps:
-            known = ", ".join(step.name for step in distillation.all_steps())
-            raise InputError(f"--only {options.only}: no such step; known: {known}")
+        if options.only not in graph:
+            raise InputError(f"--only {options.only}: no such step; known: {', '.join(graph)}")
+        steps = [graph[options.only]]
     if os.environ.get("RANK", "0") != "0":  # joins the first process
         _do(steps, options)
         return 0
-    with _begun(distillation, steps):
+    with _begun(run, steps):
         _do(steps, options)
     print(run.folder)
     return 0
 
 
 @contextmanager
-def _begun(distillation: Distillation, steps: Sequence[Step]) -> Generator[None]:
+def _begun(run: Run, steps: Sequence[Step]) -> Generator[None]:
     """Hold the run's folder, and refuse before any work what would fail at its end."""
-    folder = distillation.run.folder
+    folder = run.folder
     lock: Any = FileLock(folder / "run.lock")
     with ExitStack() as stack:
         with _written(folder):
@@ -174,10 +175,10 @@ def _begun(distillation: Distillation, steps: Sequence[Step]) -> Generator[None]
                         f"{folder}: another process works on this run; wait for it, or give "
                         "another name"
                     ) from None
-        if any(step.state()[0] != "done" for step in steps):
-            distillation.check()
+        if any(state != "done" for state, _ in states(in_order(steps)).values()):
+            check_run(run)
         with _written(folder):
-            save_config(distillation.run, folder / "config.yaml")
+            save_config(run, folder / "config.yaml")
         yield
 
 
@@ -224,21 +225,18 @@ def _do_alone(step: Step, options: argparse.Namespace) -> None:
         raise SystemExit(done.returncode)
 
 
-def _wanted(distillation: Distillation, command: str) -> list[Step]:
-    run = distillation.run
-    known: tuple[StageName, ...] = ("knowdist", "icldist")
-    sources: list[StageName] = [name for name in known if getattr(run, name)]
-    if command == "generate":
-        return [distillation.ask(name) for name in sources]
-    if command == "filter":
-        return [distillation.filter(name) for name in sources]
-    if command == "train":
-        return [distillation.train(stage) for stage in distillation.stages]
-    if command == "merge":
-        return [distillation.merge(stage) for stage in distillation.stages]
-    if command == "evaluate":
-        return [distillation.report]
-    return distillation.all_steps()
+def _wanted(run: Run, command: str, graph: Iterable[str]) -> list[str]:
+    """The last steps that a command asks for; what they need is done first."""
+    stages = training_stages(run)
+    sources = [source for stage in stages for source in sources_of(run, stage)]
+    named = {
+        "generate": [f"{source}-ask" for source in sources],
+        "filter": [f"{source}-filter" for source in sources],
+        "train": [f"{stage}-train" for stage in stages],
+        "merge": [f"{stage}-merge" for stage in stages],
+        "evaluate": ["report"],
+    }
+    return named.get(command, list(graph))
 
 
 def _summary(step: Step) -> str:

@@ -1,11 +1,15 @@
 """The configuration of a run: YAML at the edge, frozen models inside, unknown keys refused.
 
+Values are read strictly: text is no number and no truth value, so that ``"12"`` or ``"no"`` is a
+mistake that is named. One kind of text is read as a number: ``1e-4``, which YAML takes for text.
+
 Every section is a class of its own; the two stages are two classes, since one class with defaults
 per stage silently resets a rate when a part of it is overridden.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +18,7 @@ from typing import Annotated, Any, Literal, cast
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -34,13 +39,24 @@ MARKERS = ("Sentence", "Review", "Text", "Tweet", "Label", "Human", "User", "Ass
 PERSPECTIVES: tuple[Perspective, ...] = ("expression", "target", "emotion", "background")
 
 
-Beta = Annotated[float, Field(ge=0, lt=1)]
+EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+
+
+def _read_exponent(value: Any) -> Any:
+    """The number of a text such as ``1e-4``; whatever else is left to pydantic."""
+    return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
+
+
+Number = Annotated[float, BeforeValidator(_read_exponent)]
+Beta = Annotated[Number, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
     """A part of the configuration; unknown keys are refused, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class Texts(Section):
@@ -69,14 +85,6 @@ class Texts(Section):
     name: str = ""
     count: int | None = Field(default=None, ge=1)
     mini: bool = False
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _numbers_are_labels(cls, labels: Any) -> Any:
-        """YAML reads ``{5: positive}`` as a number."""
-        if not isinstance(labels, dict):
-            return labels
-        return {str(given): ours for given, ours in cast("dict[Any, Any]", labels).items()}
 
     @model_validator(mode="after")
     def _one_source(self) -> Texts:
@@ -141,10 +149,10 @@ class OpenAITeacherConfig(Section):
     revision: str = ""
     style: Literal["chat", "completions"] = "chat"
     concurrency: int = Field(default=8, ge=1)
-    timeout_s: float = Field(default=120, gt=0)
+    timeout_s: Number = Field(default=120, gt=0)
     max_attempts: int = Field(default=6, ge=1)
-    requests_per_minute: float | None = Field(default=None, gt=0)
-    tokens_per_minute: float | None = Field(default=None, gt=0)
+    requests_per_minute: Number | None = Field(default=None, gt=0)
+    tokens_per_minute: Number | None = Field(default=None, gt=0)
 
     @field_validator("base_url")
     @classmethod
@@ -192,11 +200,11 @@ class Lora(Section):
 
     r: int = Field(default=16, ge=1)
     alpha: int = Field(default=32, ge=1)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: Number = Field(default=0.0, ge=0, lt=1)
     target_modules: str | list[str] = "all-linear"
 
 
-class Choice(Section):
+class BestCheckpoint(Section):
     """Choose among checkpoints of a training by lm-eval on validation items, never on test items.
 
     Attributes:
@@ -210,7 +218,7 @@ class Choice(Section):
     limit: int | None = Field(default=100, ge=1)
 
     @model_validator(mode="after")
-    def _have_validation_items(self) -> Choice:
+    def _have_validation_items(self) -> BestCheckpoint:
         usable = [
             name
             for name, task in load_tasks().items()
@@ -232,7 +240,7 @@ class Difficulty(Section):
         model: Under which their difficulty is measured; None for the student.
     """
 
-    keep: float = Field(gt=0, le=1)
+    keep: Number = Field(gt=0, le=1)
     model: str | None = None
 
 
@@ -249,15 +257,15 @@ class Training(Section):
 
     method: Literal["lora", "qlora", "full"] = "lora"
     lora: Lora = Lora()
-    choose: Choice | None = None
-    learning_rate: float = Field(gt=0)
-    epochs: float = Field(default=1, gt=0)
+    choose: BestCheckpoint | None = None
+    learning_rate: Number = Field(gt=0)
+    epochs: Number = Field(default=1, gt=0)
     batch_size: int = Field(default=16, ge=1)
     batch_tokens: int = Field(default=2048, ge=1)
     max_length: int = Field(default=1024, ge=8)
     schedule: Literal["cosine", "linear", "constant"]
-    warmup_share: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
+    warmup_share: Number = Field(ge=0, lt=1)
+    weight_decay: Number = Field(ge=0)
     betas: tuple[Beta, Beta]
     precision: Literal["float32", "bfloat16"] = "float32"
 
@@ -265,20 +273,20 @@ class Training(Section):
 class KnowDistTraining(Training):
     """KnowDist's schedule (Zhang et al. 2025, appendix): cosine, 1% warm-up, decay 0.1."""
 
-    learning_rate: float = Field(default=2e-4, gt=0)
+    learning_rate: Number = Field(default=2e-4, gt=0)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_share: float = Field(default=0.01, ge=0, lt=1)
-    weight_decay: float = Field(default=0.1, ge=0)
+    warmup_share: Number = Field(default=0.01, ge=0, lt=1)
+    weight_decay: Number = Field(default=0.1, ge=0)
     betas: tuple[Beta, Beta] = (0.9, 0.95)
 
 
 class ICLDistTraining(Training):
     """ICLDist's schedule (Zhang et al. 2025, appendix): linear, 2% warm-up, decay 0.01."""
 
-    learning_rate: float = Field(default=3e-4, gt=0)
+    learning_rate: Number = Field(default=3e-4, gt=0)
     schedule: Literal["cosine", "linear", "constant"] = "linear"
-    warmup_share: float = Field(default=0.02, ge=0, lt=1)
-    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_share: Number = Field(default=0.02, ge=0, lt=1)
+    weight_decay: Number = Field(default=0.01, ge=0)
     betas: tuple[Beta, Beta] = (0.9, 0.999)
 
 
@@ -300,7 +308,7 @@ class KnowDist(Section):
     few_shot: bool = False
     templates: Path | None = None
     response_tokens: int = Field(default=160, ge=1)
-    temperature: float = Field(default=0.0, ge=0)
+    temperature: Number = Field(default=0.0, ge=0)
     teacher: TeacherConfig | None = None
     difficulty: Difficulty | None = None
     training: KnowDistTraining = KnowDistTraining()
@@ -328,7 +336,7 @@ class ICLDist(Section):
     instructions: tuple[Literal["full", "short", "none"], ...] = Field(
         default=("full", "short", "none"), min_length=1
     )
-    other_tasks: float = Field(default=0.2, ge=0, lt=1)
+    other_tasks: Number = Field(default=0.2, ge=0, lt=1)
     other_files: tuple[Path, ...] = ()
     score_choices: bool = True
     difficulty: Difficulty | None = None
@@ -380,16 +388,16 @@ class FilterConfig(Section):
     skip: tuple[Reason, ...] = ()
     refusal_words: int = Field(default=60, ge=1)
     cut_off: Literal["drop", "last sentence"] = "drop"
-    copied_share: float = Field(default=0.9, gt=0, le=1)
-    example_share: float = Field(default=0.5, gt=0, le=1)
-    repetition_share: float = Field(default=0.4, gt=0, le=1)
+    copied_share: Number = Field(default=0.9, gt=0, le=1)
+    example_share: Number = Field(default=0.5, gt=0, le=1)
+    repetition_share: Number = Field(default=0.4, gt=0, le=1)
     repetition_words: int = Field(default=20, ge=4)
     repeated_lines: int = Field(default=4, ge=2)
     run_on: Literal["drop", "cut"] = "drop"
     run_on_markers: tuple[str, ...] = MARKERS
     min_words: int = Field(default=1, ge=1)
     max_words: int = Field(default=1024, ge=1)
-    near_duplicate_similarity: float = Field(default=0.8, gt=0, le=1)
+    near_duplicate_similarity: Number = Field(default=0.8, gt=0, le=1)
 
     @field_validator("skip")
     @classmethod
@@ -494,9 +502,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     for override in overrides:
         _override(cast("dict[str, Any]", raw), override)
     try:
-        return Run.model_validate(raw)
+        # as JSON, where a list may be a tuple, a text a path and a number a key
+        return Run.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
         raise ConfigError(_first_mistake(path.name, error)) from None
+    except (TypeError, ValueError, RecursionError) as error:  # json.dumps
+        raise ConfigError(f"{path}: settings that JSON cannot hold; {error}") from None
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -526,12 +537,8 @@ def _first_mistake(where: str, error: ValidationError) -> str:
     line = f"{'.'.join([where, *place])}: {message[0].lower()}{message[1:]}"
     if first["type"] in ("missing", "value_error"):
         return line
-    line += f"; got {got!r}"
-    if isinstance(got, str) and first["type"].startswith(("float", "int")):
-        line += " (text)"
-        if "e" in got.lower():
-            line += ": YAML reads 1e-4 as text, write 1.0e-4"
-    return line
+    is_text = isinstance(got, str) and first["type"].startswith(("float", "int", "bool"))
+    return f"{line}; got {got!r}{' (text)' if is_text else ''}"
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:

@@ -95,8 +95,8 @@ def _load(options: argparse.Namespace) -> _Loaded:
         raise InputError(f"--models {options.models}: no such file")
     described, unusable = load_manifest_models(folder)
     models = described | dict(load_models(options.models or folder / "models.yaml"))
-    with_samples = not getattr(options, "no_text", True)
-    runs, problems = load_results(folder, with_samples=with_samples)
+    with_texts = not getattr(options, "no_text", True)
+    runs, problems = load_results(folder, with_texts=with_texts)
     problems = unusable + problems
     if not runs:
         listed = [f"; first of {len(problems)} files: {p.file}: {p.reason}" for p in problems[:1]]

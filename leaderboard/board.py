@@ -5,36 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from leaderboard.models import ModelInfo
-from leaderboard.results import Floats, TaskRun
+from leaderboard.results import Protocol, TaskRun
 from sentibench.data.cards import CATEGORIES, SEEN, Card, Source, load_cards
 from sentibench.prompts.demonstrations import PAPER_SEEDS
-from sentibench.scoring.metrics import macro_f1, tuple_f1
+from sentibench.scoring import statistics
+from sentibench.scoring.metrics import Floats, score_function
 from sentibench.scoring.statistics import (
+    REPLICATES,
+    Scores,
+    estimate,
     holm,
-    interval,
     mcnemar,
+    mean_over_tasks,
     p_value,
     rank_intervals,
-    replicate_scores,
+    resample,
     sign_flip,
     tie_groups,
 )
 
 TASK_VERSION = "1.0"
-PROTOCOL: Mapping[str, Any] = {
-    "shots": 4,
-    "chat_template": False,
-    "multiturn": False,
-    "system_instruction": "",
-    "gen_kwargs": {},
-}
+PROTOCOL = Protocol()
 COLUMNS = ("overall", *CATEGORIES)
 SPLITS = ("seen", "unseen")
 UNRANKED_REPLICATES = 2_000
@@ -73,7 +71,7 @@ class Row:
 
     def statistics(self, task: str, metric: str) -> Floats:
         """Additive statistics of a task, shape (N, S): averaged per item over the seeds."""
-        return np.mean([run.statistics[metric] for run in self.runs[task]], axis=0)
+        return np.mean([run.samples.statistics[metric] for run in self.runs[task]], axis=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,11 +93,6 @@ class Ranking:
     p_above: tuple[float | None, ...]
     cells: Mapping[str, Mapping[str, Cell]]
     overall_BM: Floats
-
-
-def metric_function(card: Card) -> Callable[[Floats], Floats]:
-    """Return the function from summed statistics to the score of a dataset."""
-    return macro_f1 if card.is_label_task else tuple_f1
 
 
 def task_name(card: Card, source: Source) -> str:
@@ -129,8 +122,8 @@ def collect_rows(
     of_source = [run for run in runs if run.task.source == source]
     known = _known_models(of_source, models)
     for run in of_source:
-        protocol = json.dumps([run.protocol, _variant(run)], sort_keys=True, default=str)
-        groups[known[run.model].name, protocol, run.n_items < run.n_total].append(run)
+        protocol = json.dumps([asdict(run.protocol), _variant(run)], sort_keys=True, default=str)
+        groups[known[run.model].name, protocol, not run.samples.is_whole].append(run)
     newest = {key: _newest(group) for key, group in sorted(groups.items())}
     reference = _reference_keys([kept for kept, _ in newest.values()])
     return [_row(key, *newest[key], known, reference, source) for key in newest]
@@ -141,7 +134,7 @@ VARIANT = ("revision", "peft", "delta", "dtype", "load_in_4bit", "load_in_8bit",
 
 def _variant(run: TaskRun) -> Mapping[str, str]:
     """Model arguments that make another model of the same name."""
-    arguments = run.facts["model_args"]
+    arguments = run.facts.model_args
     return {name: str(arguments[name]) for name in VARIANT if arguments.get(name)}
 
 
@@ -190,11 +183,11 @@ def _reference_keys(
     votes: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for row in rows:
         for run in (run for runs in row.values() for run in runs):
-            if run.n_items == run.n_total and run.protocol == PROTOCOL:
-                votes["prompt", run.task.name, str(run.seed)][run.prompt_key] += 1
+            if run.samples.is_whole and run.protocol == PROTOCOL:
+                votes["prompt", run.task.name, str(run.seed)][run.samples.prompt_key] += 1
         for task, runs in row.items():
-            if runs[0].n_items == runs[0].n_total and runs[0].protocol == PROTOCOL:
-                votes["data", task][runs[0].data_key] += 1
+            if runs[0].samples.is_whole and runs[0].protocol == PROTOCOL:
+                votes["data", task][runs[0].samples.data_key] += 1
     reference: dict[tuple[str, ...], str | None] = {}
     for key, counter in votes.items():
         (first, n_first), *others = counter.most_common()
@@ -213,7 +206,7 @@ def _row(
     first = next(iter(kept.values()))[0]
     info = known[first.model]
     if info.parameters is None:
-        info = replace(info, parameters=first.facts["parameters"])
+        info = replace(info, parameters=first.facts.parameters)
     digest = hashlib.sha256("\0".join(map(str, key)).encode("utf-8", "surrogatepass")).hexdigest()
     reasons = _reasons(kept, reference, source)
     return Row(f"m{digest[:10]}", info, kept, history, tuple(dict.fromkeys(reasons)))
@@ -228,18 +221,19 @@ def _reasons(
     reasons: list[str] = []
     everything = [run for of_task in runs.values() for run in of_task]
     for run in everything:
-        if run.n_items < run.n_total:
+        if not run.samples.is_whole:
             reasons.append("limited run: not all items")
-        for name, value in PROTOCOL.items():
-            if run.protocol[name] != value:
-                got = json.dumps(run.protocol[name], default=str)
+        given = asdict(run.protocol)
+        for name, value in asdict(PROTOCOL).items():
+            if given[name] != value:
+                got = json.dumps(given[name], default=str)
                 reasons.append(f"other protocol: {name} is {got}, not {json.dumps(value)}")
-        if run.facts["version"] != TASK_VERSION:
-            reasons.append(f"task version {run.facts['version']}, not {TASK_VERSION}")
-        if run.n_items == run.n_total and run.protocol == PROTOCOL:
-            if run.data_key != reference["data", run.task.name]:
+        if run.facts.version != TASK_VERSION:
+            reasons.append(f"task version {run.facts.version}, not {TASK_VERSION}")
+        if run.samples.is_whole and run.protocol == PROTOCOL:
+            if run.samples.data_key != reference["data", run.task.name]:
                 reasons.append(f"other data: {run.task.name}")
-            if run.prompt_key != reference["prompt", run.task.name, str(run.seed)]:
+            if run.samples.prompt_key != reference["prompt", run.task.name, str(run.seed)]:
                 reasons.append(f"other prompts: {run.task.name}, seed {run.seed}")
         if run.seed not in PAPER_SEEDS:
             reasons.append(f"seed {run.seed}, not one of the paper's 42, 52 and 62")
@@ -257,8 +251,8 @@ def rank_rows(
     rows: Sequence[Row],
     metric: str,
     source: Source,
-    replicates: int,
-    drawn: dict[str, Floats] | None = None,
+    replicates: int = REPLICATES,
+    drawn: dict[str, Scores] | None = None,
 ) -> Ranking:
     """Order the ranked rows by the mean of their twelve scores.
 
@@ -267,31 +261,27 @@ def rank_rows(
         metric: ``official`` or ``strict``.
         source: Real or mini.
         replicates: B, of the bootstrap over items.
-        drawn: Replicates of the label tasks, which are the same for both metrics: filled by the
-            first call, used by the next.
+        drawn: Scores of the label tasks, which are the same for both metrics: filled by the first
+            call, used by the next.
     """
     drawn = {} if drawn is None else drawn
-    points: dict[str, Floats] = {}
-    draws: dict[str, Floats] = {}
+    scores: dict[str, Scores] = {}
     n_items: dict[str, int] = {}
-    for number, card in enumerate(load_cards().values()):
+    for card in load_cards().values():
         task = task_name(card, source)
         stacked = np.stack([row.statistics(task, metric) for row in rows])
-        function = metric_function(card)
-        points[task] = function(stacked.sum(axis=1))
-        if task not in drawn:
-            drawn[task] = replicate_scores(stacked, function, replicates, seed=number)
-        draws[task] = drawn[task] if card.is_label_task else drawn.pop(task)
+        scores[task] = drawn.get(task) or resample(card, stacked, replicates)
+        if card.is_label_task:
+            drawn[task] = scores[task]
         n_items[task] = stacked.shape[1]
     for column in (*COLUMNS, *SPLITS):
         members = tasks_of(column, source)
-        points[column] = np.mean([points[task] for task in members], axis=0)
-        draws[column] = np.mean([draws[task] for task in members], axis=0)
+        scores[column] = mean_over_tasks([scores[task] for task in members])
         n_items[column] = sum(n_items[task] for task in members)
 
-    keys = [row.key for row in rows]
-    order = sorted(range(len(rows)), key=lambda i: (-points["overall"][i], keys[i]))
-    overall_BM = draws["overall"][:, order]
+    overall = scores["overall"]
+    order = sorted(range(len(rows)), key=lambda i: (-overall.values_M[i], rows[i].key))
+    overall_BM = overall.draws_BM[:, order]
     adjacent = [p_value(overall_BM[:, i - 1] - overall_BM[:, i]) for i in range(1, len(order))]
     return Ranking(
         rows=tuple(rows[i] for i in order),
@@ -301,27 +291,27 @@ def rank_rows(
         ),
         p_above=(None, *holm(adjacent)),
         cells={
-            rows[i].key: {
-                name: Cell(float(points[name][i]), *interval(draws[name][:, i]), n_items[name])
-                for name in points
-            }
+            rows[i].key: {name: _cell(of, i, n_items[name]) for name, of in scores.items()}
             for i in order
         },
         overall_BM=overall_BM,
     )
 
 
+def _cell(scores: Scores, place: int, n_items: int) -> Cell:
+    found = estimate(scores.values_M[place], scores.draws_BM[:, place])
+    return Cell(found.value, found.low, found.high, n_items)
+
+
 def cells_of(row: Row, metric: str) -> Mapping[str, Cell]:
     """Scores of a row that is not ranked; it has no averages."""
     cells: dict[str, Cell] = {}
-    for number, (task, runs) in enumerate(sorted(row.runs.items())):
-        if len({run.n_items for run in runs}) > 1:
+    for task, runs in row.runs.items():
+        if len({run.samples.n_items for run in runs}) > 1:
             continue  # seeds over different items cannot be averaged per item
-        statistics = row.statistics(task, metric)
-        function = metric_function(runs[0].task.card)
-        draws = replicate_scores(statistics[None], function, UNRANKED_REPLICATES, seed=number)
-        value = float(function(statistics.sum(axis=0)))
-        cells[task] = Cell(value, *interval(draws[:, 0]), len(statistics))
+        rows = row.statistics(task, metric)
+        scores = resample(runs[0].task.card, rows[None], UNRANKED_REPLICATES)
+        cells[task] = _cell(scores, 0, len(rows))
     return cells
 
 
@@ -334,27 +324,19 @@ def gap_closed(ranking: Ranking, row: Row, base_name: str) -> Cell | None:
         base_name: Name of the model that the student's line began with.
 
     Returns:
-        (student - base) / (teacher - base) with its 95% interval; it may lie outside [0, 1]. None
-        where one of the three is not ranked, or where the teacher is not surely better than the
-        base, so that the ratio means nothing.
+        (student - base) / (teacher - base) with its 95% interval; None where one of the three is
+        not ranked or ``statistics.gap_closed`` gives none.
     """
     position = {other.info.name: i for i, other in enumerate(ranking.rows)}
     base, teacher = position.get(base_name), position.get(row.info.teacher)
     if base is None or teacher is None or row not in ranking.rows:
         return None
-    student_B, base_B, teacher_B = (
-        ranking.overall_BM[:, i] for i in (ranking.rows.index(row), base, teacher)
-    )
-    low, _ = interval(teacher_B - base_B)
-    if low <= 0 or (teacher_B <= base_B).any():
-        return None
-    student, start, goal = (
-        ranking.cells[r.key]["overall"].value
-        for r in (row, ranking.rows[base], ranking.rows[teacher])
-    )
-    ratio = interval((student_B - base_B) / (teacher_B - base_B))
-    n = ranking.cells[row.key]["overall"].n
-    return Cell((student - start) / (goal - start), *ratio, n)
+    places = (ranking.rows.index(row), base, teacher)
+    cells = [ranking.cells[ranking.rows[place].key]["overall"] for place in places]
+    student, start, goal = (cell.value for cell in cells)
+    draws_3B = np.stack([ranking.overall_BM[:, place] for place in places])
+    found, _ = statistics.gap_closed((student, start, goal), draws_3B)
+    return None if found is None else Cell(found.value, found.low, found.high, cells[0].n)
 
 
 def compare(ranking: Ranking, metric: str) -> list[dict[str, Any]]:
@@ -376,15 +358,15 @@ def compare(ranking: Ranking, metric: str) -> list[dict[str, Any]]:
             tests = _tests_of_tasks(row, others, metric)
         for j, (other, of_tasks) in enumerate(zip(others, tests, strict=True), start=i + 1):
             difference = overall_BM[:, i] - overall_BM[:, j]
-            low, high = interval(difference)
             ours, theirs = (ranking.cells[r.key]["overall"].value for r in (row, other))
+            found = estimate(ours - theirs, difference)
             comparisons.append(
                 {
                     "a": row.key,
                     "b": other.key,
-                    "difference": ours - theirs,
-                    "low": low,
-                    "high": high,
+                    "difference": found.value,
+                    "low": found.low,
+                    "high": found.high,
                     "p": p_value(difference),
                     "tests": of_tasks,
                 }
@@ -407,7 +389,7 @@ def _tests_of_tasks(row: Row, others: Sequence[Row], metric: str) -> list[dict[s
             sign_flip(
                 row.statistics(task, metric),
                 np.stack(stacked),
-                metric_function(card),
+                score_function(card),
                 PAIR_REPLICATES,
                 seed=number,
             )
@@ -418,7 +400,7 @@ def _tests_of_tasks(row: Row, others: Sequence[Row], metric: str) -> list[dict[s
             if other in flipped:
                 tests[task] = {"test": "sign-flip", "p": next(p_values)}
             else:
-                p = mcnemar(runs[0].right, other.runs[task][0].right)
+                p = mcnemar(runs[0].samples.right, other.runs[task][0].samples.right)
                 tests[task] = {"test": "McNemar", "p": p}
     for tests in found:
         adjusted = holm([test["p"] for test in tests.values()])

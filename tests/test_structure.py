@@ -1,6 +1,7 @@
 """Which room may import which, in all three packages."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from collections import defaultdict
@@ -24,6 +25,7 @@ sentibench.errors
 sentibench.evaluate_metrics data scoring
 sentibench.fast            errors harness
 sentibench.harness         data errors prompts scoring
+sentibench.pages
 sentibench.prompts         data errors
 sentibench.scoring         data errors
 distill
@@ -34,11 +36,12 @@ distill.errors             sentibench.errors
 distill.files
 distill.filters            config records texts
 distill.presets            errors
-distill.prompts            config errors records texts sentibench.prompts
+distill.prompts            config errors files records texts sentibench.data sentibench.prompts
 distill.records
 distill.report             files filters texts sentibench.data sentibench.scoring
 distill.run                checkpoints config errors files filters prompts records report
-                           student teachers texts sentibench.harness sentibench.prompts
+                           student teachers texts sentibench.data sentibench.harness
+                           sentibench.prompts
 distill.student            checkpoints config errors files sentibench.fast sentibench.harness
                            sentibench.prompts
 distill.teachers           checkpoints config errors records sentibench.fast
@@ -177,3 +180,14 @@ def test_importing_a_package_loads_no_heavy_library(package: str) -> None:
     code = f"import sys, {package}; print(sorted({HEAVY!r} & set(sys.modules)))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert shown.stdout.strip() == "[]", shown.stderr
+
+
+def test_the_readme_shows_the_tree_as_it_is() -> None:
+    spec = importlib.util.spec_from_file_location("readme_tree", ROOT / "docs" / "readme_tree.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.count("\n  ") > len(rooms()) / 2
+    assert program.with_tree(readme) == readme, "run python docs/readme_tree.py"

@@ -13,6 +13,9 @@ from distill.texts.decontamination import Contamination
 from distill.texts.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
 from distill.texts.ngrams import words_of
 
+RULES_VERSION = 1
+"""Of the checks; raised when one judges otherwise, so that samples filtered before are stale."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:

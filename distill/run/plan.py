@@ -13,10 +13,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import cast
+from typing import Any, cast
 
 from distill.checkpoints import check_checkpoint, load_tokenizer
-from distill.config import ReplayTeacherConfig, Training
+from distill.config import ReplayTeacherConfig, Run, Training
 from distill.errors import InputError
 from distill.prompts.icldist import (
     coverage,
@@ -25,8 +25,16 @@ from distill.prompts.icldist import (
     load_taxonomies,
 )
 from distill.records import Answer, Request
-from distill.run.distillation import Distillation
-from distill.run.pipeline import StageName, sample_of
+from distill.run.data import build_requests, read_labels, read_texts, sample_of, tests_of
+from distill.run.stages import (
+    StageName,
+    StageTeacher,
+    kept_step,
+    sources_of,
+    training_of,
+    training_stages,
+)
+from distill.run.steps import State, Step, states
 from distill.student.samples import encode_samples
 from distill.teachers.gold import gold_label
 from distill.teachers.store import Store
@@ -126,7 +134,9 @@ class Plan:
     """Everything that ``python -m distill plan`` shows.
 
     Args:
-        distillation: The run; its teacher is not touched.
+        run: The configuration.
+        steps: Its steps, of which what is done is read.
+        teachers: Who would answer; none is loaded.
 
     Attributes:
         texts: Drawn anew, or those of the run where they are drawn already.
@@ -140,32 +150,48 @@ class Plan:
         InputError: If texts or the student's tokenizer cannot be read.
     """
 
-    def __init__(self, distillation: Distillation) -> None:
-        self.distillation, self.run = distillation, distillation.run
+    def __init__(
+        self,
+        run: Run,
+        steps: Mapping[str, Step],
+        teachers: Mapping[StageName, StageTeacher],
+    ) -> None:
+        self.run, self.steps, self._teachers = run, steps, teachers
+        self.states: dict[str, tuple[State, str]] = states(steps.values())
         check_checkpoint("student", self.run.student)
         self._tokenizer = load_tokenizer(self.run.student)
         self.texts, self.left_out = self._draw()
         self.placeholders = self.gold = 0
         self.stages = list(self._stages())
-        self.trainings = [self._training(name) for name in distillation.stages]
+        self.trainings = [self._training(name) for name in training_stages(run)]
+
+    def teacher_of(self, stage: str) -> StageTeacher:
+        """Who would answer a stage; demonstrations belong to ICLDist."""
+        return self._teachers["knowdist" if stage == "knowdist" else "icldist"]
+
+    def _done(self, name: str) -> dict[str, Any] | None:
+        """Summary of a step that is done, else None."""
+        if self.states.get(name, ("", ""))[0] != "done":
+            return None
+        return cast("dict[str, Any]", self.steps[name].record())["summary"]
 
     def _draw(self) -> tuple[list[Text], list[tuple[str, str, int]]]:
-        step = self.distillation.texts
-        record = step.record()
-        if record and step.state()[0] == "done":
-            return self.distillation.load_texts(), list(map(tuple, record["summary"]["left_out"]))
-        draw = draw_texts(self.run.texts, self.run.seed, self.distillation.tests)
+        summary = self._done("texts")
+        if summary is not None:
+            left_out = [tuple(row) for row in summary["left_out"]]
+            return read_texts(self.steps["texts"].folder), left_out
+        draw = draw_texts(self.run.texts, self.run.seed, tests_of(self.run)())
         return list(draw.texts), [(*key, n) for key, n in sorted(draw.left_out.items())]
 
     def _stages(self) -> Iterator[StagePlan]:
         if self.run.knowdist:
-            yield self._stage("knowdist", self.distillation.build("knowdist", self.texts, {}))
+            yield self._stage("knowdist", build_requests(self.run, "knowdist", self.texts, None))
         if self.run.icldist:
             asked = demonstration_requests(self.texts, self.run.icldist, self.run.seed)
             if asked:
                 yield self._stage("demonstrations", asked)
             labels = self._labels(asked)
-            yield self._stage("icldist", self.distillation.build("icldist", self.texts, labels))
+            yield self._stage("icldist", build_requests(self.run, "icldist", self.texts, labels))
 
     def _labels(self, asked: Sequence[Request]) -> Mapping[tuple[str, str], str]:
         """Labels of demonstrations; where the teacher has not answered, gold or placeholders."""
@@ -173,8 +199,8 @@ class Plan:
         assert stage is not None
         if stage.demonstrations == "gold":
             return gold_demonstrations(self.texts, stage, self.run.seed)
-        if self.distillation.demonstrations.state()[0] == "done":
-            return self.distillation.labels()
+        if self._done("demonstrations"):
+            return read_labels(self.steps["demonstrations"].folder)
         labels: dict[tuple[str, str], str] = {}
         for request in asked:
             classes = load_taxonomies()[request.meta["taxonomy"]].classes
@@ -192,7 +218,7 @@ class Plan:
         found = self._look_up(stage, requests, counted)
         prompts = [request.prompt for request in counted]
         prompt_tokens = self._lengths(prompts)
-        backend = self.distillation.teacher_of(stage).backend
+        backend = self.teacher_of(stage).config.backend
         cost, cost_basis = _cost(backend, prompt_tokens, found)
         responses, lengths, basis = self._responses(
             counted, prompt_tokens, found.answers, gold=backend == "gold"
@@ -234,12 +260,13 @@ class Plan:
     def _look_up(
         self, stage: str, requests: Sequence[Request], counted: Sequence[Request]
     ) -> _Found:
-        teacher, name = self.distillation.teacher_of(stage), self.distillation.identity(stage)
+        teacher = self.teacher_of(stage)
+        config, name = teacher.config, (teacher.name, teacher.revision)
         keys = [request.key(*name) for request in requests]
         with ExitStack() as stack:
-            own = _open(self.distillation.answers(stage), stack)
-            is_replay = isinstance(teacher, ReplayTeacherConfig)
-            recording = _open(teacher.store, stack) if is_replay else None
+            own = _open(teacher.store, stack)
+            is_replay = isinstance(config, ReplayTeacherConfig)
+            recording = _open(config.store, stack) if is_replay else None
             stores = [store for store in (own, recording) if store is not None]
             failed = {key for key, _ in own.failures()} if own else set[str]()
             is_answered = {key: own is not None and key in own for key in keys}
@@ -251,7 +278,7 @@ class Plan:
             unanswerable = 0
             if is_replay:
                 unanswerable = sum(not any(key in store for store in stores) for key in waiting)
-            elif teacher.backend == "gold":
+            elif config.backend == "gold":
                 unanswerable = sum(gold_label(request) is None for request in waiting.values())
             answers = [
                 next(filter(None, (store.get(request.key(*name)) for store in stores)), None)
@@ -308,7 +335,7 @@ class Plan:
         return responses, lengths, ", ".join(f"{n:,} {what}" for n, what in parts if n)
 
     def _dropped(self, request: Request, response: str | int, limit: int) -> int | None:
-        """Demonstrations that the training would drop; None where it tasks the sample out."""
+        """Demonstrations that the training would drop; None where it leaves the sample out."""
         if isinstance(response, int):  # one token stands for as many as there may be
             response, limit = "a", limit - response + 1
         try:
@@ -326,14 +353,15 @@ class Plan:
 
     def _training_of(self, source: StageName) -> Training:
         """The settings under which samples of a source are trained on."""
-        known = self.distillation
-        return known.training(next(s for s in known.stages if source in known.sources(s)))
+        stages = training_stages(self.run)
+        stage = next(s for s in stages if source in sources_of(self.run, s))
+        return training_of(self.run, stage)
 
     def _training(self, name: str) -> TrainingPlan:
-        training = self.distillation.training(name)
+        training = training_of(self.run, name)
         n_samples, supervised, tokens = 0, 0.0, 0.0
         bases: list[str] = []
-        for source in self.distillation.sources(name):
+        for source in sources_of(self.run, name):
             stage = next(stage for stage in self.stages if stage.stage == source)
             n, basis = self._n_samples(source, stage)
             n_samples += n
@@ -357,11 +385,11 @@ class Plan:
         found = self.run.knowdist if source == "knowdist" else self.run.icldist
         keep = found.difficulty.keep if found and found.difficulty else 1.0
         n, basis = stage.n_requests, "before the filters"
-        for step in (self.distillation.filter(source), self.distillation.kept(source)):
-            record = step.record()
-            if record and step.state()[0] == "done":
-                n, basis = record["summary"]["kept"], "after the filters"
-                keep = 1.0 if step.name.endswith("-select") else keep
+        for name in (f"{source}-filter", kept_step(self.run, source)):
+            summary = self._done(name)
+            if summary is not None:
+                n, basis = summary["kept"], "after the filters"
+                keep = 1.0 if name.endswith("-select") else keep
         return round(n * keep * (1 - stage.left_out / len(stage.prompt_tokens))), basis
 
 

@@ -51,13 +51,12 @@ def render(plan: Plan, rates: Rates) -> Iterator[str]:
 
 def _lines(plan: Plan, rates: Rates) -> Iterator[str]:
     run = plan.run
-    teachers = dict.fromkeys(plan.distillation.identity(stage.stage)[0] for stage in plan.stages)
+    teachers = dict.fromkeys(plan.teacher_of(stage.stage).name for stage in plan.stages)
     yield f"run {run.name}: student {run.student}, teacher {', '.join(teachers)}"
     yield ""
     yield "Steps"
-    for step in plan.distillation.all_steps():
-        state, why = step.state()
-        yield f"  {state:6} {step.name:22} {why}".rstrip()
+    for name, (state, why) in plan.states.items():
+        yield f"  {state:6} {name:22} {why}".rstrip()
     yield from _text_lines(plan)
     for stage in plan.stages:
         yield from _stage_lines(stage, plan, rates)
@@ -91,7 +90,7 @@ def _stage_lines(stage: StagePlan, plan: Plan, rates: Rates) -> Iterator[str]:
             "  demonstration labels are placeholders until the teacher has answered: "
             f"{plan.gold:,} gold, {plan.placeholders:,} drawn at random"
         )
-    backend = plan.distillation.teacher_of(stage.stage).backend
+    backend = plan.teacher_of(stage.stage).config.backend
     if stage.unanswerable:
         what = "gold label" if backend == "gold" else "recorded answer"
         yield f"  {stage.unanswerable:,} of these have no {what} and would fail"
@@ -178,7 +177,7 @@ def _total_lines(plan: Plan, rates: Rates) -> Iterator[str]:
     yield f"Teacher, all stages: to ask {waiting:,}"
     if not waiting:
         return
-    if all(plan.distillation.teacher_of(s.stage).backend in FREE for s in plan.stages):
+    if all(plan.teacher_of(s.stage).config.backend in FREE for s in plan.stages):
         yield "  time and cost: none, no model is asked"
         return
     yield f"  {_tokens(total)}"

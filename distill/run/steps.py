@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,6 +21,7 @@ from distill.files import digest, write_json
 
 WAIT_S = 0.5
 State = Literal["done", "stale", "new", "waits"]
+Work = Callable[[Path], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Step:
         settings: What it depends on besides other steps; JSON values.
         after: The steps whose outputs it reads.
         outputs: Files and folders, relative to ``folder``, whose content is hashed.
-        work: Does it and returns a summary for people; must bear being killed and called again.
+        work: Does it in ``folder`` and returns a summary for people; must bear being killed and
+            called again.
     """
 
     name: str
@@ -41,7 +43,7 @@ class Step:
     settings: Mapping[str, Any]
     after: tuple[Step, ...]
     outputs: tuple[str, ...]
-    work: Callable[[], dict[str, Any]]
+    work: Work
     by_all: bool = False
     """Whether all processes of a launch take part; otherwise the first does it alone."""
     asks: bool = False
@@ -54,7 +56,10 @@ class Step:
 
     def inputs(self) -> dict[str, Any] | None:
         """Settings and the hashes of what it reads; None while a step before it has to be done."""
-        return self._inputs() if all(step.state()[0] == "done" for step in self.after) else None
+        before = states(in_order(self.after))
+        if any(before[step.name][0] != "done" for step in self.after):
+            return None
+        return self._inputs()
 
     def _inputs(self) -> dict[str, Any]:
         """The same, where all steps before it are done."""
@@ -65,7 +70,11 @@ class Step:
 
     def state(self) -> tuple[State, str]:
         """Whether it is done, and otherwise why not."""
-        behind = [step.name for step in self.after if step.state()[0] != "done"]
+        return states(in_order([self]))[self.name]
+
+    def _state(self, before: Mapping[str, tuple[State, str]]) -> tuple[State, str]:
+        """The same, where the states of the steps before it are known."""
+        behind = [step.name for step in self.after if before[step.name][0] != "done"]
         if behind:
             return "waits", f"for {', '.join(behind)}"
         record, inputs = self.record(), self._inputs()
@@ -106,7 +115,7 @@ class Step:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(begun, inputs)
             start = time.monotonic()
-            summary = self.work()
+            summary = self.work(self.folder)
             record = {
                 "inputs": inputs,
                 "outputs": {name: digest(self.folder / name) for name in self.outputs},
@@ -129,7 +138,7 @@ class Step:
         joined = False
         while self.state()[0] != "done":
             if self.by_all and not joined and self._is_begun():
-                self.work()
+                self.work(self.folder)
                 joined = True
             time.sleep(WAIT_S)
         return cast("dict[str, Any]", self.record())["summary"]
@@ -154,7 +163,15 @@ def _read(path: Path) -> Any:
         return None
 
 
-def in_order(last: Sequence[Step]) -> list[Step]:
+def states(steps: Iterable[Step]) -> dict[str, tuple[State, str]]:
+    """State and reason of every step by name; each comes after what it depends on."""
+    found: dict[str, tuple[State, str]] = {}
+    for step in steps:
+        found[step.name] = step._state(found)  # pyright: ignore[reportPrivateUsage]
+    return found
+
+
+def in_order(last: Iterable[Step]) -> list[Step]:
     """The steps and all they depend on, each after what it depends on."""
     ordered: dict[str, Step] = {}
 

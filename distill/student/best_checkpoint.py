@@ -6,13 +6,15 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from distill.config import Choice
+from distill.config import BestCheckpoint
 from distill.errors import InputError
 from distill.files import copy_folder, write_json
 from distill.student.evaluation import evaluate
 
 
-def choose(checkpoint: str, trained: Path, choice: Choice, folder: Path) -> dict[str, Any]:
+def choose_best(
+    checkpoint: str, trained: Path, choice: BestCheckpoint, folder: Path
+) -> dict[str, Any]:
     """Copy the weights with the highest mean score to ``folder / "weights"``.
 
     The later of equals wins. What was measured before a kill is not measured again.
@@ -43,7 +45,7 @@ def choose(checkpoint: str, trained: Path, choice: Choice, folder: Path) -> dict
         )
         missing = [name for name in choice.tasks if "score,none" not in results.get(name, {})]
         if missing:
-            raise InputError(f"choose: no score of {', '.join(missing)} for {weights}")
+            raise InputError(f"training.choose: no score of {', '.join(missing)} for {weights}")
         scores[weights.name] = fmean(results[name]["score,none"] for name in choice.tasks)
     best = max(candidates, key=lambda weights: (scores[weights.name], weights.name))
     copy_folder(best, folder / "weights")

@@ -86,10 +86,10 @@ def keep_probability(relative_rank: ArrayLike, ratio: float) -> NDArray[np.float
     return x ** (1 / ratio - 1)
 
 
-def select(
+def select_hard_samples(
     difficulties: Mapping[str, float], groups: Mapping[str, str], ratio: float, seed: int
 ) -> tuple[str, ...]:
-    """Choose the samples to train on.
+    """Select the samples to train on.
 
     The relative rank is (i + 1/2) / N for the i-th of N samples of a group, from the easiest: the
     mean of F is then nearest to the ratio (the paper does not say which of the ways to count it

@@ -35,6 +35,7 @@ from distill.checkpoints import loading_errors
 from distill.config import Training
 from distill.errors import InputError
 from distill.files import replace_folder, write_json
+from distill.student.adapters import add_adapter
 from distill.student.samples import Encoded, Encoding, Sample, encode_samples
 from sentibench.fast.head_positions import ReadPositions
 
@@ -73,7 +74,7 @@ def train(
     encoding = encode_samples(samples, tokenizer, training.max_length)
     positions = ReadPositions(model)
     if training.method != "full":
-        model = add_adapter(model, training)
+        model = add_adapter(model, training.lora)
     arguments = _arguments(training, len(encoding.examples), folder, seed)
     trainer = StudentTrainer(
         model,
@@ -130,23 +131,6 @@ def load_student(checkpoint: str, *, four_bits: bool = False) -> tuple[Any, Any]
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked by position, not by id
     return tokenizer, model
-
-
-def add_adapter(model: Any, training: Training) -> Any:
-    """Freeze the model and add LoRA weights."""
-    from peft import LoraConfig, get_peft_model
-
-    lora = training.lora
-    return get_peft_model(
-        model,
-        LoraConfig(
-            r=lora.r,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=lora.target_modules,
-            task_type="CAUSAL_LM",
-        ),
-    )
 
 
 class StudentTrainer(Trainer):

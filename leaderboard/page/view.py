@@ -27,15 +27,16 @@ from leaderboard.board import (
     cells_of,
     compare,
     gap_closed,
-    metric_function,
     rank_rows,
     task_name,
     tasks_of,
 )
-from leaderboard.results import METRICS, Problem, Sample, TaskRun
+from leaderboard.results import Problem, TaskRun
 from sentibench.data.cards import CATEGORIES, Card, Source, load_cards
-from sentibench.scoring.metrics import class_scores
+from sentibench.data.read import split_file
+from sentibench.scoring.metrics import class_scores, score_function
 from sentibench.scoring.parse import answer_text, parse_strict
+from sentibench.scoring.samples import METRICS, SampleText
 from sentibench.scoring.statistics import wilson
 
 SCHEMA = 1
@@ -118,7 +119,7 @@ def _rounded(value: Any) -> Any:
 def _task(card: Card, source: Source, rows: Sequence[Row]) -> dict[str, Any]:
     name = task_name(card, source)
     runs = [run for row in rows for run in row.runs.get(name, ())]
-    whole = next((run for run in runs if run.n_items == run.n_total), None)
+    whole = next((run for run in runs if run.samples.is_whole), None)
     distribution, baselines = _gold_facts(card, whole) if whole else ([], [])
     return {
         "name": name,
@@ -128,7 +129,7 @@ def _task(card: Card, source: Source, rows: Sequence[Row]) -> dict[str, Any]:
         "metric": card.metric,
         "labels": list(card.labels),
         "elements": list(card.elements),
-        "n_items": whole.n_total if whole else max((run.n_total for run in runs), default=None),
+        "n_items": split_file(runs[0].task, "test").rows if runs else None,
         "distribution": distribution,
         "baselines": baselines,
         "facts": list(card.facts) if source == "real" else [],
@@ -138,11 +139,11 @@ def _task(card: Card, source: Source, rows: Sequence[Row]) -> dict[str, Any]:
 
 def _gold_facts(card: Card, run: TaskRun) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Class distribution and the scores of answers that do not look at the text."""
-    sums = run.statistics["official"].sum(axis=0)
+    sums = run.samples.statistics["official"].sum(axis=0)
     if not card.is_label_task:
-        n_empty = int(np.count_nonzero(run.statistics["official"][:, 3] == 0))
+        n_empty = int(np.count_nonzero(run.samples.statistics["official"][:, 3] == 0))
         return [
-            {"label": "items with an opinion", "count": run.n_items - n_empty},
+            {"label": "items with an opinion", "count": run.samples.n_items - n_empty},
             {"label": "items without", "count": n_empty},
             {"label": "gold tuples", "count": int(sums[3])},
         ], []
@@ -166,7 +167,7 @@ def _measured(row: Row, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
         m: rankings[m].cells[row.key] if not row.reasons else cells_of(row, m) for m in METRICS
     }
     invalid = {
-        task: float(np.mean([run.invalid.mean() for run in runs]))
+        task: float(np.mean([run.samples.invalid.mean() for run in runs]))
         for task, runs in row.runs.items()
     }
     return {
@@ -177,7 +178,7 @@ def _measured(row: Row, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
         "ranked": not row.reasons,
         "reasons": list(row.reasons),
         "n_tasks": len(row.runs),
-        "protocol": dict(first.protocol),
+        "protocol": asdict(first.protocol),
         "seeds": sorted({run.seed for runs in row.runs.values() for run in runs}),
         "scores": {
             metric: {name: _cell(of_metric.get(name)) for name in (*COLUMNS, *SPLITS, *row.runs)}
@@ -186,7 +187,7 @@ def _measured(row: Row, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
         "rank": None if row.reasons else {m: _rank(rankings[m], row) for m in METRICS},
         "invalid": invalid,
         "invalid_interval": {
-            task: wilson(rate, row.runs[task][0].n_items) for task, rate in invalid.items()
+            task: wilson(rate, row.runs[task][0].samples.n_items) for task, rate in invalid.items()
         },
         "badges": _badges(row),
         "command": _command(row),
@@ -195,7 +196,7 @@ def _measured(row: Row, rankings: Mapping[str, Ranking]) -> dict[str, Any]:
                 "date": _date(run),
                 "task": run.task.name,
                 "score": float(
-                    metric_function(run.task.card)(run.statistics["official"].sum(axis=0))
+                    score_function(run.task.card)(run.samples.statistics["official"].sum(axis=0))
                 ),
             }
             for run in row.history
@@ -229,7 +230,7 @@ def _badges(row: Row) -> list[dict[str, str]]:
     runs = [run for of_task in row.runs.values() for run in of_task]
 
     def values(name: str) -> str:
-        return ", ".join(sorted({str(run.facts[name]) for run in runs}))
+        return ", ".join(sorted({str(getattr(run.facts, name)) for run in runs}))
 
     return [
         {"name": "lm-eval", "value": values("lm_eval")},
@@ -237,8 +238,11 @@ def _badges(row: Row) -> list[dict[str, str]]:
         {"name": "dtype", "value": values("dtype")},
         *([{"name": "limit", "value": limit}] if (limit := values("limit")) != "None" else []),
         {"name": "seeds", "value": ", ".join(sorted({str(run.seed) for run in runs}))},
-        {"name": "data", "value": _joint_hash((r.task.name, r.data_key) for r in runs)},
-        {"name": "prompts", "value": _joint_hash((r.task.name, r.prompt_key) for r in runs)},
+        {"name": "data", "value": _joint_hash((r.task.name, r.samples.data_key) for r in runs)},
+        {
+            "name": "prompts",
+            "value": _joint_hash((r.task.name, r.samples.prompt_key) for r in runs),
+        },
         {"name": "newest run", "value": max(_date(run) for run in runs)},
     ]
 
@@ -257,26 +261,26 @@ def _command(row: Row) -> str:
 def _command_of(row: Row, run: TaskRun) -> str:
     shown = [
         f"{name}={_shown_value(str(value))}"
-        for name, value in run.facts["model_args"].items()
+        for name, value in run.facts.model_args.items()
         if name in SHOWN_ARGUMENTS
     ]
-    parts = ["lm_eval", "--model", run.facts["model_type"], "--model_args", ",".join(shown)]
+    parts = ["lm_eval", "--model", run.facts.model_type, "--model_args", ",".join(shown)]
     group = "sentibench" if run.task.source == "real" else "sentibench_mini"
     parts += ["--tasks", group if len(row.runs) == 12 else ",".join(row.runs)]
-    if run.protocol["shots"] != 4:
-        parts += ["--num_fewshot", str(run.protocol["shots"])]
+    if run.protocol.shots != 4:
+        parts += ["--num_fewshot", str(run.protocol.shots)]
     if run.seed != 42:
         parts += ["--metadata", f"demo_seed={run.seed}"]
-    if run.protocol["chat_template"]:
+    if run.protocol.chat_template:
         parts += ["--apply_chat_template"]
-        parts += ["--fewshot_as_multiturn", str(run.protocol["multiturn"]).lower()]
-    if run.protocol["system_instruction"]:
-        parts += ["--system_instruction", run.protocol["system_instruction"]]
-    if run.protocol["gen_kwargs"]:
-        parts += ["--gen_kwargs", str(run.protocol["gen_kwargs"])]
-    if run.facts["limit"] is not None:
-        parts += ["--limit", str(run.facts["limit"])]
-    parts += ["--batch_size", str(run.facts["batch_size"]), "--output_path", "results"]
+        parts += ["--fewshot_as_multiturn", str(run.protocol.multiturn).lower()]
+    if run.protocol.system_instruction:
+        parts += ["--system_instruction", run.protocol.system_instruction]
+    if run.protocol.gen_kwargs:
+        parts += ["--gen_kwargs", str(run.protocol.gen_kwargs)]
+    if run.facts.limit is not None:
+        parts += ["--limit", str(run.facts.limit)]
+    parts += ["--batch_size", str(run.facts.batch_size), "--output_path", "results"]
     return shlex.join([*parts, "--log_samples"])
 
 
@@ -298,12 +302,12 @@ def _label_details(row: Row) -> dict[str, Any]:
         k = len(labels)
         matrix = np.zeros((k, k + 1), dtype=int)
         for run in runs:
-            gold, predicted, _ = np.split(run.statistics["official"], 3, axis=1)
+            gold, predicted, _ = np.split(run.samples.statistics["official"], 3, axis=1)
             unreadable = predicted.sum(axis=1) == 0
             columns = np.where(unreadable, k, predicted.argmax(axis=1))
             np.add.at(matrix, (gold.argmax(axis=1), columns), 1)
         confusion[task] = matrix.tolist()
-        sums = np.sum([run.statistics["official"].sum(axis=0) for run in runs], axis=0)
+        sums = np.sum([run.samples.statistics["official"].sum(axis=0) for run in runs], axis=0)
         per_class[task] = [
             {"label": label, "precision": float(p), "recall": float(r), "f1": float(f)}
             for label, p, r, f in zip(labels, *class_scores(sums), strict=True)
@@ -379,7 +383,13 @@ def _conditions(row: Row) -> dict[str, list[Any]]:
     """Task -> what has to be the same in another row for the two scores to be compared."""
     return {
         task: [
-            (run.seed, run.protocol, run.facts["version"], run.data_key, run.prompt_key)
+            (
+                run.seed,
+                run.protocol,
+                run.facts.version,
+                run.samples.data_key,
+                run.samples.prompt_key,
+            )
             for run in runs
         ]
         for task, runs in row.runs.items()
@@ -430,7 +440,7 @@ def build_samples(rows: Sequence[Row], source: Source) -> dict[str, Any]:
     comparable = _same_data(rows)
     for task in tasks_of("overall", source):
         runs = {row.key: row.runs[task][0] for row in comparable if task in row.runs}
-        items = {s.index: s for run in runs.values() for s in run.samples}
+        items = {s.index: s for run in runs.values() for s in run.samples.texts}
         indices = sorted(items)
         if not indices:
             continue
@@ -438,7 +448,10 @@ def build_samples(rows: Sequence[Row], source: Source) -> dict[str, Any]:
         right: dict[str, str] = {}
         marks: dict[str, list[Any]] = {}
         for key, run in runs.items():
-            own = {s.index: (s, hit) for s, hit in zip(run.samples, run.right, strict=True)}
+            own = {
+                s.index: (s, hit)
+                for s, hit in zip(run.samples.texts, run.samples.right, strict=True)
+            }
             answers[key] = [own[i][0].answer if i in own else "" for i in indices]
             if run.task.card.elements:
                 marks[key] = [_marks(run, own[i][0]) if i in own else [] for i in indices]
@@ -454,7 +467,7 @@ def build_samples(rows: Sequence[Row], source: Source) -> dict[str, Any]:
     return samples
 
 
-def _marks(run: TaskRun, sample: Sample) -> list[list[str]]:
+def _marks(run: TaskRun, sample: SampleText) -> list[list[str]]:
     """Tuples of gold and answer with what became of them: found, missed or invented (exactly)."""
     n_elements = len(run.task.card.elements)
     answer = parse_strict(n_elements, answer_text(sample.answer))
@@ -487,12 +500,12 @@ def hardest_items(rows: Sequence[Row], source: Source) -> list[dict[str, Any]]:
     for task in tasks_of("overall", source):
         asked: Counter[int] = Counter()
         solved: set[int] = set()
-        texts: dict[int, Sample] = {}
+        texts: dict[int, SampleText] = {}
         for row in comparable:
             for run in row.runs.get(task, ()):
-                asked.update(run.indices.tolist())
-                solved.update(run.indices[run.right].tolist())
-                texts |= {sample.index: sample for sample in run.samples}
+                asked.update(run.samples.indices.tolist())
+                solved.update(run.samples.indices[run.samples.right].tolist())
+                texts |= {sample.index: sample for sample in run.samples.texts}
         for index in sorted(asked):
             if asked[index] > 1 and index not in solved:
                 found = {"task": task, "index": index, "runs": asked[index]}

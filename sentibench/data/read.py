@@ -18,7 +18,7 @@ from sentibench.errors import DataError
 
 MINI_FOLDER = Path(__file__).parent / "mini"
 
-Row = Mapping[str, Any]
+RawItem = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def read_split(card: Card, content: bytes, where: str) -> Split:
     if not isinstance(rows, list):
         raise DataError(f"{where}: got a {type(rows).__name__}, expected a list of items")
     changes: Counter[str] = Counter()
-    read_row = _ROW_READERS[card.name if card.elements else "label"]
+    read_row = _READERS[card.name if card.elements else "label"]
     examples: list[Example] = []
     for index, row in enumerate(cast(list[Any], rows)):
         try:
@@ -130,7 +130,7 @@ def read_split(card: Card, content: bytes, where: str) -> Split:
     return Split(tuple(examples), {reason: n for reason, n in changes.items() if n})
 
 
-def _read_label_row(card: Card, index: int, row: Row, changes: Counter[str]) -> Example:
+def _read_label_item(card: Card, index: int, row: RawItem, changes: Counter[str]) -> Example:
     label = row["label"].lower()
     changes["label put in lower case"] += label != row["label"]
     if label not in card.labels:
@@ -140,7 +140,7 @@ def _read_label_row(card: Card, index: int, row: Row, changes: Counter[str]) -> 
     )
 
 
-def _read_atsa_row(card: Card, index: int, row: Row, changes: Counter[str]) -> Example:
+def _read_atsa_item(card: Card, index: int, row: RawItem, changes: Counter[str]) -> Example:
     """Terms in the order of their spans, each (span, polarity) once; implicit ones left out.
 
     Offsets are compared as the text they are stored as ("100" before "19"): so the authors do.
@@ -157,7 +157,7 @@ def _read_atsa_row(card: Card, index: int, row: Row, changes: Counter[str]) -> E
     return _extraction_example(card, index, row, opinions)
 
 
-def _read_acsa_row(card: Card, index: int, row: Row, changes: Counter[str]) -> Example:
+def _read_acsa_item(card: Card, index: int, row: RawItem, changes: Counter[str]) -> Example:
     opinions = [
         SentimentTuple(a["polarity"], category=a["category"].replace("#", " ").lower())
         for a in row["aspects"]
@@ -165,7 +165,7 @@ def _read_acsa_row(card: Card, index: int, row: Row, changes: Counter[str]) -> E
     return _extraction_example(card, index, row, _unique(opinions, changes))
 
 
-def _read_asqp_row(card: Card, index: int, row: Row, changes: Counter[str]) -> Example:
+def _read_asqp_item(card: Card, index: int, row: RawItem, changes: Counter[str]) -> Example:
     opinions = [
         SentimentTuple(
             q["sentiment"], aspect=q["aspect"], category=q["category"], opinion=q["opinion"]
@@ -175,7 +175,7 @@ def _read_asqp_row(card: Card, index: int, row: Row, changes: Counter[str]) -> E
     return _extraction_example(card, index, row, _unique(opinions, changes))
 
 
-def _read_opener_row(card: Card, index: int, row: Row, changes: Counter[str]) -> Example:
+def _read_opener_item(card: Card, index: int, row: RawItem, changes: Counter[str]) -> Example:
     opinions = [
         SentimentTuple(
             opinion["Polarity"].lower(),
@@ -210,16 +210,16 @@ def _unique(opinions: list[SentimentTuple], changes: Counter[str]) -> list[Senti
 
 
 def _extraction_example(
-    card: Card, index: int, row: Row, opinions: list[SentimentTuple]
+    card: Card, index: int, row: RawItem, opinions: list[SentimentTuple]
 ) -> Example:
     answer = repr([opinion.written(card.elements) for opinion in opinions])
     return Example(index, row["sentence"], answer=answer, opinions=tuple(opinions))
 
 
-_ROW_READERS: Mapping[str, Callable[[Card, int, Row, Counter[str]], Example]] = {
-    "label": _read_label_row,
-    "atsa_rest16": _read_atsa_row,
-    "acsa_rest16": _read_acsa_row,
-    "asqp_rest16": _read_asqp_row,
-    "opener": _read_opener_row,
+_READERS: Mapping[str, Callable[[Card, int, RawItem, Counter[str]], Example]] = {
+    "label": _read_label_item,
+    "atsa_rest16": _read_atsa_item,
+    "acsa_rest16": _read_acsa_item,
+    "asqp_rest16": _read_asqp_item,
+    "opener": _read_opener_item,
 }

@@ -32,8 +32,8 @@ from sentibench.errors import InputError
 from sentibench.harness.command import refuse_unwritable_results, show_mistakes_as_lines
 from sentibench.prompts.demonstrations import DEFAULT_SEED, draw_demonstrations, parse_seed
 from sentibench.scoring import metrics
-from sentibench.scoring.bootstrap import bootstrap_stderr
 from sentibench.scoring.parse import answer_text
+from sentibench.scoring.statistics import bootstrap_stderr
 
 show_mistakes_as_lines()
 Document = dict[str, Any]
@@ -303,12 +303,7 @@ TupleItems = Sequence[metrics.TupleStatistics]
 
 
 def _label_matrix(items: LabelItems) -> metrics.Floats:
-    return np.stack(
-        [
-            metrics.label_statistics(gold, None if predicted < 0 else predicted, n_labels)
-            for gold, predicted, n_labels in items
-        ]
-    )
+    return np.stack([metrics.label_row(item) for item in items])
 
 
 def macro_f1(items: LabelItems) -> float:

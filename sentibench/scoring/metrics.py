@@ -14,6 +14,7 @@ scripts at the pinned commit; of sentiment-graph F1: Barnes et al. 2022, SemEval
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,28 @@ from sentibench.scoring.parse import normalise, parse_official, parse_strict
 Floats = NDArray[np.float64]
 TupleStatistics = tuple[float, float, float, float]
 """Weight of hits among predictions, predictions, weight of hits among gold, gold."""
+LabelItem = Sequence[int]
+"""Gold, predicted, K: an item of a label task as lm-eval carries and saves it."""
+
+
+def score_function(card: Card) -> Callable[[Floats], Floats]:
+    """The function from summed statistics, shape (..., S), to the score of a dataset, (...)."""
+    return macro_f1 if card.is_label_task else tuple_f1
 
 
 # Label tasks
+
+
+def predicted_label(item: LabelItem) -> int | None:
+    """Position of the predicted label; None for an unreadable answer, which is -1 in an item."""
+    _, predicted, _ = item
+    return None if predicted == -1 else predicted
+
+
+def label_row(item: LabelItem) -> Floats:
+    """``label_statistics`` of an item."""
+    gold, _, n_labels = item
+    return label_statistics(gold, predicted_label(item), n_labels)
 
 
 def label_statistics(gold: int, predicted: int | None, n_labels: int) -> Floats:

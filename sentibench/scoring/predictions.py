@@ -14,8 +14,8 @@ from sentibench.data.read import load_split
 from sentibench.data.records import Example
 from sentibench.errors import InputError
 from sentibench.scoring import metrics
-from sentibench.scoring.bootstrap import bootstrap_stderr
 from sentibench.scoring.parse import parse_label
+from sentibench.scoring.statistics import bootstrap_stderr
 
 
 def read_predictions(path: Path, n_items: int) -> list[str]:

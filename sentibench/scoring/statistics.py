@@ -1,23 +1,132 @@
-"""Paired statistics: one set of bootstrap weights per task, shared by all models.
+"""Error bars and comparisons: one set of bootstrap weights per task, shared by all models.
 
 A replicate of a metric is a function of W @ S, with W the weights (B replicates x N items) and S
-the additive statistics of a model. Sharing W makes every difference paired by construction. All
-intervals are conditional on the twelve datasets: items are resampled, tasks are not.
+the additive statistics of a model. Sharing W makes every difference and every ratio paired by
+construction. All intervals are conditional on the tasks: items are resampled, tasks are not.
+
+Source of percentile intervals and standard errors: Efron and Tibshirani 1993, An Introduction to
+the Bootstrap, section 13.3 and chapter 6.
 """
 
 # pyright: basic
-# JSON of other programs and scipy carry no types: their unknowns end in this module.
+# numpy's types of reshaped arrays and scipy's are incomplete: their unknowns end in this module.
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+
+from sentibench.data.cards import Card, load_cards
+from sentibench.scoring.metrics import score_function
 
 Floats = NDArray[np.float64]
+
+REPLICATES = 10_000
 CHUNK = 500  # replicates in memory at once: CHUNK x N weights
+STDERR_CHUNK = 1_000  # the same, of CHUNK x distinct rows
+
+
+# One model
+
+
+def bootstrap_stderr(
+    statistics: Floats,
+    metric: Callable[[Floats], Floats],
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> float:
+    """Standard error of a metric under resampling of items with replacement.
+
+    Equal rows are drawn together: the counts of the R distinct rows in a replicate are one
+    multinomial draw, so the cost is replicates x R whatever the number of items, and the result
+    does not depend on their order.
+
+    Args:
+        statistics: Shape (N, S): per item, numbers that add up over items.
+        metric: Maps summed statistics of shape (B, S) to shape (B,).
+        replicates: B in total, at least 2.
+        seed: Of the random draws.
+
+    Returns:
+        Standard deviation over the replicates (ddof 1), in the unit of the metric; NaN for fewer
+        than two items, where resampling says nothing.
+
+    Raises:
+        ValueError: If ``statistics`` is not two-dimensional.
+    """
+    if statistics.ndim != 2:
+        raise ValueError(f"statistics must have shape (N, S); got {statistics.shape}")
+    n_items = len(statistics)
+    if n_items < 2:
+        return float("nan")
+    rows_RS, counts_R = np.unique(statistics, axis=0, return_counts=True)  # sorted
+    random = np.random.default_rng(seed)
+    values: list[Floats] = []
+    for start in range(0, replicates, STDERR_CHUNK):
+        n_draws = min(STDERR_CHUNK, replicates - start)
+        drawn_BR = random.multinomial(n_items, counts_R / n_items, size=n_draws)
+        values.append(metric(drawn_BR @ rows_RS))
+    return float(np.concatenate(values).std(ddof=1))
+
+
+def wilson(rate: float, n: int) -> list[float]:
+    """95% interval of a rate over n items (Wilson 1927): has width at 0 and 1 too."""
+    z = 1.959963984540054
+    middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return [float(max(0.0, middle - half)), float(min(1.0, middle + half))]
+
+
+# Models on the same items
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Scores of M models, of one task or the mean over several; fractions.
+
+    Attributes:
+        values_M: As measured.
+        draws_BM: B replicates, paired: row b is the same draw of items for all models.
+    """
+
+    values_M: Floats
+    draws_BM: Floats
+
+    def __post_init__(self) -> None:
+        if self.draws_BM.shape[1:] != self.values_M.shape:
+            raise ValueError(f"values {self.values_M.shape}, draws {self.draws_BM.shape}")
+
+
+def task_seed(card: Card) -> int:
+    """The seed of a dataset's weights: its place in the benchmark.
+
+    So the draws of a task depend on no other task and no model, and every page shows the same.
+    """
+    return list(load_cards()).index(card.name)
+
+
+def resample(card: Card, statistics_MNS: Floats, replicates: int = REPLICATES) -> Scores:
+    """Score M models on one task, and score them again under B draws of its items.
+
+    Args:
+        card: The dataset: it names the metric and the seed of the draws.
+        statistics_MNS: Additive statistics; item n is the same for all models.
+        replicates: B.
+    """
+    metric = score_function(card)
+    draws_BM = replicate_scores(statistics_MNS, metric, replicates, task_seed(card))
+    return Scores(metric(statistics_MNS.sum(axis=1)), draws_BM)
+
+
+def mean_over_tasks(tasks: Sequence[Scores]) -> Scores:
+    """Unweighted mean of the scores of the same models on several tasks."""
+    return Scores(
+        np.mean([task.values_M for task in tasks], axis=0),
+        np.mean([task.draws_BM for task in tasks], axis=0),
+    )
 
 
 def replicate_scores(
@@ -49,21 +158,55 @@ def replicate_scores(
 
 
 def interval(replicates_B: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of a bootstrap distribution.
-
-    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3.
-    """
+    """Percentile interval of a bootstrap distribution."""
     tail = (1 - level) / 2
     low, high = np.quantile(replicates_B, (tail, 1 - tail))
     return float(low), float(high)
 
 
-def wilson(rate: float, n: int) -> list[float]:
-    """95% interval of a rate over n items (Wilson 1927): has width at 0 and 1 too."""
-    z = 1.959963984540054
-    middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    return [float(max(0.0, middle - half)), float(min(1.0, middle + half))]
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with the ends of its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def estimate(value: float, replicates_B: Floats) -> Estimate:
+    """A value with the percentile interval of its replicates."""
+    return Estimate(float(value), *interval(replicates_B))
+
+
+def gap_closed(scores: tuple[float, float, float], draws_3B: Floats) -> tuple[Estimate | None, str]:
+    """Share of the way from base to teacher that a student has gone.
+
+    Args:
+        scores: Of student, base and teacher, fractions.
+        draws_3B: Paired replicates of the same.
+
+    Returns:
+        (student - base) / (teacher - base), which may lie outside of [0, 1], and an empty text; or
+        None and the reason, where the ratio means nothing because the teacher may not be better
+        than the base: else its distribution has no bounds.
+    """
+    student, base, teacher = scores
+    student_B, base_B, teacher_B = draws_3B
+    lead = estimate(teacher - base, teacher_B - base_B)
+    shown = (
+        f"{100 * lead.value:+.1f} points "
+        f"(95% interval {100 * lead.low:+.1f} to {100 * lead.high:+.1f})"
+    ).replace("-", "−")
+    if lead.high < 0:
+        return None, f"the teacher is worse than the base: {shown}"
+    behind = int(np.count_nonzero(teacher_B <= base_B))
+    if behind or teacher <= base:  # at the latest where the interval touches 0
+        return None, (
+            f"teacher minus base is {shown}, and not above 0 in {behind:,} of {len(base_B):,} "
+            "resamplings, where a share of that way means nothing"
+        )
+    share = (student - base) / (teacher - base)
+    return estimate(share, (student_B - base_B) / (teacher_B - base_B)), ""
 
 
 def p_value(differences_B: Floats) -> float:
@@ -102,8 +245,11 @@ def mcnemar(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> float:
     only_b = int(np.count_nonzero(right_b & ~right_a))
     if only_a + only_b == 0:
         return 1.0
+    from scipy import special  # takes longer to import than a task takes to score
+
     # both tails of a symmetric binomial; scipy's binomtest gives the same at 300 times the cost
-    return min(1.0, 2 * float(special.bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
+    tail = special.bdtr(min(only_a, only_b), only_a + only_b, 0.5)
+    return min(1.0, 2 * float(tail))
 
 
 def sign_flip(
@@ -142,6 +288,8 @@ def sign_flip(
 
 def rank_intervals(replicates_BM: Floats, level: float = 0.95) -> list[tuple[int, int]]:
     """Interval of each model's rank over the replicates; equal scores share the better rank."""
+    from scipy import stats
+
     ranks_BM = stats.rankdata(-replicates_BM, axis=1, method="min")
     tail = (1 - level) / 2
     low = np.quantile(ranks_BM, tail, axis=0, method="lower")

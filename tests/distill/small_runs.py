@@ -5,9 +5,14 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from distill.config import ICLDistTraining
+from distill.config import ICLDistTraining, Run
 from distill.records import Answer, Failure, Request
-from distill.student.samples import Sample
+from distill.run.data import build_requests, read_labels, read_requests, read_texts
+from distill.run.graph import build_steps
+from distill.run.plan import Plan
+from distill.run.stages import StageName, teachers_of
+from distill.run.steps import Step, in_order
+from distill.student.samples import Sample, read_samples
 
 # --cpu would launch a single process
 TWO = ("--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no")
@@ -68,3 +73,49 @@ def samples(n: int = 24) -> list[Sample]:
 
 def settings(**given) -> ICLDistTraining:
     return ICLDistTraining(**{"batch_size": 4, "learning_rate": 5e-3, "epochs": 2} | given)
+
+
+def steps_of(run: Run, teacher: Scripted | None = None, *, retry_failed: bool = False):
+    """The steps of a run by name; its teacher may be a scripted one."""
+    return build_steps(run, teachers_of(run, teacher), retry_failed=retry_failed)
+
+
+def do(steps: dict[str, Step], *endings: str) -> dict[str, Step]:
+    """Do the steps whose names end so."""
+    for name, step in steps.items():
+        if name.split("-")[-1] in endings:
+            step.do()
+    return steps
+
+
+def do_all_before(step: Step) -> None:
+    """Do a step and all that it needs."""
+    for one in in_order([step]):
+        one.do()
+
+
+def samples_of(steps: dict[str, Step], name: str) -> list[Sample]:
+    """The samples that a step kept."""
+    return list(read_samples(steps[name].folder / "samples.jsonl"))
+
+
+def requests_of(steps: dict[str, Step], stage: str) -> list[Request]:
+    """What a stage asked."""
+    return [request for _, request in read_requests(steps[f"{stage}-ask"].folder)]
+
+
+def built(run: Run, steps: dict[str, Step], stage: StageName) -> list[Request]:
+    """What a stage would ask; texts and labels must be there."""
+    labels = read_labels(steps["demonstrations"].folder) if stage == "icldist" else None
+    return build_requests(run, stage, read_texts(steps["texts"].folder), labels)
+
+
+def store_of(steps: dict[str, Step]) -> Path:
+    """The scripted teacher's answers."""
+    return steps["texts"].folder.parents[1] / "answers" / "scripted_one-1"
+
+
+def plan_of(run: Run, teacher: Scripted | None = None) -> Plan:
+    """The plan of a run."""
+    teachers = teachers_of(run, teacher)
+    return Plan(run, build_steps(run, teachers), teachers)

@@ -22,7 +22,25 @@ MISTAKES = [
     ),
     ("icldist.training.lerning_rate=0.1", "did you mean 'learning_rate'?"),
     ("icldist.training.learning_rate='1e-4x'", "icldist.training.learning_rate: input should be"),
-    ("icldist.training.learning_rate='0,1e-4'", "YAML reads 1e-4 as text, write 1.0e-4"),
+    ("icldist.training.learning_rate='0,1e-4'", "valid number; got '0,1e-4' (text)"),
+    ("icldist.training.learning_rate='0.1'", "valid number; got '0.1' (text)"),
+    (
+        "icldist.training.learning_rate=.nan",
+        "icldist.training.learning_rate: input should be a f",
+    ),
+    (
+        "icldist.training.learning_rate=true",
+        "icldist.training.learning_rate: input should be a v",
+    ),
+    ("icldist.samples='12'", "icldist.samples: input should be a valid integer; got '12' (text)"),
+    ("icldist.samples=12.0", "icldist.samples: input should be a valid integer; got 12.0"),
+    ("icldist.samples=1e2", "icldist.samples: input should be a valid integer; got '1e2' (text)"),
+    ("mixed='no'", "small.yaml.mixed: input should be a valid boolean; got 'no' (text)"),
+    ("mixed=0", "small.yaml.mixed: input should be a valid boolean; got 0"),
+    ("student=12", "small.yaml.student: input should be a valid string; got 12"),
+    ("evaluation.tasks=sentibench", "evaluation.tasks: input should be a valid array"),
+    ("evaluation={2024-01-01: 3}", "settings that JSON cannot hold; keys must be"),
+    ("texts=&a [*a]", "settings that JSON cannot hold; Circular"),
     ("icldist.training.learning_rate=-1", "greater than 0; got -1"),
     ("teacher.backend=gpt", "teacher: input tag 'gpt'"),
     ("teacher.modell=x", "small.yaml.teacher: unknown key 'modell'; did you mean 'model'?"),
@@ -91,6 +109,24 @@ def test_an_override_of_one_value_leaves_the_rest_of_its_stage_alone(tmp_path: P
     assert run.icldist.training.epochs == 3
     assert run.icldist.training.learning_rate == 3e-4
     assert (run.icldist.training.schedule, run.knowdist.training.schedule) == ("linear", "cosine")
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "+1.e-04", "0.0001"])
+def test_a_rate_may_be_written_with_an_exponent(text: str, tmp_path: Path) -> None:
+    run = load_config(written(tmp_path), [f"icldist.training.learning_rate={text}"])
+    assert run.icldist is not None
+    assert run.icldist.training.learning_rate == 1e-4
+
+
+def test_yamls_own_truth_values_and_keys_are_understood(tmp_path: Path) -> None:
+    settings = [
+        "knowdist={few_shot: yes}",
+        "texts=[{file: a.csv, label_column: stars, labels: {5: positive, 1: negative}}]",
+    ]
+    run = load_config(written(tmp_path), settings)
+    assert run.knowdist is not None
+    assert run.knowdist.few_shot is True
+    assert run.texts[0].labels == {"5": "positive", "1": "negative"}
 
 
 def test_a_saved_configuration_reads_back_as_the_same(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from distill.__main__ import main
 from distill.config import load_config
 from distill.presets import ABLATIONS, descriptions, preset, write_preset
 from distill.prompts.icldist import coverage
-from distill.run.distillation import Distillation
-from distill.run.pipeline import StageName
+from distill.run.data import build_requests, read_texts
+from distill.run.graph import build_steps
+from distill.run.stages import StageName
 
 
 def loaded(name: str, folder: Path):
@@ -76,10 +77,11 @@ def test_every_question_of_an_ablation_can_be_asked(name: str, tmp_path: Path) -
     write_preset(name, tmp_path / "run.yaml")
     texts = "texts=[{dataset: sst2, mini: true}, {dataset: emotion20, mini: true}]"
     run = load_config(tmp_path / "run.yaml", [texts, f"out={tmp_path / 'runs'}"])
-    pipeline = Distillation(run)
-    pipeline.texts.do()
+    steps = build_steps(run)
+    steps["texts"].do()
     stages: list[StageName] = [s for s in ("knowdist", "icldist") if getattr(run, s)]
-    requests = [request for stage in stages for request in pipeline.requests(stage)]
+    texts = read_texts(steps["texts"].folder)
+    requests = [request for stage in stages for request in build_requests(run, stage, texts, None)]
     assert len(requests) > 100
     if name == "ablation-no-perspectives":
         views = {r.meta["perspective"] for r in requests if "perspective" in r.meta}

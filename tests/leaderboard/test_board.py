@@ -277,7 +277,7 @@ def test_hardest_items_are_those_that_no_run_got_right(tmp_path: Path) -> None:
     assert wrong
     assert [i["index"] for i in hardest if i["task"] == "sentibench_mini_sst2"] == wrong
     assert "synthetic text" in to_hardest(hardest)
-    without = collect_rows(load_results(tmp_path, with_samples=False)[0], {}, "mini")
+    without = collect_rows(load_results(tmp_path, with_texts=False)[0], {}, "mini")
     assert to_hardest(hardest_items(without, "mini")).splitlines()[0] == '"task","index","runs"'
 
 

@@ -15,46 +15,45 @@ import pytest
 pytest.importorskip("peft")
 
 from filelock import FileLock
-from small_runs import TWO, Scripted, config
+from small_runs import TWO, Scripted, config, do, do_all_before, samples_of, steps_of, store_of
 
 from distill.__main__ import main
 from distill.config import load_config
 from distill.errors import TeacherError
 from distill.records import Answer, Failure, Message, Request
-from distill.run.distillation import Distillation
-from distill.run.steps import in_order
+from distill.run.data import read_texts
+from distill.run.stages import training_stages
+from distill.run.steps import Step, states
 from distill.teachers.store import Store
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
 
 
-def data_steps(pipeline: Distillation):
-    return [pipeline.filter("knowdist"), pipeline.filter("icldist")]
+def data_steps(steps: dict[str, Step]):
+    return [steps["knowdist-filter"], steps["icldist-filter"]]
 
 
 def test_answers_become_samples_and_are_asked_for_once(tiny_student: Path, tmp_path: Path) -> None:
     run = load_config(config(tmp_path, tiny_student))
     teacher = Scripted()
-    pipeline = Distillation(run, teacher=teacher)
-    for step in pipeline.all_steps():
-        if step.name.split("-")[-1] in ("texts", "ask", "filter", "demonstrations"):
-            step.do()
+    steps = steps_of(run, teacher)
+    do(steps, "texts", "ask", "filter", "demonstrations")
     n_asked = teacher.n_asked
     assert n_asked > 16 + 20
-    knowdist, icldist = (pipeline.samples(stage) for stage in ("knowdist", "icldist"))
+    knowdist, icldist = (samples_of(steps, f"{s}-filter") for s in ("knowdist", "icldist"))
     assert len(knowdist) > 10
     assert len(icldist) > 15
     labels = {sample.response for sample in icldist}
     assert len(labels) > 5
-    again = Distillation(
-        load_config(config(tmp_path, tiny_student), ["filters.max_words=500"]), teacher=teacher
+    again = steps_of(
+        load_config(config(tmp_path, tiny_student), ["filters.max_words=500"]), teacher
     )
-    assert again.ask("icldist").state()[0] == "done"
-    assert again.filter("icldist").state() == (
+    assert again["icldist-ask"].state()[0] == "done"
+    assert again["icldist-filter"].state() == (
         "stale",
         "settings.filters.max_words: 1024 -> 500",
     )
-    again.filter("icldist").do()
+    again["icldist-filter"].do()
     assert teacher.n_asked == n_asked
 
 
@@ -62,20 +61,17 @@ RUN = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from small_runs import Scripted
+from small_runs import Scripted, do, steps_of
 from distill.config import load_config  # noqa: E402
-from distill.run.distillation import Distillation  # noqa: E402
-pipeline = Distillation(load_config(Path({config!r})), teacher=Scripted(0.002))
-for step in pipeline.all_steps():
-    if step.name.split("-")[-1] in ("texts", "ask", "filter", "demonstrations"):
-        step.do()
+steps = steps_of(load_config(Path({config!r})), Scripted(0.002))
+do(steps, "texts", "ask", "filter", "demonstrations")
 """
 
 
-def outcome(pipeline: Distillation):
-    with Store.read(pipeline.answers("icldist")) as store:
+def outcome(steps: dict[str, Step]):
+    with Store.read(store_of(steps)) as store:
         answers = dict(store)
-    return answers, [step.record()["outputs"] for step in data_steps(pipeline)]  # type: ignore[index]
+    return answers, [step.record()["outputs"] for step in data_steps(steps)]  # type: ignore[index]
 
 
 @pytest.mark.slow
@@ -89,12 +85,12 @@ def test_a_run_that_is_killed_again_and_again_equals_an_undisturbed_one(
         path = config(folder, tiny_student)
         code = RUN.format(tests=str(Path(__file__).parents[1]), config=str(path))
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-        pipeline = Distillation(load_config(path), teacher=Scripted())
+        steps = steps_of(load_config(path), Scripted())
         for number in range(kills):
             child = subprocess.Popen(
                 [sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL
             )
-            file = pipeline.answers("icldist") / "answers.jsonl"
+            file = store_of(steps) / "answers.jsonl"
             wanted = 10 + 37 * number
             while child.poll() is None:
                 if file.is_file() and file.read_bytes().count(b"\n") >= wanted:
@@ -106,7 +102,7 @@ def test_a_run_that_is_killed_again_and_again_equals_an_undisturbed_one(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
-        outcomes.append(outcome(pipeline))
+        outcomes.append(outcome(steps))
     assert outcomes[0][0] == outcomes[1][0]
     assert outcomes[0][1] == outcomes[1][1]
 
@@ -116,26 +112,26 @@ def test_hard_samples_alone_are_trained_on_where_that_is_asked(tiny_student, tmp
         config(tmp_path, tiny_student),
         ["knowdist.difficulty={keep: 0.5}", "icldist.difficulty={keep: 0.5}", "mixed=true"],
     )
-    pipeline = Distillation(run, teacher=Scripted())
-    assert pipeline.stages == ["mixed"]
-    pipeline.train("mixed")
-    steps = [step.name for step in pipeline.all_steps()]
-    assert steps.index("knowdist-select") < steps.index("mixed-train")
-    assert [step.name for step in pipeline.train("mixed").after] == [
+    steps = steps_of(run, Scripted())
+    assert training_stages(run) == ["mixed"]
+    names = list(steps)
+    assert names.index("knowdist-select") < names.index("mixed-train")
+    assert [step.name for step in steps["mixed-train"].after] == [
         "knowdist-select",
         "icldist-select",
     ]
-    for step in in_order([pipeline.merge("mixed")]):
-        step.do()
+    do_all_before(steps["mixed-merge"])
     for stage in ("knowdist", "icldist"):
-        record = pipeline.select(stage).record()
+        record = steps[f"{stage}-select"].record()
         assert record is not None
         kept, of = record["summary"]["kept"], record["summary"]["of"]
         assert 0 < kept < of
-        assert len(pipeline.samples(stage)) == kept
-    summary = pipeline.train("mixed").record()["summary"]  # type: ignore[index]
-    assert summary["samples"] == sum(len(pipeline.samples(s)) for s in ("knowdist", "icldist"))
-    assert (pipeline.merge("mixed").folder / "student" / "model.safetensors").is_file()
+        assert len(samples_of(steps, f"{stage}-select")) == kept
+    summary = steps["mixed-train"].record()["summary"]  # type: ignore[index]
+    assert summary["samples"] == sum(
+        len(samples_of(steps, f"{s}-select")) for s in ("knowdist", "icldist")
+    )
+    assert (steps["mixed-merge"].folder / "student" / "model.safetensors").is_file()
 
 
 def test_a_teacher_that_answers_only_errors_is_one_clear_error(
@@ -146,15 +142,16 @@ def test_a_teacher_that_answers_only_errors_is_one_clear_error(
             for request in requests:
                 yield request, Failure("server", "HTTP 500", 6)
 
-    pipeline = Distillation(load_config(config(tmp_path, tiny_student)), teacher=Silent())
-    pipeline.texts.do()
+    run = load_config(config(tmp_path, tiny_student))
+    steps = steps_of(run, Silent())
+    steps["texts"].do()
     with pytest.raises(TeacherError, match=r"none of \d+ requests has an answer; .*HTTP 500"):
-        pipeline.demonstrations.do()
+        steps["demonstrations"].do()
     # the failures are kept apart, and asked again only on demand
     with pytest.raises(TeacherError, match="--retry-failed"):
-        pipeline.demonstrations.do()
-    patient = Distillation(pipeline.run, teacher=Scripted(), retry_failed=True)
-    assert patient.demonstrations.do()["labelled"] > 0
+        steps["demonstrations"].do()
+    patient = steps_of(run, Scripted(), retry_failed=True)
+    assert patient["demonstrations"].do()["labelled"] > 0
 
 
 @pytest.mark.slow
@@ -257,17 +254,16 @@ def test_what_failed_is_asked_again_on_demand_and_reaches_the_samples(
                 yield request, Failure("server", "HTTP 503", 6) if number % 3 else answer
 
     run = load_config(config(tmp_path, tiny_student))
-    first = Distillation(run, teacher=Dying())
-    for step in in_order([first.filter("knowdist")]):
-        step.do()
-    n_before = len(first.samples("knowdist"))
-    second = Distillation(run, teacher=Scripted(), retry_failed=True)
-    second.ask("knowdist").do()
-    assert second.filter("knowdist").state()[0] == "done"  # not asked again by itself
-    second.ask("knowdist").do(again=True)
-    assert second.filter("knowdist").state()[0] == "stale"
-    second.filter("knowdist").do()
-    assert len(second.samples("knowdist")) > n_before
+    first = steps_of(run, Dying())
+    do_all_before(first["knowdist-filter"])
+    n_before = len(samples_of(first, "knowdist-filter"))
+    second = steps_of(run, Scripted(), retry_failed=True)
+    second["knowdist-ask"].do()
+    assert second["knowdist-filter"].state()[0] == "done"  # not asked again by itself
+    second["knowdist-ask"].do(again=True)
+    assert second["knowdist-filter"].state()[0] == "stale"
+    second["knowdist-filter"].do()
+    assert len(samples_of(second, "knowdist-filter")) > n_before
 
 
 def test_a_recording_leaves_what_it_lacks_to_the_teacher(
@@ -280,16 +276,16 @@ def test_a_recording_leaves_what_it_lacks_to_the_teacher(
                 yield request, missing if number % 2 else answer
 
     run = load_config(config(tmp_path, tiny_student))
-    replayed = Distillation(run, teacher=Forgetful())
-    replayed.texts.do()
-    replayed.ask("knowdist").do()
-    with Store.read(replayed.answers("knowdist")) as store:
+    replayed = steps_of(run, Forgetful())
+    replayed["texts"].do()
+    replayed["knowdist-ask"].do()
+    with Store.read(store_of(replayed)) as store:
         assert list(store.failures()) == []
     teacher = Scripted()
     sibling = run.model_copy(update={"name": "sibling"})
-    asked = Distillation(sibling, teacher=teacher)
-    asked.texts.do()
-    asked.ask("knowdist").do()
+    asked = steps_of(sibling, teacher)
+    asked["texts"].do()
+    asked["knowdist-ask"].do()
     assert teacher.n_asked == 8
 
 
@@ -299,11 +295,10 @@ def test_an_edited_template_makes_the_answers_stale(tiny_student: Path, tmp_path
     (templates / "analysing_target.jinja").write_text("Judge this. {{ text }}")
     overrides = [f"knowdist.templates={templates}"]
     run = load_config(config(tmp_path, tiny_student), overrides)
-    pipeline = Distillation(run, teacher=Scripted())
-    for step in in_order([pipeline.filter("knowdist")]):
-        step.do()
+    steps = steps_of(run, Scripted())
+    do_all_before(steps["knowdist-filter"])
     (templates / "analysing_target.jinja").write_text("Judge that. {{ text }}")
-    state, why = pipeline.ask("knowdist").state()
+    state, why = steps_of(run, Scripted())["knowdist-ask"].state()
     assert state == "stale"
     assert "own" in why
 
@@ -376,8 +371,8 @@ def test_a_setting_that_changes_no_weight_makes_no_training_stale(tiny_student, 
 
     def parts(*overrides: str) -> list[str]:
         given = [f"icldist.training.choose={{{overrides[0]}}}", *overrides[1:]]
-        run = Distillation(load_config(path, given), teacher=Scripted())
-        steps = run.train("icldist"), run.choose("icldist"), run.ask("icldist")
+        run = steps_of(load_config(path, given), Scripted())
+        steps = run["icldist-train"], run["icldist-choose"], run["icldist-ask"]
         return [json.dumps(step.settings) for step in steps]
 
     train, choose, ask = parts("checkpoints: 2, limit: 9")
@@ -395,14 +390,15 @@ def test_a_server_that_went_away_leaves_the_step_open(tiny_student, tmp_path) ->
                 yield request, lost if number > 3 else answer
 
     run = load_config(config(tmp_path, tiny_student))
-    first = Distillation(run, teacher=Leaving())
-    first.texts.do()
+    first = steps_of(run, Leaving())
+    first["texts"].do()
     with pytest.raises(TeacherError, match=r"12 of 16 requests did not reach it.*call again$"):
-        first.ask("knowdist").do()
-    second = Distillation(run, teacher=Scripted())
-    assert second.ask("knowdist").state()[0] == "new"
-    assert second.ask("knowdist").do()["answered"] == 16
-    assert second._teacher.n_asked == 12
+        first["knowdist-ask"].do()
+    teacher = Scripted()
+    second = steps_of(run, teacher)
+    assert second["knowdist-ask"].state()[0] == "new"
+    assert second["knowdist-ask"].do()["answered"] == 16
+    assert teacher.n_asked == 12
 
 
 def test_two_models_of_one_name_are_refused(tiny_student: Path, tmp_path: Path, capsys) -> None:
@@ -417,11 +413,10 @@ def test_gold_labels_can_be_the_teacher(tiny_student, tmp_path) -> None:
     path = config(tmp_path, tiny_student)
     gold = ["teacher={backend: gold}", "knowdist=null", "icldist.demonstrations=gold"]
     plain = ["icldist.taxonomies=false", "icldist.other_tasks=0", "icldist.label_words=false"]
-    pipeline = Distillation(load_config(path, [*gold, *plain]))
-    for step in in_order([pipeline.filter("icldist")]):
-        step.do()
-    samples = pipeline.samples("icldist")
-    labels = {text.text: text.label for text in pipeline.load_texts()}
+    steps = steps_of(load_config(path, [*gold, *plain]))
+    do_all_before(steps["icldist-filter"])
+    samples = samples_of(steps, "icldist-filter")
+    labels = {text.text: text.label for text in read_texts(steps["texts"].folder)}
     assert len(samples) > 15
     assert all(sample.response == labels[sample.text] for sample in samples)
     assert main(["status", str(path), *gold[:1]]) == 2
@@ -431,24 +426,24 @@ def recorded(folder: Path, student: Path) -> Path:
     """A configuration whose teacher is a recording."""
     folder.mkdir(exist_ok=True)
     path = config(folder, student)
-    recording = Distillation(load_config(path), teacher=Scripted())
-    for step in recording.all_steps():
-        if step.name.split("-")[-1] in ("texts", "ask", "filter", "demonstrations"):
-            step.do()
-    recording.answers("icldist").rename(folder / "recorded")
+    recording = steps_of(load_config(path), Scripted())
+    do(recording, "texts", "ask", "filter", "demonstrations")
+    store_of(recording).rename(folder / "recorded")
     shutil.rmtree(folder / "runs")
     return path
 
 
-def curves(pipeline: Distillation) -> list[list[float]]:
-    folders = [pipeline.train(stage).folder for stage in pipeline.stages]
+def curves(steps: dict[str, Step]) -> list[list[float]]:
+    folders = [step.folder for name, step in steps.items() if name.endswith("-train")]
+    assert len(folders) == 2
     lines = [(folder / "log.jsonl").read_text().splitlines() for folder in folders]
     return [[json.loads(line)["loss_nats_per_token"] for line in own] for own in lines]
 
 
-def scores(pipeline: Distillation) -> list[dict[str, object]]:
-    steps = [pipeline.evaluate(model) for model in pipeline.measured]
-    return [json.loads((step.folder / "scores.json").read_text()) for step in steps]
+def scores(steps: dict[str, Step]) -> list[dict[str, object]]:
+    folders = [step.folder for name, step in steps.items() if name.startswith("evaluate-")]
+    assert len(folders) == 3
+    return [json.loads((folder / "scores.json").read_text()) for folder in folders]
 
 
 @pytest.mark.slow
@@ -457,11 +452,11 @@ def test_a_run_killed_in_every_step_equals_an_undisturbed_one(tiny_student, tmp_
     calm = recorded(tmp_path / "calm", tiny_student)
     assert main(["run", str(calm)]) == 0
     path = recorded(tmp_path / "killed", tiny_student)
-    pipeline = Distillation(load_config(path))
+    steps = steps_of(load_config(path))
     command = [sys.executable, "-m", "distill", "run", str(path)]
     moments = random.Random(time.time_ns())
     n_killed = 0
-    for step in pipeline.all_steps():
+    for step in steps.values():
         if step.state()[0] == "done":
             continue
         child = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
@@ -472,12 +467,12 @@ def test_a_run_killed_in_every_step_equals_an_undisturbed_one(tiny_student, tmp_
         n_killed += child.wait() == -signal.SIGKILL
     assert n_killed >= 5
     subprocess.run(command, env=environment, check=True, capture_output=True)
-    undisturbed = Distillation(load_config(calm))
-    assert outcome(pipeline) == outcome(undisturbed)
-    for one, other in zip(curves(pipeline), curves(undisturbed), strict=True):
+    undisturbed = steps_of(load_config(calm))
+    assert outcome(steps) == outcome(undisturbed)
+    for one, other in zip(curves(steps), curves(undisturbed), strict=True):
         assert one == pytest.approx(other, rel=1e-3)
-    assert scores(pipeline) == scores(undisturbed)
-    assert {step.state()[0] for step in pipeline.all_steps()} == {"done"}
+    assert scores(steps) == scores(undisturbed)
+    assert {state for state, _ in states(steps.values()).values()} == {"done"}
 
 
 @pytest.mark.slow
@@ -493,9 +488,9 @@ def test_a_launch_of_two_processes_gives_the_run_of_one(tiny_student, tmp_path) 
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    one, two = (Distillation(load_config(p)) for p in (alone, path))
+    one, two = (steps_of(load_config(p)) for p in (alone, path))
     for run, n_processes in ((one, 1), (two, 2)):
-        told = json.loads((run.train("icldist").folder / "training.json").read_text())
+        told = json.loads((run["icldist-train"].folder / "training.json").read_text())
         assert told["processes"] == n_processes
     assert outcome(one) == outcome(two)
     for own, other in zip(curves(one), curves(two), strict=True):

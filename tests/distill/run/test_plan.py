@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from small_runs import Scripted, config
+from small_runs import Scripted, built, config, do, plan_of, requests_of, steps_of, store_of
 
 pytest.importorskip("peft")
 
@@ -22,8 +22,7 @@ from distill.config import load_config
 from distill.errors import InputError, TeacherError
 from distill.prompts.icldist import load_taxonomies
 from distill.records import Answer
-from distill.run.distillation import Distillation
-from distill.run.pipeline import sample_of
+from distill.run.data import build_requests, read_texts, sample_of
 from distill.run.plan import Plan, StagePlan
 from distill.run.plan_text import Rates, histogram, quantile, render, safe, shortened
 from distill.student.samples import encode_samples
@@ -51,14 +50,7 @@ class Verbose(Scripted):
 
 def planned(folder: Path, student: Path, *overrides: str) -> Plan:
     run = load_config(config(folder, student), overrides)
-    return Plan(Distillation(run, teacher=Forbidden()))
-
-
-def do(pipeline: Distillation, *endings: str) -> Distillation:
-    for step in pipeline.all_steps():
-        if step.name.split("-")[-1] in endings:
-            step.do()
-    return pipeline
+    return plan_of(run, Forbidden())
 
 
 def by_stage(plan: Plan) -> dict[str, StagePlan]:
@@ -79,11 +71,11 @@ def test_a_plan_counts_what_a_run_asks_and_writes_nothing(tiny_student, tmp_path
     stages = by_stage(plan)
     assert (stages["knowdist"].n_requests, stages["icldist"].n_requests) == (16, 20)
     assert stages["knowdist"].axes["family/perspective"]["analysing/emotion"] == 2  # 16 over 8
-    pipeline = do(Distillation(plan.run, teacher=Scripted()), "texts", "demonstrations", "ask")
-    assert len(plan.texts) == len(pipeline.load_texts())
+    steps = do(steps_of(plan.run, Scripted()), "texts", "demonstrations", "ask")
+    assert len(plan.texts) == len(read_texts(steps["texts"].folder))
     done = by_stage(planned(tmp_path, tiny_student))
     for name in ("knowdist", "icldist"):
-        requests = pipeline.requests(name)
+        requests = requests_of(steps, name)
         assert done[name].answered == done[name].n_requests == len(requests)
         assert done[name].waiting == 0
         # with the teacher's labels the plan's prompts are those of the run
@@ -108,7 +100,7 @@ def test_demonstrations_carry_gold_or_placeholders_until_the_teacher_has_answere
     assert said in list(render(plan, Rates()))
     again = planned(tmp_path, tiny_student)
     assert again.stages[-1].prompt_tokens == plan.stages[-1].prompt_tokens
-    do(Distillation(plan.run, teacher=Scripted()), "texts", "demonstrations")
+    do(steps_of(plan.run, Scripted()), "texts", "demonstrations")
     done = planned(tmp_path, tiny_student)
     assert (done.gold, done.placeholders) == (0, 0)
     assert not any("placeholders" in line for line in render(done, Rates()))
@@ -119,7 +111,7 @@ def test_every_family_shows_three_prompts_that_a_run_would_ask(tiny_student, tmp
     shown = [example for stage in plan.stages for example in stage.examples]
     families = ("analysing", "rewriting", "sentiment", "emotion", "other")
     assert Counter(family for family, _, _ in shown) == dict.fromkeys(families, 3)
-    asked = plan.distillation.build("knowdist", plan.texts, {})
+    asked = build_requests(plan.run, "knowdist", plan.texts, None)
     assert {prompt for _, _, prompt in plan.stages[0].examples} <= {r.prompt for r in asked}
     lines = list(render(plan, Rates()))
     assert sum(line.startswith("Example ") for line in lines) == 15
@@ -129,7 +121,7 @@ def test_rates_give_time_and_cost_and_without_them_the_option_is_named(
     tiny_student, tmp_path
 ) -> None:
     path = config(tmp_path, tiny_student)
-    plan = Plan(Distillation(load_config(path, [HF, "icldist=null"])))
+    plan = plan_of(load_config(path, [HF, "icldist=null"]))
     knowdist = plan.stages[0]
     prompts, answers = sum(knowdist.prompt_tokens), 16 * 160  # response_tokens of 160 is a bound
     assert (knowdist.cost.prompt_tokens, knowdist.cost.answer_tokens) == pytest.approx(
@@ -183,8 +175,8 @@ def test_what_run_would_refuse_is_said_after_the_plan(tiny_student, tmp_path, ca
 def test_a_teacher_that_cannot_score_label_words_writes_them(tiny_student, tmp_path) -> None:
     path = config(tmp_path, tiny_student)
     settings = ["knowdist=null", "icldist.demonstrations=gold", "icldist.other_tasks=0"]
-    scored = Plan(Distillation(load_config(path, [HF, *settings]))).stages[-1]
-    written = Plan(Distillation(load_config(path, [OPENAI, *settings]))).stages[-1]
+    scored = plan_of(load_config(path, [HF, *settings])).stages[-1]
+    written = plan_of(load_config(path, [OPENAI, *settings])).stages[-1]
     assert scored.cost.answer_tokens == 0
     assert written.cost.answer_tokens == 20 * 16  # LABEL_TOKENS each
     assert written.response_tokens == scored.response_tokens  # the student learns a label
@@ -192,10 +184,10 @@ def test_a_teacher_that_cannot_score_label_words_writes_them(tiny_student, tmp_p
 
 def test_the_stores_answers_say_how_long_answers_are(tiny_student, tmp_path) -> None:
     run = load_config(config(tmp_path, tiny_student), ["icldist=null"])
-    pipeline = do(Distillation(run, teacher=Verbose()), "texts", "ask")
+    steps = do(steps_of(run, Verbose()), "texts", "ask")
     more = planned(tmp_path, tiny_student, "icldist=null", "knowdist.samples=24").stages[0]
     assert (more.answered, more.waiting) == (16, 8)
-    requests = pipeline.requests("knowdist")
+    requests = requests_of(steps, "knowdist")
     tokenizer = load_tokenizer(str(tiny_student))
     own = sum(len(tokenizer(request.prompt)["input_ids"]) for request in requests)
     # 300 tokens each by the teacher's tokenizer, where the student's counted `own` for 16
@@ -209,17 +201,17 @@ def test_the_stores_answers_say_how_long_answers_are(tiny_student, tmp_path) -> 
 
 def test_failures_and_answers_missing_in_a_recording_are_told(tiny_student, tmp_path) -> None:
     path = config(tmp_path, tiny_student)
-    pipeline = do(Distillation(load_config(path), teacher=Scripted()), "texts", "demonstrations")
-    pipeline.ask("knowdist").do()
-    pipeline.answers("icldist").rename(tmp_path / "recorded")
-    lines = list(render(Plan(Distillation(load_config(path, ["knowdist.samples=20"]))), Rates()))
+    steps = do(steps_of(load_config(path), Scripted()), "texts", "demonstrations")
+    steps["knowdist-ask"].do()
+    store_of(steps).rename(tmp_path / "recorded")
+    lines = list(render(plan_of(load_config(path, ["knowdist.samples=20"])), Rates()))
     assert "  answered in the store: 0; to ask: 20" in lines
     assert "  4 of these have no recorded answer and would fail" in lines
     assert "  time and cost: none, no model is asked" in lines
     run = load_config(path, ["knowdist.samples=20"])
     with pytest.raises(TeacherError, match="not recorded"):  # none of ICLDist's is recorded
-        do(Distillation(run), "texts", "demonstrations", "ask")
-    knowdist = Plan(Distillation(run)).stages[0]
+        do(steps_of(run), "texts", "demonstrations", "ask")
+    knowdist = plan_of(run).stages[0]
     assert (knowdist.answered, knowdist.failed, knowdist.waiting) == (16, 0, 4)
 
 
@@ -227,10 +219,10 @@ def test_failures_and_answers_missing_in_a_recording_are_told(tiny_student, tmp_
 def test_training_lines_are_the_trainings_own_numbers(tiny_student, tmp_path) -> None:
     settings = ["knowdist.training.epochs=2", "filters.skip=[near-duplicate]"]
     run = load_config(config(tmp_path, tiny_student), settings)
-    pipeline = do(Distillation(run, teacher=Scripted()), "texts", "demonstrations", "ask", "filter")
-    pipeline.train("knowdist").do()
-    summary = pipeline.train("knowdist").record()["summary"]  # type: ignore[index]
-    plan = Plan(Distillation(run, teacher=Forbidden()))
+    steps = do(steps_of(run, Scripted()), "texts", "demonstrations", "ask", "filter")
+    steps["knowdist-train"].do()
+    summary = steps["knowdist-train"].record()["summary"]  # type: ignore[index]
+    plan = plan_of(run, Forbidden())
     knowdist = plan.trainings[0]
     assert knowdist.basis == "after the filters"
     assert (knowdist.n_samples, knowdist.n_steps) == (summary["samples"], summary["steps"])
@@ -267,10 +259,10 @@ def test_shortened_and_left_out_samples_are_those_of_the_encoder(tiny_student, t
     run = load_config(
         config(tmp_path, tiny_student), [*settings, "icldist.training.max_length=100"]
     )
-    pipeline = do(Distillation(run, teacher=Scripted()), "texts", "demonstrations")
-    longest = [sample_of(r, max(r.choices, key=len)) for r in pipeline.requests("icldist")]
+    steps = do(steps_of(run, Scripted()), "texts", "demonstrations")
+    longest = [sample_of(r, max(r.choices, key=len)) for r in built(run, steps, "icldist")]
     encoding = encode_samples(longest, load_tokenizer(str(tiny_student)), 100)
-    stage = Plan(Distillation(run, teacher=Forbidden())).stages[-1]
+    stage = plan_of(run, Forbidden()).stages[-1]
     assert (stage.shortened, stage.left_out) == (encoding.shortened, len(encoding.too_long))
     assert stage.shortened > 0
     assert stage.left_out > 0
@@ -284,7 +276,7 @@ def test_a_free_answer_counts_at_its_longest_until_it_is_known(tiny_student, tmp
     assert plan.stages[0].left_out > 0
     assert plan.stages[0].response_tokens == 160 + 1
     run = plan.run
-    do(Distillation(run, teacher=Scripted()), "texts", "ask")
+    do(steps_of(run, Scripted()), "texts", "ask")
     known = planned(tmp_path, tiny_student, "icldist=null", limit).stages[0]
     assert known.left_out == 0
     assert known.response_basis == "16 known"

@@ -11,12 +11,12 @@ from distill.run.steps import Step, in_order
 
 
 def make(folder: Path, calls: list[str], **settings) -> tuple[Step, Step]:
-    def first() -> dict:
+    def first(_) -> dict:
         calls.append("first")
         (folder / "first" / "out.txt").write_text(str(settings["value"]))
         return {"n": 1}
 
-    def second() -> dict:
+    def second(_) -> dict:
         calls.append("second")
         (folder / "second" / "out.txt").write_text("x")
         return {}
@@ -78,7 +78,7 @@ def test_a_damaged_record_counts_as_not_done(damage: str, tmp_path: Path) -> Non
 def test_unfinished_work_of_other_inputs_is_thrown_away_and_of_the_same_kept(
     tmp_path: Path,
 ) -> None:
-    def fails() -> dict:
+    def fails(_) -> dict:
         raise KeyboardInterrupt
 
     folder = tmp_path / "s"
@@ -94,7 +94,7 @@ def test_unfinished_work_of_other_inputs_is_thrown_away_and_of_the_same_kept(
 
 
 def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
-    def full() -> dict:
+    def full(_) -> dict:
         raise OSError(28, "No space left on device", "weights")
 
     with pytest.raises(StoreError, match="s: weights: No space left on device; what was done is"):
@@ -109,11 +109,11 @@ def test_a_full_disk_is_one_clear_error_in_the_words_of_torch_and_safetensors_to
     if not full.exists():
         pytest.skip("no /dev/full here")
 
-    def by_torch() -> dict:
+    def by_torch(_) -> dict:
         torch.save({"a": torch.zeros(10)}, full)
         return {}
 
-    def by_safetensors() -> dict:
+    def by_safetensors(_) -> dict:
         safetensors.save_file({"a": torch.zeros(10)}, str(tmp_path / "no" / "such" / "folder"))
         return {}
 
@@ -123,7 +123,7 @@ def test_a_full_disk_is_one_clear_error_in_the_words_of_torch_and_safetensors_to
 
 
 def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:
-    def broken() -> dict:
+    def broken(_) -> dict:
         raise RuntimeError("shapes do not fit")
 
     with pytest.raises(RuntimeError, match="shapes do not fit"):

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from distill.student.difficulty import keep_probability, select, token_difficulty
+from distill.student.difficulty import keep_probability, select_hard_samples, token_difficulty
 
 EVEN = [0.2] * 5
 STEPS = [0.5, 0.3, 0.1, 0.06, 0.04]  # the nucleus of 0.95 has four tokens (0.96)
@@ -111,7 +111,7 @@ def test_over_uniform_ranks_the_kept_share_is_the_ratio(ratio: float) -> None:
     assert probabilities.mean() == pytest.approx(ratio, rel=1e-4)
     assert np.all(np.diff(probabilities) >= 0)
     difficulties = {f"key{n}": float(n) for n in range(20_000)}
-    kept = select(difficulties, dict.fromkeys(difficulties, "all"), ratio, seed=0)
+    kept = select_hard_samples(difficulties, dict.fromkeys(difficulties, "all"), ratio, seed=0)
     assert len(kept) / 20_000 == pytest.approx(ratio, abs=0.01)
 
 
@@ -147,20 +147,22 @@ def sample(n: int) -> tuple[dict[str, float], dict[str, str]]:
 
 def test_selection_depends_on_keys_and_seed_and_not_on_the_order() -> None:
     difficulties, groups = sample(2000)
-    kept = select(difficulties, groups, 0.3, seed=1)
+    kept = select_hard_samples(difficulties, groups, 0.3, seed=1)
     assert list(kept) == sorted(set(kept))
     items = list(difficulties.items())
     for seed in range(3):
         random.Random(seed).shuffle(items)
-        assert select(dict(items), groups, 0.3, seed=1) == kept
-    assert select(difficulties, groups, 0.3, seed=2) != kept
-    assert set(select(difficulties, groups, 0.2, seed=1)) < set(kept)
+        assert select_hard_samples(dict(items), groups, 0.3, seed=1) == kept
+    assert select_hard_samples(difficulties, groups, 0.3, seed=2) != kept
+    assert set(select_hard_samples(difficulties, groups, 0.2, seed=1)) < set(kept)
 
 
 def test_one_sample_more_leaves_the_fate_of_nearly_all_others_as_it_was() -> None:
     difficulties, groups = sample(2000)
-    before = set(select(difficulties, groups, 0.3, seed=1))
-    after = set(select({**difficulties, "new": 0.05}, {**groups, "new": "a"}, 0.3, seed=1))
+    before = set(select_hard_samples(difficulties, groups, 0.3, seed=1))
+    after = set(
+        select_hard_samples({**difficulties, "new": 0.05}, {**groups, "new": "a"}, 0.3, seed=1)
+    )
     assert len((before ^ after) - {"new"}) < 10
 
 
@@ -168,7 +170,7 @@ def test_ranks_are_within_groups_and_the_hard_ones_are_kept() -> None:
     difficulties = {
         f"{group}{n}": n * scale for group, scale in (("a", 1), ("b", 1000)) for n in range(500)
     }
-    kept = select(difficulties, {key: key[0] for key in difficulties}, 0.2, seed=0)
+    kept = select_hard_samples(difficulties, {key: key[0] for key in difficulties}, 0.2, seed=0)
     for group in "ab":
         own = [int(key[1:]) for key in kept if key[0] == group]
         assert len(own) == pytest.approx(100, abs=25)
@@ -180,7 +182,7 @@ def test_among_equal_difficulties_all_have_the_same_chance() -> None:
     difficulties, groups = dict.fromkeys(keys, 0.0), dict.fromkeys(keys, "all")
     times = np.zeros(500)
     for seed in range(100):
-        times += np.isin(keys, select(difficulties, groups, 0.3, seed))
+        times += np.isin(keys, select_hard_samples(difficulties, groups, 0.3, seed))
     assert times.mean() == pytest.approx(30, abs=1)
     assert times.min() > 10  # binomial, 100 times 0.3: five deviations are 23
     assert times.max() < 53
@@ -188,8 +190,8 @@ def test_among_equal_difficulties_all_have_the_same_chance() -> None:
 
 def test_ratio_1_keeps_all_and_nothing_is_chosen_of_nothing() -> None:
     difficulties, groups = sample(50)
-    assert select(difficulties, groups, 1.0, seed=0) == tuple(sorted(difficulties))
-    assert select({}, {}, 0.5, seed=0) == ()
+    assert select_hard_samples(difficulties, groups, 1.0, seed=0) == tuple(sorted(difficulties))
+    assert select_hard_samples({}, {}, 0.5, seed=0) == ()
 
 
 @pytest.mark.parametrize(
@@ -199,4 +201,4 @@ def test_a_sample_without_group_or_difficulty_is_refused(
     difficulties: dict[str, float], groups: dict[str, str]
 ) -> None:
     with pytest.raises(ValueError, match="request a"):
-        select(difficulties, groups, 0.5, seed=0)
+        select_hard_samples(difficulties, groups, 0.5, seed=0)

@@ -11,7 +11,7 @@ from sentibench.data.cards import load_cards, task_named
 from sentibench.data.read import load_split
 from sentibench.data.records import Example, OpinionSpans, SentimentTuple
 from sentibench.scoring import metrics
-from sentibench.scoring.bootstrap import bootstrap_stderr
+from sentibench.scoring.statistics import bootstrap_stderr
 
 EXTRACTION = ("atsa_rest16", "acsa_rest16", "asqp_rest16", "opener")
 LABEL = tuple(name for name, card in load_cards().items() if card.is_label_task)

@@ -10,8 +10,8 @@ from small_runs import samples, settings
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from distill.config import Choice  # noqa: E402
-from distill.student import best_checkpoint as choosing  # noqa: E402
+from distill.config import BestCheckpoint  # noqa: E402
+from distill.student import best_checkpoint  # noqa: E402
 from distill.student.difficulty import token_difficulty  # noqa: E402
 from distill.student.difficulty_of_samples import measure_difficulty  # noqa: E402
 from distill.student.training import load_student, train  # noqa: E402
@@ -36,7 +36,9 @@ def test_difficulty_is_that_of_the_plain_model_whatever_the_batches(tiny_student
 def test_the_checkpoint_with_the_best_validation_score_is_taken(
     method: str, tiny_student: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    choice = Choice(checkpoints=3, tasks=("sentibench_sst2", "sentibench_twitter17"), limit=8)
+    choice = BestCheckpoint(
+        checkpoints=3, tasks=("sentibench_sst2", "sentibench_twitter17"), limit=8
+    )
     trained = tmp_path / "train"
     train(str(tiny_student), samples(), settings(choose=choice, method=method), trained, seed=1)
     names = [path.name for path in sorted((trained / "candidates").iterdir())]
@@ -49,10 +51,10 @@ def test_the_checkpoint_with_the_best_validation_score_is_taken(
         best = out.name == "step-000008"
         return {name: {"score,none": 0.6 if best else 0.5} for name in tasks}
 
-    monkeypatch.setattr(choosing, "evaluate", evaluate)
+    monkeypatch.setattr(best_checkpoint, "evaluate", evaluate)
     folder = tmp_path / "choose"
     folder.mkdir()
-    summary = choosing.choose(str(tiny_student), trained, choice, folder)
+    summary = best_checkpoint.choose_best(str(tiny_student), trained, choice, folder)
     assert summary["chosen"] == "step-000008"
     assert asked == [(name, "val", 8) for name in (*names, "weights")]
     file = next(path.name for path in (folder / "weights").glob("*model.safetensors"))
@@ -65,7 +67,7 @@ def test_the_checkpoint_with_the_best_validation_score_is_taken(
 def test_settings_are_never_chosen_on_test_items() -> None:
     for name in ("sentibench_acsa_rest16", "sentibench_mini_sst2", "sentibench"):
         with pytest.raises(ValueError, match="has no validation split"):
-            Choice(tasks=(name,))
+            BestCheckpoint(tasks=(name,))
 
 
 @pytest.mark.realdata

@@ -1,0 +1,49 @@
+"""What would fail at the end of a run is refused before any work is done."""
+
+from __future__ import annotations
+
+from distill.checkpoints import check_checkpoint, load_tokenizer
+from distill.config import HfTeacher, Run, VllmTeacher
+from distill.errors import InputError
+from distill.run.stages import (
+    STAGES,
+    measured,
+    row_name,
+    training_of,
+    training_stages,
+)
+
+
+def check_run(run: Run) -> None:
+    """Refuse checkpoints, tasks and settings that could not be used later.
+
+    Raises:
+        InputError: If a checkpoint is missing or damaged, a task is unknown, adapters cannot be
+            trained or merged where they are wanted, or two models have one name.
+    """
+    from distill.student.adapters import check_targets
+    from distill.student.evaluation import tasks_of
+    from sentibench.harness import task_manager
+
+    check_checkpoint("student", run.student)
+    load_tokenizer(run.student)
+    for stage in STAGES:
+        section = getattr(run, stage)
+        own = getattr(section, "teacher", None)
+        teacher = own or run.teacher
+        if section and isinstance(teacher, HfTeacher | VllmTeacher):
+            key = f"{stage}.teacher.model" if own else "teacher.model"
+            check_checkpoint(key, teacher.model)
+    for stage in training_stages(run):
+        training = training_of(run, stage)
+        if training.method != "full":
+            section = "icldist" if stage == "mixed" else stage
+            check_targets(f"{section}.training.lora", run.student, training.lora)
+    tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
+    rows = [row_name(run, model) for model in measured(run)]
+    for name in rows:
+        if rows.count(name) > 1:
+            raise InputError(
+                f"two models of this run are called {name!r}, as are their results; rename a "
+                "checkpoint's folder"
+            )

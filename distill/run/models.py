@@ -1,0 +1,166 @@
+"""The work of the steps from samples to scores: weights, checkpoints, lm-eval, the report.
+
+Every function does the work of one step in that step's folder, given last, and returns a summary
+for people; it may be killed and called again. What the leaderboard shows of a run it reads from
+``results/run.json`` and the result folders beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, cast
+
+from distill.config import BestCheckpoint, Run, Training
+from distill.files import copy_folder, replace_folder, write_json
+from distill.report.card import write_card
+from distill.report.comparison import compare
+from distill.report.manifest_values import LABELS
+from distill.report.page import write_report
+from distill.run.stages import (
+    StageName,
+    StageTeacher,
+    before,
+    checkpoint_of,
+    measured,
+    row_name,
+    taught_by,
+    training_stages,
+)
+from distill.run.steps import Step
+from distill.student.samples import read_samples
+
+PACKAGES = ("sentibench", "torch", "transformers", "peft", "lm_eval", "accelerate", "datasets")
+PROBES = ("Sentence: A quiet film that stays with you.\nLabel:", "The soup was cold again.")
+Summary = dict[str, Any]
+
+
+def train_stage(
+    run: Run, training: Training, checkpoint: str, kept: Sequence[Path], folder: Path
+) -> Summary:
+    """Train on the samples of the folders."""
+    from distill.student.training import train
+
+    samples = [sample for one in kept for sample in read_samples(one / "samples.jsonl")]
+    return train(checkpoint, samples, training, folder, seed=run.seed)
+
+
+def choose_checkpoint(
+    choice: BestCheckpoint, checkpoint: str, trained: Path, folder: Path
+) -> Summary:
+    """Choose among the checkpoints of a training, on validation items."""
+    from distill.student.best_checkpoint import choose_best
+
+    return choose_best(checkpoint, trained, choice, folder)
+
+
+def merge_stage(checkpoint: str, weights: Path, folder: Path) -> Summary:
+    """Make weights an ordinary checkpoint."""
+    from distill.student.merging import merge
+
+    gap = merge(checkpoint, weights, folder / "student", PROBES)
+    return {"largest_logit_difference": gap}
+
+
+def evaluate_model(run: Run, model: str, folder: Path) -> Summary:
+    """Measure ``base``, ``teacher`` or the student of a stage."""
+    from distill.student.evaluation import evaluate
+
+    evaluation = run.evaluation
+    results = evaluate(
+        checkpoint_of(run, model),
+        evaluation.tasks,
+        folder / "results",
+        limit=evaluation.limit,
+        limits=evaluation.limits,
+        dtype=evaluation.dtype,
+    )
+    scores = {
+        name: [row["score,none"], row.get("score_stderr,none")]
+        for name, row in results.items()
+        if "score,none" in row
+    }
+    write_json(folder / "scores.json", scores)
+    return {"scores": scores}
+
+
+def report_run(
+    run: Run,
+    teachers: Mapping[StageName, StageTeacher],
+    steps: Mapping[str, Step],
+    folder: Path,
+) -> Summary:
+    """Write the manifest, from which model cards, page and leaderboard rows are made."""
+    stages, models = training_stages(run), measured(run)
+    results = {model: steps[f"evaluate-{model}"].folder / "results" for model in models}
+    manifest = {
+        "name": run.name,
+        "stages": stages,
+        "scores": {model: _scores(steps, model) for model in models},
+        "comparison": compare(results, "base", stages, "teacher" if "teacher" in models else None),
+        "config": run.model_dump(mode="json"),
+        "packages": versions(),
+        "teacher": _teacher_facts(teachers),
+        "steps": {
+            name: {key: record[key] for key in ("inputs", "outputs", "summary", "seconds")}
+            for name, step in steps.items()
+            if name != "report" and (record := step.record())
+        },
+        "models": {
+            checkpoint_of(run, model): _model_facts(run, teachers, model) for model in models
+        },
+    }
+    unfinished = folder / "results"
+    for model, results_folder in results.items():
+        copy_folder(results_folder, unfinished / row_name(run, model))
+    write_json(unfinished / "run.json", manifest)
+    replace_folder(unfinished, run.folder / "results")
+    for stage in stages:
+        write_card(steps[f"{stage}-merge"].folder / "student", stage, manifest)
+    write_report(run.folder, manifest)
+    return {"models": len(models)}
+
+
+def _model_facts(
+    run: Run, teachers: Mapping[StageName, StageTeacher], model: str
+) -> dict[str, str]:
+    """What the leaderboard is told of a model; the keys of its ``models.yaml``."""
+    facts = {"name": row_name(run, model)}
+    if model == "teacher":
+        facts["role"] = "teacher"
+    elif model != "base":
+        facts |= {
+            "role": "student",
+            "base": row_name(run, before(run, model)),
+            "teacher": taught_by(teachers, model),
+        }
+    return facts
+
+
+def _teacher_facts(teachers: Mapping[StageName, StageTeacher]) -> dict[str, str]:
+    """Name and revision, or those of both where the stages have teachers of their own."""
+    found = {(t.name, t.revision): f" ({LABELS[stage]})" for stage, t in teachers.items()}
+    if len(found) == 1:
+        found = dict.fromkeys(found, "")
+    return {
+        "name": "; ".join(name + label for (name, _), label in found.items()),
+        "revision": "; ".join(revision + label for (_, revision), label in found.items()),
+    }
+
+
+def _scores(steps: Mapping[str, Step], model: str) -> dict[str, Any]:
+    path = steps[f"evaluate-{model}"].folder / "scores.json"
+    return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that can change a number."""
+    found: dict[str, str] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,123 @@
+"""What a configuration says of its stages and models: their names, order, teachers and folders.
+
+A stage of data is ``knowdist`` or ``icldist``; a stage of training is one of them, or ``mixed``,
+which learns from both. A model is ``teacher``, ``base`` or the student of a training stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from distill.checkpoints import checkpoint_name
+from distill.config import ICLDist, KnowDist, Run, TeacherConfig, Training
+from distill.errors import ConfigError
+from distill.records import Teacher
+from distill.teachers import identity, load_teacher
+
+StageName = Literal["knowdist", "icldist"]
+STAGES: tuple[StageName, ...] = ("knowdist", "icldist")
+
+
+@dataclass(frozen=True, slots=True)
+class StageTeacher:
+    """Who answers a stage; demonstrations are answered by ICLDist's.
+
+    Attributes:
+        config: Its settings.
+        name: Such as ``hf/gemma-3-270m``.
+        revision: What tells two versions of it apart.
+        store: Folder of its answers, shared by all runs beside this one.
+        load: Loads it. Nobody holds it afterwards: the student needs its memory.
+    """
+
+    config: TeacherConfig
+    name: str
+    revision: str
+    store: Path
+    load: Callable[[], Teacher]
+
+
+def teachers_of(run: Run, loaded: Teacher | None = None) -> dict[StageName, StageTeacher]:
+    """The teacher of each stage that the run has.
+
+    Args:
+        run: The configuration.
+        loaded: A teacher in place of the configuration's, for tests and notebooks.
+    """
+    found: dict[StageName, StageTeacher] = {}
+    for stage in STAGES:
+        section = getattr(run, stage)
+        if section is None:
+            continue
+        config: TeacherConfig = getattr(section, "teacher", None) or run.teacher
+        name, revision = (loaded.name, loaded.revision) if loaded else identity(config)
+        slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{name}-{revision}")
+
+        def load(config: TeacherConfig = config) -> Teacher:
+            return loaded or load_teacher(config)
+
+        store = run.out / "answers" / slug.rstrip("-")
+        found[stage] = StageTeacher(config, name, revision, store, load)
+    return found
+
+
+def settings_of(run: Run, stage: StageName) -> KnowDist | ICLDist:
+    """The section of a stage."""
+    found: KnowDist | ICLDist | None = getattr(run, stage)
+    if found is None:
+        raise ConfigError(f"{stage}: this run has no such stage; add a section {stage}")
+    return found
+
+
+def training_stages(run: Run) -> list[str]:
+    """Training stages in their order; one where both are mixed."""
+    stages = [stage for stage in STAGES if getattr(run, stage)]
+    return ["mixed"] if run.mixed and len(stages) == 2 else list(stages)
+
+
+def sources_of(run: Run, stage: str) -> list[StageName]:
+    """Whose samples a training stage learns from."""
+    return list(STAGES) if stage == "mixed" else [cast(StageName, stage)]
+
+
+def training_of(run: Run, stage: str) -> Training:
+    """The settings of a training stage; those of ICLDist where both are mixed."""
+    return settings_of(run, "icldist" if stage == "mixed" else cast(StageName, stage)).training
+
+
+def before(run: Run, stage: str) -> str:
+    """The model that a training stage goes on from, ``base`` for the first."""
+    return ["base", *training_stages(run)][training_stages(run).index(stage)]
+
+
+def kept_step(run: Run, stage: StageName) -> str:
+    """Name of the step whose samples are trained on."""
+    return f"{stage}-select" if settings_of(run, stage).difficulty else f"{stage}-filter"
+
+
+def measured(run: Run) -> list[str]:
+    """The models that are evaluated, as the report shows them."""
+    local = run.teacher.backend in ("hf", "vllm") and run.evaluation.teacher
+    return [*(["teacher"] if local else []), "base", *training_stages(run)]
+
+
+def checkpoint_of(run: Run, model: str) -> str:
+    """The checkpoint of a model."""
+    if model in training_stages(run):
+        return str(run.folder / f"{model}-merge" / "student")
+    return cast(str, cast(Any, run.teacher).model) if model == "teacher" else run.student
+
+
+def row_name(run: Run, model: str) -> str:
+    """What the leaderboard calls a model of this run."""
+    return checkpoint_name(checkpoint_of(run, model))
+
+
+def taught_by(teachers: Mapping[StageName, StageTeacher], stage: str) -> str:
+    """The row of the teacher of a training stage; of ICLDist's where both are mixed."""
+    return teachers["icldist" if stage == "mixed" else cast(StageName, stage)].name.rpartition("/")[
+        2
+    ]

@@ -1,0 +1,75 @@
+"""LoRA adapters: where they are put, and where they cannot be."""
+
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+# transformers and peft carry no types that would hold: their unknowns end in this module.
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from distill.config import Lora
+from distill.errors import InputError
+
+SHARED = "the embedding, which shares its weights with the output layer,"
+
+
+def add_adapter(model: Any, lora: Lora) -> Any:
+    """Freeze the model and add LoRA weights."""
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(
+        model,
+        LoraConfig(
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=lora.target_modules,
+            task_type="CAUSAL_LM",
+        ),
+    )
+
+
+def check_targets(key: str, checkpoint: str, lora: Lora) -> None:
+    """Refuse, before any work, adapters that could not be trained or merged.
+
+    The layers are looked up in the model without its weights. The output layer cannot have an
+    adapter: it is computed at the supervised positions alone, past the adapter. Neither can an
+    embedding whose weights are the output layer's too: merging would change both.
+
+    Args:
+        key: Of the setting, ``icldist.training.lora``.
+        checkpoint: The student; one that ``check_checkpoint`` accepts.
+        lora: The settings.
+
+    Raises:
+        InputError: If a target names no layer, a layer that LoRA does not know, or one of those.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    where = f"{key}.target_modules"
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(checkpoint))
+    output, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    tied = bool(model.config.get_text_config().tie_word_embeddings)
+    names = {module: name for name, module in model.named_modules()}
+    given = lora.target_modules
+    if isinstance(given, list):
+        for target in given:
+            if not any(f".{name}".endswith(f".{target}") for name in names.values()):
+                raise InputError(f"{where}: {target!r} names no layer of {checkpoint}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            adapted = add_adapter(model, lora)
+    except ValueError as error:
+        why = " ".join(str(error).split()).split(". ")[0]
+        raise InputError(f"{where}: {given!r}: {why}") from None
+    layers = {module.base_layer for module in adapted.modules() if hasattr(module, "lora_A")}
+    for layer, why in ((output, "the output layer"), (embedding if tied else None, SHARED)):
+        if layer is not None and layer in layers:
+            raise InputError(
+                f"{where}: {names[layer]!r} is {why} and cannot have an adapter; remove it, or "
+                "train all weights with method: full"
+            )

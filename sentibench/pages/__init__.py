@@ -1,0 +1,1 @@
+"""What the leaderboard's page and a distillation run's page and card are made with."""
