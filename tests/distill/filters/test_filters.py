@@ -748,8 +748,8 @@ def test_a_funnel_that_does_not_add_up_cannot_be_made() -> None:
         {"copied_share": 0},
         {"copied_share": 1.1},
         {"cut_off": "keep"},
-        {"skip": ["refusals"]},
-        {"skip": ["empty"]},
+        {"skip": ("refusals",)},
+        {"skip": ("empty",)},
         {"min_words": 0},
     ],
 )
@@ -759,7 +759,7 @@ def test_a_wrong_threshold_or_an_unknown_key_is_refused(wrong: dict[str, object]
 
 
 def test_a_reason_can_be_switched_off_and_the_funnel_says_so() -> None:
-    config = FilterConfig.model_validate({"skip": ["refusal", "near-duplicate"]})
+    config = FilterConfig(skip=("refusal", "near-duplicate"))
     pairs = [(ask(id=id_), Answer(f"{REFUSED} So be it.", "stop")) for id_ in "ab"]
     kept, funnel = filter_answers(pairs, config, TESTS)
     assert len(kept) == 2
