@@ -25,11 +25,11 @@ sentibench.errors
 sentibench.evaluate_metrics data scoring
 sentibench.fast            errors harness
 sentibench.harness         data errors prompts scoring
-sentibench.pages
+sentibench.pages           scoring
 sentibench.prompts         data errors
 sentibench.scoring         data errors
 distill
-distill.__main__           config errors presets run teachers
+distill.__main__           config errors presets report run teachers
 distill.checkpoints        errors
 distill.config             errors files records sentibench.data
 distill.errors             sentibench.errors
@@ -38,7 +38,8 @@ distill.filters            config records texts
 distill.presets            errors
 distill.prompts            config errors files records texts sentibench.data sentibench.prompts
 distill.records
-distill.report             files filters texts sentibench.data sentibench.scoring
+distill.report             config errors files filters texts sentibench.data sentibench.pages
+                           sentibench.scoring
 distill.run                checkpoints config errors files filters prompts records report
                            student teachers texts sentibench.data sentibench.harness
                            sentibench.prompts
@@ -47,11 +48,17 @@ distill.student            checkpoints config errors files sentibench.fast senti
 distill.teachers           checkpoints config errors records sentibench.fast
 distill.texts              config errors sentibench.data
 leaderboard
-leaderboard.__main__       board exports models page results sentibench.data sentibench.errors
-leaderboard.board          models results sentibench.data sentibench.prompts sentibench.scoring
-leaderboard.exports        board
+leaderboard.__main__       board build entries exports items models page results
+                           sentibench.data sentibench.errors sentibench.scoring
+leaderboard.board          results sentibench.data sentibench.scoring
+leaderboard.build          board entries ranking results sentibench.data sentibench.prompts
+                           sentibench.scoring
+leaderboard.entries        models results sentibench.data sentibench.prompts sentibench.scoring
+leaderboard.exports        board items
+leaderboard.items          board entries sentibench.data sentibench.scoring
 leaderboard.models         results sentibench.errors
-leaderboard.page           board results sentibench.data sentibench.scoring
+leaderboard.page           board items sentibench.pages
+leaderboard.ranking        board entries sentibench.data sentibench.scoring
 leaderboard.results        sentibench.data sentibench.scoring
 """
 

@@ -11,7 +11,6 @@ from sentibench.data.cards import load_cards, task_named
 from sentibench.data.read import load_split
 from sentibench.data.records import Example, OpinionSpans, SentimentTuple
 from sentibench.scoring import metrics
-from sentibench.scoring.statistics import bootstrap_stderr
 
 EXTRACTION = ("atsa_rest16", "acsa_rest16", "asqp_rest16", "opener")
 LABEL = tuple(name for name, card in load_cards().items() if card.is_label_task)
@@ -271,20 +270,6 @@ def test_macro_f1_agrees_with_scikit_learn_over_the_full_label_list() -> None:
 def test_an_unreadable_label_is_wrong_for_every_label() -> None:
     sums = metrics.label_statistics(0, None, 2) + metrics.label_statistics(1, 1, 2)
     assert float(metrics.macro_f1(sums)) == pytest.approx(0.5)
-
-
-def test_bootstrap_does_not_depend_on_item_order() -> None:
-    rows = np.random.default_rng(0).random((300, 4)).round(2)
-    rows[:, (1, 3)] = 1
-    shuffled = np.random.default_rng(1).permutation(rows)
-    assert bootstrap_stderr(rows, metrics.tuple_f1) == bootstrap_stderr(shuffled, metrics.tuple_f1)
-
-
-def test_bootstrap_of_a_mean_agrees_with_the_closed_form() -> None:
-    hits = np.random.default_rng(2).random(400) < 0.7
-    rows = np.stack([hits, np.ones(400)], axis=1).astype(float)
-    stderr = bootstrap_stderr(rows, lambda sums: sums[:, 0] / sums[:, 1])
-    assert stderr == pytest.approx(hits.std() / 20, rel=0.05)
 
 
 def test_scoring_is_linear_in_the_number_of_tuples() -> None:
