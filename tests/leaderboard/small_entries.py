@@ -11,6 +11,7 @@ from sentibench.scoring.metrics import label_statistics
 from sentibench.scoring.samples import Samples
 
 FACTS = Facts("1.0", "0.4.13", "float32", None, 16, "hf", {}, None)
+PROTOCOL = Protocol()
 N = 24
 
 
@@ -33,7 +34,7 @@ def run(
     strict: Sequence[int] | None = None,
     seed: int = 42,
     date: float = 1.0,
-    protocol: Protocol = Protocol(),
+    protocol: Protocol = PROTOCOL,
     data: str = "d",
     prompts: str = "p",
     source: str = "mini",
