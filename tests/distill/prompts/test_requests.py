@@ -278,6 +278,17 @@ def test_a_sample_holds_everything_that_the_teacher_is_asked(score_choices: bool
     assert {kind for _, kind, _ in seen} == {"words", "full", "short", "none"}
 
 
+@pytest.mark.parametrize("label", [None, "odd"])
+def test_a_text_without_a_class_of_the_taxonomy_has_no_gold_answer(label: str | None) -> None:
+    texts = [Text(f"films/{n:03d}", f"text {n}", "films", label) for n in range(9)]
+    demonstrations = {("sentiment_2", text.id): "negative" for text in texts}
+    requests = icldist_requests(texts, demonstrations, stage(other_tasks=0, samples=20), 1)
+    assert {request.meta["gold"] for request in requests} == {None}
+    assert {label for r in requests for _, label in r.meta["demonstrations"]} <= {
+        words[0] for words in load_taxonomies()["sentiment_2"].word_sets
+    }
+
+
 def test_every_text_of_a_source_has_its_turn_before_one_comes_again() -> None:
     texts = Counter(r.text for r in asked(stage(other_tasks=0, samples=300)))
     for source in ("films", "tweets"):
@@ -326,7 +337,7 @@ def test_a_task_with_few_outputs_is_closed_and_any_other_is_answered_freely(
     varied = {"shots": (0, 2), "score_choices": score_choices, "samples": 600}
     given = stage(other_tasks=0.99, other_files=(own,), **varied)
     found = Counter()
-    for request in asked(given, 8):
+    for number, request in enumerate(asked(given, 8)):
         task = request.meta["taxonomy"]
         if task not in outputs:
             continue
@@ -338,7 +349,7 @@ def test_a_task_with_few_outputs_is_closed_and_any_other_is_answered_freely(
         assert len({sentence, *(text for text, _ in shown)}) == len(shown) + 1
         assert all(rows[text] == output for text, output in shown)
         assert request == Request(
-            id=request.id,
+            id=f"icldist/{number:07d}",
             messages=(Message("user", request.prompt),),
             text=sentence,
             source="other tasks",
