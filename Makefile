@@ -6,7 +6,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: setup demo distill-demo browser test test-model test-latest bench bench-training check clean
+.PHONY: setup demo distill-demo browser test test-model test-latest bench bench-training mutants \
+  check clean
 
 setup: $(VENV)/.installed
 
@@ -130,10 +131,19 @@ bench-training: .demo/wheel
 	.demo/trl/bin/pip install --quiet trl peft -e '.[hf]'; }
 	$(BIN)/python benchmarks/training.py $(CHECKPOINT) 64 2 float32 .demo/trl/bin/python
 
+# Puts one fault after the other into a copy of the packages and runs the tests that reach it: an
+# hour or more. MUTANTS='distill.filters.*' does that for a part, beside what was done before.
+MUTANTS ?=
+mutants: setup
+	@test -x $(BIN)/mutmut || $(BIN)/pip install --quiet -e '.[mutants]'
+	@$(if $(MUTANTS),,rm -rf mutants;) mkdir -p mutants
+	HF_HUB_OFFLINE=1 PYTHONPATH=$(CURDIR)/mutants nice $(BIN)/mutmut run $(if $(MUTANTS),'$(MUTANTS)')
+	$(BIN)/python benchmarks/mutants.py 0.9
+
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
-	rm -rf $(VENV) .latest .demo
+	rm -rf $(VENV) .latest .demo mutants
