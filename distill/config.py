@@ -10,6 +10,7 @@ per stage silently resets a rate when a part of it is overridden.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -267,6 +268,10 @@ class Training(Section):
     weight_decay: NotNegative
     betas: tuple[BelowOne, BelowOne]
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    def n_steps(self, n_samples: int) -> int:
+        """Optimizer steps; the last batch of an epoch may not be full."""
+        return math.ceil(math.ceil(n_samples / self.batch_size) * self.epochs)
 
 
 class KnowDistTraining(Training):
