@@ -228,7 +228,7 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
             f"training.batch_size: got {training.batch_size} for {world} processes; expected a "
             "multiple"
         )
-    n_steps = math.ceil(math.ceil(n_examples / training.batch_size) * training.epochs)
+    n_steps = training.n_steps(n_examples)
     if training.choose and training.choose.checkpoints > n_steps:
         raise InputError(
             f"training.choose.checkpoints: got {training.choose.checkpoints} for {n_steps} "
