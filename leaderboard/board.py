@@ -7,20 +7,24 @@ schema``. Scores are fractions; nothing in a text may be trusted.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 
+from leaderboard.models import ModelInfo
 from leaderboard.results import Problem
 from sentibench.data.cards import CATEGORIES, SEEN, Card, Category, Metric, Source, Task, load_cards
 from sentibench.scoring.samples import METRICS
 from sentibench.scoring.statistics import Estimate
 
 SCHEMA = 1
+ATTRIBUTES = "\n\nAttributes:\n"  # of a docstring
 COLUMNS = ("overall", *CATEGORIES)
 SPLITS = ("seen", "unseen")
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -120,16 +124,12 @@ class Ancestor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One model under one protocol.
+class Row(ModelInfo):
+    """One model under one protocol: its declared facts and its scores.
 
     Attributes:
         key: Unique, stable and safe as an HTML id.
         kind: Measured from sample files, or reported in the paper.
-        parameters: Number of weights.
-        base: Name of the model it was made from.
-        teacher: Name of the model it learned from.
-        trained_on: Declared training data.
         reasons: Why it is not ranked.
         protocol: How it was asked, besides seeds.
         seeds: Of the demonstrations.
@@ -146,15 +146,6 @@ class Row:
 
     key: str
     kind: Literal["measured", "reported"]
-    name: str
-    family: str = ""
-    parameters: int | None = None
-    role: str = ""
-    base: str = ""
-    teacher: str = ""
-    licence: str = ""
-    link: str = ""
-    trained_on: tuple[str, ...] = ()
     ranked: bool = False
     reasons: tuple[str, ...] = ()
     n_tasks: int
@@ -279,6 +270,8 @@ class Board:
         report: Files that were left out.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     schema: Literal[1] = SCHEMA
     title: str
     source: Source
@@ -320,8 +313,8 @@ def to_json(board: Board) -> str:
 # The schema
 
 
-class _Plain(GenerateJsonSchema):
-    """Every field is there, whatever its default, and no title repeats its name."""
+class _Documented(GenerateJsonSchema):
+    """Every field is there, whatever its default, and says what its docstring says of it."""
 
     def field_is_required(self, *_: Any, **__: Any) -> bool:
         return True
@@ -329,12 +322,20 @@ class _Plain(GenerateJsonSchema):
     def field_title_should_be_set(self, *_: Any, **__: Any) -> bool:
         return False
 
+    def dataclass_schema(self, schema: Any) -> dict[str, Any]:
+        found = super().dataclass_schema(schema)
+        for cls in reversed(cast(type, schema["cls"]).__mro__):
+            found["description"], _, attributes = cleandoc(cls.__doc__ or "").partition(ATTRIBUTES)
+            for name, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", attributes, re.M):
+                found["properties"][name]["description"] = " ".join(text.split())
+        return found
+
 
 def schema_text() -> str:
     """The JSON schema of leaderboard.json: docs/leaderboard.schema.json."""
     adapter = TypeAdapter(Board)
-    schema = adapter.json_schema(mode="serialization", schema_generator=_Plain)
-    head = {"$schema": _Plain.schema_dialect}
+    schema = adapter.json_schema(mode="serialization", schema_generator=_Documented)
+    head = {"$schema": _Documented.schema_dialect}
     return json.dumps(head | schema, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -51,7 +51,7 @@ distill.texts              config errors sentibench.data
 leaderboard
 leaderboard.__main__       board build entries exports items models page results
                            sentibench.data sentibench.errors sentibench.scoring
-leaderboard.board          results sentibench.data sentibench.scoring
+leaderboard.board          models results sentibench.data sentibench.scoring
 leaderboard.build          board entries ranking results sentibench.data sentibench.prompts
                            sentibench.scoring
 leaderboard.entries        models results sentibench.data sentibench.prompts sentibench.scoring

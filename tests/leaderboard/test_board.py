@@ -293,7 +293,18 @@ def test_the_schema_in_the_documentation_is_that_of_the_board(
     assert main(["schema"]) == 0
     printed = capsys.readouterr().out
     assert printed == file.read_text(encoding="utf-8"), "python -m leaderboard schema"
-    assert set(json.loads(printed)["required"]) == {field.name for field in fields(Board)}
+    schema = json.loads(printed)
+    records = [schema, *(d for d in schema["$defs"].values() if d["type"] == "object")]
+    assert len(records) > 10
+    for record in records:
+        assert record["description"], record["title"]
+        assert record["additionalProperties"] is False, record["title"]
+        assert set(record["required"]) == set(record["properties"]), record["title"]
+    assert set(schema["required"]) == {field.name for field in fields(Board)}
+    about = {name: of["description"] for name, of in schema["$defs"]["Row"]["properties"].items()
+             if "description" in of}  # fmt: skip
+    assert about["teacher"] == "Name of the model it learned from."
+    assert about["lineage"].startswith("From the first ancestor to the row itself")
 
 
 def test_leaderboard_json_follows_the_schema_and_gives_the_board_back(tmp_path: Path) -> None:
@@ -305,8 +316,9 @@ def test_leaderboard_json_follows_the_schema_and_gives_the_board_back(tmp_path: 
     assert to_json(reader.validate_json(text, strict=True)) == text
     content = json.loads(text)
     assert set(content["rows"][0]) == {field.name for field in fields(Row)}
-    for damage in ({"position": "1"}, {"p_above": 1.5}):
-        content["rows"][0]["rank"]["official"] |= damage
+    place = content["rows"][0]["rank"]["official"]
+    for damage in ({"position": "1"}, {"p_above": 1.5}, {"place": 1}):
+        content["rows"][0]["rank"]["official"] = place | damage
         with pytest.raises(ValidationError):
             reader.validate_json(json.dumps(content), strict=True)
 
