@@ -19,7 +19,8 @@ HOOK = ROOT / "sentibench" / "harness" / "startup" / "_sentibench_autoload.py"
 # written here, and no arrow closes a circle.
 TABLE = """
 sentibench
-sentibench.__main__        sentibench data errors harness prompts scoring
+sentibench.__main__        sentibench command_line data errors harness prompts scoring
+sentibench.command_line    errors
 sentibench.data            sentibench errors
 sentibench.errors
 sentibench.evaluate_metrics data scoring
@@ -47,7 +48,8 @@ distill.student            checkpoints config errors files sentibench.fast senti
 distill.teachers           checkpoints config errors records sentibench.fast
 distill.texts              config errors sentibench.data
 leaderboard
-leaderboard.__main__       board exports models page results sentibench.data sentibench.errors
+leaderboard.__main__       board exports models page results sentibench.command_line
+                           sentibench.data sentibench.errors
 leaderboard.board          models results sentibench.data sentibench.prompts sentibench.scoring
 leaderboard.exports        board
 leaderboard.models         results sentibench.errors
