@@ -6,7 +6,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: setup demo distill-demo browser test test-model bench bench-training check clean
+.PHONY: setup demo distill-demo browser test test-model test-latest bench bench-training mutants \
+  check clean
 
 setup: $(VENV)/.installed
 
@@ -87,6 +88,27 @@ test: setup browser
 test-model: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m model
 
+define REQUIREMENTS
+import re
+from importlib.metadata import requires
+for line in requires("sentibench"):
+    name, extra = re.match(r"[\w-]+", line)[0], re.search(r"extra == .(\w+)", line)
+    if name != "sentibench" and (not extra or extra[1] in ("hf", "evaluate", "distill", "test")):
+        print(name)
+endef
+export REQUIREMENTS
+
+# Newest releases of everything, whatever pyproject.toml allows: may its bounds rise?
+test-latest:
+	@$(PYTHON) -m venv .latest
+	.latest/bin/pip install --quiet --upgrade pip
+	.latest/bin/pip install --quiet $(TORCH)
+	.latest/bin/pip install --quiet --no-deps -e .
+	.latest/bin/python -c "$$REQUIREMENTS" > .latest/requirements.txt
+	.latest/bin/pip install --quiet --upgrade -r .latest/requirements.txt
+	@.latest/bin/pip list --format freeze | grep -iE '^(lm.eval|transformers|datasets|peft|torch)=='
+	HF_HUB_OFFLINE=1 .latest/bin/python -m pytest -m "not slow and not model" tests/sentibench
+
 # SOURCE=sentibench_mini_ where the real datasets were not fetched; CHECKPOINT: any local model.
 CHECKPOINT ?= .demo/SmolLM2-135M-Instruct
 SOURCE ?= sentibench_
@@ -109,10 +131,19 @@ bench-training: .demo/wheel
 	.demo/trl/bin/pip install --quiet trl peft -e '.[hf]'; }
 	$(BIN)/python benchmarks/training.py $(CHECKPOINT) 64 2 float32 .demo/trl/bin/python
 
+# Puts one fault after the other into a copy of the packages and runs the tests that reach it: an
+# hour or more. MUTANTS='distill.filters.*' does that for a part, beside what was done before.
+MUTANTS ?=
+mutants: setup
+	@test -x $(BIN)/mutmut || $(BIN)/pip install --quiet -e '.[mutants]'
+	@$(if $(MUTANTS),,rm -rf mutants;) mkdir -p mutants
+	HF_HUB_OFFLINE=1 PYTHONPATH=$(CURDIR)/mutants nice $(BIN)/mutmut run $(if $(MUTANTS),'$(MUTANTS)')
+	$(BIN)/python benchmarks/mutants.py 0.9
+
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) .latest .demo mutants

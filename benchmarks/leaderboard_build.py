@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leaderboard.board import task_name
-from sentibench.data.cards import Card, Source, load_cards
+from sentibench.data.cards import Card, Source, Task, load_cards
 
 PEAK = """
 import resource, subprocess, sys
@@ -45,7 +44,7 @@ def write_results(
     for card in load_cards().values():
         if cards and card.name not in cards:
             continue
-        task = task_name(card, source)
+        task = Task(card, source).name
         n_total = card.splits["test"].rows if source == "real" else 24
         n_items = min(limit or n_total, n_total)
         rows = [_row(card, task, i, skill, random) for i in range(n_items)]

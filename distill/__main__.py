@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from distill.config import Run, load_config, save_config
 from distill.errors import InputError, SentiBenchError, StoreError
 from distill.presets import descriptions, write_preset
+from distill.report.manifest import schema_text
 from distill.run.checks import check_run
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
@@ -24,6 +25,7 @@ from distill.teachers.store import merge
 
 LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
 JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"
+SCHEMA = "print the JSON schema of a run's results/run.json"
 INIT = "Write a configuration to begin with; without NAME, list them."
 RATES = {
     "tokens-per-second": ("N", "of the teacher, prompt and answer tokens together: gives the time"),
@@ -78,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("preset", nargs="?", metavar="NAME")
     init.add_argument("path", nargs="?", type=Path, metavar="PATH", help="default NAME.yaml")
     init.add_argument("--list", action="store_true", help="list them, write nothing")
+    commands.add_parser("schema", help=SCHEMA, description=SCHEMA)
     for name, what in {**KINDS, **LOOKS}.items():
         command = commands.add_parser(name, help=what, description=what)
         command.add_argument("config", type=Path, metavar="CONFIG.yaml")
@@ -127,6 +130,9 @@ def _plan(run: Run, options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "init":
         return _init(options)
+    if options.command == "schema":
+        print(schema_text(), end="")
+        return 0
     if options.command == "merge-answers":
         report = merge(options.stores, options.out)
         print(f"{options.out}: {report.added:,} answers; {report.twins:,} twins left out")

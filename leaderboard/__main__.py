@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from leaderboard.board import Row, collect_rows, short_name
+from leaderboard.board import positions, read_previous, schema_text, to_json
+from leaderboard.build import build_board
+from leaderboard.entries import Entry, collect_entries, short_name
 from leaderboard.exports import rank_flips, to_csv, to_hardest, to_latex, to_markdown
+from leaderboard.items import build_items, hardest_items
 from leaderboard.models import load_manifest_models, load_models
-from leaderboard.page.view import SCHEMA, build_samples, build_view, hardest_items
 from leaderboard.results import Problem, load_results
 from sentibench.command_line import Parser, exit_code
 from sentibench.data.cards import Source
 from sentibench.errors import InputError
+from sentibench.scoring.statistics import REPLICATES
 
 GENERATOR = '<meta name="generator" content="SentiBench leaderboard">'
 
@@ -60,8 +62,16 @@ def _build_parser() -> argparse.ArgumentParser:
             choices=("real", "mini"),
             help="default: real, or mini where there is nothing else",
         )
-        command.add_argument("--replicates", type=int, default=10_000, help="default: 10000")
+        command.add_argument(
+            "--replicates", type=int, default=REPLICATES, help=f"default: {REPLICATES}"
+        )
+    schema = commands.add_parser("schema", help="print the JSON schema of leaderboard.json")
+    schema.set_defaults(command=_schema)
     return parser
+
+
+def _schema(_: argparse.Namespace) -> None:
+    print(schema_text(), end="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +79,13 @@ class _Loaded:
     """What a results folder holds.
 
     Attributes:
-        rows: Of the shown source.
+        entries: Of the shown source.
         problems: Files that were left out.
         source: Real or mini.
         notes: What a maintainer may want to know but nothing is wrong with.
     """
 
-    rows: list[Row]
+    entries: list[Entry]
     problems: list[Problem]
     source: Source
     notes: list[str]
@@ -90,7 +100,7 @@ def _load(options: argparse.Namespace) -> _Loaded:
     if options.models is not None and not options.models.is_file():
         raise InputError(f"--models {options.models}: no such file")
     described, unusable = load_manifest_models(folder)
-    models = described | dict(load_models(options.models or folder / "models.yaml"))
+    models = described | load_models(options.models or folder / "models.yaml")
     with_texts = not getattr(options, "no_text", True)
     runs, problems = load_results(folder, with_texts=with_texts)
     problems = unusable + problems
@@ -109,7 +119,7 @@ def _load(options: argparse.Namespace) -> _Loaded:
     notes = [f"models.yaml: {name!r} is the name of no run" for name in models if name not in names]
     if len(sources) > 1:
         notes.append(f"only {source} results are shown; choose others with --source")
-    return _Loaded(collect_rows(runs, models, source), problems, source, notes)
+    return _Loaded(collect_entries(runs, models, source), problems, source, notes)
 
 
 def _build(options: argparse.Namespace) -> None:
@@ -118,18 +128,18 @@ def _build(options: argparse.Namespace) -> None:
         raise InputError(f"--out {out}: lies in the results folder; the next build would read it")
     _refuse_foreign(out)
     loaded = _load(options)
-    rows, problems, source = loaded.rows, loaded.problems, loaded.source
-    board = build_view(rows, problems, source, options.replicates)
-    samples = None if options.no_text else build_samples(rows, source)
+    entries, problems, source = loaded.entries, loaded.problems, loaded.source
+    board = build_board(entries, problems, source, options.replicates)
+    items = None if options.no_text else build_items(entries, source)
     from leaderboard.page.render import render_page
 
     files = {
-        "index.html": render_page(board, samples),
+        "index.html": render_page(board, items),
         "leaderboard.csv": to_csv(board),
         "leaderboard.md": to_markdown(board),
         "leaderboard.tex": to_latex(board),
-        "leaderboard.json": _json(board),
-        "hardest_items.csv": to_hardest(hardest_items(rows, source)),
+        "leaderboard.json": to_json(board),
+        "hardest_items.csv": to_hardest(hardest_items(entries, source)),
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -141,13 +151,9 @@ def _build(options: argparse.Namespace) -> None:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
     for note in [*loaded.notes, *(f"left out: {p.file}: {p.reason}" for p in problems)]:
         print(note, file=sys.stderr)
-    n_ranked = sum(row["ranked"] for row in board["rows"])
-    counts = f"{len(rows)} rows ({n_ranked} ranked), {len(problems)} files left out"
+    n_ranked = sum(row.ranked for row in board.rows)
+    counts = f"{len(entries)} rows ({n_ranked} ranked), {len(problems)} files left out"
     print(f"{counts}: {out / 'index.html'}", file=sys.stderr)
-
-
-def _json(board: dict[str, Any]) -> str:
-    return json.dumps(board, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -158,63 +164,45 @@ def _refuse_foreign(out: Path) -> None:
         return
     page = out / "index.html"
     marked = page.is_file() and GENERATOR in page.read_text(encoding="utf-8", errors="replace")
-    if not marked or _previous(out / "leaderboard.json") is None:
+    if not marked or read_previous(out / "leaderboard.json") is None:
         raise InputError(
             f"--out {out}: not empty, and not a page of ours (no leaderboard.json of ours in it); "
             "nothing was written; choose an empty folder"
         )
 
 
-def _previous(path: Path) -> dict[str, Any] | None:
-    try:
-        board: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(board, dict):
-        return None
-    ours = cast(dict[str, Any], board)
-    is_ours = ours.get("schema") is not True and ours.get("schema") == SCHEMA
-    return ours if is_ours and isinstance(ours.get("rows"), list) else None
-
-
 def _check(options: argparse.Namespace) -> int:
     loaded = _load(options)
-    rows, problems, source = loaded.rows, loaded.problems, loaded.source
-    findings = [f"{problem.file}: {problem.reason}" for problem in problems]
-    names = {row.info.name for row in rows}
+    entries, source = loaded.entries, loaded.source
+    findings = [f"{problem.file}: {problem.reason}" for problem in loaded.problems]
+    names = {entry.info.name for entry in entries}
     findings += [
-        f"{row.info.name}: {role} {name!r} is no row of the board"
-        for row in rows
-        for role, name in (("base", row.info.base), ("teacher", row.info.teacher))
+        f"{entry.info.name}: {role} {name!r} is no row of the board"
+        for entry in entries
+        for role, name in (("base", entry.info.base), ("teacher", entry.info.teacher))
         if name and name not in names
     ]
-    unranked = [f"{row.info.name}: {reason}" for row in rows for reason in row.reasons]
-    if options.allow_unranked:
-        for note in unranked:
-            print(f"note: {note}")
-    else:
-        findings += unranked
-    for note in loaded.notes:
+    unranked = [f"{entry.info.name}: {reason}" for entry in entries for reason in entry.reasons]
+    findings += [] if options.allow_unranked else unranked
+    for note in [*(unranked if options.allow_unranked else []), *loaded.notes]:
         print(f"note: {note}")
     if options.previous is not None:
-        previous = _previous(options.previous)
+        previous = read_previous(options.previous)
         if previous is None:
             raise InputError(f"--previous {options.previous}: no leaderboard.json of ours")
-        if previous.get("source") != source:
+        if previous.source != source:
             raise InputError(
-                f"--previous {options.previous}: got a board of {previous.get('source')!r} "
+                f"--previous {options.previous}: got a board of {previous.source!r} "
                 f"results, expected {source!r}; choose with --source"
             )
-        board = build_view(rows, problems, source, options.replicates)
-        try:
-            findings += rank_flips(previous, board)
-        except (LookupError, TypeError, AttributeError):
-            raise InputError(f"--previous {options.previous}: damaged leaderboard.json") from None
+        board = build_board(entries, loaded.problems, source, options.replicates)
+        before, after = (positions(rows, "official") for rows in (previous.rows, board.rows))
+        findings += rank_flips(before, after)
     for finding in findings:
         print(finding)
     if findings:
         raise InputError(f"check: {len(findings)} findings, expected none; they are listed above")
-    print(f"{len(rows)} rows, nothing to complain about")
+    print(f"{len(entries)} rows, nothing to complain about")
     return 0
 
 

@@ -1,19 +1,17 @@
 """The board as files beside the page: CSV, Markdown and LaTeX."""
 
-# pyright: basic
-# The board is JSON.
-
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
-from leaderboard.board import COLUMNS
+from leaderboard.board import Board, Row
+from leaderboard.items import HardItem
 
-Board = Mapping[str, Any]
 LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -26,72 +24,45 @@ LATEX = str.maketrans(
 )
 
 
-def names_of(board: Board) -> list[tuple[str, str]]:
-    """Return (name, title) of the score columns in the order of the page."""
-    titles = {"overall": "Overall"} | {c["name"]: c["title"] for c in board["categories"]}
-    return [(c, titles[c]) for c in COLUMNS] + [(t["name"], t["title"]) for t in board["tasks"]]
-
-
-def rank_text(row: Mapping[str, Any], metric: str) -> str:
-    """Return "2" or, where the data leave it open, "1-3"; empty for rows without rank."""
-    if not row["rank"]:
-        return ""
-    low, high = row["rank"][metric]["low"], row["rank"][metric]["high"]
-    return str(low) if low == high else f"{low}-{high}"
-
-
-def _value(row: Mapping[str, Any], metric: str, name: str) -> float | None:
-    cell = row["scores"][metric].get(name)
-    return None if cell is None else 100 * cell["value"]
+def _csv(lines: Iterable[Sequence[Any]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(lines)
+    return out.getvalue()
 
 
 def to_csv(board: Board) -> str:
     """Every row and metric, one line each; scores and interval ends times 100."""
-    columns = names_of(board)
     head = ["model", "kind", "metric", "position", "rank_low", "rank_high", "tie_group"]
     head += ["parameters", "reasons"]
-    for name, _ in columns:
-        head += [name, f"{name}_low", f"{name}_high"]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    writer.writerow(head)
-    for row in board["rows"]:
-        for metric in board["metrics"]:
-            rank = row["rank"][metric] if row["rank"] else {}
-            cells: list[Any] = [
-                _safe(row["name"]),
-                row["kind"],
-                metric,
-                *(rank.get(part, "") for part in ("position", "low", "high", "group")),
-                row["parameters"] or "",
-                _safe("; ".join(row["reasons"])),
-            ]
-            for name, _ in columns:
-                cell = row["scores"][metric].get(name) or {}
-                cells += [_number(cell.get(part)) for part in ("value", "low", "high")]
-            writer.writerow(cells)
-    return out.getvalue()
+    head += [f"{name}{end}" for name in board.titles for end in ("", "_low", "_high")]
+    lines: list[list[Any]] = [head]
+    for row in board.rows:
+        for metric in board.metrics:
+            place = row.rank[metric] if row.rank else None
+            line: list[Any] = [_safe(row.name), row.kind, metric]
+            line += [place.position, place.low, place.high, place.group] if place else [""] * 4
+            line += [row.parameters or "", _safe("; ".join(row.reasons))]
+            for name in board.titles:
+                cell = row.cell(metric, name)
+                ends = (cell.value, cell.low, cell.high) if cell else (None,) * 3
+                line += ["" if end is None else f"{100 * end:.2f}" for end in ends]
+            lines.append(line)
+    return _csv(lines)
 
 
-def to_hardest(items: Sequence[Mapping[str, Any]]) -> str:
+def to_hardest(items: Sequence[HardItem]) -> str:
     """CSV of the items that no model got right; without texts if those were not read."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    with_texts = any("sentence" in item for item in items)
-    names = ["task", "index", "runs", *(["gold", "sentence"] if with_texts else [])]
-    writer.writerow(names)
+    with_texts = any(item.text for item in items)
+    lines = [["task", "index", "runs", *(["gold", "sentence"] if with_texts else [])]]
     for item in items:
-        writer.writerow([_safe(str(item.get(name, ""))) for name in names])
-    return out.getvalue()
+        texts = [item.text.gold, item.text.sentence] if item.text else ["", ""]
+        shown = map(_safe, texts if with_texts else [])
+        lines.append([item.task, str(item.index), str(item.runs), *shown])
+    return _csv(lines)
 
 
 def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def _markdown(text: str) -> str:
-    """Escape a name: no markup of it may work in a README."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|~&-])", r"\\\1", _one_line(text))
 
 
 def _safe(text: str) -> str:
@@ -100,70 +71,73 @@ def _safe(text: str) -> str:
     return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.2f}"
+def _markdown(text: str) -> str:
+    """Escape a name: no markup of it may work in a README."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|~&-])", r"\\\1", _one_line(text))
+
+
+def _rank(row: Row, metric: str) -> str:
+    """The rank: "2" or, where the data leave it open, "1-3"; empty without one."""
+    if not row.rank:
+        return ""
+    low, high = row.rank[metric].low, row.rank[metric].high
+    return str(low) if low == high else f"{low}-{high}"
 
 
 def to_markdown(board: Board, metric: str = "official") -> str:
     """A table for a README: rank interval, model, averages and tasks."""
-    columns = names_of(board)
+    titles = board.titles
     lines = [
-        "| rank | model | " + " | ".join(title for _, title in columns) + " |",
-        "|---" * (len(columns) + 2) + "|",
+        "| rank | model | " + " | ".join(titles.values()) + " |",
+        "|---" * (len(titles) + 2) + "|",
     ]
-    for row in board["rows"]:
-        name = _markdown(row["name"])
-        reason = row["reasons"][0] if row["reasons"] else ""
-        note = "" if row["ranked"] else f" (not ranked: {_markdown(reason)})"
-        cells = ["" if (v := _value(row, metric, n)) is None else f"{v:.1f}" for n, _ in columns]
-        lines.append(f"| {rank_text(row, metric)} | {name}{note} | {' | '.join(cells)} |")
+    for row in board.rows:
+        name, reason = _markdown(row.name), row.reasons[0] if row.reasons else ""
+        note = "" if row.ranked else f" (not ranked: {_markdown(reason)})"
+        values = [row.value(metric, column) for column in titles]
+        cells = ["" if value is None else f"{100 * value:.1f}" for value in values]
+        lines.append(f"| {_rank(row, metric)} | {name}{note} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def to_latex(board: Board, metric: str = "official") -> str:
     r"""A booktabs table; best value per column bold, rows tied with the best marked by a dagger."""
-    columns = names_of(board)
-    ranked = [row for row in board["rows"] if row["ranked"]]
+    titles = board.titles
+    ranked = [row for row in board.rows if row.ranked]
     best = {
-        name: max((_value(row, metric, name) or 0.0 for row in ranked), default=None)
-        for name, _ in columns
+        name: max((row.value(metric, name) or 0.0 for row in ranked), default=0) for name in titles
     }
     lines = [
         "% needs \\usepackage{booktabs}",
-        "\\begin{tabular}{ll" + "r" * len(columns) + "}",
+        "\\begin{tabular}{ll" + "r" * len(titles) + "}",
         "\\toprule",
-        "Rank & Model & " + " & ".join(t.translate(LATEX) for _, t in columns) + " \\\\",
-        "\\midrule",
+        "Rank & Model & " + " & ".join(t.translate(LATEX) for t in titles.values()) + " \\\\",
     ]
-    previous = None
-    for row in board["rows"]:
-        kind = (row["ranked"], row["kind"])
-        if previous is not None and kind != previous:
-            lines.append("\\midrule")
-        previous = kind
-        tied = row["ranked"] and row["rank"][metric]["group"] == 1 and row is not ranked[0]
-        name = _one_line(row["name"]).translate(LATEX) + ("$^\\dagger$" if tied else "")
-        cells = [_latex_cell(row, metric, name_, best[name_]) for name_, _ in columns]
-        rank = rank_text(row, metric).replace("-", "--")
-        lines.append(f"{rank} & {name} & {' & '.join(cells)} \\\\")
+    for _, rows in groupby(board.rows, key=lambda row: row.group):
+        lines.append("\\midrule")
+        for row in rows:
+            tied = row.rank and row.rank[metric].group == 1 and row is not ranked[0]
+            name = _one_line(row.name).translate(LATEX) + ("$^\\dagger$" if tied else "")
+            cells = [_latex(row.value(metric, c), row.ranked, best[c]) for c in titles]
+            rank = _rank(row, metric).replace("-", "--")
+            lines.append(f"{rank} & {name} & {' & '.join(cells)} \\\\")
     lines += ["\\bottomrule", "\\end{tabular}", "% dagger: not separable from the best row"]
     return "\n".join(lines) + "\n"
 
 
-def _latex_cell(row: Mapping[str, Any], metric: str, name: str, best: float | None) -> str:
-    value = _value(row, metric, name)
+def _latex(value: float | None, ranked: bool, best: float) -> str:
     if value is None:
         return "--"
-    return f"\\textbf{{{value:.1f}}}" if row["ranked"] and value == best else f"{value:.1f}"
+    return f"\\textbf{{{100 * value:.1f}}}" if ranked and value == best else f"{100 * value:.1f}"
 
 
-def rank_flips(old: Board, new: Board, metric: str = "official") -> Sequence[str]:
-    """Pairs of models that changed places since an older board."""
+def rank_flips(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
+    """Models that changed places since an older board, or lost theirs.
 
-    def order(board: Board) -> dict[str, int]:
-        return {r["name"]: r["rank"][metric]["position"] for r in board["rows"] if r["rank"]}
-
-    before, after = order(old), order(new)
+    Args:
+        before: Name -> position in the older board.
+        after: The same of the new one.
+    """
     gone = [f"{name} had a rank and has none now" for name in before if name not in after]
     shared = sorted(set(before) & set(after), key=lambda name: before[name])
     return gone + [

@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 import yaml
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 from leaderboard.results import Problem
 from sentibench.errors import InputError, unknown_name
 
-ROLES = ("teacher", "student", "baseline")
-KEYS = ("name", "family", "parameters", "role", "base", "teacher", "licence", "link", "trained_on")
+Role = Literal["", "teacher", "student", "baseline"]
+EXPECTED = {
+    "parameters": "a whole number of weights, for example 135000000",
+    "link": "an http or https address",
+    "trained_on": "a list of datasets",
+}
+"""What a value of another kind than text has to be."""
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _web_address(url: str) -> str:
+    if url and not url.startswith(("https://", "http://")):
+        raise ValueError("no address of the web")
+    return url
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | None):
+        raise ValueError("no list")
+    return tuple(map(_text, cast("list[Any]", value or [])))
+
+
+Text = Annotated[str, BeforeValidator(_text)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +61,29 @@ class ModelInfo:
         trained_on: Datasets that its makers declare as training data.
     """
 
-    name: str
-    family: str = ""
-    parameters: int | None = None
-    role: str = ""
-    base: str = ""
-    teacher: str = ""
-    licence: str = ""
-    link: str = ""
-    trained_on: tuple[str, ...] = ()
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: Text = ""
+    family: Text = ""
+    parameters: Annotated[int, Field(strict=True, gt=0, lt=10**15)] | None = None
+    role: Annotated[Role, BeforeValidator(_text)] = ""
+    base: Text = ""
+    teacher: Text = ""
+    licence: Text = ""
+    link: Annotated[Text, AfterValidator(_web_address)] = ""
+    trained_on: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
 
 
-def load_models(path: Path) -> Mapping[str, ModelInfo]:
+_READER = TypeAdapter(dict[Text, ModelInfo])
+
+
+def load_models(path: Path) -> dict[str, ModelInfo]:
     """Load ``models.yaml``: model as lm-eval names it (or its last part) -> facts.
 
     Raises:
         InputError: If it is not YAML, has an unknown key, or a value of the wrong kind.
     """
-    if not path.is_file():
-        return {}
-    return _read_models(path)
+    return _read_models(path, yaml.safe_load) if path.is_file() else {}
 
 
 def load_manifest_models(folder: Path) -> tuple[dict[str, ModelInfo], list[Problem]]:
@@ -59,66 +94,47 @@ def load_manifest_models(folder: Path) -> tuple[dict[str, ModelInfo], list[Probl
     """
     models: dict[str, ModelInfo] = {}
     problems: list[Problem] = []
+
+    def read(text: str) -> Any:
+        manifest = json.loads(text)
+        is_object = isinstance(manifest, dict)
+        return cast("dict[str, Any]", manifest).get("models", {}) if is_object else manifest
+
     for path in sorted(folder.rglob("run.json")):
         try:
-            models.update(_read_models(path, "models"))
+            models |= _read_models(path, read)
         except InputError as error:
             reason = str(error).removeprefix(f"{path}: ").replace(str(folder), "")
             problems.append(Problem(path.relative_to(folder).as_posix(), reason))
     return models, problems
 
 
-def _read_models(path: Path, below: str | None = None) -> dict[str, ModelInfo]:
+def _read_models(path: Path, parse: Callable[[str], Any]) -> dict[str, ModelInfo]:
     try:
-        text = path.read_text(encoding="utf-8")
-        raw: Any = yaml.safe_load(text) if below is None else json.loads(text)
+        found = _READER.validate_python(parse(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise _mistake(path, error) from None
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: cannot be read as YAML: {reason}") from None
-    if below is not None and isinstance(raw, dict):
-        raw = cast(dict[str, Any], raw).get(below, {})
-    if not isinstance(raw, dict):
-        raise InputError(f"{path}: got a {type(raw).__name__}, expected a mapping of models")
     return {
-        str(model): _read_model(f"{path}: {model}", str(model), facts)
-        for model, facts in cast(dict[Any, Any], raw).items()
+        model: replace(facts, name=facts.name or model.rpartition("/")[2])
+        for model, facts in found.items()
     }
 
 
-def _read_model(where: str, model: str, facts: Any) -> ModelInfo:
-    if not isinstance(facts, dict):
-        raise InputError(f"{where}: got a {type(facts).__name__}, expected keys and values")
-    given = cast(dict[str, Any], facts)
-    for key in given:
-        if key not in KEYS:
-            raise unknown_name(where, str(key), KEYS)
-    parameters = given.get("parameters")
-    if parameters is not None and (
-        not isinstance(parameters, int)
-        or isinstance(parameters, bool)
-        or not 0 < parameters < 10**15
-    ):
-        raise InputError(
-            f"{where}.parameters: got {str(parameters)[:40]!r}, expected a whole number of "
-            "weights, for example 135000000"
-        )
-    role = str(given.get("role", ""))
-    if role and role not in ROLES:
-        raise unknown_name(f"{where}.role", role, ROLES)
-    link = str(given.get("link", ""))
-    if link and not link.startswith(("https://", "http://")):
-        raise InputError(f"{where}.link: got {link!r}, expected an http or https address")
-    trained_on: Any = given.get("trained_on") or []
-    if not isinstance(trained_on, list):
-        raise InputError(f"{where}.trained_on: expected a list of datasets; got {trained_on!r}")
-    return ModelInfo(
-        name=str(given.get("name") or model.rpartition("/")[2]),
-        family=str(given.get("family", "")),
-        parameters=parameters,
-        role=role,
-        base=str(given.get("base", "")),
-        teacher=str(given.get("teacher", "")),
-        licence=str(given.get("licence", "")),
-        link=link,
-        trained_on=tuple(map(str, cast(list[Any], trained_on))),
-    )
+def _mistake(path: Path, error: ValidationError) -> InputError:
+    """The first mistake as one line."""
+    first = error.errors()[0]
+    got, (model, key) = first["input"], (*map(str, first["loc"]), "", "")[:2]
+    where = f"{path}: {model}"
+    if not first["loc"]:
+        return InputError(f"{path}: got a {type(got).__name__}, expected a mapping of models")
+    if not key:
+        return InputError(f"{where}: got a {type(got).__name__}, expected keys and values")
+    known = [field.name for field in fields(ModelInfo)]
+    if key not in known:
+        return unknown_name(where, key, known)
+    if key == "role":
+        return unknown_name(f"{where}.role", str(got), [role for role in get_args(Role) if role])
+    return InputError(f"{where}.{key}: got {str(got)[:40]!r}, expected {EXPECTED[key]}")

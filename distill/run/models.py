@@ -17,8 +17,9 @@ from distill.config import BestCheckpoint, Run, Training
 from distill.files import copy_folder, replace_folder, write_json
 from distill.report.card import write_card
 from distill.report.comparison import compare
-from distill.report.manifest_values import LABELS
+from distill.report.manifest import Manifest, ModelFacts, Stage, StepRecord, TeacherFacts
 from distill.report.page import write_report
+from distill.report.wording import LABELS
 from distill.run.stages import (
     StageName,
     StageTeacher,
@@ -95,59 +96,53 @@ def report_run(
     """Write the manifest, from which model cards, page and leaderboard rows are made."""
     stages, models = training_stages(run), measured(run)
     results = {model: steps[f"evaluate-{model}"].folder / "results" for model in models}
-    manifest = {
-        "name": run.name,
-        "stages": stages,
-        "scores": {model: _scores(steps, model) for model in models},
-        "comparison": compare(results, "base", stages, "teacher" if "teacher" in models else None),
-        "config": run.model_dump(mode="json"),
-        "packages": versions(),
-        "teacher": _teacher_facts(teachers),
-        "steps": {
-            name: {key: record[key] for key in ("inputs", "outputs", "summary", "seconds")}
+    teacher = "teacher" if "teacher" in models else None
+    manifest = Manifest(
+        name=run.name,
+        stages=cast("tuple[Stage, ...]", tuple(stages)),
+        scores={model: _scores(steps, model) for model in models},
+        comparison=compare(results, "base", stages, teacher),
+        config=run,
+        packages=versions(),
+        teacher=_teacher_facts(teachers),
+        steps={
+            name: StepRecord(**{key: record[key] for key in StepRecord.model_fields})
             for name, step in steps.items()
             if name != "report" and (record := step.record())
         },
-        "models": {
-            checkpoint_of(run, model): _model_facts(run, teachers, model) for model in models
-        },
-    }
+        models={checkpoint_of(run, m): _model_facts(run, teachers, m) for m in models},
+    )
     unfinished = folder / "results"
     for model, results_folder in results.items():
         copy_folder(results_folder, unfinished / row_name(run, model))
-    write_json(unfinished / "run.json", manifest)
+    write_json(unfinished / "run.json", manifest.model_dump(mode="json"))
     replace_folder(unfinished, run.folder / "results")
-    for stage in stages:
+    for stage in manifest.stages:
         write_card(steps[f"{stage}-merge"].folder / "student", stage, manifest)
     write_report(run.folder, manifest)
     return {"models": len(models)}
 
 
-def _model_facts(
-    run: Run, teachers: Mapping[StageName, StageTeacher], model: str
-) -> dict[str, str]:
+def _model_facts(run: Run, teachers: Mapping[StageName, StageTeacher], model: str) -> ModelFacts:
     """What the leaderboard is told of a model; the keys of its ``models.yaml``."""
-    facts = {"name": row_name(run, model)}
+    name = row_name(run, model)
+    if model == "base":
+        return ModelFacts(name=name)
     if model == "teacher":
-        facts["role"] = "teacher"
-    elif model != "base":
-        facts |= {
-            "role": "student",
-            "base": row_name(run, before(run, model)),
-            "teacher": taught_by(teachers, model),
-        }
-    return facts
+        return ModelFacts(name=name, role="teacher")
+    base = row_name(run, before(run, model))
+    return ModelFacts(name=name, role="student", base=base, teacher=taught_by(teachers, model))
 
 
-def _teacher_facts(teachers: Mapping[StageName, StageTeacher]) -> dict[str, str]:
+def _teacher_facts(teachers: Mapping[StageName, StageTeacher]) -> TeacherFacts:
     """Name and revision, or those of both where the stages have teachers of their own."""
     found = {(t.name, t.revision): f" ({LABELS[stage]})" for stage, t in teachers.items()}
     if len(found) == 1:
         found = dict.fromkeys(found, "")
-    return {
-        "name": "; ".join(name + label for (name, _), label in found.items()),
-        "revision": "; ".join(revision + label for (_, revision), label in found.items()),
-    }
+    return TeacherFacts(
+        name="; ".join(name + label for (name, _), label in found.items()),
+        revision="; ".join(revision + label for (_, revision), label in found.items()),
+    )
 
 
 def _scores(steps: Mapping[str, Step], model: str) -> dict[str, Any]:

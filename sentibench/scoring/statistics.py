@@ -72,12 +72,12 @@ def bootstrap_stderr(
     return float(np.concatenate(values).std(ddof=1))
 
 
-def wilson(rate: float, n: int) -> list[float]:
+def wilson(rate: float, n: int) -> tuple[float, float]:
     """95% interval of a rate over n items (Wilson 1927): has width at 0 and 1 too."""
     z = 1.959963984540054
     middle = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    return [float(max(0.0, middle - half)), float(min(1.0, middle + half))]
+    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
 
 
 # Models on the same items

@@ -3,32 +3,26 @@
 import importlib.util
 import json
 from collections import Counter
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter, ValidationError
 from scipy import stats as scipy_stats
 
 from leaderboard.__main__ import main
-from leaderboard.board import collect_rows, rank_rows
+from leaderboard.board import Board, Row, positions, to_json
+from leaderboard.build import build_board
+from leaderboard.entries import collect_entries
 from leaderboard.exports import rank_flips, to_csv, to_hardest, to_latex, to_markdown
+from leaderboard.items import build_items, hardest_items
 from leaderboard.models import ModelInfo, load_manifest_models, load_models
-from leaderboard.page.view import build_samples, build_view, hardest_items
+from leaderboard.ranking import rank_entries
 from leaderboard.results import load_results
 from sentibench.errors import InputError
-from sentibench.scoring.metrics import macro_f1, tuple_f1
-from sentibench.scoring.statistics import (
-    holm,
-    interval,
-    mcnemar,
-    p_value,
-    rank_intervals,
-    replicate_scores,
-    sign_flip,
-    tie_groups,
-    wilson,
-)
+from sentibench.scoring.statistics import holm
 
 
 @cache
@@ -42,8 +36,8 @@ def synthetic():
 
 def view_of(folder: Path, replicates: int = 500):
     runs, problems = load_results(folder)
-    rows = collect_rows(runs, {}, "mini")
-    return build_view(rows, problems, "mini", replicates)
+    rows = collect_entries(runs, {}, "mini")
+    return build_board(rows, problems, "mini", replicates)
 
 
 def mini(folder: Path, model: str, skill: float, **options) -> Path:
@@ -54,16 +48,16 @@ def test_better_models_rank_higher_and_averages_are_means_of_tasks(tmp_path: Pat
     for number, skill in enumerate((0.3, 0.9, 0.6)):
         mini(tmp_path, f"m{skill}", skill, seed=number)
     board = view_of(tmp_path)
-    ranked = [row for row in board["rows"] if row["ranked"]]
-    assert [row["name"] for row in ranked] == ["m0.9", "m0.6", "m0.3"]
+    ranked = [row for row in board.rows if row.ranked]
+    assert [row.name for row in ranked] == ["m0.9", "m0.6", "m0.3"]
     for row in ranked:
-        scores = row["scores"]["official"]
-        tasks = [task["name"] for task in board["tasks"]]
+        scores = row.scores["official"]
+        tasks = [task.name for task in board.tasks]
         assert len(tasks) == 12
-        mean = np.mean([scores[task]["value"] for task in tasks])
-        assert scores["overall"]["value"] == pytest.approx(mean)
-        assert all(c["low"] <= c["value"] <= c["high"] for c in scores.values())
-    assert ranked[0]["rank"]["official"]["low"] == 1
+        mean = np.mean([scores[task].value for task in tasks])
+        assert scores["overall"].value == pytest.approx(mean)
+        assert all(c.low <= c.value <= c.high for c in scores.values())
+    assert ranked[0].rank["official"].low == 1
 
 
 @pytest.mark.parametrize(
@@ -78,31 +72,31 @@ def test_an_incomparable_run_is_shown_but_not_ranked(tmp_path: Path, options, re
     mini(tmp_path, "good", 0.8)
     mini(tmp_path, "other", 0.9, **options)
     board = view_of(tmp_path)
-    rows = {row["name"]: row for row in board["rows"]}
-    assert rows["good"]["ranked"]
-    assert not rows["other"]["ranked"]
-    assert rows["other"]["rank"] is None
-    assert any(reason in text for text in rows["other"]["reasons"])
-    assert "overall" not in rows["other"]["scores"]["official"] or (
-        rows["other"]["scores"]["official"]["overall"] is None
+    rows = {row.name: row for row in board.rows}
+    assert rows["good"].ranked
+    assert not rows["other"].ranked
+    assert rows["other"].rank is None
+    assert any(reason in text for text in rows["other"].reasons)
+    assert "overall" not in rows["other"].scores["official"] or (
+        rows["other"].scores["official"]["overall"] is None
     )
 
 
 def test_the_newest_run_wins_and_the_older_is_history(tmp_path: Path) -> None:
     mini(tmp_path, "m", 0.2, date=1_790_000_001.0)
     mini(tmp_path, "m", 1.0, date=1_790_000_002.0)
-    (row,) = view_of(tmp_path)["rows"]
-    assert row["scores"]["official"]["sentibench_mini_sst2"]["value"] == 1.0
-    assert len(row["history"]) == 12
+    (row,) = view_of(tmp_path).rows
+    assert row.scores["official"]["sentibench_mini_sst2"].value == 1.0
+    assert len(row.history) == 12
 
 
 def test_seeds_are_averaged_per_item(tmp_path: Path) -> None:
     for number, seed in enumerate((42, 52, 62)):
         mini(tmp_path, "m", 0.7, seed=number, demo_seed=seed)
-    (row,) = view_of(tmp_path)["rows"]
-    assert row["ranked"]
-    assert row["seeds"] == [42, 52, 62]
-    assert np.sum(row["confusion"]["sentibench_mini_sst2"]) == 3 * 24
+    (row,) = view_of(tmp_path).rows
+    assert row.ranked
+    assert row.seeds == (42, 52, 62)
+    assert np.sum(row.confusion["sentibench_mini_sst2"]) == 3 * 24
 
 
 def test_other_data_is_not_ranked(tmp_path: Path) -> None:
@@ -111,9 +105,9 @@ def test_other_data_is_not_ranked(tmp_path: Path) -> None:
     (samples,) = (tmp_path / "c").glob("samples_sentibench_mini_sst2_*")
     text = samples.read_text(encoding="utf-8").replace('"sentibench_mini_sst2-0"', '"changed"')
     samples.write_text(text, encoding="utf-8")
-    rows = {row["name"]: row for row in view_of(tmp_path)["rows"]}
-    assert rows["c"]["reasons"] == ["other data: sentibench_mini_sst2"]
-    assert rows["a"]["ranked"]
+    rows = {row.name: row for row in view_of(tmp_path).rows}
+    assert rows["c"].reasons == ("other data: sentibench_mini_sst2",)
+    assert rows["a"].ranked
 
 
 def test_broken_files_are_listed_and_stop_nothing(tmp_path: Path) -> None:
@@ -126,158 +120,72 @@ def test_broken_files_are_listed_and_stop_nothing(tmp_path: Path) -> None:
     samples = next(bad.parent.glob("samples_sentibench_mini_sst2_*"))
     samples.write_text('{"doc": 3}\n', encoding="utf-8")
     board = view_of(tmp_path)
-    files = " ".join(problem["file"] for problem in board["report"])
-    assert len(board["report"]) == 5
+    files = " ".join(problem.file for problem in board.report)
+    assert len(board.report) == 5
     (tmp_path / "samples_sentibench_mini_sst2_2026.jsonl").write_text("", encoding="utf-8")
-    assert "cut off" in view_of(tmp_path, 100)["report"][-1]["reason"]
+    assert "cut off" in view_of(tmp_path, 100).report[-1].reason
     assert all(name in files for name in ("broken", "foreign", "binary", "imdb", "sst2"))
-    assert {row["name"] for row in board["rows"]} == {"good", "partial"}
+    assert {row.name for row in board.rows} == {"good", "partial"}
 
 
 def test_the_command_shows_neither_secrets_nor_folders(tmp_path: Path) -> None:
     mini(tmp_path, "/home/somebody/models/m", 0.8)
-    board = json.dumps(view_of(tmp_path))
+    board = to_json(view_of(tmp_path))
     assert "synthetic-secret" not in board
     assert "/home/somebody" not in board
-
-
-def test_replicates_have_the_standard_error_of_scipys_bootstrap() -> None:
-    random = np.random.default_rng(0)
-    gold = random.integers(0, 2, 300)
-    predicted = np.where(random.random(300) < 0.75, gold, 1 - gold)
-    rows = np.stack(
-        [
-            np.eye(6)[g] + np.eye(6)[2 + p] + (g == p) * np.eye(6)[4 + g]
-            for g, p in zip(gold, predicted, strict=True)
-        ]
-    )
-    ours = replicate_scores(rows[None], macro_f1, 4_000, seed=1)[:, 0]
-
-    def score(indices, axis=-1):
-        return macro_f1(rows[indices].sum(axis=-2))
-
-    theirs = scipy_stats.bootstrap(
-        (np.arange(300),), score, n_resamples=4_000, method="percentile", rng=2, vectorized=True
-    )
-    low, high = interval(ours)
-    assert low == pytest.approx(theirs.confidence_interval.low, abs=0.006)
-    assert high == pytest.approx(theirs.confidence_interval.high, abs=0.006)
-
-
-def test_differences_are_paired() -> None:
-    rows = np.random.default_rng(0).random((1, 200, 2))
-    rows[..., 1] = 1
-    same = np.concatenate([rows, rows])
-    draws = replicate_scores(same, lambda sums: sums[..., 0] / sums[..., 1], 300, seed=3)
-    assert (draws[:, 0] == draws[:, 1]).all()
-    assert p_value(draws[:, 0] - draws[:, 1]) == 1.0
-
-
-@pytest.mark.slow
-def test_95_percent_intervals_cover_the_truth_in_about_95_percent() -> None:
-    random = np.random.default_rng(11)
-    covered = 0
-    for trial in range(300):
-        rows = np.stack([random.random(150) < 0.8, np.ones(150)], axis=1).astype(float)
-        draws = replicate_scores(rows[None], lambda s: s[..., 0] / s[..., 1], 400, seed=trial)
-        low, high = interval(draws[:, 0])
-        covered += low <= 0.8 <= high
-    assert 0.90 <= covered / 300 <= 0.98
-
-
-def test_wilson_agrees_with_scipy() -> None:
-    for hits, n in ((0, 24), (3, 24), (500, 1000), (24, 24)):
-        expected = scipy_stats.binomtest(hits, n).proportion_ci(method="wilson")
-        assert wilson(hits / n, n) == pytest.approx([expected.low, expected.high])
-
-
-def test_mcnemar_agrees_with_the_exact_binomial_by_hand() -> None:
-    a = np.array([True] * 9 + [False] * 1 + [True] * 5)
-    b = np.array([False] * 9 + [True] * 1 + [True] * 5)
-    # by hand: 10 discordant items, 9 to 1: 2 * (C(10,0) + C(10,1)) / 2^10
-    assert mcnemar(a, b) == pytest.approx(2 * 11 / 1024)
-    assert mcnemar(a, a) == 1.0
-    five = np.array([True] * 5 + [False] * 5)
-    assert mcnemar(five, ~five) == 1.0  # as many each way: the two tails overlap
-
-
-def test_sign_flip_agrees_with_scipys_permutation_test() -> None:
-    random = np.random.default_rng(4)
-    a, b = random.integers(0, 3, (2, 60, 4)).astype(float)
-    a[:, [1, 3]] = b[:, [1, 3]] = 3  # predicted and gold tuples
-    b[:, [0, 2]] = np.maximum(b[:, [0, 2]] - (random.random((60, 2)) < 0.15), 0)
-
-    def difference(x, y, axis=-1):  # each is the index of the items in `both`
-        both = np.concatenate([a, b])
-        return tuple_f1(both[x].sum(axis=-2)) - tuple_f1(both[y].sum(axis=-2))
-
-    theirs = scipy_stats.permutation_test(
-        (np.arange(60), np.arange(60, 120)),
-        difference,
-        permutation_type="samples",
-        n_resamples=8_000,
-        vectorized=True,
-        rng=1,
-    )
-    ours, equal = sign_flip(a, np.stack([b, a]), tuple_f1, 8_000, seed=0)
-    assert 0.001 < theirs.pvalue < 0.5
-    assert ours == pytest.approx(theirs.pvalue, abs=0.015)
-    assert equal == 1.0
 
 
 def test_comparisons_carry_mcnemar_of_the_label_tasks(tmp_path: Path) -> None:
     for number, skill in enumerate((0.9, 0.2)):
         mini(tmp_path, f"m{number}", skill, seed=number)
     runs, problems = load_results(tmp_path)
-    rows = collect_rows(runs, {}, "mini")
-    board = build_view(rows, problems, "mini", 200)
-    comparison = board["comparisons"][0]
-    kinds = Counter(test["test"] for test in comparison["tests"].values())
+    rows = collect_entries(runs, {}, "mini")
+    board = build_board(rows, problems, "mini", 200)
+    comparison = board.comparisons[0]
+    kinds = Counter(test.test for test in comparison.tests.values())
     assert kinds == {"McNemar": 8, "sign-flip": 4}
-    (first, second) = build_samples(rows, "mini")["sentibench_mini_sst2"]["right"].values()
+    (first, second) = build_items(rows, "mini")["sentibench_mini_sst2"].right.values()
     a, b = np.array(list(first)) == "1", np.array(list(second)) == "1"
     n_a, n_b = int((a & ~b).sum()), int((b & ~a).sum())
     expected = scipy_stats.binomtest(n_a, n_a + n_b).pvalue
-    assert comparison["tests"]["sentibench_mini_sst2"]["p"] == pytest.approx(expected)
-    everything = list(comparison["tests"].values())
-    assert [t["adjusted"] for t in everything] == pytest.approx(holm([t["p"] for t in everything]))
+    assert comparison.tests["sentibench_mini_sst2"].p == pytest.approx(expected)
+    everything = list(comparison.tests.values())
+    assert [t.adjusted for t in everything] == pytest.approx(holm([t.p for t in everything]))
 
 
 def test_two_seeds_are_tested_by_sign_flips(tmp_path: Path) -> None:
     for seed in (42, 52):
         mini(tmp_path, "a", 0.9, seed=seed, demo_seed=seed)
         mini(tmp_path, "b", 0.1, seed=seed + 1, demo_seed=seed)
-    (comparison,) = [c for c in view_of(tmp_path)["comparisons"] if c["metric"] == "official"]
-    assert {test["test"] for test in comparison["tests"].values()} == {"sign-flip"}
-    assert comparison["tests"]["sentibench_mini_sst2"]["p"] < 0.01
+    (comparison,) = [c for c in view_of(tmp_path).comparisons if c.metric == "official"]
+    assert {test.test for test in comparison.tests.values()} == {"sign-flip"}
+    assert comparison.tests["sentibench_mini_sst2"].p < 0.01
 
 
 def test_seen_and_unseen_average_their_datasets(tmp_path: Path) -> None:
     mini(tmp_path, "m", 0.6)
-    scores = view_of(tmp_path)["rows"][0]["scores"]["strict"]
+    scores = view_of(tmp_path).rows[0].scores["strict"]
     names = ("imdb", "yelp2", "sst2", "twitter17", "emotion20")
-    seen = [scores[f"sentibench_mini_{name}"]["value"] for name in names]
-    assert scores["seen"]["value"] == pytest.approx(sum(seen) / 5)
-    assert scores["unseen"]["value"] == pytest.approx(
-        (12 * scores["overall"]["value"] - sum(seen)) / 7
-    )
+    seen = [scores[f"sentibench_mini_{name}"].value for name in names]
+    assert scores["seen"].value == pytest.approx(sum(seen) / 5)
+    assert scores["unseen"].value == pytest.approx((12 * scores["overall"].value - sum(seen)) / 7)
 
 
 def test_hardest_items_are_those_that_no_run_got_right(tmp_path: Path) -> None:
     for number in range(2):
         mini(tmp_path, f"m{number}", 0.5, seed=number)
-    rows = collect_rows(load_results(tmp_path)[0], {}, "mini")
+    rows = collect_entries(load_results(tmp_path)[0], {}, "mini")
     hardest = hardest_items(rows, "mini")
-    samples = build_samples(rows, "mini")["sentibench_mini_sst2"]
+    samples = build_items(rows, "mini")["sentibench_mini_sst2"]
     wrong = [
-        item["index"]
-        for item, *marks in zip(samples["items"], *samples["right"].values(), strict=True)
+        item.index
+        for item, *marks in zip(samples.items, *samples.right.values(), strict=True)
         if set(marks) == {"0"}
     ]
     assert wrong
-    assert [i["index"] for i in hardest if i["task"] == "sentibench_mini_sst2"] == wrong
+    assert [i.index for i in hardest if i.task == "sentibench_mini_sst2"] == wrong
     assert "synthetic text" in to_hardest(hardest)
-    without = collect_rows(load_results(tmp_path, with_texts=False)[0], {}, "mini")
+    without = collect_entries(load_results(tmp_path, with_texts=False)[0], {}, "mini")
     assert to_hardest(hardest_items(without, "mini")).splitlines()[0] == '"task","index","runs"'
 
 
@@ -290,27 +198,54 @@ def test_check_names_declared_models_without_a_run(
     assert "note: models.yaml: 'n' is the name of no run" in capsys.readouterr().out
 
 
-def test_holm_multiplies_by_what_is_left_and_never_falls() -> None:
-    # by hand: 0.01 * 3, max(0.02 * 2, .03), max(0.03 * 1, .04)
-    assert holm([0.02, 0.01, 0.03]) == pytest.approx([0.04, 0.03, 0.04])
+MODELS = [
+    ("m: {famly: x}", "m: unknown name 'famly'; did you mean 'family'? known: name, family, "),
+    ("m: {7: x}", "m: unknown name '7'; known: name"),
+    ("m: {parameters: 1B}", "m.parameters: got '1B', expected a whole number"),
+    ("m: {parameters: true}", "m.parameters: got 'True', expected a whole number"),
+    ("m: {parameters: 7.5}", "m.parameters: got '7.5', expected a whole number"),
+    ("m: {parameters: 0}", "m.parameters: got '0', expected a whole number"),
+    ("m: {role: studnt}", "m.role: unknown name 'studnt'; did you mean 'student'? known: teacher"),
+    ("m: {link: 'javascript:x'}", "m.link: got 'javascript:x', expected an http or https address"),
+    ("m: {trained_on: sst2}", "m.trained_on: got 'sst2', expected a list of datasets"),
+    ("m: 7", "m: got a int, expected keys and values"),
+    ("[m]", "got a list, expected a mapping of models"),
+    ("", "got a NoneType, expected a mapping of models"),
+    ("m: {", "cannot be read as YAML"),
+]
 
 
-def test_ranks_of_certain_and_equal_models_are_known() -> None:
-    draws = np.array([[0.9, 0.5, 0.5]] * 50)
-    assert rank_intervals(draws) == [(1, 1), (2, 2), (2, 2)]
-    assert tie_groups(3, lambda a, b: 1.0 if {a, b} == {1, 2} else 0.001) == [1, 2, 2]
-
-
-def test_models_yaml_refuses_unknown_keys_and_text_for_parameters(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("text", "message"), MODELS, ids=[text for text, _ in MODELS])
+def test_a_mistake_in_models_yaml_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "models.yaml"
-    file.write_text("m: {famly: x}\n", encoding="utf-8")
-    with pytest.raises(InputError, match="unknown name 'famly'; did you mean 'family'"):
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
         load_models(file)
-    file.write_text("m: {parameters: 1B}\n", encoding="utf-8")
-    with pytest.raises(InputError, match="got '1B', expected a whole number"):
-        load_models(file)
-    file.write_text("m: {name: Good, parameters: 7, role: student}\n", encoding="utf-8")
-    assert load_models(file)["m"] == ModelInfo("Good", parameters=7, role="student")
+    assert str(caught.value).startswith(f"{file}: {message}")
+    assert "\n" not in str(caught.value)
+    manifest = tmp_path / "run" / "run.json"  # the same mistake there is a line of the report
+    manifest.parent.mkdir()
+    manifest.write_text(json.dumps({"models": {"m": {"parameters": "1B"}}}), encoding="utf-8")
+    found, (problem,) = load_manifest_models(tmp_path)
+    assert found == {}
+    assert problem.file == "run/run.json"
+    assert problem.reason.startswith("m.parameters: got '1B', expected")
+
+
+def test_values_in_models_yaml_are_read_as_texts(tmp_path: Path) -> None:
+    file = tmp_path / "models.yaml"
+    file.write_text(
+        "org/m: {name: Good, parameters: 7, role: student}\n"
+        "7: {licence: 2.0, family: null, role: null, trained_on: null}\n"
+        "org/x: {trained_on: [sst2, 17], link: 'https://example.org'}\n",
+        encoding="utf-8",
+    )
+    assert load_models(file) == {
+        "org/m": ModelInfo("Good", parameters=7, role="student"),
+        "7": ModelInfo("7", licence="2.0"),
+        "org/x": ModelInfo("x", trained_on=("sst2", "17"), link="https://example.org"),
+    }
+    assert load_models(tmp_path / "none.yaml") == {}
 
 
 def test_a_manifest_describes_students_and_models_yaml_has_the_last_word(tmp_path: Path) -> None:
@@ -351,14 +286,37 @@ def test_a_build_is_byte_identical_and_no_text_holds_no_text(tmp_path: Path) -> 
     )  # ours: again
 
 
+def test_the_schema_in_the_documentation_is_that_of_the_board(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = Path(__file__).parents[2] / "docs" / "leaderboard.schema.json"
+    assert main(["schema"]) == 0
+    printed = capsys.readouterr().out
+    assert printed == file.read_text(encoding="utf-8"), "python -m leaderboard schema"
+    assert set(json.loads(printed)["required"]) == {field.name for field in fields(Board)}
+
+
+def test_leaderboard_json_follows_the_schema_and_gives_the_board_back(tmp_path: Path) -> None:
+    for number, skill in enumerate((0.4, 0.8)):
+        mini(tmp_path, f"m{number}", skill, seed=number)
+    mini(tmp_path, "short", 0.5, limit=3)
+    board, reader = view_of(tmp_path, 100), TypeAdapter(Board)
+    text = to_json(board)
+    assert to_json(reader.validate_json(text, strict=True)) == text
+    content = json.loads(text)
+    assert set(content["rows"][0]) == {field.name for field in fields(Row)}
+    for damage in ({"position": "1"}, {"p_above": 1.5}):
+        content["rows"][0]["rank"]["official"] |= damage
+        with pytest.raises(ValidationError):
+            reader.validate_json(json.dumps(content), strict=True)
+
+
 def test_tuples_of_an_answer_are_marked(tmp_path: Path) -> None:
     mini(tmp_path, "m", 1.0)
     runs, _ = load_results(tmp_path)
-    marks = build_samples(collect_rows(runs, {}, "mini"), "mini")["sentibench_mini_atsa_rest16"][
-        "marks"
-    ]
-    (of_model,) = marks.values()
-    assert of_model[2] == [["synthetic, positive", "missed"]] * 2  # gold has two, the answer is []
+    items = build_items(collect_entries(runs, {}, "mini"), "mini")
+    (of_model,) = items["sentibench_mini_atsa_rest16"].marks.values()
+    assert of_model[2] == [("synthetic, positive", "missed")] * 2  # gold has two, the answer is []
 
 
 HOSTILE = (
@@ -369,13 +327,13 @@ HOSTILE = (
 def test_exports_carry_hostile_names_as_text(tmp_path: Path) -> None:
     mini(tmp_path, "plain", 0.8)
     runs, problems = load_results(tmp_path)
-    rows = collect_rows(runs, {"plain": ModelInfo("=" + HOSTILE)}, "mini")
-    board = build_view(rows, problems, "mini", 200)
+    rows = collect_entries(runs, {"plain": ModelInfo("=" + HOSTILE)}, "mini")
+    board = build_board(rows, problems, "mini", 200)
     assert "'=" in to_csv(board)
     assert "<script>" not in to_markdown(board)
     latex = to_latex(board)
     assert r"\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}" in latex
-    assert build_samples(rows, "mini")["sentibench_mini_sst2"]["items"]
+    assert build_items(rows, "mini")["sentibench_mini_sst2"].items
 
 
 def test_rank_flips_name_the_pairs_that_changed_places(tmp_path: Path) -> None:
@@ -384,8 +342,10 @@ def test_rank_flips_name_the_pairs_that_changed_places(tmp_path: Path) -> None:
     mini(tmp_path / "new", "a", 0.3)
     mini(tmp_path / "new", "b", 0.9)
     old, new = view_of(tmp_path / "old"), view_of(tmp_path / "new")
-    assert rank_flips(old, new) == ["a was before b, is now behind"]
-    assert rank_flips(old, old) == []
+    before, after = positions(old.rows, "official"), positions(new.rows, "official")
+    assert rank_flips(before, after) == ["a was before b, is now behind"]
+    assert rank_flips(before, before) == []
+    assert rank_flips(before, {"b": 1}) == ["a had a rank and has none now"]
 
 
 def test_the_gap_closed_is_a_ratio_with_an_interval_and_hidden_without_a_gap(
@@ -396,20 +356,20 @@ def test_the_gap_closed_is_a_ratio_with_an_interval_and_hidden_without_a_gap(
     runs, problems = load_results(tmp_path)
     student = ModelInfo("student", base="base", teacher="teacher")
     rows = {
-        r["name"]: r
-        for r in build_view(
-            collect_rows(runs, {"student": student}, "mini"), problems, "mini", 500
-        )["rows"]
+        r.name: r
+        for r in build_board(
+            collect_entries(runs, {"student": student}, "mini"), problems, "mini", 500
+        ).rows
     }
-    gap = rows["student"]["gap"]["official"]
-    overall = {name: row["scores"]["official"]["overall"]["value"] for name, row in rows.items()}
+    gap = rows["student"].gap["official"]
+    overall = {name: row.scores["official"]["overall"].value for name, row in rows.items()}
     expected = (overall["student"] - overall["base"]) / (overall["teacher"] - overall["base"])
-    assert gap["value"] == pytest.approx(expected)
-    assert gap["low"] < expected < gap["high"]
-    assert rows["base"]["gap"]["official"] is None
+    assert gap.value == pytest.approx(expected)
+    assert gap.low < expected < gap.high
+    assert rows["base"].gap["official"] is None
     none = ModelInfo("student", base="base", teacher="base")
-    hidden = build_view(collect_rows(runs, {"student": none}, "mini"), problems, "mini", 500)
-    assert all(row["gap"]["official"] is None for row in hidden["rows"])
+    hidden = build_board(collect_entries(runs, {"student": none}, "mini"), problems, "mini", 500)
+    assert all(row.gap["official"] is None for row in hidden.rows)
 
 
 @pytest.mark.parametrize(
@@ -428,19 +388,19 @@ def test_a_lineage_compares_what_all_of_it_answered(tmp_path: Path, options, lim
     mini(tmp_path, "student", 0.8, seed=1, **options)
     runs, problems = load_results(tmp_path)
     student = {"student": ModelInfo("student", base="base")}
-    board = build_view(collect_rows(runs, student, "mini"), problems, "mini", 200)
-    rows = {row["name"]: row for row in board["rows"]}
-    assert rows["base"]["lineage"] == []
-    tasks = [task["name"] for task in board["tasks"]]
+    board = build_board(collect_entries(runs, student, "mini"), problems, "mini", 200)
+    rows = {row.name: row for row in board.rows}
+    assert rows["base"].lineage == ()
+    tasks = [task.name for task in board.tasks]
     if shared is not None:
         tasks = [f"sentibench_mini_{name}" for name in shared]
-    lineage = rows["student"]["lineage"]
-    assert [link["name"] for link in lineage] == ["base", "student"]
+    lineage = rows["student"].lineage
+    assert [link.name for link in lineage] == ["base", "student"]
     for link in lineage:
-        assert link["n_tasks"] == len(tasks)
-        scores = rows[link["name"]]["scores"]["official"]
-        mean = np.mean([scores[task]["value"] for task in tasks]) if tasks else None
-        assert link["mean"] == (mean if mean is None else pytest.approx(mean))
+        assert link.n_tasks == len(tasks)
+        scores = rows[link.name].scores["official"]
+        mean = np.mean([scores[task].value for task in tasks]) if tasks else None
+        assert link.mean == (mean if mean is None else pytest.approx(mean))
 
 
 def test_a_limited_student_has_the_limited_run_of_its_base(tmp_path: Path) -> None:
@@ -449,26 +409,26 @@ def test_a_limited_student_has_the_limited_run_of_its_base(tmp_path: Path) -> No
     mini(tmp_path, "student", 0.8, seed=1, limit=5)
     runs, problems = load_results(tmp_path)
     student = {"student": ModelInfo("student", base="base")}
-    rows = build_view(collect_rows(runs, student, "mini"), problems, "mini", 200)["rows"]
-    (lineage,) = [row["lineage"] for row in rows if row["name"] == "student"]
-    (short,) = [row for row in rows if row["name"] == "base (limited)"]
+    rows = build_board(collect_entries(runs, student, "mini"), problems, "mini", 200).rows
+    (lineage,) = [row.lineage for row in rows if row.name == "student"]
+    (short,) = [row for row in rows if row.name == "base (limited)"]
     scores = [
-        cell["value"]
-        for name, cell in short["scores"]["official"].items()
+        cell.value
+        for name, cell in short.scores["official"].items()
         if name.startswith("sentibench_") and cell
     ]
-    assert lineage[0]["n_tasks"] == 12
-    assert lineage[0]["mean"] == pytest.approx(np.mean(scores))
+    assert lineage[0].n_tasks == 12
+    assert lineage[0].mean == pytest.approx(np.mean(scores))
 
 
 def test_order_of_runs_and_of_files_does_not_matter(tmp_path: Path) -> None:
     for number, skill in enumerate((0.4, 0.8)):
         mini(tmp_path, f"m{number}", skill, seed=number)
     runs, _ = load_results(tmp_path)
-    first = rank_rows(collect_rows(runs, {}, "mini"), "official", "mini", 200)
-    second = rank_rows(collect_rows(runs[::-1], {}, "mini")[::-1], "official", "mini", 200)
+    first = rank_entries(collect_entries(runs, {}, "mini"), "mini", 200)["official"]
+    second = rank_entries(collect_entries(runs[::-1], {}, "mini")[::-1], "mini", 200)["official"]
     assert first.cells == second.cells
-    assert [row.key for row in first.rows] == [row.key for row in second.rows]
+    assert [entry.key for entry in first.entries] == [entry.key for entry in second.entries]
 
 
 def damaged(folder: Path, change) -> None:
@@ -514,9 +474,9 @@ DAMAGE = {
 def test_a_damaged_model_is_reported_and_never_ranked(change, tmp_path: Path) -> None:
     damaged(tmp_path, change)
     board = view_of(tmp_path, 100)
-    assert board["report"]
-    assert [row["name"] for row in board["rows"] if row["ranked"]] == ["good"]
-    assert json.dumps(board, allow_nan=False)
+    assert board.report
+    assert [row.name for row in board.rows if row.ranked] == ["good"]
+    assert json.loads(to_json(board))["report"]
 
 
 def test_models_of_one_last_part_stay_apart_and_other_seeds_have_no_rank(tmp_path: Path) -> None:
@@ -524,7 +484,7 @@ def test_models_of_one_last_part_stay_apart_and_other_seeds_have_no_rank(tmp_pat
     mini(tmp_path, "orgB/m", 0.3)
     mini(tmp_path, "lucky", 1.0, demo_seed=7)
     runs, _ = load_results(tmp_path)
-    rows = collect_rows(runs, {"m": ModelInfo("m")}, "mini")
+    rows = collect_entries(runs, {"m": ModelInfo("m")}, "mini")
     assert sorted(row.info.name for row in rows) == ["lucky", "orgA/m", "orgB/m"]
     assert [row.info.name for row in rows if row.reasons] == ["lucky"]
 
@@ -532,8 +492,8 @@ def test_models_of_one_last_part_stay_apart_and_other_seeds_have_no_rank(tmp_pat
 def test_a_row_of_several_seeds_has_a_command_for_each(tmp_path: Path) -> None:
     for seed in (42, 52):
         mini(tmp_path, "m", 0.5, demo_seed=seed)
-    (row,) = view_of(tmp_path, 100)["rows"]
-    first, second = row["command"].splitlines()
+    (row,) = view_of(tmp_path, 100).rows
+    first, second = row.command.splitlines()
     assert "demo_seed" not in first
     assert "demo_seed=52" in second
 

@@ -1,11 +1,11 @@
 """The page, as text and in a real browser. All models, texts and scores here are invented."""
 
-import copy
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
@@ -13,7 +13,25 @@ from typing import Any
 
 import pytest
 
+from leaderboard.board import (
+    Ancestor,
+    Badge,
+    Baseline,
+    Board,
+    Cell,
+    ClassScore,
+    ColumnGroup,
+    Comparison,
+    Count,
+    GapClosed,
+    PastRun,
+    Rank,
+    Row,
+    TaskFacts,
+)
+from leaderboard.items import ItemText, TaskItems
 from leaderboard.page.render import render_page
+from leaderboard.results import Problem
 
 SCRIPT = "<script>window.hacked = 1; alert(1)</script>"
 ENDING = "</script><script>window.hacked = 1</script>"
@@ -40,17 +58,17 @@ TITLES = {
     "asqp_rest16": "ASQP Rest16",
     "opener": "OpeNER (en)",
 }
-LABELS = ["negative", "positive"]
+LABELS = ("negative", "positive")
 ALL_TASKS = [f"sentibench_{task}" for tasks in TASKS.values() for task in tasks]
 
 
-def make_cell(value: float | None) -> dict[str, Any] | None:
+def make_cell(value: float | None, known: bool = True) -> Cell | None:
     if value is None:
         return None
-    return {"value": value, "low": value - 0.019, "high": value + 0.017, "n": 1000}
+    return Cell(value, value - 0.019, value + 0.017, 1000) if known else Cell(value)
 
 
-def make_row(key: str, name: str, overall: float | None, **changes: Any) -> dict[str, Any]:
+def make_row(key: str, name: str, overall: float | None, **changes: Any) -> Row:
     """A complete row whose scores lie around ``overall``; None: ran nine datasets."""
     middle = 0.4 if overall is None else overall
     run = ALL_TASKS[:9] if overall is None else ALL_TASKS
@@ -58,147 +76,132 @@ def make_row(key: str, name: str, overall: float | None, **changes: Any) -> dict
     values |= {task: middle + 0.2 - 0.035 * i for i, task in enumerate(run)}
     values |= {"overall": overall, "basic": middle + 0.15, "multifaceted": middle}
     values |= {"finegrained": None if overall is None else middle - 0.15}
+    strict = {c: make_cell(None if v is None else v - 0.02) for c, v in values.items()}
+    reported = changes.get("kind") == "reported"
     row = {
         "key": key,
         "name": name,
         "kind": "measured",
-        "family": "",
-        "parameters": None,
-        "role": "",
-        "base": "",
-        "teacher": "",
         "licence": "Apache-2.0",
         "link": f"https://example.org/{key}",
-        "trained_on": [],
-        "ranked": False,
-        "reasons": [],
-        "gap": {},
-        "invalid_interval": {task: [0.0, 0.1] for task in (*run, *ALL_TASKS)},
+        "invalid_interval": dict.fromkeys((*run, *ALL_TASKS), (0.0, 0.1)),
         "n_tasks": len(run),
+        "gap": {},
         "protocol": {"shots": 4, "chat_template": False},
-        "seeds": [42, 52, 62],
+        "seeds": (42, 52, 62),
         "scores": {
-            "official": {column: make_cell(value) for column, value in values.items()},
-            "strict": {
-                column: make_cell(None if value is None else value - 0.02)
-                for column, value in values.items()
-            },
+            "official": {c: make_cell(value, not reported) for c, value in values.items()},
+            "strict": dict.fromkeys(strict) if reported else strict,
         },
-        "rank": None,
         "invalid": dict.fromkeys(run, 0.012),
-        "badges": [{"name": "lm-eval", "value": "0.4.13"}, {"name": "dtype", "value": "bfloat16"}],
+        "badges": (Badge("lm-eval", "0.4.13"), Badge("dtype", "bfloat16")),
         "command": f"lm_eval --model hf --model_args pretrained=example/{key} --tasks sentibench",
-        "history": [{"date": "2026-01-01 10:00", "task": ALL_TASKS[0], "score": 0.5}],
-        "per_class": {
-            ALL_TASKS[0]: [
-                {"label": label, "precision": 0.9, "recall": 0.8, "f1": 0.85} for label in LABELS
-            ]
-        },
+        "history": (PastRun("2026-01-01 10:00", ALL_TASKS[0], 0.5),),
+        "per_class": {ALL_TASKS[0]: [ClassScore(label, 0.9, 0.8, 0.85) for label in LABELS]},
         "confusion": {ALL_TASKS[0]: [[400, 90, 10], [60, 430, 10]]},
-        "lineage": [],
     }
-    return row | changes
+    return Row(**row | changes)
 
 
-def make_task(name: str, category: str) -> dict[str, Any]:
+def make_task(name: str, category: Any) -> TaskFacts:
     labelled = category != "finegrained"
-    return {
-        "name": f"sentibench_{name}",
-        "title": TITLES[name],
-        "category": category,
-        "task": "sentiment classification" if labelled else "opinion extraction",
-        "metric": "macro_f1" if labelled else "tuple_f1",
-        "labels": LABELS if labelled else [],
-        "elements": [] if labelled else ["target", "polarity"],
-        "n_items": 1000,
-        "distribution": [{"label": "negative", "count": 620}, {"label": "positive", "count": 380}],
-        "baselines": [{"name": "majority", "score": 0.383}] if labelled else [],
-        "facts": ["English", "test split"],
-        "url": "https://example.org/data",
-    }
+    return TaskFacts(
+        name=f"sentibench_{name}",
+        title=TITLES[name],
+        category=category,
+        task="sentiment classification" if labelled else "opinion extraction",
+        metric="macro_f1" if labelled else "tuple_f1",
+        labels=LABELS if labelled else (),
+        elements=() if labelled else ("target", "polarity"),
+        n_items=1000,
+        distribution=(Count("negative", 620), Count("positive", 380)),
+        baselines=(Baseline("majority", 0.383),) if labelled else (),
+        facts=("English", "test split"),
+        url="https://example.org/data",
+    )
 
 
-def rank(position: int, low: int, high: int, group: int, p: float | None) -> dict[str, Any]:
-    place = {"position": position, "low": low, "high": high, "group": group, "p_above": p}
-    return {"official": place, "strict": place}
+def ranks(position: int, low: int, high: int, group: int, p: float | None) -> dict[str, Any]:
+    return dict.fromkeys(("official", "strict"), Rank(position, low, high, group, p))
 
 
-def make_board(hostile: bool = True) -> dict[str, Any]:
+LINE = (
+    Ancestor("Gemstone 270M", 0.431, 12),
+    Ancestor("Gemstone 270M + KnowDist", 0.502, 12),
+    Ancestor("Gemstone 270M + KnowDist + ICLDist", 0.588, 12),
+)
+
+
+def make_board(hostile: bool = True) -> Board:
     """Eight rows: four ranked, two unranked, two reported."""
     base, teacher = "Gemstone 270M", "Gemstone 9B"
-    rows = [
+    rows = (
         make_row("teacher", teacher, 0.712, family="Gemstone", parameters=9_000_000_000,
-                 role="teacher", rank=rank(1, 1, 1, 1, None), ranked=True),
+                 role="teacher", rank=ranks(1, 1, 1, 1, None), ranked=True),
         make_row("student2", "Gemstone 270M + KnowDist + ICLDist", 0.588, family="Gemstone",
                  parameters=270_000_000, role="student", base="Gemstone 270M + KnowDist",
-                 teacher=teacher, rank=rank(2, 2, 3, 2, 0.0004), ranked=True),
+                 teacher=teacher, rank=ranks(2, 2, 3, 2, 0.0004), ranked=True, lineage=LINE),
         make_row("other", SCRIPT if hostile else "Pebble 1.5B", 0.579, family="Pebble",
-                 parameters=1_500_000_000, rank=rank(3, 2, 3, 2, 0.41), ranked=True),
+                 parameters=1_500_000_000, rank=ranks(3, 2, 3, 2, 0.41), ranked=True),
         make_row("base", base, 0.431, family="Gemstone", parameters=270_000_000, role="baseline",
-                 rank=rank(4, 4, 4, 3, 0.0002), ranked=True),
+                 rank=ranks(4, 4, 4, 3, 0.0002), ranked=True),
         make_row("student1", "Gemstone 270M + KnowDist", 0.502, family="Gemstone",
                  parameters=270_000_000, role="student", base=base, teacher=teacher,
-                 reasons=["limit 200: only 2,400 of 21,337 items"]),
+                 reasons=("limit 200: only 2,400 of 21,337 items",)),
         make_row("partial", IMAGE if hostile else "Quartz", None, parameters=135_000_000,
                  family=ENDING if hostile else "Quartz",
-                 reasons=["9 of 12 datasets", "missing: asqp_rest16"]),
+                 reasons=("9 of 12 datasets", "missing: asqp_rest16")),
         make_row("paper0", "Llama-3 70B", 0.728, kind="reported", role="teacher",
-                 parameters=70_000_000_000, reasons=["reported in the paper"], badges=[],
-                 command="", history=[], confusion={}, per_class={}, invalid={}),
+                 parameters=70_000_000_000, reasons=("reported in the paper",), badges=(),
+                 command="", history=(), confusion={}, per_class={}, invalid={}),
         make_row("paper1", LONG if hostile else "GPT-3.5", 0.638, kind="reported",
                  base=SEPARATORS if hostile else "", licence=BIDI if hostile else "",
-                 link="javascript:window.hacked=1", reasons=["reported in the paper"]),
-    ]  # fmt: skip
-    for row in rows[-2:]:
-        for cell in row["scores"]["official"].values():
-            cell.update(low=None, high=None, n=None)
-        row["scores"]["strict"] = dict.fromkeys(row["scores"]["strict"])
-    rows[1]["lineage"] = [
-        {"name": base, "mean": 0.431, "n_tasks": 12},
-        {"name": "Gemstone 270M + KnowDist", "mean": 0.502, "n_tasks": 12},
-        {"name": "Gemstone 270M + KnowDist + ICLDist", "mean": 0.588, "n_tasks": 12},
-    ]
-    ranked = [(row["key"], row["scores"]["official"]["overall"]["value"]) for row in rows[:4]]
-    comparisons = [
-        {"a": a, "b": b, "metric": metric, "difference": x - y, "low": x - y - 0.02,
-         "high": x - y + 0.02, "p": 0.41 if x - y < 0.02 else 0.0002}
+                 link="javascript:window.hacked=1", reasons=("reported in the paper",)),
+    )  # fmt: skip
+    ranked = [(row.key, row.value("official", "overall")) for row in rows[:4]]
+    comparisons = tuple(
+        Comparison(
+            metric, a, b, x - y, x - y - 0.02, x - y + 0.02, 0.41 if x - y < 0.02 else 2e-4, {}
+        )
         for metric in ("official", "strict")
         for i, (a, x) in enumerate(ranked)
         for b, y in ranked[i + 1 :]
-    ]  # fmt: skip
+    )
     titles = {"basic": "Basic", "multifaceted": "Multifaceted", "finegrained": "Fine-grained"}
-    return {
-        "schema": 1,
-        "title": "SentiBench leaderboard (invented figures)",
-        "source": "real",
-        "metrics": ["official", "strict"],
-        "categories": [
-            {"name": name, "title": titles[name], "tasks": [f"sentibench_{task}" for task in tasks]}
+    return Board(
+        title="SentiBench leaderboard (invented figures)",
+        source="real",
+        categories=tuple(
+            ColumnGroup(name, titles[name], tuple(f"sentibench_{task}" for task in tasks))
             for name, tasks in TASKS.items()
-        ],
-        "tasks": [make_task(task, name) for name, tasks in TASKS.items() for task in tasks],
-        "rows": rows,
-        "comparisons": comparisons,
-        "report": [
-            {"file": IMAGE if hostile else "a/results.json", "reason": "not JSON: line 1"},
-            {"file": SEPARATORS if hostile else "b/results.json", "reason": BIDI},
-        ],
-    }
+        ),
+        tasks=tuple(make_task(task, name) for name, tasks in TASKS.items() for task in tasks),
+        rows=rows,
+        comparisons=comparisons,
+        report=(
+            Problem(IMAGE if hostile else "a/results.json", "not JSON: line 1"),
+            Problem(SEPARATORS if hostile else "b/results.json", BIDI),
+        ),
+    )
 
 
-def make_samples() -> dict[str, Any]:
+def with_student(**changes: Any) -> Board:
+    """The board with another row of the student that has a lineage."""
+    board = make_board()
+    return replace(board, rows=tuple(replace(r, **changes) if r.lineage else r for r in board.rows))
+
+
+def make_items() -> dict[str, TaskItems]:
     n = 120
     hostile = (SCRIPT, ENDING, IMAGE, SEPARATORS, BIDI)
     return {
-        ALL_TASKS[0]: {
-            "items": [
-                {"index": i, "sentence": f"Text {i} {hostile[i % 5]}", "gold": LABELS[i % 2]}
-                for i in range(n)
-            ],
-            "answers": {"teacher": ["positive"] * n, "base": [IMAGE] * n},
-            "right": {"teacher": "01" * 60, "base": "0011" * 30},
-        }
-    }  # fmt: skip
+        ALL_TASKS[0]: TaskItems(
+            items=[ItemText(i, f"Text {i} {hostile[i % 5]}", LABELS[i % 2]) for i in range(n)],
+            answers={"teacher": ["positive"] * n, "base": [IMAGE] * n},
+            right={"teacher": "01" * 60, "base": "0011" * 30},
+            marks={},
+        )
+    }
 
 
 # As text
@@ -226,15 +229,14 @@ def parsed(page: str) -> Elements:
 
 
 def test_render_page_gives_the_same_text_twice() -> None:
-    board, samples = make_board(), make_samples()
-    shuffled = json.loads(json.dumps(board))
-    for row in shuffled["rows"]:
-        row["scores"] = dict(reversed(row["scores"].items()))
-    assert render_page(board, samples) == render_page(shuffled, copy.deepcopy(samples))
+    board = make_board()
+    rows = tuple(replace(r, scores=dict(reversed(r.scores.items()))) for r in board.rows)
+    shuffled = replace(board, rows=rows)
+    assert render_page(board, make_items()) == render_page(shuffled, make_items())
 
 
 def test_render_page_allows_no_source_but_its_own_hashes() -> None:
-    page = render_page(make_board(), make_samples())
+    page = render_page(make_board(), make_items())
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
     assert policy is not None
     assert policy[1].startswith("default-src &#39;none&#39;")
@@ -263,13 +265,13 @@ def test_render_page_shows_every_row_and_cell_without_a_script() -> None:
     board = make_board()
     page = render_page(board, None)
     texts = parsed(page).texts
-    for row in board["rows"]:
-        assert row["name"] in texts
+    for row in board.rows:
+        assert row.name in texts
     cells = re.findall(r'<td class="num[^>]*data-official="([^"]*)"', page)
     assert len(cells) == 8 * 16
     expected = sum(
-        row["scores"]["official"][column] is not None
-        for row in board["rows"]
+        row.cell("official", column) is not None
+        for row in board.rows
         for column in ("overall", *TASKS, *ALL_TASKS)
     )
     assert sum(bool(cell) for cell in cells) == expected == 8 * 16 - 5
@@ -278,24 +280,18 @@ def test_render_page_shows_every_row_and_cell_without_a_script() -> None:
 
 
 def test_render_page_says_how_much_of_the_gap_a_student_closes_only_where_there_is_one() -> None:
-    board = make_board()
-    (student,) = [row for row in board["rows"] if len(row["lineage"]) == 3]
-    student["gap"] = {"official": {"value": 0.559, "low": 0.41, "high": 0.7, "n": 100}}
+    board = with_student(gap={"official": GapClosed(0.559, 0.41, 0.7, 100)})
     assert "Closes 56% (41 to 70) of the gap" in render_page(board, None)
-    student["gap"] = {"official": None}
-    assert "of the gap between" not in render_page(board, None)
+    assert "of the gap between" not in render_page(with_student(gap={"official": None}), None)
+    assert "of the gap between" not in render_page(with_student(gap={}), None)
 
 
 def test_render_page_says_over_how_many_tasks_a_line_of_models_is_compared() -> None:
-    board = make_board()
-    assert "of 12 tasks</li>" not in render_page(board, None)
-    (student,) = [row for row in board["rows"] if len(row["lineage"]) == 3]
-    for link in student["lineage"]:
-        link["n_tasks"] = 5
-    assert '<li class="of">5 of 12 tasks</li>' in render_page(board, None)
-    for link in student["lineage"]:
-        link |= {"mean": None, "n_tasks": 0}
-    assert '<li class="of">0 of 12 tasks</li>' in render_page(board, None)
+    assert "of 12 tasks</li>" not in render_page(make_board(), None)
+    short = with_student(lineage=tuple(replace(link, n_tasks=5) for link in LINE))
+    assert '<li class="of">5 of 12 tasks</li>' in render_page(short, None)
+    none = with_student(lineage=tuple(replace(link, mean=None, n_tasks=0) for link in LINE))
+    assert '<li class="of">0 of 12 tasks</li>' in render_page(none, None)
 
 
 def test_labels_without_room_on_a_narrow_page_are_marked() -> None:
@@ -305,8 +301,8 @@ def test_labels_without_room_on_a_narrow_page_are_marked() -> None:
     shown = re.findall(r'<text x="[^>]*>(Gemstone[^<]*)<', page)
     assert hidden
     assert shown
-    board["rows"] = board["rows"][:1]
-    assert 'class="only-wide"' not in render_page(board, None)
+    alone = replace(board, rows=board.rows[:1])
+    assert 'class="only-wide"' not in render_page(alone, None)
 
 
 def test_render_page_marks_the_pareto_frontier() -> None:
@@ -323,22 +319,21 @@ def test_render_page_without_samples_holds_no_sample_browser() -> None:
 
 
 def test_render_page_escapes_json_inside_script_elements() -> None:
-    page = render_page(make_board(), make_samples())
+    page = render_page(make_board(), make_items())
     blocks = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
     assert len(blocks) == 2
     for block in blocks:
         assert not re.search("[<>&\u2028\u2029]", block)
     names = [row["name"] for row in json.loads(blocks[1])["rows"]]
     assert SCRIPT in names
-    assert json.loads(blocks[0]) == make_samples()[ALL_TASKS[0]]
+    assert json.loads(blocks[0]) == asdict(make_items()[ALL_TASKS[0]])
 
 
 def test_render_page_accepts_an_empty_board_and_lone_surrogates() -> None:
-    board = make_board() | {"rows": [], "comparisons": [], "report": []}
-    assert "0 of 0 rows" in render_page(board, None)
     board = make_board()
-    board["rows"][0]["name"] = "half \ud800 pair"
-    render_page(board, None).encode("utf-8")
+    assert "0 of 0 rows" in render_page(replace(board, rows=(), comparisons=(), report=()), None)
+    rows = (replace(board.rows[0], name="half \ud800 pair"), *board.rows[1:])
+    render_page(replace(board, rows=rows), None).encode("utf-8")
 
 
 # In a browser
@@ -347,7 +342,7 @@ def test_render_page_accepts_an_empty_board_and_lone_surrogates() -> None:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("site") / "index.html"
-    path.write_text(render_page(make_board(), make_samples()), encoding="utf-8", newline="\n")
+    path.write_text(render_page(make_board(), make_items()), encoding="utf-8", newline="\n")
     return path.as_uri()
 
 
@@ -424,13 +419,13 @@ def shown_keys(page: Any, kind: str = "ranked") -> list[str]:
 
 @pytest.mark.parametrize("width", [390, 1280])
 def test_labels_of_the_plot_do_not_overlap(browser: Any, width: int, tmp_path: Path) -> None:
-    board = make_board()
-    board["rows"] += [
+    board, path = make_board(), tmp_path / "index.html"
+    more = tuple(
         make_row(f"more{i}", f"Boulder {i} of many", 0.5 + 0.03 * i, parameters=3e9 * 1.2**i)
         for i in range(9)
-    ]
-    path = tmp_path / "index.html"
-    path.write_text(render_page(board, None), encoding="utf-8")
+    )
+    crowded = replace(board, rows=board.rows + more)
+    path.write_text(render_page(crowded, None), encoding="utf-8")
     set_width(browser, width)
     browser.get(path.as_uri())
     boxes = browser.execute_script(
@@ -554,7 +549,7 @@ def test_copy_button_says_what_it_did(page: Any) -> None:
     page.execute_async_script("setTimeout(arguments[0], 200)")
     assert button.text in {"Copied", "Selected: copy it"}
     selected = page.execute_script("return getSelection().toString()")
-    assert selected == make_board()["rows"][3]["command"]
+    assert selected == make_board().rows[3].command
 
 
 def test_theme_button_changes_the_colours_and_stays(page: Any, site: str) -> None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from distill.config import FilterConfig
 from distill.filters.checks import (
     copied_share,
+    has_repeated_line,
     label_of,
     prompt_markers,
     repeated_share,
@@ -193,6 +194,14 @@ def test_an_answer_at_the_threshold_is_a_copy() -> None:
     request, answer = ask("a b c d e"), "a b c d e f g h i j"
     assert judged(request, answer, copied_share=0.5)[0] == "copied input"
     assert judged(request, answer, copied_share=0.51)[0] is None
+    request = ask("soup", prompt="a b c d e\n\nText: soup")
+    assert judged(request, answer, example_share=0.5)[0] == "copied input"
+    assert judged(request, answer, example_share=0.51)[0] is None
+
+
+def test_a_prompt_without_a_text_can_be_copied_too() -> None:
+    request = ask("", prompt=f"Explain.\n\nText: Cold tea.\n\nExplanation: {GOOD}\n\nAnd you?")
+    assert judged(request, GOOD)[0] == "copied input"
 
 
 @pytest.mark.parametrize(
@@ -204,6 +213,7 @@ def test_an_answer_at_the_threshold_is_a_copy() -> None:
         ("a b c d", "A, b; c! d.", 1.0),
         ("e d c b a", "a b c d e", 0.0),
         ("a b c d x a b c d", "a b c d e", 0.0),
+        ("x a b c d e y", "a b c d e", 5 / 7),
         ("", "a b c d e", 0.0),
         ("😀", "😀", 0.0),
     ],
@@ -234,18 +244,47 @@ def test_an_answer_in_a_loop_is_a_repetition(answer: str, is_dropped: bool) -> N
     assert judged(ask(), answer)[0] == ("repetition" if is_dropped else None)
 
 
+def test_an_answer_at_the_threshold_is_a_repetition() -> None:
+    answer = "a a a a a a a a"  # of five runs four are repeats
+    assert judged(ask(), answer, repetition_words=4, repetition_share=0.8)[0] == "repetition"
+    assert judged(ask(), answer, repetition_words=4, repetition_share=0.81)[0] is None
+
+
 @pytest.mark.parametrize(
-    ("text", "share"),  # source: by hand, runs of four words
+    ("text", "min_words", "share"),  # source: by hand, runs of four words
     [
-        ("a b c d a b c d", 1 / 5),
-        ("a b c d e f g h", 0.0),
-        ("a a a a a a a a", 4 / 5),
-        ("a b c", 0.0),
-        ("", 0.0),
+        ("a b c d a b c d", 4, 1 / 5),
+        ("a b c d a b c d", 8, 1 / 5),
+        ("a b c d a b c d", 9, 0.0),
+        ("a b c d e f g h", 4, 0.0),
+        ("a a a a a a a a", 4, 4 / 5),
+        ("a b c", 4, 0.0),
+        ("", 4, 0.0),
+        ("ok " + "ha" * 20, 4, 40 / 43),  # a pattern and 19 times the same, of all characters
+        ("ok " + "ha" * 19, 4, 0.0),
     ],
 )
-def test_the_repeated_share_counts_runs_of_four_words(text: str, share: float) -> None:
-    assert repeated_share(text, 4) == pytest.approx(share)
+def test_the_repeated_share_counts_runs_of_four_words_and_short_patterns(
+    text: str, min_words: int, share: float
+) -> None:
+    assert repeated_share(text, min_words) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("text", "copies", "is_repeated"),
+    [
+        ("a\n" * 4 + "b\nc\nd\ne", 4, True),
+        ("a\n" * 4 + "b\nc\nd\ne\nf", 4, False),  # less than half of the lines
+        ("a\n" * 4, 4, True),
+        ("a\n" * 3, 4, False),
+        (" a\n\na \n\n\na\n", 3, True),
+        ("", 1, False),
+    ],
+)
+def test_a_line_is_repeated_that_is_half_of_all_and_there_often_enough(
+    text: str, copies: int, is_repeated: bool
+) -> None:
+    assert has_repeated_line(text, copies) == is_repeated
 
 
 @pytest.mark.parametrize(
@@ -342,6 +381,7 @@ def test_an_answer_that_goes_on_into_another_review_is_a_run_on(
         ("positive\n\nReview: bad tea\nLabel: negative", "positive"),
         ("Positive.\nbad tea -> negative", "positive"),
         ("negative\nbecause the fish was cold", "negative"),
+        ("negative\nbecause the fish was cold\nand the tea too", "negative"),
     ],
 )
 def test_a_label_is_over_at_the_end_of_its_line(answer: str, expected: str) -> None:
@@ -351,6 +391,13 @@ def test_a_label_is_over_at_the_end_of_its_line(answer: str, expected: str) -> N
     assert kept is not None
     assert kept.response == expected
     assert judged(request, f"mixed\n{answer}", run_on="cut")[0] == "outside the taxonomy"
+
+
+def test_a_label_that_is_a_mark_may_stand_before_a_run_on() -> None:
+    _, kept = judged(ask(choices=("...", "?")), "...\nReview: bad tea", run_on="cut")
+    assert kept is not None
+    assert kept.response == "..."
+    assert judged(ask(choices=("...", "?")), "...")[0] is None
 
 
 def test_nothing_before_the_run_on_is_dropped_also_where_it_is_cut() -> None:
@@ -365,6 +412,7 @@ def test_nothing_before_the_run_on_is_dropped_also_where_it_is_cut() -> None:
         (f"Explain.\n\nCustomer's words:\n{TEXT}", ("Customer's words",)),
         (f"Review 1: a\nx\n\nReview 2: b\ny\n\nReview 3: {TEXT}\n", ("Review",)),
         (f"a -> good\n\nb -> bad\n\n{TEXT} ->", ()),
+        (f"Comment: {TEXT}\nAgain: {TEXT}\n", ("Comment",)),
         ("Pros: a\nCons: b\n\nPros: c\nCons: d", ("Pros",)),
         ("Expression: wording\nTarget: what is judged\nExplain.", ()),
     ],
@@ -373,6 +421,8 @@ def test_markers_of_a_prompt_stand_before_the_text_or_open_two_paragraphs(
     prompt: str, markers: tuple[str, ...]
 ) -> None:
     assert prompt_markers(ask(prompt=prompt)) == markers
+    if TEXT not in prompt:
+        assert prompt_markers(ask("", prompt=f"{prompt}\n\nExplanation:")) == markers
 
 
 @pytest.mark.parametrize(
@@ -439,6 +489,8 @@ OTHER = (
         (GOOD, OTHER, False),
         (GOOD, " ".join(reversed(GOOD.split())), False),
         ("Mixed mood.", "Mixed mood.", False),  # short: the prompts differ
+        ("A kind of mixed", "A kind of mixed", False),
+        ("A kind of mixed mood", "A kind of mixed mood!", True),
         ("😀", "😀", False),
     ],
 )
@@ -579,6 +631,68 @@ def test_the_funnel_adds_up_in_every_row_and_in_total() -> None:
     assert fired == set(REASONS) - {"too short", "too long"}
 
 
+def test_a_report_has_a_row_per_family_and_source_and_its_counts_by_hand() -> None:
+    failed = ask(id="6", source="yelp2", family="rewriting")
+    pairs = [
+        (ask(id="1"), Answer(GOOD, "stop")),
+        (ask(id="2"), Answer(GOOD, "stop")),
+        (ask(id="3", choices=LABELS), Answer("Positive", "choice")),
+        (ask(id="4", source="yelp2", family="rewriting"), Answer(REFUSED, "stop")),
+        (ask(f"{TEST_TEXT} 5", id="5", source="yelp2", family="rewriting"), Answer(OTHER, "stop")),
+        (failed, Failure("timeout", "60 s")),
+        (ask(id="7", family=None), Failure("timeout", "60 s")),
+    ]
+    _, funnel = filter_answers(pairs, FilterConfig(), TESTS)
+    none = dict.fromkeys(REASONS, 0)
+
+    def row(family, source, asked, failed, dropped, kept):
+        counts = {"asked": asked, "failed": failed, "answered": asked - failed}
+        return {"family": family, "source": source, **counts, **none, **dropped, "kept": kept}
+
+    twice, two = {"near-duplicate": 1}, {"refusal": 1, "contaminated": 1}
+    assert funnel.to_json() == {
+        "table": [
+            row("analysing", "imdb", 3, 0, twice, 2),
+            row("none", "imdb", 1, 1, {}, 0),
+            row("rewriting", "yelp2", 3, 1, two, 0),
+            row("all", "all", 7, 2, twice | two, 2),
+        ],
+        "failures": {"timeout": 2},
+        "changed": {"label put in its usual form": 1},
+        "overlaps": {"ours": 1},
+        "not_checked": [],
+        "examples": {
+            "refusal": [{"id": "4", "detail": "", "excerpt": REFUSED}],
+            "contaminated": [{"id": "5", "detail": "ours", "excerpt": f"{OTHER[:80]}…"}],
+            "near-duplicate": [{"id": "2", "detail": "1", "excerpt": f"{GOOD[:80].rstrip()}…"}],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "excerpt"),
+    [
+        ("a" * 80, "a" * 80),
+        ("a" * 81, "a" * 80 + "…"),
+        ("a" * 79 + " b", "a" * 79 + "…"),
+        ("a\n\t b", "a b"),
+        ("a" + " " * 319, "a"),
+        ("a" + " " * 320, "a…"),  # no more than four times the length is looked at
+        ("a" + " " * 325 + "b", "a…"),
+    ],
+)
+def test_an_excerpt_is_one_line_of_80_characters_at_most(answer: str, excerpt: str) -> None:
+    config = FilterConfig(min_words=9, skip=("repetition",))
+    _, funnel = filter_answers([(ask(), Answer(answer, "stop"))], config, None)
+    assert funnel.examples["too short"][0].excerpt == excerpt
+
+
+@pytest.mark.parametrize("response", ["", " good", "good\n"])
+def test_nothing_is_learnt_that_is_empty_or_has_blanks_around_it(response: str) -> None:
+    with pytest.raises(ValueError, match=r"request knowdist/000001: got the response '"):
+        Kept(ask(), response)
+
+
 def test_a_report_shows_three_short_examples_of_each_reason() -> None:
     pairs = [(ask(id=f"{n}"), Answer(REFUSED + " so" * n, "stop")) for n in range(9, -1, -1)]
     pairs.append((ask(id="x"), Answer("", "stop")))
@@ -634,8 +748,8 @@ def test_a_funnel_that_does_not_add_up_cannot_be_made() -> None:
         {"copied_share": 0},
         {"copied_share": 1.1},
         {"cut_off": "keep"},
-        {"skip": ["refusals"]},
-        {"skip": ["empty"]},
+        {"skip": ("refusals",)},
+        {"skip": ("empty",)},
         {"min_words": 0},
     ],
 )
@@ -645,11 +759,14 @@ def test_a_wrong_threshold_or_an_unknown_key_is_refused(wrong: dict[str, object]
 
 
 def test_a_reason_can_be_switched_off_and_the_funnel_says_so() -> None:
-    config = FilterConfig.model_validate({"skip": ["refusal", "near-duplicate"]})
+    config = FilterConfig(skip=("refusal", "near-duplicate"))
     pairs = [(ask(id=id_), Answer(f"{REFUSED} So be it.", "stop")) for id_ in "ab"]
     kept, funnel = filter_answers(pairs, config, TESTS)
     assert len(kept) == 2
     assert funnel.not_checked == ("refusal", "near-duplicate")
+    pairs = [(ask(TEST_TEXT), Answer(GOOD, "stop"))]
+    kept, funnel = filter_answers(pairs, FilterConfig(skip=("contaminated",)), TESTS)
+    assert (len(kept), funnel.not_checked) == (1, ("contaminated",))
 
 
 N = 100_000

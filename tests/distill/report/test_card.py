@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from small_manifest import hostile, manifest
 
 from distill.report.card import is_on_hub, markdown, write_card
+from distill.report.manifest import Manifest, Stage
 
 EVIL = (
     "a|b\n\n# heading\n- [link](https://evil.example) ![](x.png) `code` **bold** <img src=x> "
@@ -16,63 +18,11 @@ EVIL = (
 )
 
 
-def interval(value: float, half: float) -> dict[str, float]:
-    return {"value": value, "low": value - half, "high": value + half}
-
-
-@pytest.fixture
-def manifest() -> dict[str, Any]:
-    training = {"method": "lora", "learning_rate": 0.0003, "epochs": 2.0, "lora": {"r": 16}}
-    cell = {"n_tasks": 12, "difference": interval(0.11, 0.01)}
-    cell |= {"gap_closed": interval(0.37, 0.1), "reason": ""}
-    scores = {"base": 0.5, "knowdist": 0.55, "icldist": 0.61, "teacher": 0.8}
-    return {
-        "name": "small",
-        "stages": ["knowdist", "icldist"],
-        "config": {
-            "student": "org/tiny-base",
-            "texts": [
-                {"dataset": "imdb", "mini": False},
-                {"dataset": "sst2", "mini": True},
-                {"file": "/home/someone/reviews.csv"},
-            ],
-            "filters": {"skip": []},
-            "knowdist": {"training": training, "difficulty": {"keep": 0.25}},
-            "icldist": {"training": {**training, "method": "full"}},
-            "evaluation": {"tasks": ["sentibench"], "limit": None},
-        },
-        "packages": {"torch": "2.13.0+cpu", "lm_eval": "0.4.13"},
-        "teacher": {"name": "org/large", "revision": "abc123"},
-        "steps": {
-            "texts": {"summary": {"texts": 90, "left_out": [["imdb", "contaminated", 7]]}},
-            "knowdist-filter": {"summary": {"kept": 80, "of": 120}},
-            "knowdist-train": {
-                "summary": {
-                    **{"samples": 79, "steps": 20, "supervised_tokens": 4122},
-                    **{"first_loss_nats_per_token": 3.2, "last_loss_nats_per_token": 2.1},
-                }
-            },
-            "icldist-filter": {"summary": {"kept": 150, "of": 160}},
-            "icldist-train": {"summary": {"samples": 150}},
-        },
-        "scores": {m: {"sentibench_sst2": [score, 0.02]} for m, score in scores.items()},
-        "comparison": {
-            "replicates": 1000,
-            "students": {
-                "icldist": {
-                    "all": cell,
-                    "seen": {**cell, "gap_closed": None, "reason": "the teacher was not measured"},
-                    "unseen": None,
-                }
-            },
-            "left_out": [],
-        },
-    }
-
-
-def card_of(folder: Path, manifest: dict[str, Any], model: str = "icldist") -> tuple[Any, str]:
+def card_of(
+    folder: Path, raw: dict[str, Any] | Manifest, model: Stage = "icldist"
+) -> tuple[Any, str]:
     """Front matter and body."""
-    path = write_card(folder, model, manifest)
+    path = write_card(folder, model, raw if isinstance(raw, Manifest) else manifest(raw))
     assert path == folder / "README.md"
     assert [p.name for p in folder.iterdir() if p.suffix == ".unfinished"] == []
     front, body = re.fullmatch(
@@ -81,8 +31,10 @@ def card_of(folder: Path, manifest: dict[str, Any], model: str = "icldist") -> t
     return yaml.safe_load(front), body
 
 
-def test_a_card_says_how_the_checkpoint_was_made(tmp_path: Path, manifest: dict[str, Any]) -> None:
-    front, body = card_of(tmp_path, manifest)
+def test_a_card_says_how_the_checkpoint_was_made(tmp_path: Path, raw: dict[str, Any]) -> None:
+    no_gap = {"gap_closed": None, "reason": "the teacher was not measured"}
+    raw["comparison"]["students"]["icldist"]["seen"] |= no_gap
+    front, body = card_of(tmp_path, raw)
     assert front == {
         "base_model": "org/tiny-base",
         "library_name": "transformers",
@@ -98,13 +50,13 @@ def test_a_card_says_how_the_checkpoint_was_made(tmp_path: Path, manifest: dict[
         "| fraction kept by difficulty | 0.25 | – |",
         "| samples trained on | 79 | 150 |",
         "| learning rate | 0.0003 | 0.0003 |",
-        "| LoRA r | 16 | – |",
+        "| LoRA r | 8 | – |",
         "| supervised tokens | 4,122 | – |",
         "| loss, nats per token | 3.200 to 2.100 | – |",
         "| task | Base | ICLDist | Teacher |",
         "| SST2 | 50.0 ± 2.0 | 61.0 ± 2.0 | 80.0 ± 2.0 |",
-        "| Mean of all | 12 | +11.0 (+10.0 to +12.0) | 37 (27 to 47) |",
-        "| Mean of seen | 12 | +11.0 (+10.0 to +12.0) | not given: the teacher was not measured |",
+        "| Mean of all | 1 | +11.0 (+10.0 to +12.0) | 37 (27 to 47) |",
+        "| Mean of seen | 1 | +11.0 (+10.0 to +12.0) | not given: the teacher was not measured |",
         "  --tasks sentibench",
         "Made and measured with lm\\_eval 0.4.13, torch 2.13.0+cpu.",
     ):
@@ -120,22 +72,22 @@ def test_a_card_says_how_the_checkpoint_was_made(tmp_path: Path, manifest: dict[
 
 
 def test_a_card_of_the_first_stage_tells_nothing_of_the_second(
-    tmp_path: Path, manifest: dict[str, Any]
+    tmp_path: Path, raw: dict[str, Any]
 ) -> None:
-    front, body = card_of(tmp_path, manifest, "knowdist")
+    front, body = card_of(tmp_path, raw, "knowdist")
     assert "icldist" not in front["tags"]
     assert "ICLDist" not in body
     assert "the run went on from it" in body
     assert "| SST2 | 50.0 ± 2.0 | 55.0 ± 2.0 | 80.0 ± 2.0 |" in body
     with pytest.raises(ValueError, match="card of 'base': the manifest's stages are knowdist, icl"):
-        write_card(tmp_path, "base", manifest)
+        write_card(tmp_path, "base", manifest(raw))  # type: ignore[arg-type]
 
 
-def test_limits_of_the_run_stand_in_the_card(tmp_path: Path, manifest: dict[str, Any]) -> None:
-    manifest["config"]["evaluation"] = {"tasks": ["sentibench_mini", "a b; rm"], "limit": 8}
-    manifest["config"]["filters"]["skip"] = ["contaminated"]
-    del manifest["scores"]["teacher"]
-    _, body = card_of(tmp_path, manifest)
+def test_limits_of_the_run_stand_in_the_card(tmp_path: Path, raw: dict[str, Any]) -> None:
+    raw["config"]["evaluation"] = {"tasks": ["sentibench_mini", "a b; rm"], "limit": 8}
+    raw["config"]["filters"] = {"skip": ["contaminated"]}
+    del raw["scores"]["teacher"]
+    _, body = card_of(tmp_path, raw)
     assert "- Only the first 8 items of each task were evaluated" in body
     assert "- The mini tasks are the package's small stand-ins" in body
     assert "  --tasks sentibench_mini --limit 8\n```" in body
@@ -155,71 +107,32 @@ def test_limits_of_the_run_stand_in_the_card(tmp_path: Path, manifest: dict[str,
     ],
 )
 def test_the_licence_is_the_bases_or_other(
-    tmp_path: Path, manifest: dict[str, Any], config: str, base: str | None, licence: str
+    tmp_path: Path, raw: dict[str, Any], config: str, base: str | None, licence: str
 ) -> None:
     checkpoint, student = tmp_path / "checkpoint", tmp_path / "student"
     for folder, content in ((checkpoint, config), (student, base)):
         folder.mkdir()
         if content is not None:
             (folder / "config.json").write_text(content, encoding="utf-8")
-    manifest["config"]["student"] = str(student)
-    front, body = card_of(checkpoint, manifest)
+    raw["config"]["student"] = str(student)
+    front, body = card_of(checkpoint, raw)
     assert front["license"] == licence
     assert "base_model" not in front
     assert "into student (a local checkpoint: add its name on the hub" in body
     assert str(tmp_path) not in body
 
 
-@pytest.mark.parametrize("key", ["config", "steps", "scores", "comparison", "packages", "teacher"])
-@pytest.mark.parametrize("instead", ["nothing", None, 7, "text", [1], {"a": {"b": [1]}}])
-def test_a_card_of_a_manifest_with_a_hole_is_still_a_card(
-    tmp_path: Path, manifest: dict[str, Any], key: str, instead: Any
-) -> None:
-    del manifest[key]
-    if instead != "nothing":
-        manifest[key] = instead
-    front, body = card_of(tmp_path, manifest)
-    assert front["library_name"] == "transformers"
-    line = {
-        "config": "Overlap with the SentiBench test sets was not checked.",
-        "steps": "| samples trained on |",
-        "scores": "This checkpoint has not been evaluated.",
-        "comparison": "The checkpoint could not be compared with its base",
-        "packages": "The manifest holds no package versions.",
-        "teacher": "the teacher (not named in the manifest)",
-    }[key]
-    is_table = key == "packages" and isinstance(instead, dict)
-    assert (line in body) == (key != "steps" and not is_table)
-
-
-def poisoned(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: poisoned(below) for key, below in value.items()} | {EVIL: EVIL}
-    if isinstance(value, list):
-        return [poisoned(below) for below in value]
-    return f"{value}{EVIL}\ud800\u202e" if isinstance(value, str) else value
-
-
-@pytest.fixture
-def evil(manifest: dict[str, Any]) -> dict[str, Any]:
-    stages = manifest["stages"]
-    found = poisoned(manifest) | {"stages": stages}
-    found["scores"]["base"][EVIL] = [0.5, EVIL]
-    found["comparison"]["students"]["icldist"]["seen"]["reason"] = EVIL
-    found["comparison"]["left_out"] = [{"model": EVIL, "task": EVIL, "reason": EVIL}]
-    return found
-
-
-def test_names_cannot_break_the_front_matter(tmp_path: Path, evil: dict[str, Any]) -> None:
-    front, _ = card_of(tmp_path, evil)
-    assert set(front) == {"library_name", "pipeline_tag", "license", "tags"}
+def test_names_cannot_break_the_front_matter(tmp_path: Path, raw: dict[str, Any]) -> None:
+    front, _ = card_of(tmp_path, hostile(raw, EVIL))
+    assert set(front) == {"library_name", "pipeline_tag", "license", "tags", "datasets"}
+    assert front["datasets"] == ["imdb"]
     assert front["license"] == "other"
-    assert front["tags"] == ["sentiment-analysis", "distillation", "sentibench", *evil["stages"]]
+    assert front["tags"] == ["sentiment-analysis", "distillation", "sentibench", *raw["stages"]]
 
 
-def test_names_cannot_become_markup(tmp_path: Path, evil: dict[str, Any]) -> None:
+def test_names_cannot_become_markup(tmp_path: Path, raw: dict[str, Any]) -> None:
     markdown_it = pytest.importorskip("markdown_it")
-    _, body = card_of(tmp_path, evil)
+    _, body = card_of(tmp_path, hostile(raw, EVIL))
     parser = markdown_it.MarkdownIt("gfm-like", {"linkify": False, "html": True})
     tokens = parser.parse(body)
     inline = [child for token in tokens for child in token.children or ()]
@@ -286,9 +199,9 @@ def test_a_local_folder_is_no_name_of_the_hub(
     assert not is_on_hub("models/tiny")
 
 
-def test_the_hubs_own_library_reads_the_card(tmp_path: Path, manifest: dict[str, Any]) -> None:
+def test_the_hubs_own_library_reads_the_card(tmp_path: Path, raw: dict[str, Any]) -> None:
     huggingface_hub = pytest.importorskip("huggingface_hub")
-    write_card(tmp_path, "icldist", manifest)
+    write_card(tmp_path, "icldist", manifest(raw))
     data = huggingface_hub.ModelCard.load(tmp_path / "README.md").data.to_dict()
     assert (data["base_model"], data["license"]) == ("org/tiny-base", "other")
     assert json.dumps(data["tags"])

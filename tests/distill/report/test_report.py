@@ -2,18 +2,17 @@
 
 import copy
 import json
-import math
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from small_manifest import cell, hostile, manifest, step, student
 
-from distill.report import manifest_values
-from distill.report import page as report
 from distill.report.card import write_card
-from distill.report.interval_plot import Axis
 from distill.report.page import write_report
+from distill.report.wording import evaluation_notes, plain
+from sentibench.pages.drawing import MAX_DOTS
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp; {{ 7 * 7 }} </style></title>"
 VOID = {"meta", "link", "col"}
@@ -61,57 +60,6 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.texts).split())
 
 
-def interval(value: float, half: float = 0.01) -> dict[str, float]:
-    return {"value": value, "low": value - half, "high": value + half}
-
-
-def cell(value: float, closed: float | None) -> dict[str, Any]:
-    reason = "" if closed is not None else "the teacher was not measured"
-    gap = None if closed is None else interval(closed, 0.1)
-    found = {"n_tasks": 1, "n_items": 24, "difference": interval(value)}
-    return {**found, "gap_closed": gap, "reason": reason}
-
-
-def student(value: float, closed: float | None) -> dict[str, Any]:
-    cells = {scope: cell(value, closed) for scope in ("all", "seen", "unseen")}
-    return {**cells, "tasks": {"sentibench_sst2": cell(value, closed)}}
-
-
-@pytest.fixture
-def manifest() -> dict[str, Any]:
-    means = {"base": 0.5, "knowdist": 0.55, "icldist": 0.61, "teacher": 0.8}
-    return {
-        "name": "small",
-        "stages": ["knowdist", "icldist"],
-        "config": {"student": "models/tiny", "evaluation": {"tasks": ["sentibench"], "limit": 8}},
-        "packages": {"torch": "2.13.0"},
-        "teacher": {"name": "org/large", "revision": "abc123"},
-        "models": {"models/tiny": {"name": "tiny"}},
-        "steps": {
-            "texts": {"summary": {"texts": 32, "left_out": [["sst2", "contaminated", 3]]}},
-            "knowdist-train": {
-                "summary": {"samples": 4, "supervised_tokens": 1234},
-                "seconds": 75.0,
-            },
-            "icldist-ask": {
-                "summary": {"requests": 3, "coverage": {"shots": {"1": 2, "2": 1}}},
-                "seconds": 3.0,
-            },
-        },
-        "scores": {model: {"sentibench_sst2": [score, 0.02]} for model, score in means.items()},
-        "comparison": {
-            "replicates": 1000,
-            "tasks": {"sentibench_sst2": {"n": 24, "seen": True}},
-            "means": {
-                model: {"all": {"value": score, "stderr": 0.01}} for model, score in means.items()
-            },
-            "lead": {"all": interval(0.3)},
-            "students": {"knowdist": student(0.05, 0.17), "icldist": student(0.11, 0.37)},
-            "left_out": [],
-        },
-    }
-
-
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
     for stage in ("knowdist", "icldist"):
@@ -134,19 +82,20 @@ def run_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def page_of(folder: Path, manifest: dict[str, Any]) -> Page:
-    return Page(write_report(folder, manifest).read_text(encoding="utf-8"))
+def page_of(folder: Path, raw: dict[str, Any]) -> Page:
+    return Page(write_report(folder, manifest(raw)).read_text(encoding="utf-8"))
 
 
-def test_a_report_shows_the_run(run_folder: Path, manifest: dict[str, Any]) -> None:
-    text = page_of(run_folder, manifest).text
+def test_a_report_shows_the_run(run_folder: Path, raw: dict[str, Any]) -> None:
+    raw["config"]["evaluation"]["limit"] = 8
+    text = page_of(run_folder, raw).text
     for expected in (
         *("org/large", "abc123", "tiny", "small-icldist"),
         *("50.0", "± 2.0", "+5.0 (+4.0 to +6.0)", "+11.0 (+10.0 to +12.0)"),
         *("37.0 (27.0 to 47.0)", "The teacher leads the base by +30.0 (+29.0 to +31.0) points."),
         "Only the first 8 items of each task were evaluated.",
-        *("3 contaminated (sst2)", "Not checked: too long.", "2 timeout", "I cannot help"),
-        *("1 min 15 s", "1,234 supervised", "torch", "2.13.0", "1 min 18 s"),
+        *("7 contaminated (imdb)", "Not checked: too long.", "2 timeout", "I cannot help"),
+        *("1 min 15 s", "4,122 supervised", "torch", "2.13.0", "1 min 20 s"),
         "No answer was dropped as: run-on, cut off, copied input",
     ):
         assert expected in text
@@ -159,74 +108,54 @@ def test_a_report_shows_the_run(run_folder: Path, manifest: dict[str, Any]) -> N
 
 
 def test_page_and_card_tell_the_same_losses(
-    run_folder: Path, manifest: dict[str, Any], tmp_path: Path
+    run_folder: Path, raw: dict[str, Any], tmp_path: Path
 ) -> None:
     ends = {"first_loss_nats_per_token": 2.5, "last_loss_nats_per_token": 1.25}
-    manifest["steps"]["icldist-train"] = {"summary": ends}
+    raw["steps"]["icldist-train"] = step(**ends)
     shown = "From 2.500 to 1.250 in 100 steps (means of the first and the last tenth)."
-    assert shown in write_report(run_folder, manifest).read_text()
-    assert "2.500 to 1.250" in write_card(tmp_path, "icldist", manifest).read_text()
+    assert shown in write_report(run_folder, manifest(raw)).read_text()
+    assert "2.500 to 1.250" in write_card(tmp_path, "icldist", manifest(raw)).read_text()
 
 
 def test_a_student_that_is_surely_worse_than_its_base_is_called_so(
-    run_folder: Path, manifest: dict[str, Any], tmp_path: Path
+    run_folder: Path, raw: dict[str, Any], tmp_path: Path
 ) -> None:
-    cells = manifest["comparison"]["students"]["icldist"]
+    cells = raw["comparison"]["students"]["icldist"]
     for high, is_said in ((-0.01, True), (0.01, False)):
         cells["all"]["difference"] = {"value": -0.05, "low": -0.09, "high": high}
-        page = write_report(run_folder, manifest).read_text()
-        card = write_card(tmp_path, "icldist", manifest).read_text()
+        page = write_report(run_folder, manifest(raw)).read_text()
+        card = write_card(tmp_path, "icldist", manifest(raw)).read_text()
         for text in (page, card):
             assert ("ICLDist is worse than the base: −5.0 (−9.0 to −1.0)" in text) is is_said
 
 
-def test_a_limit_above_all_tasks_is_no_limit(manifest: dict[str, Any]) -> None:
-    n_most = max(task["n"] for task in manifest["comparison"]["tasks"].values())
+def test_a_limit_above_all_tasks_is_no_limit(raw: dict[str, Any]) -> None:
+    n_most = max(task["n"] for task in raw["comparison"]["tasks"].values())
     for limit, is_said in ((n_most, True), (n_most + 1, False)):
-        manifest["config"]["evaluation"]["limit"] = limit
-        notes = manifest_values.evaluation_notes(manifest)
+        raw["config"]["evaluation"]["limit"] = limit
+        notes = evaluation_notes(manifest(raw))
         assert any("Only the first" in note for note in notes) is is_said
 
 
-def test_the_same_run_gives_the_same_page(run_folder: Path, manifest: dict[str, Any]) -> None:
-    first = write_report(run_folder, manifest).read_bytes()
-    assert write_report(run_folder, copy.deepcopy(manifest)).read_bytes() == first
+def test_the_same_run_gives_the_same_page(run_folder: Path, raw: dict[str, Any]) -> None:
+    first = write_report(run_folder, manifest(raw)).read_bytes()
+    assert write_report(run_folder, manifest(copy.deepcopy(raw))).read_bytes() == first
     assert [p.name for p in run_folder.glob("report*")] == ["report.html"]
 
 
-def poisoned(value: Any, key: str = "") -> Any:
-    """The value with hostile text as every key and text that a file could bring."""
-    if isinstance(value, dict):
-        return {k: poisoned(v, k) for k, v in value.items()} | {EVIL: EVIL}
-    if isinstance(value, list):
-        return [poisoned(v) for v in value]
-    if isinstance(value, str) and key not in ("family",):
-        return f"{value}{EVIL}\ud800\u2028"
-    return value
-
-
-def test_nothing_from_a_file_becomes_markup(run_folder: Path, manifest: dict[str, Any]) -> None:
-    names = {EVIL: student(0.1, None), "icldist": student(0.2, None)}
-    evil = poisoned(manifest)
-    evil["stages"] = ["knowdist", "icldist", EVIL, "../../outside"]
-    evil["comparison"]["students"] = names
-    evil["comparison"]["tasks"] = {EVIL: {}, "sentibench_sst2": {}}
-    evil["comparison"]["left_out"] = [{"model": EVIL, "task": EVIL, "reason": EVIL}]
-    for name in names.values():
-        name["all"]["reason"] = EVIL
-        name["tasks"][EVIL] = cell(0.1, None)
-    evil["scores"][EVIL] = {EVIL: [0.5, EVIL]}
-    evil["scores"]["base"][EVIL] = [0.5, math.inf]
-    evil["steps"]["icldist-ask"]["summary"]["coverage"] = {EVIL: {EVIL: 3}}
-    evil["steps"]["texts"]["summary"]["left_out"] = [[EVIL, EVIL, 3]]
+def test_nothing_from_a_file_becomes_markup(run_folder: Path, raw: dict[str, Any]) -> None:
     for stage in ("knowdist", "icldist"):
         path = run_folder / f"{stage}-filter" / "funnel.json"
-        funnel = poisoned(json.loads(path.read_text(encoding="utf-8")))
+        funnel = json.loads(path.read_text(encoding="utf-8"))
+        funnel["table"][0] |= {"family": EVIL, "source": EVIL}
+        funnel["failures"] = funnel["changed"] = funnel["overlaps"] = {EVIL: 2}
+        funnel["not_checked"] = [EVIL]
+        funnel["examples"]["refusal"] = [{"id": EVIL, "detail": EVIL, "excerpt": EVIL}]
         path.write_text(json.dumps(funnel), encoding="utf-8")
         with (run_folder / f"{stage}-train" / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps({"step": EVIL, "loss_nats_per_token": EVIL}) + f"\n{EVIL}\n")
-    page = page_of(run_folder, evil)
-    page.elements += page_of(run_folder, {**evil, "comparison": None}).elements
+    path = write_report(run_folder, hostile(raw, EVIL))
+    page = Page(path.read_text(encoding="utf-8"))
     assert {tag for tag, _ in page.elements} <= set(TAGS.split())
     found = {name for _, attributes in page.elements for name in attributes}
     assert found <= set(ATTRIBUTES.split())
@@ -240,8 +169,8 @@ def test_nothing_from_a_file_becomes_markup(run_folder: Path, manifest: dict[str
     assert "49" not in page.text.split()
 
 
-def test_the_page_asks_the_network_for_nothing(run_folder: Path, manifest: dict[str, Any]) -> None:
-    page = page_of(run_folder, manifest)
+def test_the_page_asks_the_network_for_nothing(run_folder: Path, raw: dict[str, Any]) -> None:
+    page = page_of(run_folder, raw)
     addresses = [a["href"] for _, a in page.elements if "href" in a]
     assert addresses == ["data:,"]
     policies = [a["content"] for _, a in page.elements if "http-equiv" in a]
@@ -250,69 +179,55 @@ def test_the_page_asks_the_network_for_nothing(run_folder: Path, manifest: dict[
     assert "script" not in policies[0]
 
 
-@pytest.mark.parametrize(
-    ("key", "lines"),
-    [
-        ("scores", ["No model of this run has been evaluated yet."]),
-        ("comparison", ["No student could be compared with the base", "there is no gap to close"]),
-        ("steps", ["No step has finished yet.", "No coverage"]),
-        ("stages", ["The manifest names no training stage."]),
-        ("teacher", ["The manifest names no teacher."]),
-        ("packages", ["The manifest holds no package versions."]),
-        ("config", ["The manifest holds no configuration."]),
-    ],
-)
-@pytest.mark.parametrize("instead", ["nothing", None, 7, "text", [1, [2]], {"a": {"b": "c"}}])
-def test_a_missing_or_malformed_piece_is_left_out_with_a_line(
-    run_folder: Path, manifest: dict[str, Any], key: str, lines: list[str], instead: Any
-) -> None:
-    del manifest[key]
-    if instead != "nothing":
-        manifest[key] = instead
-    text = page_of(run_folder, manifest).text
-    is_table = isinstance(instead, dict) and key in ("packages", "config", "steps")
-    for line in lines:
-        assert (line in text) != (is_table and not line.startswith("No coverage"))
+def test_what_was_not_measured_is_said(run_folder: Path, raw: dict[str, Any]) -> None:
+    raw["comparison"] |= {"students": {}, "tasks": {}, "means": {}}
+    raw["scores"] = {"base": {}, "knowdist": {}, "icldist": {}}
+    raw["steps"]["icldist-ask"] = step(requests=3)
+    text = page_of(run_folder, raw).text
+    for line in (
+        "No model of this run has been evaluated yet.",
+        "No student could be compared with the base: nothing measured on the same items.",
+        "No student could be compared with the base, so there is no gap to close.",
+        "No coverage: this run has no ICLDist stage",
+    ):
+        assert line in text
+    raw["scores"] = {"base": {"sentibench_sst2": [0.5, None]}}
+    assert "Teacher: not measured in this run." in page_of(run_folder, raw).text
 
 
 def test_files_that_are_not_there_or_torn_are_said_so(
-    tmp_path: Path, run_folder: Path, manifest: dict[str, Any]
+    tmp_path: Path, run_folder: Path, raw: dict[str, Any]
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    text = page_of(empty, manifest).text
+    text = page_of(empty, raw).text
     assert text.count("No loss curve: ") == text.count("No funnel: ") == 2
-    assert page_of(empty, {}).text.count("unnamed run") == 2
     for path in run_folder.glob("*/funnel.json"):
         path.write_text(path.read_text(encoding="utf-8")[:-9], encoding="utf-8")
     for path in run_folder.glob("*/log.jsonl"):
         content = path.read_text(encoding="utf-8")
         torn = content + '{"step": 101, "loss_nats_per_token": NaN}\n{"step": 1'
         path.write_text(torn, encoding="utf-8")
-    text = page_of(run_folder, manifest).text
+    text = page_of(run_folder, raw).text
     assert text.count("No funnel: ") == 2
     assert text.count("Lines of the log without a finite loss, not drawn: 2.") == 2
-    manifest["comparison"]["students"]["icldist"]["all"]["difference"]["high"] = 1e308
-    manifest["comparison"]["means"]["base"]["all"]["value"] = 10**400
-    del manifest["scores"]["teacher"]
-    assert "Teacher: not measured in this run." in page_of(run_folder, manifest).text
 
 
 def test_why_there_is_no_gap_is_said_once_for_all_that_it_concerns(
-    run_folder: Path, manifest: dict[str, Any]
+    run_folder: Path, raw: dict[str, Any]
 ) -> None:
     cells = student(0.1, None)
-    manifest["comparison"]["students"] = {"icldist": cells}
+    raw["comparison"]["students"] = {"icldist": cells}
     reason = "the teacher was not measured."
-    assert f"No gap for any of them: {reason}" in page_of(run_folder, manifest).text
+    assert f"No gap for any of them: {reason}" in page_of(run_folder, raw).text
     cells["seen"] = cell(0.1, 0.5)
-    text = page_of(run_folder, manifest).text
+    text = page_of(run_folder, raw).text
     assert f"No gap for ICLDist, Mean of all; ICLDist, Mean of unseen: {reason}" in text
 
 
-def test_marks_stand_where_their_numbers_are(run_folder: Path, manifest: dict[str, Any]) -> None:
-    manifest["comparison"]["students"] = {"icldist": student(0.06, None)}
-    elements = page_of(run_folder, manifest).elements
+def test_marks_stand_where_their_numbers_are(run_folder: Path, raw: dict[str, Any]) -> None:
+    raw["comparison"]["students"] = {"icldist": student(0.06, None)}
+    elements = page_of(run_folder, raw).elements
     whiskers = [a for tag, a in elements if a.get("class") == "whisker s0"]
     zeros = [a for tag, a in elements if a.get("class") == "zero"]
     # of 5 to 7 points, on an axis from 0 to 7
@@ -323,8 +238,8 @@ def test_marks_stand_where_their_numbers_are(run_folder: Path, manifest: dict[st
     assert {zero["x1"] for zero in zeros} == {"0.0%"}
 
 
-def test_the_funnel_falls_from_asked_to_kept(run_folder: Path, manifest: dict[str, Any]) -> None:
-    elements = page_of(run_folder, manifest).elements
+def test_the_funnel_falls_from_asked_to_kept(run_folder: Path, raw: dict[str, Any]) -> None:
+    elements = page_of(run_folder, raw).elements
     bars = [
         (a["class"], float(a.get("x", "0%").rstrip("%")), float(a["width"].rstrip("%")))
         for tag, a in elements
@@ -339,10 +254,8 @@ def test_the_funnel_falls_from_asked_to_kept(run_folder: Path, manifest: dict[st
     ]
 
 
-def test_the_loss_curve_is_drawn_between_its_axes(
-    run_folder: Path, manifest: dict[str, Any]
-) -> None:
-    page = page_of(run_folder, manifest)
+def test_the_loss_curve_is_drawn_between_its_axes(run_folder: Path, raw: dict[str, Any]) -> None:
+    page = page_of(run_folder, raw)
     dots = [a for tag, a in page.elements if a.get("class") == "dot"]
     assert len(dots) == 2 * 100
     # step 100 of 100 at the right; loss 1 on an axis from 1 to 3 at the bottom
@@ -353,49 +266,28 @@ def test_the_loss_curve_is_drawn_between_its_axes(
     assert "From 2.960 to 1.020 in 100 steps. Line: mean of 5 steps" in page.text
 
 
-def test_a_long_log_is_thinned_and_the_page_says_so(
-    run_folder: Path, manifest: dict[str, Any]
-) -> None:
+def test_a_long_log_is_thinned_and_the_page_says_so(run_folder: Path, raw: dict[str, Any]) -> None:
     lines = (json.dumps({"step": n, "loss_nats_per_token": 2.0 + n % 2}) for n in range(5000))
     path = run_folder / "knowdist-train" / "log.jsonl"
     path.write_text("\n".join(lines), encoding="utf-8")
-    manifest["stages"] = ["knowdist"]
-    page = page_of(run_folder, manifest)
-    assert sum(a.get("class") == "dot" for _, a in page.elements) <= report.MAX_DOTS
+    raw["stages"] = ["knowdist"]
+    del raw["scores"]["icldist"]
+    page = page_of(run_folder, raw)
+    assert sum(a.get("class") == "dot" for _, a in page.elements) <= MAX_DOTS
     assert "dots: one step in 9" in page.text
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "wanted", "ticks"),
+    ("value", "text"),
     [
-        (0, 1, 5, (0, 0.2, 0.4, 0.6, 0.8, 1.0)),
-        (-1.2, 26, 7, (-5, 0, 5, 10, 15, 20, 25, 30)),
-        (0, 100, 7, (0, 20, 40, 60, 80, 100)),
-        (3, 3, 2, (2.5, 3.0, 3.5)),
-        (3, 3 + 1e-15, 2, (2.5, 3.0, 3.5)),
-        (0, 0, 2, (-1, 0, 1)),
-        (0.0012, 0.0018, 3, (0.0012, 0.0014, 0.0016, 0.0018)),
+        (1234, "1,234"),
+        (2.0, "2"),
+        (0.00012345, "0.0001234"),
+        (float("nan"), "nan"),
+        (True, "yes"),
+        (None, "None"),
+        ("step-12", "step-12"),
     ],
 )
-def test_axis_has_round_ticks_around_its_values(
-    low: float, high: float, wanted: int, ticks: tuple[float, ...]
-) -> None:
-    axis = Axis.around(low, high, wanted)
-    assert axis.ticks == pytest.approx(ticks)
-    assert axis.low <= low <= high <= axis.high
-    assert len({axis.tick_text(tick) for tick in axis.ticks}) == len(ticks)
-    assert (axis.at(axis.low), axis.at(axis.high)) == (0, 100)
-    assert (axis.at(axis.low - 9), axis.at(axis.high + 9)) == (0, 100)
-
-
-def test_moving_mean_is_cut_at_both_ends() -> None:
-    assert report.moving_mean([1, 2, 6, 4, 5], 3) == pytest.approx([1.5, 3, 4, 5, 4.5])
-    assert report.moving_mean([1, 2, 6], 1) == pytest.approx([1, 2, 6])
-
-
-@pytest.mark.parametrize(
-    ("fraction", "text"),
-    [(0.123, "+12.3"), (-0.05, "−5.0"), (-0.0001, "+0.0"), (0.0, "+0.0")],
-)
-def test_a_signed_percentage_has_a_sign_and_no_negative_zero(fraction: float, text: str) -> None:
-    assert manifest_values.percent(fraction, signed=True) == text
+def test_figures_are_written_for_people(value: object, text: str) -> None:
+    assert plain(value) == text

@@ -21,6 +21,7 @@ from distill.__main__ import main
 from distill.config import load_config
 from distill.errors import TeacherError
 from distill.records import Answer, Failure, Message, Request
+from distill.report.manifest import load_manifest
 from distill.run.data import read_texts
 from distill.run.stages import training_stages
 from distill.run.steps import Step, states
@@ -161,14 +162,15 @@ def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
     path = recorded(tmp_path, tiny_student)
     assert main(["run", str(path)]) == 0
     results = tmp_path / "runs" / "small" / "results"
-    manifest = json.loads((results / "run.json").read_text())
-    assert [facts["name"] for facts in manifest["models"].values()] == [
+    manifest = load_manifest(results / "run.json")
+    assert [facts.name for facts in manifest.models.values()] == [
         "tiny",
         "small-knowdist",
         "small-icldist",
     ]
-    assert manifest["steps"]["icldist-train"]["summary"]["supervised_tokens"] > 0
-    assert set(manifest["scores"]) == {"base", "knowdist", "icldist"}
+    assert manifest.steps["icldist-train"].summary.supervised_tokens > 0  # type: ignore[operator]
+    assert set(manifest.scores) == {"base", "knowdist", "icldist"}
+    assert manifest.packages["sentibench"]
     page = (results.parent / "report.html").read_text()
     assert "small-icldist" in page.split("<pre")[0]
     for stage in ("knowdist", "icldist"):

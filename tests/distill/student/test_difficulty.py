@@ -83,6 +83,7 @@ def test_difficulty_agrees_with_a_plain_reading_of_the_paper() -> None:
         (np.log([STEPS]), [-1], 0.95, "target_T"),
         (np.array([[3.0, 1.0]]), [0], 0.95, "row sums"),
         (np.array([STEPS]), [0], 0.95, "row sums"),
+        (np.log([[0.6, 0.39]]), [0], 0.95, "row sums to 0.99"),
         (np.array([[np.nan, 0.0]]), [0], 0.95, "row sums"),
         (np.log([STEPS]), [0], 0.0, "nucleus"),
         (np.log([STEPS]), [0], 1.1, "nucleus"),
@@ -118,6 +119,26 @@ def test_over_uniform_ranks_the_kept_share_is_the_ratio(ratio: float) -> None:
 def test_ranks_and_ratios_outside_their_range_are_refused(x: float, ratio: float) -> None:
     with pytest.raises(ValueError, match="expected"):
         keep_probability(x, ratio)
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),  # by hand: F(x) = x * x for a third, x = (i + 1/2) / n
+    [(1, [1 / 4]), (2, [1 / 16, 9 / 16]), (3, [1 / 36, 1 / 4, 25 / 36])],
+)
+def test_a_sample_of_n_is_kept_by_the_middle_of_its_nth(n: int, expected: list[float]) -> None:
+    difficulties = {f"{group}/{i}": float(i) for group in range(4000) for i in range(n)}
+    kept = select_hard_samples(
+        difficulties, {key: key.split("/")[0] for key in difficulties}, 1 / 3, seed=0
+    )
+    shares = [sum(key.endswith(f"/{i}") for key in kept) / 4000 for i in range(n)]
+    assert shares == pytest.approx(expected, abs=0.03)  # four deviations or more
+
+
+def test_a_selection_is_the_same_in_every_version() -> None:
+    half = "half a character \ud83d"
+    keys = [*"abcdefgh", half]
+    kept = select_hard_samples(dict.fromkeys(keys, 0.5), dict.fromkeys(keys, "all"), 0.5, seed=4)
+    assert kept == ("e", "f", "h", half)  # as recorded: a run that is gone on with draws it again
 
 
 def sample(n: int) -> tuple[dict[str, float], dict[str, str]]:

@@ -11,6 +11,7 @@ from distill.texts.decontamination import NGRAM_WORDS, Contamination, load_tests
 from distill.texts.ngrams import BASE, fingerprints, nfkc, words_of
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
+from sentibench.errors import DataError
 
 THIRTEEN = "the old ferry left the pier at dawn with nine goats and monks"
 
@@ -128,8 +129,20 @@ def test_an_overlap_names_every_test_in_the_order_given() -> None:
     assert tests.overlaps("text test63") == ("test63",)
     assert tests.overlaps("text test00") == ("test00",)
     assert tests.overlaps("odd 1") == tuple(names[1::2])
+    assert all(name in tests.overlaps(text) for name, own in texts.items() for text in own)
     assert np.all(np.diff(tests.hashes_H.astype(object)) > 0)
     assert len(tests.hashes_H) == 64 + 1 + 2
+
+
+def test_a_text_that_is_made_of_two_tests_overlaps_with_both() -> None:
+    tests = Contamination.of_texts({"a": ["red soup today"], "b": ["cold tea again"]}, 2)
+    assert tests.overlaps("Cold tea, red soup!") == ("a", "b")
+    assert tests.overlaps("red tea, cold soup") == ()
+
+
+def test_a_run_has_at_least_one_word() -> None:
+    with pytest.raises(ValueError, match="n: got 0, expected at least 1 word"):
+        fingerprints(["soup"], 0)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +157,26 @@ def test_a_test_of_nothing_but_emoji_overlaps_with_nothing() -> None:
     tests = Contamination.of_texts({"ours": ["😀", "..."]})
     assert tests.unseen == {"ours": 2}
     assert tests.overlaps("😀") == tests.overlaps("soup") == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "n_hashes", "n_tests", "message"),
+    [
+        (("ours",), 2, 1, "same length"),
+        (("ours",), (2, 2), (2, 2), "same length"),
+        (("ours", "ours"), 2, 2, "expected at most 64 different; got"),
+        (tuple(map(str, range(65))), 2, 2, "expected at most 64 different; got"),
+    ],
+)
+def test_hashes_and_their_tests_must_belong_together(names, n_hashes, n_tests, message) -> None:
+    hashes, tests = np.zeros(n_hashes, np.uint64), np.zeros(n_tests, np.uint64)
+    with pytest.raises(ValueError, match=message):
+        Contamination(names, 13, hashes, tests, {})
+
+
+def test_the_real_tests_are_asked_for_unless_others_are_named() -> None:
+    with pytest.raises(DataError):  # no data here
+        load_tests()
 
 
 def test_the_small_sets_can_stand_for_the_tests() -> None:

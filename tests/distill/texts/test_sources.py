@@ -71,7 +71,7 @@ def test_a_missing_label_column_is_named(tmp_path: Path) -> None:
     texts = Texts(file=tmp_path / "a.csv", label_column="star")
     with pytest.raises(InputError, match="no row has the label_column 'star'; got text, stars"):
         list(read_texts(texts))
-    stars = Texts(file=tmp_path / "a.csv", label_column="stars", labels={5: "positive"})
+    stars = Texts(file=tmp_path / "a.csv", label_column="stars", labels={"5": "positive"})
     assert [text.label for text in read_texts(stars)] == ["positive"]
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n{"text": "y", "star": 5}\n')
     texts = Texts(file=tmp_path / "a.jsonl", label_column="star")

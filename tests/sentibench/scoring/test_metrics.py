@@ -11,7 +11,6 @@ from sentibench.data.cards import load_cards, task_named
 from sentibench.data.read import load_split
 from sentibench.data.records import Example, OpinionSpans, SentimentTuple
 from sentibench.scoring import metrics
-from sentibench.scoring.statistics import bootstrap_stderr
 
 EXTRACTION = ("atsa_rest16", "acsa_rest16", "asqp_rest16", "opener")
 LABEL = tuple(name for name, card in load_cards().items() if card.is_label_task)
@@ -190,6 +189,69 @@ def test_scorers_agree_with_the_recorded_figures(
     assert float(metrics.tuple_f1(np.array(strict).sum(axis=0))) == 1.0
 
 
+def test_scores_of_labels_by_hand_for_one_run_and_for_several_at_once() -> None:
+    """Gold a, a, b of three labels; predicted a, b and nothing that is a label."""
+    items = [(0, 0), (0, 1), (1, None)]
+    sums = sum(metrics.label_statistics(gold, predicted, 3) for gold, predicted in items)
+    right = sum(metrics.label_statistics(gold, gold, 3) for gold, _ in items)
+    precision, recall, f1 = metrics.class_scores(np.stack([sums, right]))
+    assert precision.tolist() == [[1, 0, 0], [1, 1, 0]]
+    assert recall.tolist() == [[1 / 2, 0, 0], [1, 1, 0]]
+    assert f1 == pytest.approx(np.array([[2 / 3, 0, 0], [1, 1, 0]]))
+    assert metrics.macro_f1(np.stack([sums, right])) == pytest.approx([2 / 9, 2 / 3])
+    assert metrics.accuracy(np.stack([sums, right])) == pytest.approx([1 / 3, 1])
+
+
+def test_scores_of_tuples_by_hand_for_one_run_and_for_several_at_once() -> None:
+    sums = np.array([[1, 2, 1, 4], [3, 3, 3, 3], [0, 0, 0, 5], [0, 2, 0, 0], [2, 2, 1, 2]])
+    precision, recall, f1 = metrics.precision_recall_f1(sums.astype(float))
+    assert precision.tolist() == [1 / 2, 1, 1, 0, 1]  # 1 where nothing is predicted
+    assert recall.tolist() == [1 / 4, 1, 0, 0, 1 / 2]
+    assert f1 == pytest.approx([1 / 3, 1, 0, 0, 2 / 3])
+    assert metrics.tuple_f1(sums.astype(float)) == pytest.approx(f1)
+    assert float(metrics.tuple_f1(np.array([1.0, 2, 1, 4]))) == pytest.approx(1 / 3)
+
+
+def food(polarity: str) -> SentimentTuple:
+    return SentimentTuple(polarity, category="food quality")
+
+
+# by hand: gold as in the file, statistics of the official and of the strict scorer
+ACSA = [
+    (("positive", "positive"), "[('food quality', 'positive')]", (1, 1, 1, 1), (1, 1, 1, 1)),
+    (("positive", "negative"), "[('food  quality', 'positive')]", (0, 1, 0, 2), (1, 1, 1, 2)),
+    (("positive",), "[('food quality', 'positive'), 3]", (1, 2, 1, 1), (1, 2, 1, 1)),
+    (("positive",), "[('food quality', 3)]", (0, 1, 0, 1), (0, 1, 0, 1)),
+    (("positive",), "[]", (0, 0, 0, 1), (0, 1, 0, 1)),
+    ((), "[]", (0, 0, 0, 0), (1, 1, 1, 1)),
+    ((), "[('a', 'b'), ('c', 'd')]", (0, 2, 0, 0), (0, 2, 0, 1)),
+    ((), "unreadable", (0, 0, 0, 0), (0, 1, 0, 1)),
+    (("positive", "negative"), "unreadable", (0, 0, 0, 2), (0, 1, 0, 2)),
+    (("positive", "negative"), "[]", (0, 0, 0, 2), (0, 1, 0, 2)),
+]
+
+
+@pytest.mark.parametrize(("polarities", "answer", "official", "strict"), ACSA)
+def test_both_scorers_of_acsa_by_hand(polarities, answer: str, official, strict) -> None:
+    card, opinions = load_cards()["acsa_rest16"], tuple(map(food, polarities))
+    example = Example(0, "Fine food.", answer="", opinions=opinions)
+    assert metrics.official_statistics(card, example, answer) == official
+    assert metrics.strict_statistics(card, example, answer) == (strict, answer == "unreadable")
+
+
+def test_gold_is_written_in_its_order_and_once_but_for_terms_that_stand_twice() -> None:
+    opinions = (food("positive"), food("negative"), food("positive"))
+    example = Example(0, "Fine food.", answer="", opinions=opinions)
+    once = [("food quality", "positive"), ("food quality", "negative")]
+    assert metrics.gold_tuples(load_cards()["acsa_rest16"], example) == once
+    twice = pairs(("soup", "positive"), ("bread", "negative"), ("soup", "positive"))
+    assert metrics.gold_tuples(load_cards()["atsa_rest16"], twice) == [
+        ("soup", "positive"),
+        ("bread", "negative"),
+        ("soup", "positive"),
+    ]
+
+
 def test_macro_f1_agrees_with_scikit_learn_over_the_full_label_list() -> None:
     random = np.random.default_rng(5)
     for n_labels in (2, 3, 4):
@@ -208,20 +270,6 @@ def test_macro_f1_agrees_with_scikit_learn_over_the_full_label_list() -> None:
 def test_an_unreadable_label_is_wrong_for_every_label() -> None:
     sums = metrics.label_statistics(0, None, 2) + metrics.label_statistics(1, 1, 2)
     assert float(metrics.macro_f1(sums)) == pytest.approx(0.5)
-
-
-def test_bootstrap_does_not_depend_on_item_order() -> None:
-    rows = np.random.default_rng(0).random((300, 4)).round(2)
-    rows[:, (1, 3)] = 1
-    shuffled = np.random.default_rng(1).permutation(rows)
-    assert bootstrap_stderr(rows, metrics.tuple_f1) == bootstrap_stderr(shuffled, metrics.tuple_f1)
-
-
-def test_bootstrap_of_a_mean_agrees_with_the_closed_form() -> None:
-    hits = np.random.default_rng(2).random(400) < 0.7
-    rows = np.stack([hits, np.ones(400)], axis=1).astype(float)
-    stderr = bootstrap_stderr(rows, lambda sums: sums[:, 0] / sums[:, 1])
-    assert stderr == pytest.approx(hits.std() / 20, rel=0.05)
 
 
 def test_scoring_is_linear_in_the_number_of_tuples() -> None:

@@ -1,0 +1,319 @@
+"""What a run says of itself: ``results/run.json``.
+
+Model card, page and leaderboard are made from it. Its names and texts may be hostile: whoever shows
+them escapes them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import GenerateJsonSchema
+
+from distill.config import Run
+from distill.errors import InputError
+from sentibench.data.cards import load_tasks
+from sentibench.scoring.statistics import Estimate
+
+Stage = Literal["knowdist", "icldist", "mixed"]
+Scope = Literal["all", "seen", "unseen"]
+SCOPES: tuple[Scope, ...] = ("all", "seen", "unseen")
+T = TypeVar("T")
+
+
+class Record(BaseModel):
+    """A part of the manifest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PartialRecord(Record):
+    """A part that is written without what was not given."""
+
+    @model_serializer(mode="wrap")
+    def _given(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: v for key, v in write(self).items() if key in self.model_fields_set}
+
+
+# The comparison with the base
+
+
+class Mean(Record):
+    """Mean score of a model over tasks, a fraction, and its standard error."""
+
+    value: float
+    stderr: float
+
+
+class Scoped(Record, Generic[T]):
+    """The same over all tasks, over those the paper distilled from and over the others.
+
+    None where no such task was measured.
+    """
+
+    all: T | None = None
+    seen: T | None = None
+    unseen: T | None = None
+
+    def of(self, scope: Scope) -> T | None:
+        """What is known of a scope."""
+        return {"all": self.all, "seen": self.seen, "unseen": self.unseen}[scope]
+
+
+class Compared(Scoped[T], Generic[T]):
+    """The same per task too."""
+
+    tasks: dict[str, T] = {}
+
+
+class Progress(Record):
+    """How far a student has come.
+
+    Attributes:
+        n_tasks: Tasks behind the figures.
+        n_items: Items of these.
+        difference: Student minus base, a fraction.
+        gap_closed: (student - base) / (teacher - base); None where that means nothing.
+        reason: Why ``gap_closed`` is None, else empty.
+    """
+
+    n_tasks: int
+    n_items: int
+    difference: Estimate
+    gap_closed: Estimate | None
+    reason: str
+
+
+class TaskFacts(Record):
+    """A task on which models are compared: its items, and whether the paper distilled from it."""
+
+    n: int
+    seen: bool
+
+
+class LeftOut(Record):
+    """What could not be compared; an empty task stands for all."""
+
+    model: str
+    task: str
+    reason: str
+
+
+class Comparison(Record):
+    """Students against their base and their teacher.
+
+    Attributes:
+        base: Key of the student before training.
+        teacher: Key of the teacher; None where there is none.
+        replicates: Of the bootstrap.
+        tasks: Those that base and all students answered on the same items.
+        means: Model -> mean score.
+        lead: Teacher minus base.
+        students: Student -> how far it has come.
+        left_out: What is not in it, and why.
+    """
+
+    base: str
+    teacher: str | None
+    replicates: int
+    tasks: dict[str, TaskFacts]
+    means: dict[str, Scoped[Mean]]
+    lead: Compared[Estimate | None]
+    students: dict[str, Compared[Progress]]
+    left_out: tuple[LeftOut, ...]
+
+
+# The run
+
+
+def _known(number: Any) -> Any:
+    """A standard error as lm-eval writes it, or None: it says "N/A" or NaN for a single item."""
+    is_known = isinstance(number, (int, float)) and math.isfinite(number)
+    return number if is_known else None
+
+
+class Score(NamedTuple):
+    """Score of a model on a task, a fraction, and its standard error."""
+
+    value: float
+    stderr: Annotated[float | None, BeforeValidator(_known)]
+
+
+class Summary(PartialRecord):
+    """The figures of a step; each kind of step has its own, in this order."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, JsonValue] = Field(  # pyright: ignore[reportIncompatibleVariableOverride]
+        init=False
+    )
+
+    texts: int = 0
+    left_out: tuple[tuple[str, str, int], ...] = ()
+    """Source, reason and number of texts that no teacher saw."""
+    requests: int = 0
+    answered: int = 0
+    teacher_prompt_tokens: int = 0
+    teacher_answer_tokens: int = 0
+    coverage: dict[str, dict[str, int]] = {}
+    """Axis -> value -> requests."""
+    labelled: int = 0
+    unreadable: int = 0
+    kept: int | None = None
+    of: int | None = None
+    samples: int | None = None
+    left_out_too_long: int | None = None
+    lost_demonstrations: int | None = None
+    steps: int | None = None
+    processes: int | None = None
+    supervised_tokens: int | None = None
+    tokens: int | None = None
+    first_loss_nats_per_token: float | None = None
+    last_loss_nats_per_token: float | None = None
+    chosen: str = ""
+    scores: dict[str, JsonValue] = {}
+    largest_logit_difference: float | None = None
+
+    def figures(self) -> dict[str, Any]:
+        """What is one number or text, in the order of the record."""
+        given = self.model_dump()
+        return {key: v for key, v in given.items() if not isinstance(v, (dict, list, tuple))}
+
+    @property
+    def losses(self) -> tuple[float, float] | None:
+        """Mean loss of the first and of the last tenth of the steps, in nats per token."""
+        first, last = self.first_loss_nats_per_token, self.last_loss_nats_per_token
+        if first is None or last is None or not math.isfinite(first + last):
+            return None
+        return first, last
+
+
+class StepRecord(Record):
+    """What a step read, wrote and found.
+
+    Attributes:
+        inputs: Settings, and per step before it the hashes of its outputs.
+        outputs: File or folder -> sha256.
+        seconds: Wall time.
+    """
+
+    inputs: dict[str, JsonValue]
+    outputs: dict[str, str]
+    summary: Summary
+    seconds: float
+
+
+class TeacherFacts(Record):
+    """Name and revision; of both teachers where the stages have their own."""
+
+    name: str
+    revision: str
+
+
+class ModelFacts(PartialRecord):
+    """What the leaderboard shows of a model, by the keys of ``models.yaml``."""
+
+    name: str
+    role: Literal["", "teacher", "student"] = ""
+    base: str = ""
+    teacher: str = ""
+
+
+class Manifest(Record):
+    """All of a run.
+
+    Attributes:
+        name: Of the run.
+        stages: Training stages in their order.
+        scores: Model (teacher, base, stages) in the order of the page -> task -> score.
+        comparison: Students against base and teacher.
+        config: The configuration, every default filled in.
+        packages: Package -> version.
+        teacher: Who answered.
+        steps: The steps before the report in their order.
+        models: Checkpoint -> what the leaderboard shows of it.
+    """
+
+    name: str
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    scores: dict[str, dict[str, Score]]
+    comparison: Comparison
+    config: Run
+    packages: dict[str, str]
+    teacher: TeacherFacts
+    steps: dict[str, StepRecord]
+    models: dict[str, ModelFacts]
+
+    @model_validator(mode="after")
+    def _scores_are_of_its_models(self) -> Manifest:
+        foreign = sorted(set(self.scores) - {"teacher", "base", *self.stages})
+        if foreign:
+            raise ValueError(f"scores: {', '.join(foreign)}: no model of this run")
+        return self
+
+    @property
+    def sources(self) -> tuple[Stage, ...]:
+        """The stages whose answers were filtered; a mixed run has both."""
+        return ("knowdist", "icldist") if "mixed" in self.stages else self.stages
+
+    def summary(self, step: str) -> Summary:
+        """The figures of a step; empty ones where the run has no such step."""
+        return self.steps[step].summary if step in self.steps else Summary()
+
+    def names(self) -> dict[str, str]:
+        """Model -> what it is called, without folders."""
+        stages = {stage: f"{self.name}-{stage}" for stage in self.stages}
+        return stages | {
+            "base": last_part(self.config.student),
+            "teacher": last_part(self.teacher.name),
+        }
+
+    def score_rows(self) -> list[tuple[str, dict[str, Score]]]:
+        """Task -> model -> score: tasks of the benchmark in its order, then others and groups."""
+        found = {task for scores in self.scores.values() for task in scores}
+        known = [task for task in load_tasks() if task in found]
+        return [
+            (task, {model: of[task] for model, of in self.scores.items() if task in of})
+            for task in (*known, *sorted(found - set(known)))
+        ]
+
+
+def last_part(path: str) -> str:
+    """The last part of a path or of a name of the hub."""
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] or path
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read a ``run.json``.
+
+    Raises:
+        InputError: If it cannot be read or is no manifest; one line with the place of the first
+            mistake.
+    """
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read; {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = " ".join(".".join(map(str, first["loc"])).split()) or "the file"
+        raise InputError(f"{path}: no manifest of a run; {place}: {first['msg']}") from None
+
+
+def schema_text() -> str:
+    """The JSON schema of ``run.json``: docs/run.schema.json."""
+    head = {"$schema": GenerateJsonSchema.schema_dialect}
+    return json.dumps(head | Manifest.model_json_schema(), indent=2) + "\n"

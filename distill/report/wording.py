@@ -1,0 +1,126 @@
+"""How page and card call and write what a manifest holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Template
+
+from distill.config import Evaluation
+from distill.report.manifest import Comparison, Manifest
+from sentibench.data.cards import load_tasks
+from sentibench.pages.drawing import span
+from sentibench.pages.environment import template_environment
+from sentibench.pages.text import percent, short
+
+LABELS = {
+    "teacher": "Teacher",
+    "base": "Base",
+    "knowdist": "KnowDist",
+    "icldist": "ICLDist",
+    "mixed": "Mixed",
+    "all": "Mean of all",
+    "seen": "Mean of seen",
+    "unseen": "Mean of unseen",
+}
+
+
+def template(name: str, escape: Callable[[Any], str] | None = None) -> Template:
+    """A template of the package, and what it may call.
+
+    Args:
+        name: Of a file in ``templates/``.
+        escape: As of ``template_environment``.
+    """
+    environment = template_environment(Path(__file__).parent / "templates", escape)
+    functions = (label, task_title, plain, words, duration, short, percent, span)
+    called = {function.__name__: function for function in functions}
+    return environment.get_template(name, globals=called)
+
+
+def label(model: str) -> str:
+    """How a model or a mean is called; foreign keys as they are."""
+    return LABELS.get(model, short(model, 40))
+
+
+def task_title(task: str) -> str:
+    """How a task is called."""
+    known = load_tasks().get(task)
+    if known is None:
+        return short(task, 40)
+    return f"{known.card.title} (mini)" if known.source == "mini" else known.card.title
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def plain(value: object) -> str:
+    """A value of a summary for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and not (math.isfinite(value) and value.is_integer()):
+        return f"{value:.4g}"
+    return f"{value:,.0f}" if isinstance(value, (int, float)) else short(value, 60)
+
+
+def words(key: str) -> str:
+    """A key as words."""
+    return key.replace("_", " ")
+
+
+def known_limits(evaluation: Evaluation) -> dict[str, int]:
+    """Task -> first items, where they are not the limit of all; tasks of ours alone."""
+    return {task: n for task, n in evaluation.limits.items() if task in load_tasks()}
+
+
+def evaluation_notes(manifest: Manifest) -> list[str]:
+    """What a reader has to know about the scores of a run."""
+    notes: list[str] = []
+    evaluation, tasks = manifest.config.evaluation, manifest.comparison.tasks
+    limit, limits = evaluation.limit, known_limits(evaluation)
+    if limit is not None and tasks and all(task.n < limit for task in tasks.values()):
+        limit = None  # no task has so many items
+    others = ", ".join(f"{n} of {task_title(task)}" for task, n in limits.items())
+    if limit is not None:
+        but = f" ({others})" if others else ""
+        notes.append(f"Only the first {limit} items of each task were evaluated{but}.")
+    elif others:
+        notes.append(f"Of some tasks only the first items were evaluated ({others}).")
+    if notes:
+        notes.append("These scores cannot be compared with those of whole test sets.")
+    if any("_mini" in task for task in evaluation.tasks):
+        notes.append(
+            "The mini tasks are the package's small stand-ins for the datasets: their scores say "
+            "nothing about SentiBench."
+        )
+    if evaluation.dtype != "float32":
+        notes.append(f"Weights were held in {evaluation.dtype}.")
+    return notes
+
+
+def worse_than_base(comparison: Comparison) -> dict[str, str]:
+    """Student -> one sentence, for each that is surely worse than its base on the mean of all."""
+    return {
+        model: f"{label(model)} is worse than the base: {span(cells.all.difference, signed=True)} "
+        "points on the mean of all tasks."
+        for model, cells in comparison.students.items()
+        if cells.all and cells.all.difference.high < 0
+    }
+
+
+def left_out(comparison: Comparison) -> list[str]:
+    """What is not in the comparison, one line each."""
+    return [
+        f"{label(row.model)}, {task_title(row.task or 'all tasks')}: {short(row.reason, 160)}"
+        for row in comparison.left_out
+    ]

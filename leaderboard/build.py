@@ -1,0 +1,383 @@
+"""Entries -> board: what leaderboard.json, the page and the tables are made from."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import yaml
+
+from leaderboard.board import (
+    COLUMNS,
+    SPLITS,
+    Ancestor,
+    Badge,
+    Baseline,
+    Board,
+    Cell,
+    ClassScore,
+    ColumnGroup,
+    Count,
+    GapClosed,
+    PastRun,
+    Row,
+    TaskFacts,
+    rounded,
+    tasks_of,
+)
+from leaderboard.entries import PROTOCOL, Entry
+from leaderboard.ranking import Ranking, cells_of, compare, gap_closed, rank_entries
+from leaderboard.results import Problem, TaskRun
+from sentibench.data.cards import CATEGORIES, Card, Source, Task, load_cards
+from sentibench.data.read import split_file
+from sentibench.prompts.demonstrations import DEFAULT_SEED, PAPER_SEEDS
+from sentibench.scoring.metrics import class_scores, score_function
+from sentibench.scoring.statistics import REPLICATES, wilson
+
+TITLE = {
+    "real": "SentiBench leaderboard",
+    "mini": "SentiBench mini: own small texts, never comparable with SentiBench",
+}
+TITLES = {"basic": "Basic", "multifaceted": "Multifaceted", "finegrained": "Fine-grained"}
+SHOWN_ARGUMENTS = (
+    *("pretrained", "model", "revision", "peft", "delta", "tokenizer", "dtype", "softmax_dtype"),
+    *("max_length", "add_bos_token", "trust_remote_code", "gguf_file", "load_in_4bit"),
+    *("load_in_8bit", "attn_implementation", "parallelize", "quantization"),
+    *("tensor_parallel_size", "data_parallel_size", "max_model_len", "gpu_memory_utilization"),
+)
+"""Model arguments that a command shows; others may be private (addresses, keys, folders)."""
+
+
+def build_board(
+    entries: Sequence[Entry],
+    problems: Iterable[Problem],
+    source: Source,
+    replicates: int = REPLICATES,
+) -> Board:
+    """Make the content of leaderboard.json.
+
+    Args:
+        entries: All of the source.
+        problems: Files that were left out.
+        source: Real or mini.
+        replicates: Of the bootstrap behind ranks and intervals.
+    """
+    rankings = rank_entries([entry for entry in entries if not entry.reasons], source, replicates)
+    unranked = (entry for entry in entries if entry.reasons)
+    order = [*(rankings["official"].entries if rankings else ())]
+    order += sorted(unranked, key=lambda entry: (entry.info.name, entry.key))
+    rows = [_measured(entry, rankings) for entry in order]
+    rows += _reported() if source == "real" else []
+    lineages = _lineages(rows, {entry.key: _conditions(entry) for entry in order}, source)
+    gaps = {entry.key: _gaps(entry, lineages[entry.key], rankings) for entry in order}
+    names = _distinct_names(rows)
+    return rounded(
+        Board(
+            title=TITLE[source],
+            source=source,
+            categories=tuple(
+                ColumnGroup(name, TITLES[name], tuple(tasks_of(name, source)))
+                for name in CATEGORIES
+            ),
+            tasks=tuple(_task_facts(card, source, entries) for card in load_cards().values()),
+            rows=tuple(
+                replace(
+                    row, name=names[row.key], lineage=lineages[row.key], gap=gaps.get(row.key, {})
+                )
+                for row in rows
+            ),
+            comparisons=tuple(
+                found for metric, of in rankings.items() for found in compare(of, metric)
+            ),
+            report=tuple(problems),
+        )
+    )
+
+
+# Tasks
+
+
+def _task_facts(card: Card, source: Source, entries: Sequence[Entry]) -> TaskFacts:
+    task = Task(card, source)
+    runs = [run for entry in entries for run in entry.runs.get(task.name, ())]
+    whole = next((run for run in runs if run.samples.is_whole), None)
+    distribution, baselines = _gold_facts(card, whole) if whole else ((), ())
+    return TaskFacts(
+        name=task.name,
+        title=card.title,
+        category=card.category,
+        task=card.task,
+        metric=card.metric,
+        labels=card.labels,
+        elements=card.elements,
+        n_items=split_file(task, "test").rows if runs else None,
+        distribution=distribution,
+        baselines=baselines,
+        facts=card.facts if source == "real" else (),
+        url=card.url if source == "real" else "",
+    )
+
+
+def _gold_facts(card: Card, run: TaskRun) -> tuple[tuple[Count, ...], tuple[Baseline, ...]]:
+    """Class distribution and the scores of answers that do not look at the text."""
+    statistics = run.samples.statistics["official"]
+    sums = statistics.sum(axis=0)
+    if not card.is_label_task:
+        n_empty = int(np.count_nonzero(statistics[:, 3] == 0))
+        return (
+            Count("items with an opinion", run.samples.n_items - n_empty),
+            Count("items without", n_empty),
+            Count("gold tuples", int(sums[3])),
+        ), ()
+    k = len(card.labels)
+    gold = sums[:k]
+    share = gold / gold.sum()
+    majority = 2 * share.max() / (share.max() + 1) / k
+    uniform = (2 * share / k / (share + 1 / k)).mean()
+    return tuple(
+        Count(label, int(count)) for label, count in zip(card.labels, gold, strict=True)
+    ), (
+        Baseline("always the most frequent label", float(majority)),
+        Baseline("a label at random", float(uniform)),
+    )
+
+
+# Rows
+
+
+def _measured(entry: Entry, rankings: Mapping[str, Ranking]) -> Row:
+    invalid = {
+        task: float(np.mean([run.samples.invalid.mean() for run in runs]))
+        for task, runs in entry.runs.items()
+    }
+    ranked = not entry.reasons
+    cells = {m: of.cells[entry.key] for m, of in rankings.items()} if ranked else cells_of(entry)
+    columns = (*COLUMNS, *SPLITS, *entry.runs)
+    confusion, per_class = _label_details(entry)
+    return Row(
+        **asdict(entry.info),
+        key=entry.key,
+        kind="measured",
+        ranked=ranked,
+        reasons=entry.reasons,
+        n_tasks=len(entry.runs),
+        protocol=asdict(next(iter(entry.runs.values()))[-1].protocol),
+        seeds=tuple(sorted({run.seed for run in entry.all_runs})),
+        scores={m: {column: of.get(column) for column in columns} for m, of in cells.items()},
+        rank={m: of.rank_of(entry) for m, of in rankings.items()} if ranked else None,
+        invalid=invalid,
+        invalid_interval={
+            task: wilson(rate, entry.n_items(task)) for task, rate in invalid.items()
+        },
+        badges=_badges(entry.all_runs),
+        command="\n".join(_command(entry, run) for run in next(iter(entry.runs.values()))),
+        history=tuple(
+            PastRun(_date(run), run.task.name, _official_score(run)) for run in entry.history
+        ),
+        confusion=confusion,
+        per_class=per_class,
+        gap={},
+    )
+
+
+def _official_score(run: TaskRun) -> float:
+    sums = run.samples.statistics["official"].sum(axis=0)
+    return float(score_function(run.task.card)(sums))
+
+
+def _date(run: TaskRun) -> str:
+    return datetime.fromtimestamp(run.date, timezone.utc).strftime("%Y-%m-%d %H:%M")
+
+
+def _badges(runs: Sequence[TaskRun]) -> tuple[Badge, ...]:
+    def joined(values: Iterable[Any]) -> str:
+        return ", ".join(sorted(set(map(str, values))))
+
+    shown = {
+        "lm-eval": joined(run.facts.lm_eval for run in runs),
+        "task version": joined(run.facts.version for run in runs),
+        "dtype": joined(run.facts.dtype for run in runs),
+        "limit": joined(run.facts.limit for run in runs),
+        "seeds": joined(run.seed for run in runs),
+        "data": _joint_hash((run.task.name, run.samples.data_key) for run in runs),
+        "prompts": _joint_hash((run.task.name, run.samples.prompt_key) for run in runs),
+        "newest run": max(map(_date, runs)),
+    }
+    return tuple(Badge(*pair) for pair in shown.items() if pair != ("limit", "None"))
+
+
+def _joint_hash(keys: Iterable[tuple[str, str]]) -> str:
+    """One short hash over the tasks: equal where all of them are."""
+    text = "\n".join(f"{task} {key}" for task, key in sorted(set(keys)))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _command(entry: Entry, run: TaskRun) -> str:
+    """The command that makes the runs of one seed again, without private arguments."""
+    protocol, facts = run.protocol, run.facts
+    shown = (
+        f"{name}={_shown_value(str(value))}"
+        for name, value in facts.model_args.items()
+        if name in SHOWN_ARGUMENTS
+    )
+    group = "sentibench" if run.task.source == "real" else "sentibench_mini"
+    parts = ["lm_eval", "--model", facts.model_type, "--model_args", ",".join(shown)]
+    parts += ["--tasks", group if len(entry.runs) == 12 else ",".join(entry.runs)]
+    for is_changed, name, value in (
+        (protocol.shots != PROTOCOL.shots, "--num_fewshot", protocol.shots),
+        (run.seed != DEFAULT_SEED, "--metadata", f"demo_seed={run.seed}"),
+        (protocol.chat_template, "--apply_chat_template", None),
+        (protocol.chat_template, "--fewshot_as_multiturn", str(protocol.multiturn).lower()),
+        (protocol.system_instruction, "--system_instruction", protocol.system_instruction),
+        (protocol.gen_kwargs, "--gen_kwargs", protocol.gen_kwargs),
+        (facts.limit is not None, "--limit", facts.limit),
+        (True, "--batch_size", facts.batch_size),
+        (True, "--output_path", "results"),
+        (True, "--log_samples", None),
+    ):
+        if is_changed:
+            parts += [name] if value is None else [name, str(value)]
+    return shlex.join(parts)
+
+
+def _shown_value(value: str) -> str:
+    """Keep hub names; of a path only its last part."""
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", value) and not value.startswith("."):
+        return value
+    return re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+
+
+def _label_details(
+    entry: Entry,
+) -> tuple[dict[str, list[list[int]]], dict[str, tuple[ClassScore, ...]]]:
+    """Confusion matrices and class scores of the label tasks, over all seeds together."""
+    confusion: dict[str, list[list[int]]] = {}
+    per_class: dict[str, tuple[ClassScore, ...]] = {}
+    for task, runs in entry.runs.items():
+        labels = runs[0].task.card.labels
+        if not labels:
+            continue
+        k = len(labels)
+        matrix = np.zeros((k, k + 1), dtype=int)
+        rows = np.concatenate([run.samples.statistics["official"] for run in runs])
+        gold, predicted, _ = np.split(rows, 3, axis=1)
+        columns = np.where(predicted.sum(axis=1) == 0, k, predicted.argmax(axis=1))
+        np.add.at(matrix, (gold.argmax(axis=1), columns), 1)
+        confusion[task] = matrix.tolist()
+        scores = zip(*class_scores(rows.sum(axis=0)), strict=True)
+        per_class[task] = tuple(
+            ClassScore(label, *map(float, of_label))
+            for label, of_label in zip(labels, scores, strict=True)
+        )
+    return confusion, per_class
+
+
+def _reported() -> list[Row]:
+    """The paper's rows."""
+    text = (Path(__file__).parent / "paper.yaml").read_text(encoding="utf-8")
+    tasks, rows = tasks_of("overall", "real"), list[Row]()
+    for number, raw in enumerate(cast("list[dict[str, Any]]", yaml.safe_load(text))):
+        values = {t: score / 100 for t, score in zip(tasks, raw.pop("scores"), strict=True)}
+        for column in (*COLUMNS, *SPLITS):
+            members = [values[task] for task in tasks_of(column, "real")]
+            values[column] = sum(members) / len(members)
+        row = Row(
+            key=f"paper{number}",
+            kind="reported",
+            link="https://arxiv.org/abs/2503.03225",
+            reasons=("reported in the paper, not measured here",),
+            protocol={},
+            gap={},
+            invalid={},
+            invalid_interval={},
+            confusion={},
+            per_class={},
+            n_tasks=len(tasks),
+            seeds=PAPER_SEEDS,
+            scores={
+                "official": {name: Cell(value) for name, value in values.items()},
+                "strict": dict.fromkeys(values),
+            },
+            **raw,
+        )
+        rows.append(row)
+    return sorted(rows, key=lambda row: -(row.value("official", "overall") or 0))
+
+
+def _distinct_names(rows: Sequence[Row]) -> dict[str, str]:
+    """Key -> a name that says how rows of one model differ, where several have the same."""
+    names = {row.key: row.name for row in rows}
+    counts = Counter(names.values())
+    for row in rows:
+        if counts[row.name] > 1 and row.kind == "measured":
+            shots, seeds = row.protocol["shots"], ", ".join(map(str, row.seeds))
+            notes = [f"{shots} shots"] if shots != PROTOCOL.shots else []
+            notes += ["chat template"] if row.protocol["chat_template"] else []
+            notes += ["limited"] if any("limited" in reason for reason in row.reasons) else []
+            notes += [f"seeds {seeds}"] if row.seeds != (DEFAULT_SEED,) else []
+            names[row.key] += f" ({'; '.join(notes)})" if notes else ""
+    counts = Counter(names.values())
+    return {
+        key: f"{name} [{key[1:5]}]" if counts[name] > 1 else name for key, name in names.items()
+    }
+
+
+# Lines from base to student
+
+
+def _conditions(entry: Entry) -> dict[str, Any]:
+    """Task -> what has to be the same in another row for the two scores to be compared."""
+
+    def of_run(run: TaskRun) -> tuple[Any, ...]:
+        samples = run.samples
+        return run.seed, run.protocol, run.facts.version, samples.data_key, samples.prompt_key
+
+    return {task: list(map(of_run, runs)) for task, runs in entry.runs.items()}
+
+
+def _lineages(
+    rows: Sequence[Row], conditions: Mapping[str, Mapping[str, Any]], source: Source
+) -> dict[str, tuple[Ancestor, ...]]:
+    """Key -> from the first ancestor to the row itself, by the declared base models.
+
+    All of them have the mean over the tasks that all answered under the same conditions: items,
+    prompts, protocol, seeds. Reported rows have the paper's.
+    """
+    tasks = tasks_of("overall", source)
+    reported = dict.fromkeys(tasks, "reported")
+
+    def shared(chain: Sequence[Row]) -> list[str]:
+        first, *others = [conditions.get(link.key, reported) for link in chain]
+        return [t for t in tasks if t in first and all(o.get(t) == first[t] for o in others)]
+
+    found: dict[str, tuple[Ancestor, ...]] = {}
+    for row in rows:
+        chain = [row]
+        while longer := [
+            [base, *chain] for base in rows if base.name == chain[0].base and base not in chain
+        ]:
+            chain = max(longer, key=lambda chain: len(shared(chain)))  # the first of equals
+        columns = shared(chain)
+        ancestors = [Ancestor(link.name, _mean(link, columns), len(columns)) for link in chain]
+        found[row.key] = tuple(ancestors) if len(chain) > 1 else ()
+    return found
+
+
+def _mean(row: Row, tasks: Sequence[str]) -> float | None:
+    values = [row.value("official", task) for task in tasks]
+    return float(np.mean(cast("list[float]", values))) if values else None
+
+
+def _gaps(
+    entry: Entry, lineage: Sequence[Ancestor], rankings: Mapping[str, Ranking]
+) -> dict[str, GapClosed | None]:
+    base = lineage[0].name if lineage else entry.info.base
+    return {metric: gap_closed(ranking, entry, base) for metric, ranking in rankings.items()}

@@ -1,0 +1,123 @@
+"""Items and answers: what the sample browser shows, and the items that no model got right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from leaderboard.board import tasks_of
+from leaderboard.entries import Entry
+from sentibench.data.cards import Source
+from sentibench.scoring.parse import answer_text, parse_strict
+from sentibench.scoring.samples import SampleText
+
+Marks = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemText:
+    """An item of a test set; ``gold`` as the prompt writes it."""
+
+    index: int
+    sentence: str
+    gold: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskItems:
+    """N items of a task and what the rows answered, by their key.
+
+    Attributes:
+        answers: N texts; empty where an item was not asked.
+        right: N letters: 1 right, 0 wrong, - not asked.
+        marks: Of tuples: per item (tuple, found, missed or invented).
+    """
+
+    items: Sequence[ItemText]
+    answers: Mapping[str, Sequence[str]]
+    right: Mapping[str, str]
+    marks: Mapping[str, Sequence[Marks]]
+
+
+@dataclass(frozen=True, slots=True)
+class HardItem:
+    """An item that no model got right: hard, or a candidate for an error in the gold.
+
+    Attributes:
+        index: Position in the test file.
+        runs: How many asked it, at least two.
+        text: None where the texts were not read.
+    """
+
+    task: str
+    index: int
+    runs: int
+    text: SampleText | None
+
+
+def _comparable(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries over the data that most share: items of others cannot be compared."""
+    return [entry for entry in entries if not entry.has_other_data]
+
+
+def build_items(entries: Sequence[Entry], source: Source) -> dict[str, TaskItems]:
+    """Texts, gold and answers per task, for the sample browser. Not for ``--no-text``."""
+    found: dict[str, TaskItems] = {}
+    comparable = _comparable(entries)
+    for task in tasks_of("overall", source):
+        samples = {e.key: e.runs[task][0].samples for e in comparable if task in e.runs}
+        texts = {text.index: text for of_row in samples.values() for text in of_row.texts}
+        items = [ItemText(i, texts[i].sentence, texts[i].gold) for i in sorted(texts)]
+        if not items:
+            continue
+        answers: dict[str, list[str]] = {}
+        right: dict[str, str] = {}
+        marks: dict[str, list[Marks]] = {}
+        for key, of_row in samples.items():
+            own = {text.index: text for text in of_row.texts}
+            hits = dict(zip(own, of_row.right.tolist(), strict=True))
+            answers[key] = [own[i.index].answer if i.index in own else "" for i in items]
+            right[key] = "".join("01"[hits[i.index]] if i.index in own else "-" for i in items)
+            if n_elements := len(of_row.task.card.elements):
+                marks[key] = [
+                    _marks(n_elements, own[i.index]) if i.index in own else [] for i in items
+                ]
+        found[task] = TaskItems(items, answers, right, marks)
+    return found
+
+
+def _marks(n_elements: int, text: SampleText) -> Marks:
+    """Tuples of gold and answer with what became of them: found, missed or invented (exactly)."""
+    answer = parse_strict(n_elements, answer_text(text.answer))
+    guesses = Counter(t if t is not None else ("malformed tuple",) for t in answer.tuples)
+    gold = Counter(t for t in parse_strict(n_elements, text.gold).tuples if t is not None)
+    return [
+        (", ".join(parts), mark)
+        for mark, counted in (
+            ("found", gold & guesses),
+            ("missed", gold - guesses),
+            ("invented", guesses - gold),
+        )
+        for parts in counted.elements()
+    ]
+
+
+def hardest_items(entries: Sequence[Entry], source: Source) -> list[HardItem]:
+    """Items that no model got right, in the order of the tasks; entries over other data are out."""
+    comparable = _comparable(entries)
+    hardest: list[HardItem] = []
+    for task in tasks_of("overall", source):
+        asked: Counter[int] = Counter()
+        solved: set[int] = set()
+        texts: dict[int, SampleText] = {}
+        for samples in (run.samples for entry in comparable for run in entry.runs.get(task, ())):
+            asked.update(samples.indices.tolist())
+            solved.update(samples.indices[samples.right].tolist())
+            texts |= {text.index: text for text in samples.texts}
+        hardest += [
+            HardItem(task, index, asked[index], texts.get(index))
+            for index in sorted(asked)
+            if asked[index] > 1 and index not in solved
+        ]
+    return hardest

@@ -1,0 +1,29 @@
+"""How numbers and texts are written on pages and cards."""
+
+from __future__ import annotations
+
+import re
+
+NONE = "–"
+SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def percent(fraction: float | None, signed: bool = False, digits: int = 1) -> str:
+    """A fraction times 100; with a sign, and a minus that is one. Zero is never negative."""
+    if fraction is None:
+        return NONE
+    text = f"{100 * fraction:{'+' if signed else ''}.{digits}f}"
+    if float(text) == 0:
+        text = text.replace("-", "+") if signed else text.lstrip("-")
+    return text.replace("-", "−")
+
+
+def short(value: object, length: int = 60) -> str:
+    """The beginning of a text, on one line."""
+    text = " ".join(str(value)[: 4 * length].split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def without_surrogates(text: str) -> str:
+    """The text as a file can hold it: half of a pair of UTF-16 is no character."""
+    return SURROGATES.sub("\ufffd", text)
