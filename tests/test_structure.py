@@ -51,7 +51,8 @@ distill.teachers           checkpoints config errors records sentibench.fast
 distill.texts              config errors sentibench.data
 leaderboard
 leaderboard.__main__       board build entries exports items models page results
-                           sentibench.command_line sentibench.data sentibench.errors sentibench.scoring
+                           sentibench.command_line sentibench.data sentibench.errors
+                           sentibench.scoring
 leaderboard.board          results sentibench.data sentibench.scoring
 leaderboard.build          board entries ranking results sentibench.data sentibench.prompts
                            sentibench.scoring
