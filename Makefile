@@ -6,7 +6,8 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: setup demo distill-demo browser test test-model bench bench-training mutants check clean
+.PHONY: setup demo distill-demo browser test test-model test-latest bench bench-training mutants \
+  check clean
 
 setup: $(VENV)/.installed
 
@@ -87,6 +88,27 @@ test: setup browser
 test-model: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m model
 
+define REQUIREMENTS
+import re
+from importlib.metadata import requires
+for line in requires("sentibench"):
+    name, extra = re.match(r"[\w-]+", line)[0], re.search(r"extra == .(\w+)", line)
+    if name != "sentibench" and (not extra or extra[1] in ("hf", "evaluate", "distill", "test")):
+        print(name)
+endef
+export REQUIREMENTS
+
+# Newest releases of everything, whatever pyproject.toml allows: may its bounds rise?
+test-latest:
+	@$(PYTHON) -m venv .latest
+	.latest/bin/pip install --quiet --upgrade pip
+	.latest/bin/pip install --quiet $(TORCH)
+	.latest/bin/pip install --quiet --no-deps -e .
+	.latest/bin/python -c "$$REQUIREMENTS" > .latest/requirements.txt
+	.latest/bin/pip install --quiet --upgrade -r .latest/requirements.txt
+	@.latest/bin/pip list --format freeze | grep -iE '^(lm.eval|transformers|datasets|peft|torch)=='
+	HF_HUB_OFFLINE=1 .latest/bin/python -m pytest -m "not slow and not model" tests/sentibench
+
 # SOURCE=sentibench_mini_ where the real datasets were not fetched; CHECKPOINT: any local model.
 CHECKPOINT ?= .demo/SmolLM2-135M-Instruct
 SOURCE ?= sentibench_
@@ -124,4 +146,4 @@ check: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
-	rm -rf $(VENV) .demo mutants
+	rm -rf $(VENV) .latest .demo mutants

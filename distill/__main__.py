@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from distill.config import Run, load_config, save_config
 from distill.errors import InputError, SentiBenchError, StoreError
 from distill.presets import descriptions, write_preset
-from distill.report.manifest import schema
+from distill.report.manifest import schema_text
 from distill.run.checks import check_run
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
@@ -131,7 +131,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "init":
         return _init(options)
     if options.command == "schema":
-        print(schema(), end="")
+        print(schema_text(), end="")
         return 0
     if options.command == "merge-answers":
         report = merge(options.stores, options.out)

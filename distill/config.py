@@ -10,6 +10,7 @@ per stage silently resets a rate when a part of it is overridden.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from distill.errors import ConfigError, nearest
 from distill.files import write_beside
@@ -34,6 +34,8 @@ from sentibench.data.cards import load_cards, load_tasks
 
 Family = Literal["analysing", "rewriting"]
 Perspective = Literal["expression", "target", "emotion", "background"]
+Wording = Literal["full", "short", "none"]
+Schedule = Literal["cosine", "linear", "constant"]
 FAMILIES: tuple[Family, ...] = ("analysing", "rewriting")
 MARKERS = ("Sentence", "Review", "Text", "Tweet", "Label", "Human", "User", "Assistant")
 PERSPECTIVES: tuple[Perspective, ...] = ("expression", "target", "emotion", "background")
@@ -48,15 +50,26 @@ def _read_exponent(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(_read_exponent)]
-Beta = Annotated[Number, Field(ge=0, lt=1)]
+Positive = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Fraction = Annotated[Number, Field(gt=0, le=1)]
+BelowOne = Annotated[Number, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
     """A part of the configuration; unknown keys are refused, values do not change."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=()
+        extra="allow", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=()
     )
+
+    @model_validator(mode="after")
+    def _knows_its_keys(self) -> Section:
+        """Instead of ``extra="forbid"``, whose error does not say which keys there are."""
+        for key in self.model_extra or ():
+            raise ValueError(f"unknown key {key!r}; {nearest(key, type(self).model_fields)}")
+        return self
 
 
 class Texts(Section):
@@ -83,7 +96,7 @@ class Texts(Section):
     label_column: str | None = Field(default=None, min_length=1)
     labels: dict[str, str] = {}
     name: str = ""
-    count: int | None = Field(default=None, ge=1)
+    count: Count | None = None
     mini: bool = False
 
     @model_validator(mode="after")
@@ -99,11 +112,8 @@ class Texts(Section):
             raise ValueError("labels: of a label_column, which is not given")
         if self.mini and not self.dataset:
             raise ValueError("mini: of a dataset of this package; remove it")
-        foreign = {
-            "dataset": ("column", "label_column", "labels", "split"),
-            "file": ("split",),
-            "folder": (),
-        }[given[0]]
+        of_tables = ("column", "label_column", "labels", "split")
+        foreign = {"dataset": of_tables, "file": of_tables[-1:], "folder": ()}[given[0]]
         fields = type(self).model_fields
         ignored = [key for key in foreign if getattr(self, key) != fields[key].default]
         if ignored:
@@ -124,7 +134,7 @@ class HfTeacher(Section):
     backend: Literal["hf"]
     model: str
     dtype: str = "auto"
-    batch_tokens: int | None = Field(default=None, ge=1)
+    batch_tokens: Count | None = None
     chat: bool = False
 
 
@@ -134,8 +144,8 @@ class VllmTeacher(Section):
     backend: Literal["vllm"]
     model: str
     dtype: str = "auto"
-    tensor_parallel: int = Field(default=1, ge=1)
-    max_length: int | None = Field(default=None, ge=1)
+    tensor_parallel: Count = 1
+    max_length: Count | None = None
     chat: bool = False
 
 
@@ -148,21 +158,20 @@ class OpenAITeacherConfig(Section):
     api_key_env: str = "OPENAI_API_KEY"
     revision: str = ""
     style: Literal["chat", "completions"] = "chat"
-    concurrency: int = Field(default=8, ge=1)
-    timeout_s: Number = Field(default=120, gt=0)
-    max_attempts: int = Field(default=6, ge=1)
-    requests_per_minute: Number | None = Field(default=None, gt=0)
-    tokens_per_minute: Number | None = Field(default=None, gt=0)
+    concurrency: Count = 8
+    timeout_s: Positive = 120
+    max_attempts: Count = 6
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
 
     @field_validator("base_url")
     @classmethod
     def _holds_no_secret(cls, base_url: str) -> str:
         """It is written into manifests and pages."""
         if not re.match(r"https?://[^/]", base_url) or "?" in base_url or "@" in base_url:
-            raise PydanticCustomError(
-                "value_error",
+            raise ValueError(
                 "expected http(s)://host/v1 without user, password and query; a key goes into the "
-                "environment variable that api_key_env names",
+                "environment variable that api_key_env names"
             )
         return base_url
 
@@ -186,21 +195,12 @@ TeacherConfig = Annotated[
 ]
 
 
-TEACHERS: dict[str, type[Section]] = {
-    "hf": HfTeacher,
-    "vllm": VllmTeacher,
-    "openai": OpenAITeacherConfig,
-    "replay": ReplayTeacherConfig,
-    "gold": GoldTeacherConfig,
-}
-
-
 class Lora(Section):
     """Low-rank adapters; all linear layers of the decoder by default."""
 
-    r: int = Field(default=16, ge=1)
-    alpha: int = Field(default=32, ge=1)
-    dropout: Number = Field(default=0.0, ge=0, lt=1)
+    r: Count = 16
+    alpha: Count = 32
+    dropout: BelowOne = 0.0
     target_modules: str | list[str] = "all-linear"
 
 
@@ -215,7 +215,7 @@ class BestCheckpoint(Section):
 
     checkpoints: int = Field(default=3, ge=2)
     tasks: tuple[str, ...] = Field(default=("sentibench_sst2",), min_length=1)
-    limit: int | None = Field(default=100, ge=1)
+    limit: Count | None = 100
 
     @model_validator(mode="after")
     def _have_validation_items(self) -> BestCheckpoint:
@@ -240,7 +240,7 @@ class Difficulty(Section):
         model: Under which their difficulty is measured; None for the student.
     """
 
-    keep: Number = Field(gt=0, le=1)
+    keep: Fraction
     model: str | None = None
 
 
@@ -258,36 +258,40 @@ class Training(Section):
     method: Literal["lora", "qlora", "full"] = "lora"
     lora: Lora = Lora()
     choose: BestCheckpoint | None = None
-    learning_rate: Number = Field(gt=0)
-    epochs: Number = Field(default=1, gt=0)
-    batch_size: int = Field(default=16, ge=1)
-    batch_tokens: int = Field(default=2048, ge=1)
+    learning_rate: Positive
+    epochs: Positive = 1
+    batch_size: Count = 16
+    batch_tokens: Count = 2048
     max_length: int = Field(default=1024, ge=8)
-    schedule: Literal["cosine", "linear", "constant"]
-    warmup_share: Number = Field(ge=0, lt=1)
-    weight_decay: Number = Field(ge=0)
-    betas: tuple[Beta, Beta]
+    schedule: Schedule
+    warmup_share: BelowOne
+    weight_decay: NotNegative
+    betas: tuple[BelowOne, BelowOne]
     precision: Literal["float32", "bfloat16"] = "float32"
+
+    def n_steps(self, n_samples: int) -> int:
+        """Optimizer steps; the last batch of an epoch may not be full."""
+        return math.ceil(math.ceil(n_samples / self.batch_size) * self.epochs)
 
 
 class KnowDistTraining(Training):
     """KnowDist's schedule (Zhang et al. 2025, appendix): cosine, 1% warm-up, decay 0.1."""
 
-    learning_rate: Number = Field(default=2e-4, gt=0)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup_share: Number = Field(default=0.01, ge=0, lt=1)
-    weight_decay: Number = Field(default=0.1, ge=0)
-    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    learning_rate: Positive = 2e-4
+    schedule: Schedule = "cosine"
+    warmup_share: BelowOne = 0.01
+    weight_decay: NotNegative = 0.1
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)
 
 
 class ICLDistTraining(Training):
     """ICLDist's schedule (Zhang et al. 2025, appendix): linear, 2% warm-up, decay 0.01."""
 
-    learning_rate: Number = Field(default=3e-4, gt=0)
-    schedule: Literal["cosine", "linear", "constant"] = "linear"
-    warmup_share: Number = Field(default=0.02, ge=0, lt=1)
-    weight_decay: Number = Field(default=0.01, ge=0)
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    learning_rate: Positive = 3e-4
+    schedule: Schedule = "linear"
+    warmup_share: BelowOne = 0.02
+    weight_decay: NotNegative = 0.01
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
 
 
 class KnowDist(Section):
@@ -302,13 +306,13 @@ class KnowDist(Section):
         teacher: Of this stage alone; None for the run's. A model that labels well may write badly.
     """
 
-    samples: int = Field(default=1000, ge=1)
+    samples: Count = 1000
     families: tuple[Family, ...] = Field(default=FAMILIES, min_length=1)
     perspectives: tuple[Perspective, ...] = PERSPECTIVES
     few_shot: bool = False
     templates: Path | None = None
-    response_tokens: int = Field(default=160, ge=1)
-    temperature: Number = Field(default=0.0, ge=0)
+    response_tokens: Count = 160
+    temperature: NotNegative = 0.0
     teacher: TeacherConfig | None = None
     difficulty: Difficulty | None = None
     training: KnowDistTraining = KnowDistTraining()
@@ -328,15 +332,13 @@ class ICLDist(Section):
         other_files: JSON lines of more such tasks, ``{"task", "instruction", "input", "output"}``.
     """
 
-    samples: int = Field(default=1000, ge=1)
+    samples: Count = 1000
     shots: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1, 2, 3, 4, 5), min_length=1)
     demonstrations: Literal["teacher", "gold"] = "teacher"
     label_words: bool = True
     taxonomies: bool = True
-    instructions: tuple[Literal["full", "short", "none"], ...] = Field(
-        default=("full", "short", "none"), min_length=1
-    )
-    other_tasks: Number = Field(default=0.2, ge=0, lt=1)
+    instructions: tuple[Wording, ...] = Field(default=("full", "short", "none"), min_length=1)
+    other_tasks: BelowOne = 0.2
     other_files: tuple[Path, ...] = ()
     score_choices: bool = True
     difficulty: Difficulty | None = None
@@ -355,8 +357,8 @@ class Evaluation(Section):
     """
 
     tasks: tuple[str, ...] = ("sentibench",)
-    limit: int | None = Field(default=None, ge=1)
-    limits: dict[str, Annotated[int, Field(ge=1)]] = {}
+    limit: Count | None = None
+    limits: dict[str, Count] = {}
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     teacher: bool = True
 
@@ -386,18 +388,18 @@ class FilterConfig(Section):
     """
 
     skip: tuple[Reason, ...] = ()
-    refusal_words: int = Field(default=60, ge=1)
+    refusal_words: Count = 60
     cut_off: Literal["drop", "last sentence"] = "drop"
-    copied_share: Number = Field(default=0.9, gt=0, le=1)
-    example_share: Number = Field(default=0.5, gt=0, le=1)
-    repetition_share: Number = Field(default=0.4, gt=0, le=1)
+    copied_share: Fraction = 0.9
+    example_share: Fraction = 0.5
+    repetition_share: Fraction = 0.4
     repetition_words: int = Field(default=20, ge=4)
     repeated_lines: int = Field(default=4, ge=2)
     run_on: Literal["drop", "cut"] = "drop"
     run_on_markers: tuple[str, ...] = MARKERS
-    min_words: int = Field(default=1, ge=1)
-    max_words: int = Field(default=1024, ge=1)
-    near_duplicate_similarity: Number = Field(default=0.8, gt=0, le=1)
+    min_words: Count = 1
+    max_words: Count = 1024
+    near_duplicate_similarity: Fraction = 0.8
 
     @field_validator("skip")
     @classmethod
@@ -443,16 +445,13 @@ class Run(Section):
             raise ValueError("nothing to do: give knowdist, icldist or both")
         if self.mixed and (self.knowdist is None or self.icldist is None):
             raise ValueError("mixed: of two stages; give knowdist and icldist")
-        writer = (self.knowdist.teacher or self.teacher) if self.knowdist else None
-        if writer is not None and writer.backend == "gold":
+        if self.knowdist and (self.knowdist.teacher or self.teacher).backend == "gold":
             raise ValueError("teacher.backend: gold has labels alone; give knowdist.teacher")
-        labels = self.icldist.demonstrations if self.icldist else "gold"
-        if self.teacher.backend == "gold" and labels != "gold":
-            raise ValueError("teacher.backend: gold needs icldist.demonstrations: gold")
         if self.icldist and self.icldist.demonstrations == "gold":
-            unlabelled = [t.source for t in self.texts if not (t.dataset or t.label_column)]
-            if len(unlabelled) == len(self.texts):
+            if not any(texts.dataset or texts.label_column for texts in self.texts):
                 raise ValueError("icldist.demonstrations: gold, but no source of texts has labels")
+        elif self.icldist and self.teacher.backend == "gold":
+            raise ValueError("teacher.backend: gold needs icldist.demonstrations: gold")
         return self
 
     @property
@@ -527,35 +526,14 @@ def _first_mistake(where: str, error: ValidationError) -> str:
     """One line: place, what is wrong, what was got, and what is near."""
     first = error.errors()[0]
     pairs = zip(("", *first["loc"]), first["loc"], strict=False)  # pydantic names the backend too
-    place = [str(part) for above, part in pairs if above != "teacher" or part not in TEACHERS]
-    got = first.get("input")
-    if first["type"] == "extra_forbidden":
-        known = _keys_at(first["loc"][:-1])
-        key, above = place[-1], ".".join([where, *place[:-1]])
-        return f"{above}: unknown key {key!r}; {nearest(key, known)}"
+    place = [str(part) for above, part in pairs if above != "teacher"]
     message = first["msg"].removeprefix("Value error, ")
     line = f"{'.'.join([where, *place])}: {message[0].lower()}{message[1:]}"
     if first["type"] in ("missing", "value_error"):
         return line
+    got = first["input"]
     is_text = isinstance(got, str) and first["type"].startswith(("float", "int", "bool"))
     return f"{line}; got {got!r}{' (text)' if is_text else ''}"
-
-
-def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    """The keys that a section knows; the location as pydantic tells it."""
-    model: Any = Run
-    for part in location:
-        if isinstance(part, int):
-            continue
-        if part in TEACHERS:
-            model = TEACHERS[part]
-        elif part == "texts":
-            model = Texts
-        elif part != "teacher":
-            annotation: Any = model.model_fields[part].annotation
-            options = getattr(annotation, "__args__", (annotation,))
-            model = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
-    return list(model.model_fields)
 
 
 def save_config(run: Run, path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -18,6 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from leaderboard.results import Problem
 from sentibench.data.cards import CATEGORIES, SEEN, Card, Category, Metric, Source, Task, load_cards
 from sentibench.scoring.samples import METRICS
+from sentibench.scoring.statistics import Estimate
 
 SCHEMA = 1
 COLUMNS = ("overall", *CATEGORIES)
@@ -51,12 +52,9 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class GapClosed:
+class GapClosed(Estimate):
     """Share of the way from base to teacher, which may lie outside of [0, 1], with its interval."""
 
-    value: float
-    low: float
-    high: float
     n: int
 
 
@@ -160,24 +158,18 @@ class Row:
     ranked: bool = False
     reasons: tuple[str, ...] = ()
     n_tasks: int
-    protocol: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    protocol: Mapping[str, Any]
     seeds: tuple[int, ...]
     scores: Mapping[str, Mapping[str, Cell | None]]
     rank: Mapping[str, Rank] | None = None
-    gap: Mapping[str, GapClosed | None] = field(default_factory=dict[str, GapClosed | None])
-    invalid: Mapping[str, Fraction] = field(default_factory=dict[str, float])
-    invalid_interval: Mapping[str, tuple[Fraction, Fraction]] = field(
-        default_factory=dict[str, tuple[float, float]]
-    )
+    gap: Mapping[str, GapClosed | None]
+    invalid: Mapping[str, Fraction]
+    invalid_interval: Mapping[str, tuple[Fraction, Fraction]]
     badges: tuple[Badge, ...] = ()
     command: str = ""
     history: tuple[PastRun, ...] = ()
-    confusion: Mapping[str, Sequence[Sequence[int]]] = field(
-        default_factory=dict[str, Sequence[Sequence[int]]]
-    )
-    per_class: Mapping[str, Sequence[ClassScore]] = field(
-        default_factory=dict[str, Sequence[ClassScore]]
-    )
+    confusion: Mapping[str, Sequence[Sequence[int]]]
+    per_class: Mapping[str, Sequence[ClassScore]]
     lineage: tuple[Ancestor, ...] = ()
 
     @property
@@ -272,7 +264,7 @@ class Comparison:
     low: float
     high: float
     p: Fraction
-    tests: Mapping[str, TaskTest] = field(default_factory=dict[str, TaskTest])
+    tests: Mapping[str, TaskTest]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,14 +342,11 @@ def schema_text() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Position:
-    position: int
+class PreviousRow:
+    """What is read of a row of an older leaderboard.json."""
 
-
-@dataclass(frozen=True, slots=True)
-class _PreviousRow:
     name: str
-    rank: Mapping[str, _Position] | None
+    rank: Mapping[str, Rank] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +355,7 @@ class PreviousBoard:
 
     schema: Literal[1]
     source: Source
-    rows: tuple[_PreviousRow, ...]
+    rows: tuple[PreviousRow, ...]
 
 
 def read_previous(path: Path) -> PreviousBoard | None:
@@ -377,6 +366,6 @@ def read_previous(path: Path) -> PreviousBoard | None:
         return None
 
 
-def positions(rows: Iterable[Row | _PreviousRow], metric: str) -> dict[str, int]:
+def positions(rows: Iterable[Row | PreviousRow], metric: str) -> dict[str, int]:
     """Name -> position of the ranked rows."""
     return {row.name: row.rank[metric].position for row in rows if row.rank and metric in row.rank}

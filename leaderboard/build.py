@@ -175,8 +175,7 @@ def _measured(entry: Entry, rankings: Mapping[str, Ranking]) -> Row:
         rank={m: of.rank_of(entry) for m, of in rankings.items()} if ranked else None,
         invalid=invalid,
         invalid_interval={
-            task: wilson(rate, entry.runs[task][0].samples.n_items)
-            for task, rate in invalid.items()
+            task: wilson(rate, entry.n_items(task)) for task, rate in invalid.items()
         },
         badges=_badges(entry.all_runs),
         command="\n".join(_command(entry, run) for run in next(iter(entry.runs.values()))),
@@ -185,6 +184,7 @@ def _measured(entry: Entry, rankings: Mapping[str, Ranking]) -> Row:
         ),
         confusion=confusion,
         per_class=per_class,
+        gap={},
     )
 
 
@@ -231,21 +231,21 @@ def _command(entry: Entry, run: TaskRun) -> str:
     group = "sentibench" if run.task.source == "real" else "sentibench_mini"
     parts = ["lm_eval", "--model", facts.model_type, "--model_args", ",".join(shown)]
     parts += ["--tasks", group if len(entry.runs) == 12 else ",".join(entry.runs)]
-    if protocol.shots != PROTOCOL.shots:
-        parts += ["--num_fewshot", str(protocol.shots)]
-    if run.seed != DEFAULT_SEED:
-        parts += ["--metadata", f"demo_seed={run.seed}"]
-    if protocol.chat_template:
-        parts += ["--apply_chat_template"]
-        parts += ["--fewshot_as_multiturn", str(protocol.multiturn).lower()]
-    if protocol.system_instruction:
-        parts += ["--system_instruction", protocol.system_instruction]
-    if protocol.gen_kwargs:
-        parts += ["--gen_kwargs", str(protocol.gen_kwargs)]
-    if facts.limit is not None:
-        parts += ["--limit", str(facts.limit)]
-    parts += ["--batch_size", str(facts.batch_size), "--output_path", "results"]
-    return shlex.join([*parts, "--log_samples"])
+    for is_changed, name, value in (
+        (protocol.shots != PROTOCOL.shots, "--num_fewshot", protocol.shots),
+        (run.seed != DEFAULT_SEED, "--metadata", f"demo_seed={run.seed}"),
+        (protocol.chat_template, "--apply_chat_template", None),
+        (protocol.chat_template, "--fewshot_as_multiturn", str(protocol.multiturn).lower()),
+        (protocol.system_instruction, "--system_instruction", protocol.system_instruction),
+        (protocol.gen_kwargs, "--gen_kwargs", protocol.gen_kwargs),
+        (facts.limit is not None, "--limit", facts.limit),
+        (True, "--batch_size", facts.batch_size),
+        (True, "--output_path", "results"),
+        (True, "--log_samples", None),
+    ):
+        if is_changed:
+            parts += [name] if value is None else [name, str(value)]
+    return shlex.join(parts)
 
 
 def _shown_value(value: str) -> str:
@@ -294,6 +294,12 @@ def _reported() -> list[Row]:
             kind="reported",
             link="https://arxiv.org/abs/2503.03225",
             reasons=("reported in the paper, not measured here",),
+            protocol={},
+            gap={},
+            invalid={},
+            invalid_interval={},
+            confusion={},
+            per_class={},
             n_tasks=len(tasks),
             seeds=PAPER_SEEDS,
             scores={

@@ -46,6 +46,10 @@ class Entry:
         """Additive statistics of a task, shape (N, S): averaged per item over the seeds."""
         return np.mean([run.samples.statistics[metric] for run in self.runs[task]], axis=0)
 
+    def n_items(self, task: str) -> int:
+        """N of a task."""
+        return self.runs[task][0].samples.n_items
+
     @property
     def all_runs(self) -> list[TaskRun]:
         """The runs that count, of all tasks and seeds."""

@@ -24,20 +24,7 @@ from sentibench.data.cards import Source, Task, load_cards
 from sentibench.scoring import statistics
 from sentibench.scoring.metrics import score_function
 from sentibench.scoring.samples import METRICS
-from sentibench.scoring.statistics import (
-    REPLICATES,
-    Floats,
-    Scores,
-    estimate,
-    holm,
-    mcnemar,
-    mean_over_tasks,
-    p_value,
-    rank_intervals,
-    resample,
-    sign_flip,
-    tie_groups,
-)
+from sentibench.scoring.statistics import REPLICATES, Floats, Scores
 
 UNRANKED_REPLICATES = 2_000
 MAX_COMPARED = 120  # all pairs up to here, neighbours beyond
@@ -80,23 +67,45 @@ def rank_entries(
     Returns:
         A ranking per metric.
     """
+    if not entries:
+        return {}
+    tasks = [Task(card, source).name for card in load_cards().values()]
+    scores = _scores(entries, tasks, replicates)
+    return {metric: _rank(entries, of_metric, source) for metric, of_metric in scores.items()}
+
+
+def cells_of(entry: Entry) -> dict[str, dict[str, Cell]]:
+    """Per metric the scores of an entry that is not ranked; it has no averages."""
+    # seeds over different items cannot be averaged per item
+    tasks = [t for t, runs in entry.runs.items() if len({r.samples.n_items for r in runs}) == 1]
+    scores = _scores([entry], tasks, UNRANKED_REPLICATES)
+    return {
+        metric: {task: _cell(of_task, 0, entry.n_items(task)) for task, of_task in of.items()}
+        for metric, of in scores.items()
+    }
+
+
+def _scores(
+    entries: Sequence[Entry], tasks: Sequence[str], replicates: int
+) -> dict[str, dict[str, Scores]]:
+    """Metric -> task -> scores of entries that answered the same items."""
     scores: dict[str, dict[str, Scores]] = {metric: {} for metric in METRICS}
-    for card in load_cards().values() if entries else ():
-        task = Task(card, source).name
+    for task in tasks:
+        card = entries[0].runs[task][0].task.card
         for metric, of_metric in scores.items():
             if card.is_label_task and metric != "official":  # labels have one metric
                 of_metric[task] = scores["official"][task]
             else:
                 stacked = np.stack([entry.statistics(task, metric) for entry in entries])
-                of_metric[task] = resample(card, stacked, replicates)
-    return {m: _rank(entries, of, source) for m, of in scores.items()} if entries else {}
+                of_metric[task] = statistics.resample(card, stacked, replicates)
+    return scores
 
 
-def _rank(entries: Sequence[Entry], scores: dict[str, Scores], source: Source) -> Ranking:
-    n_items = {task: entries[0].runs[task][0].samples.n_items for task in scores}
+def _rank(entries: Sequence[Entry], of_tasks: Mapping[str, Scores], source: Source) -> Ranking:
+    scores, n_items = dict(of_tasks), {task: entries[0].n_items(task) for task in of_tasks}
     for column in (*COLUMNS, *SPLITS):
         members = tasks_of(column, source)
-        scores[column] = mean_over_tasks([scores[task] for task in members])
+        scores[column] = statistics.mean_over_tasks([scores[task] for task in members])
         n_items[column] = sum(n_items[task] for task in members)
     values_M = scores["overall"].values_M
     order = sorted(range(len(entries)), key=lambda i: (-values_M[i], entries[i].key))
@@ -112,39 +121,22 @@ def _rank(entries: Sequence[Entry], scores: dict[str, Scores], source: Source) -
     )
 
 
+def _cell(scores: Scores, place: int, n_items: int) -> Cell:
+    found = statistics.estimate(scores.values_M[place], scores.draws_BM[:, place])
+    return Cell(found.value, found.low, found.high, n_items)
+
+
 def _ranks(overall_BM: Floats) -> tuple[Rank, ...]:
     """Places of M entries, best first, by the replicates of their overall score."""
     n_entries = overall_BM.shape[1]
 
     def p_between(a: int, b: int) -> float:
-        return p_value(overall_BM[:, a] - overall_BM[:, b])
+        return statistics.p_value(overall_BM[:, a] - overall_BM[:, b])
 
-    groups = tie_groups(n_entries, p_between)
-    above = [None, *holm([p_between(a, b) for a, b in pairwise(range(n_entries))])]
-    ends = zip(rank_intervals(overall_BM), groups, above, strict=True)
+    groups = statistics.tie_groups(n_entries, p_between)
+    above = [None, *statistics.holm([p_between(a, b) for a, b in pairwise(range(n_entries))])]
+    ends = zip(statistics.rank_intervals(overall_BM), groups, above, strict=True)
     return tuple(Rank(i, low, high, g, p) for i, ((low, high), g, p) in enumerate(ends, start=1))
-
-
-def _cell(scores: Scores, place: int, n_items: int) -> Cell:
-    found = estimate(scores.values_M[place], scores.draws_BM[:, place])
-    return Cell(found.value, found.low, found.high, n_items)
-
-
-def cells_of(entry: Entry) -> dict[str, dict[str, Cell]]:
-    """Per metric the scores of an entry that is not ranked; it has no averages."""
-    cells: dict[str, dict[str, Cell]] = {metric: {} for metric in METRICS}
-    for task, runs in entry.runs.items():
-        if len({run.samples.n_items for run in runs}) > 1:
-            continue  # seeds over different items cannot be averaged per item
-        card = runs[0].task.card
-        for metric, of_metric in cells.items():
-            if card.is_label_task and metric != "official":  # labels have one metric
-                of_metric[task] = cells["official"][task]
-            else:
-                rows = entry.statistics(task, metric)
-                scores = resample(card, rows[None], UNRANKED_REPLICATES)
-                of_metric[task] = _cell(scores, 0, len(rows))
-    return cells
 
 
 def gap_closed(ranking: Ranking, entry: Entry, base_name: str) -> GapClosed | None:
@@ -189,8 +181,8 @@ def compare(ranking: Ranking, metric: str) -> list[Comparison]:
             tests = _tests_of_tasks(entry, others, metric)
         for j, (other, of_tasks) in enumerate(zip(others, tests, strict=True), start=i + 1):
             drawn_B = overall_BM[:, i] - overall_BM[:, j]
-            found = estimate(values_M[i] - values_M[j], drawn_B)
-            ends, p = (found.value, found.low, found.high), p_value(drawn_B)
+            found = statistics.estimate(values_M[i] - values_M[j], drawn_B)
+            ends, p = (found.value, found.low, found.high), statistics.p_value(drawn_B)
             comparisons.append(Comparison(metric, entry.key, other.key, *ends, p, of_tasks))
     return comparisons
 
@@ -213,7 +205,7 @@ def _tests_of_tasks(
             if not is_once
         ]
         p_values = iter(
-            sign_flip(
+            statistics.sign_flip(
                 entry.statistics(task, metric),
                 np.stack(flipped),
                 score_function(card),
@@ -225,14 +217,17 @@ def _tests_of_tasks(
         )
         for tests, other, is_once in zip(found, theirs, once, strict=True):
             if is_once:
-                tests[task] = "McNemar", mcnemar(runs[0].samples.right, other[0].samples.right)
+                tests[task] = (
+                    "McNemar",
+                    statistics.mcnemar(runs[0].samples.right, other[0].samples.right),
+                )
             else:
                 tests[task] = "sign-flip", next(p_values)
     return [_adjusted(tests) for tests in found]
 
 
 def _adjusted(tests: Mapping[str, tuple[Kind, float]]) -> dict[str, TaskTest]:
-    adjusted = holm([p for _, p in tests.values()])
+    adjusted = statistics.holm([p for _, p in tests.values()])
     return {
         task: TaskTest(kind, p, of_family)
         for (task, (kind, p)), of_family in zip(tests.items(), adjusted, strict=True)

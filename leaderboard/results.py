@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from sentibench.data.cards import Task
+from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.scoring.samples import (
     Samples,
     Unusable,
     kind_of,
     load_json,
     read_samples,
+    require,
     results_beside,
     samples_beside,
     task_of,
@@ -154,46 +156,37 @@ def _read_run(path: Path, summary: Mapping[str, Any], name: str, with_texts: boo
         raise Unusable(f"no {file.name} beside it: run lm_eval with --log_samples")
     samples = read_samples(file, task, with_texts=with_texts)
     try:
-        return _run_of(summary, name, samples)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise Unusable(f"{file.name}: not in the format of our tasks ({kind_of(error)})") from None
-
-
-def _run_of(summary: Mapping[str, Any], name: str, samples: Samples) -> TaskRun:
-    config, settings = summary["configs"][name], summary["config"]
-    date, parameters = float(summary["date"]), settings.get("model_num_parameters")
-    if not 0 < date < 1e11:
-        raise Unusable("scores that no run of ours can have: the date is no time")
-    split = config["metadata"].get("split", "test")
-    if split != "test":
-        raise Unusable(
-            "scores that no run of ours can have: "
-            f"measured on the split {split!r}, not on the test set"
-        )
-    return TaskRun(
-        model=str(summary.get("model_name") or settings.get("model") or "unknown"),
-        seed=int(config["metadata"].get("demo_seed", 42)),
-        protocol=Protocol(
+        config, settings = summary["configs"][name], summary["config"]
+        date, seed = float(summary["date"]), int(config["metadata"].get("demo_seed", DEFAULT_SEED))
+        require(0 < date < 1e11, "the date is no time")
+        split = config["metadata"].get("split", "test")
+        require(split == "test", f"measured on the split {split!r}, not on the test set")
+        model = str(summary.get("model_name") or settings.get("model") or "unknown")
+        protocol = Protocol(
             shots=int(summary.get("n-shot", {}).get(name, config.get("num_fewshot", -1))),
             chat_template=bool(summary.get("chat_template_sha")),
             multiturn=bool(summary.get("fewshot_as_multiturn")),
             system_instruction=summary.get("system_instruction") or "",
             gen_kwargs=settings.get("gen_kwargs") or {},
-        ),
-        date=date,
-        facts=Facts(
-            version=str(summary.get("versions", {}).get(name, "")),
-            lm_eval=str(summary.get("lm_eval_version", "before 0.4.9")),
-            dtype=str(settings.get("model_dtype", "")),
-            limit=settings.get("limit"),
-            batch_size=settings.get("batch_size"),
-            model_type=str(settings.get("model", "")),
-            model_args=_arguments(settings.get("model_args") or {}),
-            parameters=parameters
-            if isinstance(parameters, int) and 0 < parameters < 10**15
-            else None,
-        ),
-        samples=samples,
+        )
+        return TaskRun(model, seed, protocol, date, _facts(summary, name), samples)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise Unusable(f"{file.name}: not in the format of our tasks ({kind_of(error)})") from None
+
+
+def _facts(summary: Mapping[str, Any], name: str) -> Facts:
+    settings = summary["config"]
+    parameters = settings.get("model_num_parameters")
+    is_count = isinstance(parameters, int) and 0 < parameters < 10**15
+    return Facts(
+        version=str(summary.get("versions", {}).get(name, "")),
+        lm_eval=str(summary.get("lm_eval_version", "before 0.4.9")),
+        dtype=str(settings.get("model_dtype", "")),
+        limit=settings.get("limit"),
+        batch_size=settings.get("batch_size"),
+        model_type=str(settings.get("model", "")),
+        model_args=_arguments(settings.get("model_args") or {}),
+        parameters=parameters if is_count else None,
     )
 
 

@@ -14,7 +14,7 @@ SHOW = (
     "from lm_eval.tasks import TaskManager as T; import sys;"
     "t = T(include_path=sys.argv[1:] or None);"
     "print(len([n for n in t.all_tasks if n.startswith('sentibench')]));"
-    "print(t._index['sentibench_sst2'].yaml_path if 'sentibench_sst2' in t._index else None)"
+    "print(getattr(t.task_index.get('sentibench_sst2'), 'yaml_path', None))"
 )
 
 
@@ -49,6 +49,10 @@ def test_a_wheel_shows_the_tasks_to_plain_lm_eval_and_leaves_nothing_behind(
     count, path = run(python, "-c", SHOW, PWD=elsewhere).split()
     assert int(count) == 24 + 5 + 1
     assert Path(path).is_relative_to(site)
+    show = (
+        "from importlib.metadata import entry_points as e; print(e(group='lm_eval.models').names)"
+    )
+    assert "sentibench-hf" in run(python, "-c", show, PWD=elsewhere)
     hidden = run(python, "-c", SHOW, PWD=elsewhere, SENTIBENCH_NO_AUTOLOAD="1").split()
     assert hidden == ["0", "None"]
 

@@ -49,7 +49,7 @@ def filter_answers(
     Args:
         pairs: Every request once, with its answer or failure.
         config: What makes an answer unfit.
-        test_grams: The test texts; None tasks contamination unchecked, as the funnel then says.
+        test_grams: The test texts; None leaves contamination unchecked, as the funnel then says.
 
     Returns:
         The kept answers by ascending request id, and the counts of all others.

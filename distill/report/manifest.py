@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -23,6 +22,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic.json_schema import GenerateJsonSchema
 
 from distill.config import Run
 from distill.errors import InputError
@@ -309,11 +309,11 @@ def load_manifest(path: Path) -> Manifest:
         raise InputError(f"{path}: cannot be read; {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
+        place = " ".join(".".join(map(str, first["loc"])).split()) or "the file"
         raise InputError(f"{path}: no manifest of a run; {place}: {first['msg']}") from None
 
 
-def schema() -> str:
-    """The JSON schema of ``run.json``."""
-    found: Mapping[str, Any] = Manifest.model_json_schema()
-    return json.dumps(found, indent=2) + "\n"
+def schema_text() -> str:
+    """The JSON schema of ``run.json``: docs/run.schema.json."""
+    head = {"$schema": GenerateJsonSchema.schema_dialect}
+    return json.dumps(head | Manifest.model_json_schema(), indent=2) + "\n"

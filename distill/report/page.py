@@ -45,7 +45,6 @@ def write_report(run_folder: Path, manifest: Manifest) -> Path:
     page = template("report.html.jinja").render(
         manifest=manifest,
         names=manifest.names(),
-        lineage=_lineage(manifest),
         notes=evaluation_notes(manifest),
         rows=_score_rows(manifest),
         students=comparison.students,
@@ -65,18 +64,6 @@ def write_report(run_folder: Path, manifest: Manifest) -> Path:
 
 
 # Scores
-
-
-def _lineage(manifest: Manifest) -> list[tuple[str, float | None, float | None]]:
-    """Base and stages with the mean of all tasks, and its change from the one before."""
-    models = ("base", *manifest.stages)
-    found = [manifest.comparison.means.get(model) for model in models]
-    means = [mean.all.value if mean and mean.all else None for mean in found]
-    changes = [
-        None if mean is None or before is None else mean - before
-        for before, mean in zip([None, *means], means, strict=False)
-    ]
-    return list(zip(models, means, changes, strict=True))
 
 
 def _score_rows(manifest: Manifest) -> list[tuple[str, str, list[Mean | Score | None]]]:

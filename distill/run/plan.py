@@ -5,31 +5,25 @@ No teacher is loaded or called, and nothing is written. ``Plan`` counts, ``plan_
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import ReplayTeacherConfig, Run, Training
 from distill.errors import InputError
-from distill.prompts.icldist import (
-    coverage,
-    demonstration_requests,
-    gold_demonstrations,
-    load_taxonomies,
-)
+from distill.prompts.icldist import coverage, demonstration_requests, load_taxonomies
 from distill.records import Answer, Request
-from distill.run.data import build_requests, read_labels, read_texts, sample_of, tests_of
+from distill.run.data import Labels, build_requests, read_labels, read_texts, sample_of, tests_of
 from distill.run.stages import (
     StageName,
     StageTeacher,
     kept_step,
+    settings_of,
     sources_of,
     training_of,
     training_stages,
@@ -44,22 +38,16 @@ from sentibench.prompts.few_shot import TARGET_DELIMITER
 # Requests of a stage whose tokens are counted, drawn at random where there are more: any share of
 # them is then known to within 0.8 points (one standard error).
 COUNTED = 4_000
-BATCH = 512  # texts of a call to the tokenizer
 EXAMPLES = 3
 FREE = ("replay", "gold")  # teachers that are no model
+KNOWN, LABEL, BOUND = "known", "as their longest label", "as the longest answer allowed"
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """Tokens of the teacher for requests that still wait."""
 
     prompt_tokens: float = 0
     answer_tokens: float = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.prompt_tokens + other.prompt_tokens, self.answer_tokens + other.answer_tokens
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +67,8 @@ class StagePlan:
         prompt_tokens: Of the counted requests, by the student's tokenizer.
         response_tokens: Mean of the counted samples, the end of the text included.
         response_basis: What that rests on.
-        too_long: Counted samples that do not fit with all demonstrations.
-        shortened: Of those, what fits without some.
+        shortened: Counted samples that do not fit with all demonstrations, but without some.
+        left_out: Counted samples that do not fit without demonstrations either.
         examples: (family, kind, prompt), a few of every family.
     """
 
@@ -96,14 +84,9 @@ class StagePlan:
     prompt_tokens: tuple[int, ...]
     response_tokens: float
     response_basis: str
-    too_long: int
     shortened: int
+    left_out: int
     examples: tuple[tuple[str, str, str], ...]
-
-    @property
-    def left_out(self) -> int:
-        """Counted samples that do not fit without demonstrations either."""
-        return self.too_long - self.shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +102,22 @@ class TrainingPlan:
     tokens: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """What the stores hold of a stage's requests; ``answers`` is aligned with those counted."""
 
     answered: int
     failed: int
-    waiting: tuple[Request, ...]
+    waiting: Sequence[Request]
     unanswerable: int
     answers: Sequence[Answer | None]
+
+
+class _Response(NamedTuple):
+    """What the student would learn to write: a text, or its most tokens where nobody knows it."""
+
+    text: str
+    tokens: int
+    basis: str
 
 
 class Plan:
@@ -140,7 +130,7 @@ class Plan:
 
     Attributes:
         texts: Drawn anew, or those of the run where they are drawn already.
-        left_out: [source, reason, number].
+        left_out: (source, reason, number).
         stages: In the order in which the teacher is asked.
         trainings: In their order.
         placeholders: Labels of demonstrations that nobody gave.
@@ -158,8 +148,8 @@ class Plan:
     ) -> None:
         self.run, self.steps, self._teachers = run, steps, teachers
         self.states: dict[str, tuple[State, str]] = states(steps.values())
-        check_checkpoint("student", self.run.student)
-        self._tokenizer = load_tokenizer(self.run.student)
+        check_checkpoint("student", run.student)
+        self._tokenizer = load_tokenizer(run.student)
         self.texts, self.left_out = self._draw()
         self.placeholders = self.gold = 0
         self.stages = list(self._stages())
@@ -184,54 +174,55 @@ class Plan:
         return list(draw.texts), [(*key, n) for key, n in sorted(draw.left_out.items())]
 
     def _stages(self) -> Iterator[StagePlan]:
-        if self.run.knowdist:
-            yield self._stage("knowdist", build_requests(self.run, "knowdist", self.texts, None))
-        if self.run.icldist:
-            asked = demonstration_requests(self.texts, self.run.icldist, self.run.seed)
+        run, texts = self.run, self.texts
+        if run.knowdist:
+            yield self._stage("knowdist", build_requests(run, "knowdist", texts, None))
+        if run.icldist:
+            asked = demonstration_requests(texts, run.icldist, run.seed)
             if asked:
                 yield self._stage("demonstrations", asked)
-            labels = self._labels(asked)
-            yield self._stage("icldist", build_requests(self.run, "icldist", self.texts, labels))
+            labels = self._labels(asked) if asked else None
+            yield self._stage("icldist", build_requests(run, "icldist", texts, labels))
 
-    def _labels(self, asked: Sequence[Request]) -> Mapping[tuple[str, str], str]:
+    def _labels(self, asked: Sequence[Request]) -> Labels:
         """Labels of demonstrations; where the teacher has not answered, gold or placeholders."""
-        stage = self.run.icldist
-        assert stage is not None
-        if stage.demonstrations == "gold":
-            return gold_demonstrations(self.texts, stage, self.run.seed)
         if self._done("demonstrations"):
             return read_labels(self.steps["demonstrations"].folder)
         labels: dict[tuple[str, str], str] = {}
         for request in asked:
-            classes = load_taxonomies()[request.meta["taxonomy"]].classes
-            label = request.meta["gold"]
-            if label in classes:
-                self.gold += 1
-            else:
+            taxonomy, label = request.meta["taxonomy"], request.meta["gold"]
+            classes = load_taxonomies()[taxonomy].classes
+            if label not in classes:
                 label = random.Random(f"{self.run.seed}/plan/{request.id}").choice(classes)
                 self.placeholders += 1
-            labels[request.meta["taxonomy"], request.meta["text"]] = label
+            labels[taxonomy, request.meta["text"]] = label
+        self.gold = len(asked) - self.placeholders
         return labels
 
     def _stage(self, stage: str, requests: Sequence[Request]) -> StagePlan:
         counted = self._counted(stage, requests)
-        found = self._look_up(stage, requests, counted)
+        teacher = self.teacher_of(stage)
+        found = _look_up(teacher, requests, counted)
+        is_gold = teacher.config.backend == "gold"
+        responses = [_response(*pair, is_gold) for pair in zip(counted, found.answers, strict=True)]
         prompts = [request.prompt for request in counted]
         prompt_tokens = self._lengths(prompts)
-        backend = self.teacher_of(stage).config.backend
-        cost, cost_basis = _cost(backend, prompt_tokens, found)
-        responses, lengths, basis = self._responses(
-            counted, prompt_tokens, found.answers, gold=backend == "gold"
-        )
-        too_long = shortened = 0
+        whole = [
+            prompt + TARGET_DELIMITER + response.text if response.text else prompt
+            for prompt, response in zip(prompts, responses, strict=True)
+        ]
+        lengths = [
+            n + response.tokens + 1  # the end of the text
+            for n, response in zip(self._lengths(whole), responses, strict=True)
+        ]
+        dropped: list[int | None] = []
         if stage != "demonstrations":
-            limit = self._training_of(cast(StageName, stage)).max_length
-            over = [i for i, length in enumerate(lengths) if length > limit]
-            dropped = [self._dropped(counted[i], responses[i], limit) for i in over]
-            fit = [n for n in dropped if n is not None]
-            shortened = sum(n > 0 for n in fit)
-            too_long = shortened + len(over) - len(fit)
-        supervised = [n - p for n, p in zip(lengths, prompt_tokens, strict=True)]
+            is_mixed = training_stages(self.run) == ["mixed"]
+            limit = training_of(self.run, "mixed" if is_mixed else stage).max_length
+            samples = zip(counted, responses, lengths, strict=True)
+            dropped = [self._dropped(r, response, limit) for r, response, n in samples if n > limit]
+        bases = Counter(response.basis for response in responses)
+        cost, cost_basis = _cost(teacher.config.backend, prompt_tokens, found)
         return StagePlan(
             stage=stage,
             axes=coverage(requests) if stage == "icldist" else _axes(stage, requests),
@@ -243,147 +234,57 @@ class Plan:
             cost=cost,
             cost_basis=cost_basis,
             prompt_tokens=tuple(prompt_tokens),
-            response_tokens=fmean(supervised),
-            response_basis=basis,
-            too_long=too_long,
-            shortened=shortened,
+            response_tokens=(sum(lengths) - sum(prompt_tokens)) / len(counted),
+            response_basis=", ".join(
+                f"{bases[b]:,} {b}" for b in (KNOWN, LABEL, BOUND) if bases[b]
+            ),
+            shortened=sum(bool(n) for n in dropped),
+            left_out=dropped.count(None),
             examples=() if stage == "demonstrations" else _examples(requests),
         )
 
-    def _counted(self, stage: str, requests: Sequence[Request]) -> list[Request]:
+    def _counted(self, stage: str, requests: Sequence[Request]) -> Sequence[Request]:
         """A seeded draw: an even stride would meet the same kinds of prompt again and again."""
         if len(requests) <= COUNTED:
-            return list(requests)
+            return requests
         rng = random.Random(f"{self.run.seed}/plan/{stage}")
         return [requests[i] for i in sorted(rng.sample(range(len(requests)), COUNTED))]
 
-    def _look_up(
-        self, stage: str, requests: Sequence[Request], counted: Sequence[Request]
-    ) -> _Found:
-        teacher = self.teacher_of(stage)
-        config, name = teacher.config, (teacher.name, teacher.revision)
-        keys = [request.key(*name) for request in requests]
-        with ExitStack() as stack:
-            own = _open(teacher.store, stack)
-            is_replay = isinstance(config, ReplayTeacherConfig)
-            recording = _open(config.store, stack) if is_replay else None
-            stores = [store for store in (own, recording) if store is not None]
-            failed = {key for key, _ in own.failures()} if own else set[str]()
-            is_answered = {key: own is not None and key in own for key in keys}
-            waiting = {
-                key: request
-                for key, request in zip(keys, requests, strict=True)
-                if not is_answered[key] and key not in failed
-            }
-            unanswerable = 0
-            if is_replay:
-                unanswerable = sum(not any(key in store for store in stores) for key in waiting)
-            elif config.backend == "gold":
-                unanswerable = sum(gold_label(request) is None for request in waiting.values())
-            answers = [
-                next(filter(None, (store.get(request.key(*name)) for store in stores)), None)
-                for request in counted
-            ]
-        return _Found(
-            answered=sum(is_answered[key] for key in keys),
-            failed=sum(key in failed for key in keys),
-            waiting=tuple(waiting.values()),
-            unanswerable=unanswerable,
-            answers=answers,
-        )
-
-    def _responses(
-        self,
-        counted: Sequence[Request],
-        prompt_tokens: Sequence[int],
-        answers: Sequence[Answer | None],
-        *,
-        gold: bool,
-    ) -> tuple[list[str | int], list[int], str]:
-        """What the student would learn to write.
-
-        Returns:
-            The response of every sample, or its most tokens where nobody knows it; tokens of the
-            whole samples, the end of the text included; what they rest on.
-        """
-        responses: list[str | int] = []
-        n_known = n_labels = 0
-        for request, answer in zip(counted, answers, strict=True):
-            known = answer.text.strip() if answer else ""
-            known = known or (gold and gold_label(request)) or ""
-            labels = request.choices or request.meta.get("labels") or ()
-            n_known += bool(known)
-            n_labels += bool(labels and not known)
-            longest = max(labels, key=len) if labels else request.decoding.max_new_tokens
-            responses.append(known or longest)
-        texts = [
-            request.prompt + TARGET_DELIMITER + (response if isinstance(response, str) else "")
-            for request, response in zip(counted, responses, strict=True)
-        ]
-        lengths = [
-            1 + (n if isinstance(response, str) else n_prompt + response)
-            for response, n, n_prompt in zip(
-                responses, self._lengths(texts), prompt_tokens, strict=True
-            )
-        ]
-        n_bound = len(counted) - n_known - n_labels
-        parts = [
-            (n_known, "known"),
-            (n_labels, "as their longest label"),
-            (n_bound, "as the longest answer allowed"),
-        ]
-        return responses, lengths, ", ".join(f"{n:,} {what}" for n, what in parts if n)
-
-    def _dropped(self, request: Request, response: str | int, limit: int) -> int | None:
+    def _dropped(self, request: Request, response: _Response, limit: int) -> int | None:
         """Demonstrations that the training would drop; None where it leaves the sample out."""
-        if isinstance(response, int):  # one token stands for as many as there may be
-            response, limit = "a", limit - response + 1
+        text = response.text
+        if not text:  # one token stands for as many as there may be
+            text, limit = "a", limit - response.tokens + 1
         try:
-            sample = sample_of(request, response)
-            return encode_samples([sample], self._tokenizer, limit).examples[0].dropped
+            encoding = encode_samples([sample_of(request, text)], self._tokenizer, limit)
         except InputError:
             return None
+        return encoding.examples[0].dropped
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
-        found: list[int] = []
-        for start in range(0, len(texts), BATCH):
-            batch = self._tokenizer(list(texts[start : start + BATCH]), verbose=False)
-            found += map(len, batch["input_ids"])
-        return found
-
-    def _training_of(self, source: StageName) -> Training:
-        """The settings under which samples of a source are trained on."""
-        stages = training_stages(self.run)
-        stage = next(s for s in stages if source in sources_of(self.run, s))
-        return training_of(self.run, stage)
+        return list(map(len, self._tokenizer(list(texts), verbose=False)["input_ids"]))
 
     def _training(self, name: str) -> TrainingPlan:
         training = training_of(self.run, name)
-        n_samples, supervised, tokens = 0, 0.0, 0.0
-        bases: list[str] = []
-        for source in sources_of(self.run, name):
-            stage = next(stage for stage in self.stages if stage.stage == source)
-            n, basis = self._n_samples(source, stage)
-            n_samples += n
-            bases += [basis] if basis not in bases else []
-            supervised += n * stage.response_tokens
-            tokens += n * (fmean(stage.prompt_tokens) + stage.response_tokens)
-        n_steps = math.ceil(math.ceil(n_samples / training.batch_size) * training.epochs)
-        epochs = training.epochs
+        stages = {stage.stage: stage for stage in self.stages}
+        parts = [(*self._n_samples(s, stages[s]), stages[s]) for s in sources_of(self.run, name)]
+        n_samples = sum(n for n, _, _ in parts)
+        supervised = sum(n * stage.response_tokens for n, _, stage in parts)
+        prompts = sum(n * fmean(stage.prompt_tokens) for n, _, stage in parts)
         return TrainingPlan(
-            name,
-            training,
-            n_samples,
-            ", ".join(bases),
-            n_steps,
-            epochs * supervised,
-            epochs * tokens,
+            stage=name,
+            training=training,
+            n_samples=n_samples,
+            basis=", ".join(dict.fromkeys(basis for _, basis, _ in parts)),
+            n_steps=training.n_steps(n_samples),
+            supervised_tokens=training.epochs * supervised,
+            tokens=training.epochs * (prompts + supervised),
         )
 
     def _n_samples(self, source: StageName, stage: StagePlan) -> tuple[int, str]:
         """Samples of a source: those kept where that is known, else all requests."""
-        found = self.run.knowdist if source == "knowdist" else self.run.icldist
-        keep = found.difficulty.keep if found and found.difficulty else 1.0
+        difficulty = settings_of(self.run, source).difficulty
+        keep = difficulty.keep if difficulty else 1.0
         n, basis = stage.n_requests, "before the filters"
         for name in (f"{source}-filter", kept_step(self.run, source)):
             summary = self._done(name)
@@ -393,11 +294,44 @@ class Plan:
         return round(n * keep * (1 - stage.left_out / len(stage.prompt_tokens))), basis
 
 
+def _look_up(
+    teacher: StageTeacher, requests: Sequence[Request], counted: Sequence[Request]
+) -> _Found:
+    config, identity = teacher.config, (teacher.name, teacher.revision)
+    with ExitStack() as stack:
+        own = recording = stack.enter_context(Store.read(teacher.store, identity))
+        if isinstance(config, ReplayTeacherConfig):
+            recording = stack.enter_context(Store.read(config.store, identity))
+        waiting, unanswerable = own.waiting(requests), 0
+        if config.backend == "replay":
+            unanswerable = sum(request.key(*identity) not in recording for request in waiting)
+        elif config.backend == "gold":
+            unanswerable = sum(gold_label(request) is None for request in waiting)
+        keys = [request.key(*identity) for request in requests]
+        counted_keys = (request.key(*identity) for request in counted)
+        return _Found(
+            answered=sum(key in own for key in keys),
+            failed=sum(own.failure(key) is not None for key in keys),
+            waiting=waiting,
+            unanswerable=unanswerable,
+            answers=[own.get(key) or recording.get(key) for key in counted_keys],
+        )
+
+
+def _response(request: Request, answer: Answer | None, is_gold: bool) -> _Response:
+    known = answer.text.strip() if answer else ""
+    known = known or (is_gold and gold_label(request)) or ""
+    if known:
+        return _Response(known, 0, KNOWN)
+    if labels := request.choices or request.meta.get("labels"):
+        return _Response(max(labels, key=len), 0, LABEL)
+    return _Response("", request.decoding.max_new_tokens, BOUND)
+
+
 def _cost(backend: str, prompt_tokens: Sequence[int], found: _Found) -> tuple[Cost, str]:
     """Tokens of the waiting requests: as the teacher counted so far, else as the student."""
     if not found.waiting:
         return Cost(), "nothing waits"
-    answers = [answer for answer in found.answers if answer]
     told = [
         (answer.prompt_tokens, n)
         for answer, n in zip(found.answers, prompt_tokens, strict=True)
@@ -405,21 +339,15 @@ def _cost(backend: str, prompt_tokens: Sequence[int], found: _Found) -> tuple[Co
     ]
     scale = sum(n for n, _ in told) / sum(n for _, n in told) if told else 1.0
     prompts = fmean(prompt_tokens) * scale * len(found.waiting)
-    written = [a.completion_tokens for a in answers if a.completion_tokens]
-    free = [r for r in found.waiting if not (r.choices and backend == "hf")]
-    if not free:
+    scores = backend == "hf"
+    bounds = [r.decoding.max_new_tokens for r in found.waiting if not (scores and r.choices)]
+    if not bounds:
         return Cost(prompts), "it scores label words and writes nothing"
-    if written:
-        mean = fmean(written)
-        expected = sum(min(mean, request.decoding.max_new_tokens) for request in free)
-        return Cost(prompts, expected), f"mean of {len(written):,} answers in the store"
-    bound = sum(request.decoding.max_new_tokens for request in free)
-    return Cost(prompts, bound), "a bound: every answer at its longest"
-
-
-def _open(folder: Path, stack: ExitStack) -> Store | None:
-    """A store for reading, if there is one."""
-    return stack.enter_context(Store.read(folder)) if (folder / "store.json").is_file() else None
+    written = [a.completion_tokens for a in found.answers if a and a.completion_tokens]
+    if not written:
+        return Cost(prompts, sum(bounds)), "a bound: every answer at its longest"
+    expected = sum(min(fmean(written), bound) for bound in bounds)
+    return Cost(prompts, expected), f"mean of {len(written):,} answers in the store"
 
 
 def _axes(stage: str, requests: Sequence[Request]) -> dict[str, Counter[str]]:

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 from distill.errors import InputError
 from distill.run.plan import FREE, Cost, Plan, StagePlan
 
@@ -127,8 +129,8 @@ def _axis_lines(axis: str, values: Counter[str]) -> list[str]:
     wrapped = textwrap.wrap(
         line, LINE_WIDTH - len(head), break_long_words=False, break_on_hyphens=False
     )
-    lines = [part.replace("\0", " ") for part in wrapped]
-    return [(head if i == 0 else " " * len(head)) + part for i, part in enumerate(lines)]
+    indent = " " * len(head)
+    return [(indent if i else head) + part.replace("\0", " ") for i, part in enumerate(wrapped)]
 
 
 def _short(value: str) -> str:
@@ -155,11 +157,8 @@ def _hint_lines(rates: Rates) -> Iterator[str]:
     """Which options would give what is not known."""
     if rates.tokens_per_second is None:
         yield "  time: unknown; give --tokens-per-second N, prompt and answer tokens together"
-    options = {
-        "--usd-per-million-input X": rates.usd_per_million_input,
-        "--usd-per-million-output Y": rates.usd_per_million_output,
-    }
-    missing = [option for option, value in options.items() if value is None]
+    missing = ["--usd-per-million-input X"] if rates.usd_per_million_input is None else []
+    missing += ["--usd-per-million-output Y"] if rates.usd_per_million_output is None else []
     if missing:
         yield f"  cost: unknown; give {' and '.join(missing)}"
 
@@ -172,7 +171,7 @@ def _duration(seconds: float) -> str:
 
 def _total_lines(plan: Plan, rates: Rates) -> Iterator[str]:
     waiting = sum(stage.waiting for stage in plan.stages)
-    total = sum((stage.cost for stage in plan.stages), Cost())
+    total = Cost(*map(sum, zip(*(stage.cost for stage in plan.stages), strict=True)))
     yield ""
     yield f"Teacher, all stages: to ask {waiting:,}"
     if not waiting:
@@ -217,8 +216,7 @@ def quantile(values: Sequence[int], share: float) -> int:
         values: At least one, in any order.
         share: In [0, 1].
     """
-    ordered = sorted(values)
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+    return int(np.quantile(values, share, method="inverted_cdf"))
 
 
 def histogram(values: Sequence[int]) -> Iterator[str]:

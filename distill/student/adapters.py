@@ -18,16 +18,17 @@ def add_adapter(model: Any, lora: Lora) -> Any:
     """Freeze the model and add LoRA weights."""
     from peft import LoraConfig, get_peft_model
 
-    return get_peft_model(
-        model,
-        LoraConfig(
-            r=lora.r,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=lora.target_modules,
-            task_type="CAUSAL_LM",
-        ),
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        task_type="CAUSAL_LM",
     )
+    adapted = get_peft_model(model, config)
+    if isinstance(config.target_modules, set):  # written in an order that differs by process
+        config.target_modules = sorted(config.target_modules)
+    return adapted
 
 
 def check_targets(key: str, checkpoint: str, lora: Lora) -> None:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from distill.student.difficulty import token_difficulty
 from distill.student.samples import Encoded, Sample, encode_samples
 from distill.student.training import load_student
-from sentibench.fast.head_positions import ReadPositions
+from sentibench.fast.head_positions import HeadPositions
 
 
 def measure_difficulty(
@@ -31,7 +31,7 @@ def measure_difficulty(
     """
     tokenizer, model = load_student(checkpoint)
     model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    positions = ReadPositions(model)
+    positions = HeadPositions(model)
     examples = encode_samples(samples, tokenizer, max_length).examples
     order = sorted(examples, key=lambda example: -len(example.ids))
     found: dict[str, float] = {}
@@ -45,7 +45,7 @@ def measure_difficulty(
     return found
 
 
-def _measure(batch: Sequence[Encoded], model, positions: ReadPositions) -> dict[str, float]:
+def _measure(batch: Sequence[Encoded], model, positions: HeadPositions) -> dict[str, float]:
     ids = [torch.tensor(example.ids) for example in batch]
     ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(model.device)
     # position t predicts token t + 1; the last token is the end of the text

@@ -1,22 +1,20 @@
 """lm-eval on a checkpoint, into a result folder that the leaderboard reads."""
 
 # pyright: basic
-# lm-eval carries no types that would hold: its unknowns end in this module.
+# The model carries no types that would hold: its unknowns end in this module.
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from tqdm import tqdm
 
 from distill.checkpoints import checkpoint_name, loading_errors
 from distill.errors import InputError, nearest
 from sentibench.harness import task_manager
-
-MODEL = "sentibench-hf"
 
 
 def evaluate(
@@ -64,7 +62,10 @@ def evaluate(
         done = saved_results(out / name)
         if done is None:
             model = model or _load(arguments)
-            _evaluate(model, arguments, name, manager, out / name, limits.get(name, limit))
+            from sentibench.harness.evaluation import evaluate_and_save
+
+            most = limits.get(name, limit)
+            evaluate_and_save(model, arguments, name, manager, out / name, limit=most)
             done = saved_results(out / name)
         if done is None:
             raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")
@@ -86,42 +87,15 @@ def tasks_of(manager: Any, tasks: tuple[str, ...], limits: Mapping[str, int]) ->
 
 
 def _load(arguments: dict[str, str]) -> Any:
-    import torch
-    from lm_eval.api.registry import get_model
+    from sentibench.fast.model import load_model
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return cast(Any, get_model(MODEL)).create_from_arg_obj(arguments, {"device": device})
+        return load_model(**arguments)
     except loading_errors() as error:
         why = " ".join(str(error).split())[:300]
         raise InputError(
             f"evaluation: {arguments['pretrained']!r} cannot be loaded; {why}"
         ) from None
-
-
-def _evaluate(
-    model: Any, arguments: dict[str, str], task: str, manager: Any, out: Path, limit: int | None
-) -> None:
-    from lm_eval import simple_evaluate
-    from lm_eval.loggers import EvaluationTracker
-
-    tracker: Any = EvaluationTracker(output_path=str(out))
-    results: Any = cast(Any, simple_evaluate)(
-        model=model,
-        model_args=arguments,
-        tasks=[task],
-        task_manager=manager,
-        limit=limit,
-        log_samples=True,
-        fewshot_as_multiturn=False,  # as on lm-eval's command line, without a chat template
-        evaluation_tracker=tracker,
-    )
-    # what lm-eval would write had it loaded the model itself
-    tracker.general_config_tracker.model_source = results["config"]["model"] = MODEL
-    samples = results.pop("samples")
-    tracker.save_results_aggregated(results=results, samples=samples)
-    for name in results["configs"]:
-        tracker.save_results_samples(task_name=name, samples=samples[name])
 
 
 def saved_results(out: Path) -> dict[str, Any] | None:

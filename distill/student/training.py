@@ -37,7 +37,7 @@ from distill.errors import InputError
 from distill.files import replace_folder, write_json
 from distill.student.adapters import add_adapter
 from distill.student.samples import Encoded, Encoding, Sample, encode_samples
-from sentibench.fast.head_positions import ReadPositions
+from sentibench.fast.head_positions import HeadPositions
 
 UNSUPERVISED = -100  # torch's ignore_index
 
@@ -72,7 +72,7 @@ def train(
     torch.manual_seed(seed)
     tokenizer, model = load_student(checkpoint, four_bits=training.method == "qlora")
     encoding = encode_samples(samples, tokenizer, training.max_length)
-    positions = ReadPositions(model)
+    positions = HeadPositions(model)
     if training.method != "full":
         model = add_adapter(model, training.lora)
     arguments = _arguments(training, len(encoding.examples), folder, seed)
@@ -143,23 +143,25 @@ class StudentTrainer(Trainer):
     """
 
     def __init__(
-        self, *args: Any, positions: ReadPositions, batch_tokens: int, **kwargs: Any
+        self, *args: Any, positions: HeadPositions, batch_tokens: int, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self.positions, self.batch_tokens = positions, batch_tokens
-        self.model_accepts_loss_kwargs = True  # the loss is a sum over all tokens of the step
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Backward over the parts of a batch; one exchange between processes, at the last."""
+        del num_items_in_batch  # transformers counts for some models only
         model.train()
-        inputs = self._prepare_inputs(inputs)
+        inputs = {key: value.to(self.args.device) for key, value in inputs.items()}
+        n_tokens = (inputs["labels"][:, 1:] != UNSUPERVISED).sum()
+        n_tokens = self.accelerator.reduce(n_tokens, "sum")  # of all processes
         parts = list(cut_by_tokens(inputs, self.batch_tokens))
         total = torch.zeros((), device=self.args.device)
         for number, part in enumerate(parts, 1):
             last = number == len(parts)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager():
-                    loss = self.compute_loss(model, part, num_items_in_batch=num_items_in_batch)
+                    loss = self.compute_loss(model, part, num_items_in_batch=n_tokens)
                 self.accelerator.backward(loss)
             total += loss.detach()
         return total
@@ -226,7 +228,7 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
             f"training.batch_size: got {training.batch_size} for {world} processes; expected a "
             "multiple"
         )
-    n_steps = math.ceil(math.ceil(n_examples / training.batch_size) * training.epochs)
+    n_steps = training.n_steps(n_examples)
     if training.choose and training.choose.checkpoints > n_steps:
         raise InputError(
             f"training.choose.checkpoints: got {training.choose.checkpoints} for {n_steps} "

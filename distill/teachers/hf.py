@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from distill.checkpoints import checkpoint_name, fingerprint, loading_errors
 from distill.errors import TeacherError
@@ -37,15 +36,10 @@ class HfTeacher:
     def __init__(
         self, model: str, dtype: str = "auto", batch_tokens: int | None = None, chat: bool = False
     ) -> None:
-        import torch
+        from sentibench.fast.model import load_model
 
-        from sentibench.fast.model import SentiBenchLM
-
-        device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            self.lm: Any = cast(Any, SentiBenchLM)(
-                pretrained=model, dtype=dtype, device=device, batch_tokens=batch_tokens
-            )
+            self.lm: Any = load_model(model, dtype=dtype, batch_tokens=batch_tokens)
         except loading_errors() as error:
             raise TeacherError(
                 f"teacher.model: {model!r} cannot be loaded; {' '.join(str(error).split())[:300]}"
@@ -76,13 +70,13 @@ class HfTeacher:
     def _score(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer]]:
         space = "" if self.chat else " "
         pairs = [
-            SimpleNamespace(args=(self.prompt_of(request), space + choice))
+            (self.prompt_of(request), space + choice)
             for request in requests
             for choice in request.choices
         ]
-        scores = iter(self.lm.loglikelihood(pairs, disable_tqdm=True))
+        scores = iter(self.lm.log_likelihoods(pairs))
         for request in requests:
-            found = tuple(next(scores)[0] for _ in request.choices)
+            found = tuple(next(scores) for _ in request.choices)
             best = request.choices[max(range(len(found)), key=found.__getitem__)]
             n_tokens = len(self.lm.tok_encode(self.prompt_of(request)))
             yield request, Answer(best, "choice", n_tokens, 0, found)
@@ -106,9 +100,8 @@ class HfTeacher:
             else:
                 fit.append(request)
                 prompts.append(prompt)
-        if decoding.temperature == 0 and lm.answers_greedily:
-            stops = [*decoding.stop, lm.tok_decode([lm.eot_token_id], skip_special_tokens=False)]
-            for written in lm.answers(prompts, stops, decoding.max_new_tokens):
+        if decoding.temperature == 0 and lm.writes_greedily:
+            for written in lm.write_greedily(prompts, decoding.stop, decoding.max_new_tokens):
                 finish = "stop" if written.ended else "length"
                 for number in written.numbers:
                     n_prompt = len(prompts[number])

@@ -72,14 +72,20 @@ class Store:
             return cls(folder, teacher, revision, stack, append=True)
 
     @classmethod
-    def read(cls, folder: Path) -> Store:
+    def read(cls, folder: Path, absent: tuple[str, str] | None = None) -> Store:
         """Open for reading what is complete by now, without a lock; nothing is changed.
+
+        Args:
+            folder: Where the files are.
+            absent: Teacher and revision of an empty store that stands for one that is not there.
 
         Raises:
             StoreError: If there is no store or a line in the middle is damaged.
         """
+        if absent is None or (folder / "store.json").is_file():
+            absent = _identity(folder)
         with ExitStack() as stack:
-            return cls(folder, *_identity(folder), stack, append=False)
+            return cls(folder, *absent, stack, append=False)
 
     def close(self) -> None:
         """Bring everything to the disk and let the store go; again is allowed."""

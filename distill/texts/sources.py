@@ -58,7 +58,7 @@ def draw_texts(sources: Sequence[Texts], seed: int, tests: Contamination | None)
     Args:
         sources: At least one.
         seed: Of the order in which a source is drawn.
-        tests: What must not be trained on; None tasks that unchecked.
+        tests: What must not be trained on; None leaves that unchecked.
 
     Raises:
         InputError: If a source cannot be read, or nothing of it is left.

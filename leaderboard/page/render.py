@@ -22,6 +22,7 @@ from leaderboard.board import Board
 from leaderboard.items import TaskItems
 from leaderboard.page import view
 from sentibench.pages.environment import template_environment
+from sentibench.pages.text import without_surrogates
 
 HERE = Path(__file__).parent
 GROUPS = {
@@ -31,7 +32,6 @@ GROUPS = {
 }
 # what would end a script element, is no line end in JSON but one in old JavaScript, or is no text
 UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
-SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def render_page(board: Board, items: Mapping[str, TaskItems] | None) -> str:
@@ -81,7 +81,7 @@ def render_page(board: Board, items: Mapping[str, TaskItems] | None) -> str:
         sample_tasks=[task for task in board.tasks if task.name in items],
         sample_json={name: _json(_items_data(of)) for name, of in sorted(items.items())},
     )
-    return SURROGATES.sub("\ufffd", page)
+    return without_surrogates(page)
 
 
 def _static(name: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from leaderboard.board import Board, Comparison, Row
 from sentibench.pages.size_plot import Model, SizePlot, size_plot
+from sentibench.pages.text import NONE
 
-NONE = "–"
 SIZES = (
     ("s", "under 500 M", 0.0, 5e8),
     ("m", "500 M to 2 B", 5e8, 2e9),
@@ -132,9 +132,10 @@ def pair_matrix(board: Board, metric: str) -> dict[tuple[str, str], Comparison]:
     cells: dict[tuple[str, str], Comparison] = {}
     for pair in board.comparisons:
         if pair.metric == metric:
-            turned = (-pair.difference, -pair.high, -pair.low, pair.p)
             cells[pair.a, pair.b] = pair
-            cells[pair.b, pair.a] = Comparison(metric, pair.b, pair.a, *turned)
+            cells[pair.b, pair.a] = replace(
+                pair, difference=-pair.difference, low=-pair.high, high=-pair.low
+            )
     return cells
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-Row = tuple[tuple[int, ...], list[int]]  # (input ids, numbers of the requests that it answers)
+Prompt = tuple[tuple[int, ...], list[int]]  # (input ids, numbers of the requests for them)
 
 LOOK = 12  # tokens by which prompts are told apart
 FEWEST_ROWS = 4  # so few prompts are not worth a beginning of their own
 MOST = 0.75  # of a cluster's rows must have a longer beginning with others before it is split
 
 
-def clusters(all_ids: Sequence[Sequence[int]]) -> list[list[Row]]:
+def clusters(all_ids: Sequence[Sequence[int]]) -> list[list[Prompt]]:
     """Equal ids as one row, the rows by common beginning, the longest first.
 
     A chat header that all prompts begin with does not hide the instructions behind it: a cluster
@@ -26,23 +26,23 @@ def clusters(all_ids: Sequence[Sequence[int]]) -> list[list[Row]]:
     return _split(rows, 0)
 
 
-def _split(rows: Sequence[Row], start: int) -> list[list[Row]]:
+def _split(rows: Sequence[Prompt], start: int) -> list[list[Prompt]]:
     """Clusters by the tokens from ``start``; none where most rows would be left over."""
-    groups: dict[tuple[int, ...], list[Row]] = defaultdict(list)
+    groups: dict[tuple[int, ...], list[Prompt]] = defaultdict(list)
     for row in rows:
         groups[row[0][start : start + LOOK]].append(row)
     large = [group for group in groups.values() if len(group) >= FEWEST_ROWS]
     if start and sum(map(len, large)) < MOST * len(rows):
         return []
     rest = [row for group in groups.values() if len(group) < FEWEST_ROWS for row in group]
-    found: list[list[Row]] = []
+    found: list[list[Prompt]] = []
     for group in large:
         shared = n_shared(group)
         found += (_split(group, shared) if shared > start else []) or [group]
     return [*found, sorted(rest, key=lambda row: -len(row[0]))] if rest else found
 
 
-def n_shared(rows: Sequence[Row]) -> int:
+def n_shared(rows: Sequence[Prompt]) -> int:
     """Number of ids that all rows begin with."""
     first, last = min(rows)[0], max(rows)[0]
     n = min(len(first), len(last))
@@ -50,8 +50,8 @@ def n_shared(rows: Sequence[Row]) -> int:
 
 
 def cut(
-    rows: Sequence[Row], n_prefix: int, batch_tokens: int, most_rows: int
-) -> Iterator[list[Row]]:
+    rows: Sequence[Prompt], n_prefix: int, batch_tokens: int, most_rows: int
+) -> Iterator[list[Prompt]]:
     """Cut rows, longest first, where a batch would hold more tokens than allowed.
 
     Args:

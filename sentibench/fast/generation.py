@@ -1,4 +1,4 @@
-"""Greedy generation with a pool of rows: who is done tasks, who waits moves in.
+"""Greedy generation with a pool of rows: who is done leaves, who waits moves in.
 
 A prompt goes through the model once, with the prompts of its batch; its keys and values then join
 the pool, aligned on the right, where every step gives each row one token. On a CPU a step costs
@@ -17,15 +17,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
+
+from sentibench.versions import parts_of, require
+
+with parts_of("transformers"):
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    require(DynamicCache, "batch_repeat_interleave")
+    require(DynamicLayer, "lazy_initialization", "update", "get_seq_length")
 
 Forward = Callable[..., torch.Tensor]  # (ids, what is read, cache, mask, positions) -> logits
 
 
 @dataclass(eq=False)
-class Row:
-    """A prompt in the pool: its place in the caller's list, and the tokens generated so far."""
+class Draft:
+    """An answer being written: the number of its prompt, and the tokens generated so far."""
 
     number: int
     n_prompt: int
@@ -83,7 +90,7 @@ def generate(
     """
     waiting = iter(batches)
     batch = next(waiting, None)
-    rows: list[Row] = []
+    rows: list[Draft] = []
     mask_BS = torch.ones(0, 0, dtype=torch.long, device=device)
     layers: list[tuple[torch.Tensor, torch.Tensor] | None] = []
     while rows or batch:
@@ -133,7 +140,7 @@ def _roomy(layers: list[tuple[torch.Tensor, torch.Tensor] | None], room: int) ->
     return cache
 
 
-def _step(rows: Sequence[Row], forward: Forward, cache: DynamicCache, mask_BS: Any) -> None:
+def _step(rows: Sequence[Draft], forward: Forward, cache: DynamicCache, mask_BS: Any) -> None:
     """Append the likeliest next token to every row that is not done."""
     last_B1 = torch.tensor([[row.tokens[-1]] for row in rows], device=mask_BS.device)
     # not counted in the mask: rows that are done stay where they ended
@@ -152,7 +159,7 @@ def _prefill(
     prefix: DynamicCache,
     forward: Forward,
     device: Any,
-) -> tuple[list[Row], torch.Tensor, list[tuple[torch.Tensor, torch.Tensor] | None]]:
+) -> tuple[list[Draft], torch.Tensor, list[tuple[torch.Tensor, torch.Tensor] | None]]:
     """First new token of every prompt, the mask and the keys and values, aligned on the right."""
     ids = [torch.tensor(prompt) for _, prompt in prompts]
     ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(device)
@@ -160,7 +167,7 @@ def _prefill(
     logits_BV = forward(ids_BT, [(b, length - 1) for b, length in enumerate(lengths)], prefix)
     best_B = logits_BV.argmax(-1).tolist()
     rows = [
-        Row(number, n_prefix + length, [token])
+        Draft(number, n_prefix + length, [token])
         for (number, _), length, token in zip(prompts, lengths, best_B, strict=True)
     ]
     shifts = [ids_BT.shape[1] - length for length in lengths]
@@ -178,7 +185,7 @@ def _prefill(
     return rows, mask_BS, layers
 
 
-def _join(pool: tuple[list[Row], Any, list[Any]], new: tuple[list[Row], Any, list[Any]]) -> Any:
+def _join(pool: tuple[list[Draft], Any, list[Any]], new: tuple[list[Draft], Any, list[Any]]) -> Any:
     """One pool of two, the shorter one padded on the left."""
     n_all = max(pool[1].shape[1], new[1].shape[1])
 

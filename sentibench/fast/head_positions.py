@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 
-class ReadPositions:
+class HeadPositions:
     """Makes a causal model compute its head, and its last MLP, at chosen positions only.
 
     Both see one position at a time and nothing behind them mixes positions, so the logits are the

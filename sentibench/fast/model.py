@@ -20,26 +20,40 @@ import inspect
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import psutil
-import torch
-from lm_eval.models.huggingface import HFLM
-from lm_eval.models.utils import (
-    handle_stop_sequences,
-    has_bos_prefix,
-    normalize_gen_kwargs,
-    postprocess_generated_text,
-)
-from tqdm import tqdm
-from transformers import DynamicCache
-from transformers.utils import logging
+from types import SimpleNamespace
+from typing import Any, cast
 
 from sentibench.errors import InputError
-from sentibench.fast.batches import FEWEST_ROWS, Row, clusters, cut, n_shared
-from sentibench.fast.generation import generate
-from sentibench.fast.head_positions import ReadPositions
-from sentibench.harness.command import show_mistakes_as_lines
+from sentibench.fast.batches import FEWEST_ROWS, Prompt, clusters, cut, n_shared
+from sentibench.versions import parts_of, require
+
+# arguments of lm-eval's hf that are read as attributes
+SETTINGS = ("add_bos_token", "backend", "enable_thinking", "mixed_precision_dtype")
+SETTINGS += ("softmax_dtype", "think_end_token", "truncation")
+
+with parts_of("lm-eval"):
+    import psutil
+    import torch
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.models.utils import (
+        handle_stop_sequences,
+        has_bos_prefix,
+        normalize_gen_kwargs,
+        postprocess_generated_text,
+    )
+
+    require(HFLM, "loglikelihood", "_loglikelihood_tokens(override_bs)", "generate_until")
+    require(HFLM, "tok_encode", "tok_decode", "apply_chat_template", "model", "device", "rank")
+    require(HFLM, "max_length", "max_gen_toks", "eot_token_id", "prefix_token_id")
+    require(HFLM, *(f"__init__({name})" for name in SETTINGS))
+
+with parts_of("transformers"):
+    from tqdm import tqdm
+    from transformers import DynamicCache
+    from transformers.utils import logging
+
+    from sentibench.fast.generation import generate
+    from sentibench.fast.head_positions import HeadPositions
 
 CPU_TOKENS, GPU_TOKENS = 1_024, 16_384
 LONGEST_LABEL = 16  # tokens; longer continuations are no labels and go to lm-eval's code
@@ -55,7 +69,6 @@ HARMLESS |= {"top_k", "min_p", "max_length", "transformers_version", "use_cache"
 Request = tuple[Any, list[int], list[int]]  # (text pair or None, context, continuation)
 
 log = logging.get_logger(__name__)
-show_mistakes_as_lines()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +108,7 @@ class SentiBenchLM(HFLM):
         known = inspect.signature(model.forward).parameters
         layers = getattr(model.config.get_text_config(), "layer_types", None) or ()
         adapter = getattr(self.model, "active_peft_config", None)
-        self.reads_positions = (
+        self.uses_head_positions = (
             self.backend == "causal"
             and "logits_to_keep" in known
             and bool({"cache", "past_key_values"} & known.keys())
@@ -103,14 +116,14 @@ class SentiBenchLM(HFLM):
             and not _rotates_by_length(model.config.get_text_config())
             and not getattr(adapter, "is_prompt_learning", False)  # prompts of its own
         )
-        self.positions = ReadPositions(model) if self.reads_positions else None
+        self.positions = HeadPositions(model) if self.uses_head_positions else None
         self.cache_argument = "cache" if "cache" in known else "past_key_values"
         self.tokens_computed = 0
-        self.reads_positions = self.reads_positions and self._agrees()
+        self.uses_head_positions = self.uses_head_positions and self._agrees()
         said = model.generation_config.to_diff_dict() if model.generation_config else {}
         said = {key for key, value in said.items() if value and not key.startswith("_")}
-        self.answers_greedily = (
-            self.reads_positions
+        self.writes_greedily = (
+            self.uses_head_positions
             and "position_ids" in known
             and said <= HARMLESS
             and not self.think_end_token
@@ -149,7 +162,7 @@ class SentiBenchLM(HFLM):
     ) -> list[tuple[float, bool]]:
         """Score continuations, each text tokenised once; see lm-eval's ``hf``."""
         pairs = [request.args for request in requests]
-        if not self.reads_positions or self.enable_thinking or any(c == "" for c, _ in pairs):
+        if not self.uses_head_positions or self.enable_thinking or any(c == "" for c, _ in pairs):
             return super().loglikelihood(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
         stripped = [_move_spaces(*pair) for pair in pairs]
         texts = dict.fromkeys(c for c, _ in stripped) | dict.fromkeys(c + k for c, k in stripped)
@@ -159,6 +172,11 @@ class SentiBenchLM(HFLM):
             for pair, (c, k) in zip(pairs, stripped, strict=False)
         ]
         return self._loglikelihood_tokens(encoded, disable_tqdm=disable_tqdm)
+
+    def log_likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        """Log-likelihoods in nats of (prompt, continuation), for callers other than lm-eval."""
+        requests = [SimpleNamespace(args=pair) for pair in pairs]
+        return [score for score, _ in self.loglikelihood(requests, disable_tqdm=True)]
 
     def _encode_all(self, texts: Sequence[str], bos: str | None) -> dict[str, list[int]]:
         """What ``tok_encode`` gives for each text, many in one call."""
@@ -178,7 +196,7 @@ class SentiBenchLM(HFLM):
         disable_tqdm: bool = False,
         override_bs: int | None = None,
     ) -> list[tuple[float, bool]]:
-        fast = [0 < len(k) <= LONGEST_LABEL and self.reads_positions for *_, k in requests]
+        fast = [0 < len(k) <= LONGEST_LABEL and self.uses_head_positions for *_, k in requests]
         others = [request for request, is_fast in zip(requests, fast, strict=True) if not is_fast]
         theirs = super()._loglikelihood_tokens(others, disable_tqdm, override_bs) if others else []
         chosen = [request for request, is_fast in zip(requests, fast, strict=True) if is_fast]
@@ -189,7 +207,7 @@ class SentiBenchLM(HFLM):
         self, requests: Sequence[Request], disable_tqdm: bool
     ) -> list[tuple[float, bool]]:
         """Log-likelihood and is-greedy of short continuations."""
-        answers: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        scores: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         bar = tqdm(
             total=len(requests),
             disable=disable_tqdm or self.rank != 0,
@@ -199,13 +217,13 @@ class SentiBenchLM(HFLM):
         ids = [self._cut_on_the_left(row, self.max_length) for row in whole]
         longest = max(len(continuation) for *_, continuation in requests)
         for batch, n_prefix, cache in self._batches(ids, longest):
-            for number, answer in self._score(batch, requests, n_prefix, cache):
-                answers[number] = answer
+            for number, score in self._score(batch, requests, n_prefix, cache):
+                scores[number] = score
                 if requests[number][0] is not None:
-                    self.cache_hook.add_partial("loglikelihood", requests[number][0], answer)
+                    self.cache_hook.add_partial("loglikelihood", requests[number][0], score)
                 bar.update()
         bar.close()
-        return answers
+        return scores
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Greedy answers up to the first stop string; see lm-eval's ``hf``."""
@@ -213,7 +231,7 @@ class SentiBenchLM(HFLM):
             dict(normalize_gen_kwargs(request.args[1], self.max_gen_toks)) for request in requests
         ]
         known = {"until", "max_gen_toks", "do_sample", "temperature"}
-        if not self.answers_greedily or any(
+        if not self.writes_greedily or any(
             plan["do_sample"]
             or plan.get("temperature")
             or plan.keys() - known
@@ -234,9 +252,6 @@ class SentiBenchLM(HFLM):
             desc="Running generate_until requests",
         )
         for (n_new, *until), numbers in groups.items():
-            stops = handle_stop_sequences(
-                until, eos=self.tok_decode([self.eot_token_id], skip_special_tokens=False)
-            )
             room = self.max_length - n_new
             if room < 1:
                 raise InputError(
@@ -244,7 +259,7 @@ class SentiBenchLM(HFLM):
                     f"{self.max_length}"
                 )
             prompts = [self._cut_on_the_left(ids[requests[n].args[0]], room) for n in numbers]
-            for answer in self.answers(prompts, stops, n_new):
+            for answer in self.write_greedily(prompts, until, n_new):
                 for number in (numbers[i] for i in answer.numbers):
                     answers[number] = answer.text
                     self.cache_hook.add_partial(
@@ -268,25 +283,27 @@ class SentiBenchLM(HFLM):
         free = _free_bytes(self.device) // (2 * COPIES * self.bytes_per_token)
         return max(1, min(POOL * self.batch_tokens, free))
 
-    def answers(
-        self, prompts: Sequence[Sequence[int]], stops: Sequence[str], n_new: int
+    def write_greedily(
+        self, prompts: Sequence[Sequence[int]], until: Sequence[str], n_new: int
     ) -> Iterator[Written]:
-        """Write greedily and yield every answer when it is finished.
+        """Yield every greedy answer when it is finished.
 
         Args:
             prompts: Token ids; equal prompts are answered once.
-            stops: An answer ends before the first of these strings.
+            until: An answer ends before the first of these strings, or at the model's own end.
             n_new: New tokens at most.
         """
+        own_end = self.tok_decode([self.eot_token_id], skip_special_tokens=False)
+        stops = handle_stop_sequences(list(until), eos=own_end)
         ends = self.model.generation_config.eos_token_id
         ends = {self.eot_token_id, *(ends if isinstance(ends, list) else [ends])}
 
-        def is_done(answers: list[list[int]]) -> list[bool]:
+        def is_done(drafts: list[list[int]]) -> list[bool]:
             # with special tokens: a stop string may be one
-            texts = self.tokenizer.batch_decode(answers)
+            texts = self.tokenizer.batch_decode(drafts)
             return [
                 tokens[-1] in ends or any(stop and stop in text for stop in stops)
-                for tokens, text in zip(answers, texts, strict=True)
+                for tokens, text in zip(drafts, texts, strict=True)
             ]
 
         twins: dict[int, list[int]] = {}
@@ -299,12 +316,12 @@ class SentiBenchLM(HFLM):
         for number, tokens in generate(
             batches(), self._forward, is_done, n_new, self.pool_tokens(), self.device
         ):
-            text = postprocess_generated_text(self.tok_decode(tokens), list(stops), None)
+            text = postprocess_generated_text(self.tok_decode(tokens), stops, None)
             yield Written(twins[number], text, len(tokens), is_done([tokens])[0])
 
     def _batches(
         self, ids: Sequence[Sequence[int]], kept: int, n_new: int = 0
-    ) -> Iterator[tuple[list[Row], int, DynamicCache]]:
+    ) -> Iterator[tuple[list[Prompt], int, DynamicCache]]:
         """Rows of one batch, the number of ids that they begin with, and the cache of these.
 
         The last ``kept`` positions of every row are behind that beginning, since they are read;
@@ -319,7 +336,7 @@ class SentiBenchLM(HFLM):
                 cache.batch_repeat_interleave(len(batch))
                 yield batch, n_prefix, cache
 
-    def _prefix(self, rows: Sequence[Row], kept: int) -> tuple[int, DynamicCache]:
+    def _prefix(self, rows: Sequence[Prompt], kept: int) -> tuple[int, DynamicCache]:
         """Number of ids that all rows begin with, and the model's keys and values for them."""
         shared = min(n_shared(rows), min(len(ids) for ids, _ in rows) - kept)
         cache = DynamicCache()
@@ -355,7 +372,7 @@ class SentiBenchLM(HFLM):
 
     def _score(
         self,
-        batch: Sequence[Row],
+        batch: Sequence[Prompt],
         requests: Sequence[Request],
         n_prefix: int,
         cache: DynamicCache,
@@ -383,6 +400,17 @@ class SentiBenchLM(HFLM):
                 places = list(range(start, start + len(label)))
                 total = sum(log_p_NV[places, label].tolist())
                 yield number, (total, [best_N[n] for n in places] == label)
+
+
+def load_model(pretrained: str, **arguments: Any) -> SentiBenchLM:
+    """Load the model, onto the GPU where there is one.
+
+    Args:
+        pretrained: A folder, or a name that transformers finds.
+        arguments: Others as after ``--model_args``.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return cast(Any, SentiBenchLM)(pretrained=pretrained, device=device, **arguments)
 
 
 def _move_spaces(context: str, continuation: str) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """The boundary to lm-evaluation-harness; the names that task files use, and what others call."""
 
-from sentibench.harness.task import (
-    SentiBenchTask,
+from sentibench.harness.results import (
     extraction_results,
     f1,
     f1_stderr,
@@ -10,9 +9,15 @@ from sentibench.harness.task import (
     macro_f1_stderr,
     precision,
     recall,
+)
+from sentibench.harness.task import (
+    ExtractionTask,
+    LabelTask,
+    SentiBenchTask,
     render_prompts,
     task_manager,
 )
 
-__all__ = ["SentiBenchTask", "extraction_results", "f1", "f1_stderr", "label_results", "macro_f1"]
-__all__ += ["macro_f1_stderr", "precision", "recall", "render_prompts", "task_manager"]
+__all__ = ["ExtractionTask", "LabelTask", "SentiBenchTask", "extraction_results", "f1", "f1_stderr"]
+__all__ += ["label_results", "macro_f1", "macro_f1_stderr", "precision", "recall"]
+__all__ += ["render_prompts", "task_manager"]

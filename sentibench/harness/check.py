@@ -1,8 +1,10 @@
-"""What lm-eval sees of the benchmark: groups, tag and task files."""
+"""What lm-eval sees of the benchmark: the start-up hook, groups, tag and task files."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 from sentibench.data.cards import (
@@ -16,11 +18,33 @@ from sentibench.data.cards import (
 )
 from sentibench.data.check import Finding
 from sentibench.harness import command
+from sentibench.versions import tested_versions
 
 
 def check_tasks() -> Iterator[Finding]:
     """Ask lm-eval, as plain ``lm_eval`` would, for every group, the tag and every task."""
+    yield from check_hook(import_module("_sentibench_autoload"))
     yield from check_index(command.plain_index())
+
+
+def check_hook(hook: Any) -> Iterator[Finding]:
+    """Look whether the start-up hook could amend what it amends of lm-eval, and else why not.
+
+    Args:
+        hook: Its module.
+    """
+    for name in hook.TARGETS:
+        subject = f"start-up hook, {name}"
+        try:
+            import_module(name)
+            why = hook.problems.get(name)
+        except ImportError as error:
+            why = str(error)
+        if hook.Finder not in sys.meta_path:
+            why = "did not run at the start of Python; is SENTIBENCH_NO_AUTOLOAD unset?"
+        elif why:
+            why = f"plain lm_eval was not amended: {why}; tested with {tested_versions()}"
+        yield Finding(subject, why or "amended", not why)
 
 
 def check_index(index: Mapping[str, Any]) -> Iterator[Finding]:

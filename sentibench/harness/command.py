@@ -9,72 +9,43 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from types import TracebackType
-from typing import Any, cast
-
-from lm_eval.tasks import TaskManager
-from lm_eval.tasks._yaml_loader import load_yaml
+from typing import Any
 
 from sentibench.data.cards import GROUPS, TAG, load_tasks, tasks_folder
-from sentibench.errors import InputError, SentiBenchError
+from sentibench.errors import InputError
+from sentibench.versions import parts_of, require
+
+with parts_of("lm-eval"):
+    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    require(TaskManager, "task_index", "__init__(include_path)", "__init__(include_defaults)")
 
 
-def _is_lm_eval(program: str) -> bool:
-    """Whether this process is lm-eval's command line, and not a program that imports it."""
-    path = Path(program)
-    return path.stem in ("lm_eval", "lm-eval") or path.parts[-2:] == ("lm_eval", "__main__.py")
-
-
-def refuse_unwritable_results(argv: Sequence[str]) -> None:
+def refuse_unwritable_results(output_path: str) -> None:
     """Fail before a long run whose results lm-eval could not save.
 
-    lm-eval reports a failed save as a warning, after the evaluation.
-
     Args:
-        argv: The command line; looked at for ``--output_path`` only, and only if it is lm-eval's.
+        output_path: As after ``--output_path``.
 
     Raises:
         InputError: If the folder cannot be written.
     """
-    if not _is_lm_eval(argv[0]):
-        return
-    for position, argument in enumerate(argv):
-        name, _, value = argument.partition("=")
-        if name in ("--output_path", "-o"):
-            path = Path(value or next(iter(argv[position + 1 :]), "."))
-            existing = next(p for p in (path, *path.absolute().parents) if p.exists())
-            is_old_file = path.suffix in (".json", ".jsonl") and existing == path
-            if not is_old_file and not (existing.is_dir() and os.access(existing, os.W_OK)):
-                raise InputError(
-                    f"--output_path {path}: results could not be saved; {existing} is no folder "
-                    "that can be written; choose another folder"
-                )
-
-
-def show_mistakes_as_lines() -> None:
-    """In lm-eval's command, end with one line and exit code 2 where the input is wrong.
-
-    It shows every exception with its traceback. Programs that import us keep theirs.
-    """
-    report_others: Callable[..., Any] = sys.excepthook
-
-    def report(
-        kind: type[BaseException], error: BaseException, trace: TracebackType | None
-    ) -> None:
-        if not issubclass(kind, SentiBenchError):
-            report_others(kind, error, trace)
-            return
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2)
-
-    if _is_lm_eval(sys.argv[0]) and report_others.__module__ != __name__:
-        sys.excepthook = report
+    path = Path(output_path)
+    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
+    is_old_file = path.suffix in (".json", ".jsonl") and existing == path
+    if not is_old_file and not (existing.is_dir() and os.access(existing, os.W_OK)):
+        raise InputError(
+            f"--output_path {path}: results could not be saved; {existing} is no folder "
+            "that can be written; choose another folder"
+        )
 
 
 def plain_index() -> Mapping[str, Any]:
     """Return lm-eval's entries by name, as plain ``lm_eval`` indexes them. Takes seconds."""
-    return cast(Any, TaskManager())._index
+    return TaskManager().task_index
 
 
 def load_task_file(path: Path) -> dict[str, Any]:
@@ -101,29 +72,31 @@ def run_command_line() -> None:
 
     Raises:
         InputError: If lm-eval knows no task of a name that it was given.
+        MissingPartError: If lm-eval lacks something that is amended.
     """
-    import _sentibench_autoload
-    from lm_eval.__main__ import cli_evaluate
-
-    manager = cast(Any, TaskManager)
-    plain = manager.__init__
-    _sentibench_autoload.amend(manager)
-    if asks_for_ours_only(sys.argv):
-        manager.__init__ = _without_foreign_tasks(manager.__init__)
+    hook: Any = import_module("_sentibench_autoload")
+    n_before = len(hook.replaced)
     try:
+        with parts_of("lm-eval"):
+            from lm_eval.__main__ import cli_evaluate
+
+            for module, amend in hook.TARGETS.items():
+                amend(import_module(module))
+        if asks_for_ours_only(sys.argv):
+            hook.replace(TaskManager, "__init__", _without_foreign_tasks)
         cli_evaluate()
     except ValueError as error:
         if not str(error).startswith("Tasks not found"):
             raise
         raise InputError(f"run --tasks: {error}; ours: sentibench list") from None
     finally:
-        manager.__init__ = plain
+        while len(hook.replaced) > n_before:
+            setattr(*hook.replaced.pop())
 
 
-def _without_foreign_tasks(manage: Callable[..., None]) -> Callable[..., None]:
-    def manage_ours(self: TaskManager, *, include_path: Any = None, **given: Any) -> None:
-        paths = include_path if isinstance(include_path, list) else [include_path]
-        folders = [str(tasks_folder()), *(path for path in paths if path)]
-        manage(self, **given | {"include_path": folders, "include_defaults": False})
-
-    return manage_ours
+def _without_foreign_tasks(
+    manage: Callable[..., None], self: Any, *, include_path: Any = None, **given: Any
+) -> None:
+    paths = include_path if isinstance(include_path, list) else [include_path]
+    folders = [str(tasks_folder()), *(path for path in paths if path)]
+    manage(self, **given | {"include_path": folders, "include_defaults": False})

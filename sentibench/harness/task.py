@@ -1,7 +1,7 @@
-"""The boundary to lm-evaluation-harness: everything that tasks_yaml/ refers to.
+"""The tasks as lm-eval builds them: our documents and demonstrations under its templates.
 
-lm-eval 0.4.13 builds the prompt from the Jinja templates in the task files; this module supplies
-the documents, the demonstrations and the scores.
+The prompt is built from the Jinja templates in the task files; this module supplies the documents
+and demonstrations, and keeps the instruction under chat templates without a system role.
 """
 
 # pyright: basic
@@ -10,65 +10,75 @@ the documents, the demonstrations and the scores.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import datasets
-import numpy as np
-from lm_eval.api.samplers import ContextSampler
-from lm_eval.api.task import ConfigurableTask
-from lm_eval.tasks import TaskManager
 
-from sentibench.data.cards import Card, Task, load_tasks, tasks_folder
-from sentibench.data.fetch import data_home
-from sentibench.data.instructions import load_instruction
+from sentibench.data.cards import Task, load_tasks, tasks_folder
 from sentibench.data.read import load_split
-from sentibench.data.records import Example
 from sentibench.errors import InputError
-from sentibench.harness.command import refuse_unwritable_results, show_mistakes_as_lines
+from sentibench.harness.documents import Document, document_of, features_of
 from sentibench.prompts.demonstrations import DEFAULT_SEED, draw_demonstrations, parse_seed
-from sentibench.scoring import metrics
-from sentibench.scoring.parse import answer_text
-from sentibench.scoring.statistics import bootstrap_stderr
+from sentibench.versions import parts_of, require
 
-show_mistakes_as_lines()
-Document = dict[str, Any]
+with parts_of("lm-eval"):
+    from lm_eval.api import task as lm_eval_task
+    from lm_eval.api.samplers import ContextSampler
+    from lm_eval.api.task import ConfigurableTask
+    from lm_eval.tasks import TaskManager
+
+    require(ContextSampler, "sample(eval_doc)", "set_rnd")
+    require(ConfigurableTask, "__init__(config)", "download", "fewshot_docs", "doc_to_target")
+    require(ConfigurableTask, "fewshot_context(chat_template)", "construct_requests")
+    require(ConfigurableTask, "build_all_requests(tokenizer_name)", "set_config")
+    require(TaskManager, "__init__(include_path)", "__init__(include_defaults)", "load")
+    require(TaskManager, "__init__(metadata)")
+
 ChatTemplate = Callable[..., str]
 
 
-class SentiBenchTask(ConfigurableTask):
-    """A task of the benchmark: lm-eval's configurable task with our data and demonstrations.
+def _lm_eval_class(name: str) -> Any:
+    """lm-eval's class for one kind of request.
 
-    It differs from its base in four places: where documents come from, which demonstrations an item
-    gets, that the instruction survives chat templates without a system role, and what distinguishes
-    cached requests.
+    lm-eval 0.4 has one for all kinds, ``ConfigurableTask``. In 0.5 that is the base of one class
+    per kind, and builds no requests itself.
+    """
+    found: Any = getattr(lm_eval_task, name, ConfigurableTask)
+    # 0.4 has an older class of the same name, which reads no task files
+    return found if issubclass(found, ConfigurableTask) else ConfigurableTask
+
+
+class SentiBenchTask(ConfigurableTask if TYPE_CHECKING else object):
+    """What the benchmark's tasks add to lm-eval's: our data and demonstrations.
+
+    They differ from lm-eval's in four places: where documents come from, which demonstrations an
+    item gets, that the instruction survives chat templates without a system role, and what
+    distinguishes cached requests. Task files name one of the two families, ``LabelTask`` and
+    ``ExtractionTask``.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        refuse_unwritable_results(sys.argv)
         own = {key: value for key, value in config.items() if key != "class"}
         metadata = cast(Mapping[str, Any], own.get("metadata") or {})
-        self.ours = _task_of(own)
+        self.definition = _task_of(own)
         refuse_misspelled_metadata(metadata)
         self.split = _split_of(metadata)
         self.demo_seed = parse_seed(metadata.get("demo_seed", DEFAULT_SEED), "--metadata demo_seed")
         super().__init__(config=own)
         self.sampler: DemonstrationSampler = DemonstrationSampler(
-            self.ours, self.demo_seed, self.split
+            self.definition, self.demo_seed, self.split
         )
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
         """Build the documents; files are fetched when this machine lacks them."""
         del dataset_kwargs
-        examples = load_split(self.ours, self.split).examples
-        documents = [document_of(self.ours, example, self.split) for example in examples]
+        examples = load_split(self.definition, self.split).examples
+        documents = [document_of(self.definition, example, self.split) for example in examples]
         self.dataset = {
             "test": datasets.Dataset.from_list(
-                documents, features=features_of(self.ours, self.split)
+                documents, features=features_of(self.definition, self.split)
             )
         }
 
@@ -84,7 +94,7 @@ class SentiBenchTask(ConfigurableTask):
             kwargs["chat_template"] = self._keeping_instruction(template)
         return super().fewshot_context(doc, num_fewshot, *args, **kwargs)
 
-    def build_all_requests(self, *, tokenizer_name: str = "", **kwargs: Any) -> None:
+    def build_all_requests(self, *, tokenizer_name: str = "", **kwargs: Any) -> Any:
         """Build the requests of this rank; see the base class.
 
         lm-eval's request cache (``--cache_requests``) knows neither prompt nor seed: a name that
@@ -95,7 +105,7 @@ class SentiBenchTask(ConfigurableTask):
             self.demo_seed, *self.sampler.sizes, shots
         )  # K too large: fail here, before the model has run
         tokenizer_name += f"-sentibench{self.VERSION}-{self.split}-seed{self.demo_seed}"
-        super().build_all_requests(tokenizer_name=tokenizer_name, **kwargs)
+        return super().build_all_requests(tokenizer_name=tokenizer_name, **kwargs)
 
     _folds_system = False
 
@@ -119,6 +129,22 @@ class SentiBenchTask(ConfigurableTask):
             return template([user, *others], **kwargs)
 
         return render
+
+
+class LabelTask(SentiBenchTask, _lm_eval_class("MultipleChoiceTask")):
+    """A task that is answered by the likeliest of its scoring words: one request for each."""
+
+    def doc_to_target(self, doc: Document, doc_to_target: Any = None) -> Any:
+        """Return the whole label, as demonstrations write it.
+
+        lm-eval 0.5 looks for it among the choices, which are scoring words, and would skip items
+        whose label has several words.
+        """
+        return ConfigurableTask.doc_to_target(self, doc, doc_to_target)
+
+
+class ExtractionTask(SentiBenchTask, _lm_eval_class("GenerateTask")):
+    """A task that is answered by a list of tuples, written by the model."""
 
 
 def refuse_misspelled_metadata(metadata: Mapping[str, Any]) -> None:
@@ -183,164 +209,6 @@ class DemonstrationSampler(ContextSampler):
         assert eval_doc is not None, "fewshot_split must name the test split: see _base files"
         drawn = draw_demonstrations(self._seed, *self.sizes, n)[eval_doc["index"]]
         return [document_of(self._task, self._train[position]) for position in drawn]
-
-
-def document_of(task: Task, example: Example, split: str = "test") -> Document:
-    """Render an example as the document that the templates see.
-
-    Returns:
-        ``index``, ``task``, ``sentence`` and ``instruction``; for label tasks ``label``,
-        ``choices`` (the scoring words) and ``gold`` (position of the label), with ``target`` where
-        the dataset has one; for extraction tasks ``answer`` (as the prompt writes it) and
-        ``opinions``; ``split`` where that is not the test split.
-    """
-    card = task.card
-    document: Document = {
-        "index": example.index,
-        "task": task.name,
-        "sentence": example.sentence,
-        "instruction": _instruction(task, example),
-    }
-    if split != "test":
-        document["split"] = split
-    if example.target is not None:
-        document["target"] = example.target
-    if example.label is not None:
-        document["label"] = example.label
-        document["choices"] = list(card.scoring_words)
-        document["gold"] = card.labels.index(example.label)
-    else:
-        document["answer"] = example.answer
-        document["opinions"] = [
-            dict(zip(card.elements, opinion.written(card.elements), strict=True))
-            for opinion in example.opinions
-        ]
-    return document
-
-
-def features_of(task: Task, split: str = "test") -> datasets.Features:
-    """Return the types of the columns of ``document_of``."""
-    text, number = datasets.Value("string"), datasets.Value("int32")
-    columns: dict[str, Any] = {
-        "index": number,
-        "task": text,
-        "sentence": text,
-        "instruction": text,
-    }
-    if split != "test":
-        columns["split"] = text
-    if task.card.name == "pstance":
-        columns["target"] = text
-    if task.card.is_label_task:
-        columns |= {"label": text, "choices": datasets.List(text), "gold": number}
-    else:
-        opinion = dict.fromkeys(task.card.elements, text)
-        columns |= {"answer": text, "opinions": datasets.List(opinion)}
-    return datasets.Features(columns)
-
-
-def _instruction(task: Task, example: Example) -> str:
-    if task.source == "mini":
-        return ""  # our own wording stands in the task files
-    return _raw_instruction(task.card, data_home()).replace("%s", example.target or "")
-
-
-@lru_cache
-def _raw_instruction(card: Card, home: Path) -> str:
-    return load_instruction(card, home)
-
-
-# Scores: per document statistics, then one number per task
-
-
-def label_results(doc: Document, results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
-    """Score one document of a label task.
-
-    Args:
-        doc: See ``document_of``.
-        results: Log-likelihood in nats and greediness of each choice, in the order of ``choices``.
-
-    Returns:
-        ``acc`` and ``invalid_rate`` (0 or 1) and, for the metrics over all documents,
-        (gold, predicted, K). The first of equally likely labels wins, as in the authors' argmax. A
-        model that gives NaN has predicted nothing: -1, wrong for every label.
-    """
-    log_likelihoods = np.array([log_likelihood for log_likelihood, _ in results])
-    invalid = bool(np.isnan(log_likelihoods).any())
-    predicted = -1 if invalid else int(np.argmax(log_likelihoods))
-    item = (doc["gold"], predicted, len(doc["choices"]))
-    return {
-        "acc": float(predicted == doc["gold"]),
-        "invalid_rate": float(invalid),
-    } | dict.fromkeys(("macro_f1", "macro_f1_stderr", "score", "score_stderr"), item)
-
-
-def extraction_results(doc: Document, results: Sequence[str]) -> dict[str, Any]:
-    """Score one document of an extraction task.
-
-    Args:
-        doc: See ``document_of``.
-        results: The generated text.
-
-    Returns:
-        The four additive statistics (``metrics.TupleStatistics``) of both metrics, under every name
-        that is computed from them, and ``invalid_rate`` (0 or 1).
-    """
-    task = load_tasks()[doc["task"]]
-    example = load_split(task, doc.get("split", "test")).examples[doc["index"]]
-    answer = answer_text(results[0])
-    official = metrics.official_statistics(task.card, example, answer)
-    strict, invalid = metrics.strict_statistics(task.card, example, answer)
-    values: dict[str, Any] = dict.fromkeys(("score", "score_stderr"), official)
-    for name, statistics in (("official", official), ("strict", strict)):
-        for measure in ("precision", "recall", "f1", "f1_stderr"):
-            values[f"{name}_{measure}"] = statistics
-    return values | {"invalid_rate": float(invalid)}
-
-
-LabelItems = Sequence[tuple[int, int, int]]
-TupleItems = Sequence[metrics.TupleStatistics]
-
-
-def _label_matrix(items: LabelItems) -> metrics.Floats:
-    return np.stack([metrics.label_row(item) for item in items])
-
-
-def macro_f1(items: LabelItems) -> float:
-    """Aggregate the items of ``label_results`` to macro-F1."""
-    return float(metrics.macro_f1(_label_matrix(items).sum(axis=0)))
-
-
-def macro_f1_stderr(items: LabelItems) -> float:
-    """Bootstrap standard error of ``macro_f1``."""
-    return bootstrap_stderr(_label_matrix(items), metrics.macro_f1)
-
-
-def precision(items: TupleItems) -> float:
-    """Aggregate the items of ``extraction_results`` to precision."""
-    return _precision_recall_f1(items)[0]
-
-
-def recall(items: TupleItems) -> float:
-    """Aggregate the items of ``extraction_results`` to recall."""
-    return _precision_recall_f1(items)[1]
-
-
-def f1(items: TupleItems) -> float:
-    """Aggregate the items of ``extraction_results`` to F1."""
-    return _precision_recall_f1(items)[2]
-
-
-def f1_stderr(items: TupleItems) -> float:
-    """Bootstrap standard error of ``f1``."""
-    return bootstrap_stderr(np.array(items, dtype=np.float64), metrics.tuple_f1)
-
-
-def _precision_recall_f1(items: TupleItems) -> tuple[float, float, float]:
-    # fsum-like order independence: rank gathering permutes items
-    sums = np.sort(np.array(items, dtype=np.float64), axis=0).sum(axis=0)
-    first, second, third = metrics.precision_recall_f1(sums)
-    return float(first), float(second), float(third)
 
 
 def task_manager(**metadata: Any) -> Any:

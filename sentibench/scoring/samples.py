@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from sys import intern
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from sentibench.errors import DataError
 from sentibench.scoring.metrics import Floats, label_row, predicted_label
 
 METRICS = ("official", "strict")
+Rows = Mapping[int, Mapping[str, Any]]
 
 
 class Unusable(DataError):
@@ -123,18 +124,6 @@ def newest_samples(folder: Path) -> dict[str, Path]:
 # Reading
 
 
-class _Item(NamedTuple):
-    """What is kept of a line."""
-
-    position: int
-    data: str
-    prompt: str
-    invalid: float
-    official: Floats | Sequence[float]
-    strict: Floats | Sequence[float]
-    text: SampleText | None
-
-
 def read_samples(path: Path, task: Task, *, with_texts: bool = False) -> Samples:
     """Read a sample file.
 
@@ -150,8 +139,7 @@ def read_samples(path: Path, task: Task, *, with_texts: bool = False) -> Samples
     """
     try:
         with path.open(encoding="utf-8", newline="\n") as lines:
-            read = [_read_item(row, task, with_texts) for row in _rows(lines)]
-        return _samples(task, sorted(read, key=lambda item: item.position))
+            return _samples(task, _rows(lines), with_texts)
     except (OSError, UnicodeDecodeError) as error:
         raise Unusable(f"cannot be read: {kind_of(error)}") from None
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
@@ -160,9 +148,7 @@ def read_samples(path: Path, task: Task, *, with_texts: bool = False) -> Samples
 
 def kind_of(error: Exception) -> str:
     """Name an error without its text: that may quote datasets or folders."""
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return type(error).__name__
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 
 def load_json(text: str) -> Any:
@@ -177,43 +163,74 @@ def load_json(text: str) -> Any:
         raise Unusable(f"broken JSON ({kind_of(error)})") from None
 
 
-def _rows(lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
-    rows = (load_json(line) for line in lines if line.strip())
-    return (row for row in rows if row.get("filter", "none") == "none")
+def require(condition: bool, otherwise: str) -> None:
+    """Refuse what no run of ours can have written.
+
+    Raises:
+        Unusable: If the condition is false.
+    """
+    if not condition:
+        raise Unusable(f"scores that no run of ours can have: {otherwise}")
 
 
-def _read_item(row: Mapping[str, Any], task: Task, with_texts: bool) -> _Item:
-    labels, document = task.card.labels, cast("Mapping[str, Any]", row["doc"])
-    index = int(document["index"])
-    if labels:
-        gold, predicted, n_labels = cast("list[int]", row["score"])
-        _require(
-            n_labels == len(labels) and gold in range(n_labels),
-            "a gold label outside of the task's",
-        )
-        _require(predicted in range(-1, n_labels), "a predicted label outside of the task's")
-        _require(document["label"] == labels[gold], "gold is not the label of the document")
-        official = strict = label_row(row["score"])
-    else:
-        official, strict = row["official_f1"], row["strict_f1"]
-    return _Item(
-        index,
-        f"{index}:{_hash_in(row['doc_hash'])}:{_hash_in(row['target_hash'])}",
-        f"{index}:{_hash_in(row['prompt_hash'])}",
-        float(row.get("invalid_rate", 0.0)),
-        official,
-        strict,
-        _text_of(index, row, task) if with_texts else None,
+def _rows(lines: Iterable[str]) -> Rows:
+    """Rows by position in the test file, in its order."""
+    found: dict[int, Mapping[str, Any]] = {}
+    for row in (load_json(line) for line in lines if line.strip()):
+        if row.get("filter", "none") == "none":
+            position = int(row["doc"]["index"])
+            if position in found:
+                raise Unusable("an item stands twice in the samples")
+            row.pop("arguments", None)  # the prompts, most of the file
+            found[position] = row
+    return dict(sorted(found.items()))
+
+
+def _samples(task: Task, rows: Rows, with_texts: bool) -> Samples:
+    if not rows:
+        raise Unusable("the sample file has no row")
+    indices = np.array(list(rows))
+    invalid = np.array([float(row.get("invalid_rate", 0.0)) for row in rows.values()])
+    n_total = split_file(task, "test").rows
+    require(indices[0] >= 0 and indices[-1] < n_total, "an item outside of the test set")
+    require(bool(((invalid == 0) | (invalid == 1)).all()), "invalid_rate is neither 0 nor 1")
+    of_labels = _label_matrix(task, rows) if task.card.is_label_task else None
+    return Samples(
+        task=task,
+        indices=indices,
+        statistics={
+            metric: _tuple_matrix([row[f"{metric}_f1"] for row in rows.values()])
+            if of_labels is None
+            else of_labels
+            for metric in METRICS
+        },
+        invalid=invalid,
+        data_key=_hash(rows, "doc_hash", "target_hash"),
+        prompt_key=_hash(rows, "prompt_hash"),
+        texts=tuple(_text(i, row, task) for i, row in rows.items()) if with_texts else (),
     )
 
 
-def _hash_in(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("a hash that is no text")
-    return value
+def _label_matrix(task: Task, rows: Rows) -> Floats:
+    labels = task.card.labels
+    for row in rows.values():
+        gold, predicted, k = cast("list[int]", row["score"])
+        require(k == len(labels) and gold in range(k), "a gold label outside of the task's")
+        require(predicted in range(-1, k), "a predicted label outside of the task's")
+        require(row["doc"]["label"] == labels[gold], "gold is not the label of the document")
+    return np.stack([label_row(row["score"]) for row in rows.values()])
 
 
-def _text_of(index: int, row: Mapping[str, Any], task: Task) -> SampleText:
+def _tuple_matrix(statistics: Sequence[Any]) -> Floats:
+    matrix = np.array(statistics, dtype=np.float64)
+    require(matrix.shape == (len(statistics), 4), "not four statistics per item")
+    require(bool(np.isfinite(matrix).all() and (matrix >= 0).all()), "a negative count or NaN")
+    within = matrix[:, [0, 2]] <= matrix[:, [1, 3]] + 1e-9
+    require(bool(within.all()), "more hits than tuples")
+    return matrix
+
+
+def _text(index: int, row: Mapping[str, Any], task: Task) -> SampleText:
     document = row["doc"]
     if task.card.is_label_task:
         predicted = predicted_label(row["score"])
@@ -224,46 +241,7 @@ def _text_of(index: int, row: Mapping[str, Any], task: Task) -> SampleText:
     return SampleText(index, intern(document["sentence"]), intern(gold), answer)
 
 
-def _samples(task: Task, items: list[_Item]) -> Samples:
-    if not items:
-        raise Unusable("the sample file has no row")
-    indices = np.array([item.position for item in items])
-    if (np.diff(indices) == 0).any():
-        raise Unusable("an item stands twice in the samples")
-    invalid = np.array([item.invalid for item in items])
-    n_total = split_file(task, "test").rows
-    _require(indices[0] >= 0 and indices[-1] < n_total, "an item outside of the test set")
-    _require(bool(((invalid == 0) | (invalid == 1)).all()), "invalid_rate is neither 0 nor 1")
-    if task.card.is_label_task:
-        official = strict = np.array([item.official for item in items])
-    else:
-        official = _tuple_matrix([item.official for item in items])
-        strict = _tuple_matrix([item.strict for item in items])
-    return Samples(
-        task=task,
-        indices=indices,
-        statistics={"official": official, "strict": strict},
-        invalid=invalid,
-        data_key=_hash(item.data for item in items),
-        prompt_key=_hash(item.prompt for item in items),
-        texts=tuple(item.text for item in items if item.text is not None),
-    )
-
-
-def _tuple_matrix(rows: Sequence[Any]) -> Floats:
-    matrix = np.array(rows, dtype=np.float64)
-    _require(matrix.shape == (len(rows), 4), "not four statistics per item")
-    _require(bool(np.isfinite(matrix).all() and (matrix >= 0).all()), "a negative count or NaN")
-    within = matrix[:, [0, 2]] <= matrix[:, [1, 3]] + 1e-9
-    _require(bool(within.all()), "more hits than tuples")
-    return matrix
-
-
-def _hash(texts: Iterator[str]) -> str:
+def _hash(rows: Rows, *names: str) -> str:
     """Hash over items in their own order: lm-eval's depends on the order of ranks."""
+    texts = (":".join((str(index), *(row[n] for n in names))) for index, row in rows.items())
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
-
-
-def _require(condition: bool, otherwise: str) -> None:
-    if not condition:
-        raise Unusable(f"scores that no run of ours can have: {otherwise}")

@@ -86,6 +86,7 @@ def make_row(key: str, name: str, overall: float | None, **changes: Any) -> Row:
         "link": f"https://example.org/{key}",
         "invalid_interval": dict.fromkeys((*run, *ALL_TASKS), (0.0, 0.1)),
         "n_tasks": len(run),
+        "gap": {},
         "protocol": {"shots": 4, "chat_template": False},
         "seeds": (42, 52, 62),
         "scores": {
@@ -159,7 +160,9 @@ def make_board(hostile: bool = True) -> Board:
     )  # fmt: skip
     ranked = [(row.key, row.value("official", "overall")) for row in rows[:4]]
     comparisons = tuple(
-        Comparison(metric, a, b, x - y, x - y - 0.02, x - y + 0.02, 0.41 if x - y < 0.02 else 2e-4)
+        Comparison(
+            metric, a, b, x - y, x - y - 0.02, x - y + 0.02, 0.41 if x - y < 0.02 else 2e-4, {}
+        )
         for metric in ("official", "strict")
         for i, (a, x) in enumerate(ranked)
         for b, y in ranked[i + 1 :]

@@ -1,11 +1,11 @@
 """Start-up hook: makes the SentiBench tasks visible to a plain ``lm_eval``.
 
 Python runs ``install`` at interpreter start (``sentibench_autoload.pth``, or the ``.start`` file of
-PEP 829 from Python 3.15). It only notes that ``lm_eval.tasks.manager`` is to be amended when, and
-if, that module is imported: ``TaskManager`` then indexes our task folder besides its own. The model
-``sentibench-hf`` is named in the registry when ``lm_eval.models`` is imported. Standard library
-only, no network, never raises; imports wait until they are needed, because this module is
-loaded by every interpreter. Switched off by SENTIBENCH_NO_AUTOLOAD=1.
+PEP 829 from Python 3.15). It only notes which modules of lm-eval are to be amended when, and if,
+they are imported: ``TARGETS``. Standard library only, no network, never raises; what could not be
+amended, and why, is kept in ``problems``, which ``sentibench check`` prints. Imports wait until
+they are needed, because this module is loaded by every interpreter. Switched off by
+SENTIBENCH_NO_AUTOLOAD=1.
 
 lm-eval 0.4.13 reads task folders from the command line only. When it accepts them from installed
 packages (its pull request 4015), this file goes.
@@ -15,6 +15,30 @@ import os
 import sys
 
 MODEL = "sentibench-hf"
+
+problems = {}  # name of a module that should have been amended -> why it was not
+replaced = []  # (class, name of a method, what it was)
+
+
+def replace(owner, name, wrapper):
+    """Replace a method by ``wrapper``, which is given the old one first."""
+    from functools import wraps
+
+    original = getattr(owner, name)
+    replaced.append((owner, name, original))
+    call = wraps(original)(lambda *args, **kwargs: wrapper(original, *args, **kwargs))
+    setattr(owner, name, call)
+
+
+def parameters(function, *names):
+    """Return the signature of a function that has these parameters; complain where it lacks one."""
+    from inspect import signature
+
+    found = signature(function)
+    lacking = [name for name in names if name not in found.parameters]
+    if lacking:
+        raise AttributeError(f"{function.__qualname__} has no {' and no '.join(lacking)}")
+    return found
 
 
 def tasks_folder():
@@ -32,46 +56,78 @@ def tasks_folder():
     return None
 
 
-def add_model(module):
-    """Name our model in lm-eval's registry; its module is imported when it is asked for."""
-    # lm_eval.models has just filled it, so it is there
-    model_registry = sys.modules["lm_eval.api.registry"].model_registry
-    if MODEL not in model_registry:
-        model_registry.register(MODEL, target="sentibench.fast.model:SentiBenchLM")
-
-
 def add_tasks(module):
-    """Let TaskManager index our task folder."""
-    amend(module.TaskManager)
+    """Let TaskManager index our folder, before those of the user's include_path."""
+    accepted = parameters(module.TaskManager.__init__, "include_path", "include_defaults")
 
-
-def amend(task_manager):
-    """Wrap ``TaskManager.__init__`` so that our folder comes before the user's include_path."""
-    import functools
-    import inspect
-
-    original = task_manager.__init__
-    signature = inspect.signature(original)
-
-    @functools.wraps(original)
-    def __init__(self, *args, **kwargs):
+    def init(original, *args, **kwargs):
         try:
-            bound = signature.bind(self, *args, **kwargs)
+            bound = accepted.bind(*args, **kwargs)
             user = bound.arguments.get("include_path") or []
             user = list(user) if isinstance(user, (list, tuple)) else [user]
             ours = tasks_folder()
             known = {os.path.abspath(str(path)) for path in user}
             if ours and ours not in known and bound.arguments.get("include_defaults", True):
                 bound.arguments["include_path"] = [ours, *user]  # later folders win
-            args, kwargs = bound.args[1:], bound.kwargs
-        except Exception:  # an lm-eval we do not know: leave it as it is
-            pass
-        return original(self, *args, **kwargs)
+            args, kwargs = bound.args, bound.kwargs
+        except Exception as error:
+            problems[module.__name__] = repr(error)
+        return original(*args, **kwargs)
 
-    task_manager.__init__ = __init__
+    replace(module.TaskManager, "__init__", init)
 
 
-TARGETS = {"lm_eval.tasks.manager": add_tasks, "lm_eval.models": add_model}
+def add_model(module):
+    """Name our model in lm-eval's registry; its module is imported when it is asked for."""
+    # lm_eval.models has just filled it, so it is there
+    model_registry = sys.modules["lm_eval.api.registry"].model_registry
+    if MODEL not in model_registry:  # later lm-evals read the entry point of that name
+        model_registry.register(MODEL, target="sentibench.fast.model:SentiBenchLM")
+
+
+def add_refusal(module):
+    """Let lm-eval's command refuse a folder for our results that cannot be written.
+
+    lm-eval would report that as a warning, after the evaluation.
+    """
+    parameters(module.EvaluatorConfig, "tasks", "output_path")
+
+    def process_tasks(original, config, *args, **kwargs):
+        manager = original(config, *args, **kwargs)
+        if config.output_path and "sentibench" in str(config.tasks):
+            from sentibench.harness.command import refuse_unwritable_results
+
+            refuse_unwritable_results(config.output_path)
+        return manager
+
+    replace(module.EvaluatorConfig, "process_tasks", process_tasks)
+
+
+def add_one_line_errors(module):
+    """Let lm-eval's command end a user's mistake in what is ours with one line and exit code 2."""
+
+    def execute(original, *args, **kwargs):
+        try:
+            return original(*args, **kwargs)
+        except Exception as error:
+            if "sentibench" in str(error):
+                for name, why in problems.items():
+                    print(f"sentibench: {name} was not amended: {why}", file=sys.stderr)
+            ours = getattr(sys.modules.get("sentibench.errors"), "SentiBenchError", ())
+            if not isinstance(error, ours):
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+
+    replace(module.HarnessCLI, "execute", execute)
+
+
+TARGETS = {
+    "lm_eval.tasks.manager": add_tasks,
+    "lm_eval.models": add_model,
+    "lm_eval.config.evaluate_config": add_refusal,
+    "lm_eval._cli.harness": add_one_line_errors,
+}
 
 
 class Finder:
@@ -92,11 +148,12 @@ class Finder:
                 run_module(module)
                 try:
                     TARGETS[name](module)
-                except Exception:  # an lm-eval we do not know
-                    pass
+                except Exception as error:  # an lm-eval we do not know
+                    problems[name] = repr(error)
 
             spec.loader.exec_module = exec_module
-        except Exception:  # a loader we do not know: leave it to the finders behind us
+        except Exception as error:  # a loader we do not know: leave it to the finders behind us
+            problems[name] = repr(error)
             return None
         return spec
 

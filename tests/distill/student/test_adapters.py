@@ -1,5 +1,6 @@
 """Adapters that could not be trained or merged are refused before any work."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,14 @@ def test_an_embedding_of_its_own_is_trained_and_merged(tiny_student, tmp_path) -
         for path in (tiny_student, tmp_path / "student")
     )
     assert not torch.equal(before, after)
+
+
+def test_an_adapter_is_written_in_one_order(tiny_student, tmp_path) -> None:
+    train(str(tiny_student), samples(4), settings(epochs=1), tmp_path, seed=1)
+    config_file = tmp_path / "weights" / "adapter_config.json"
+    targets = json.loads(config_file.read_text())["target_modules"]
+    assert targets == sorted(targets)
+    assert len(targets) == 14  # seven of each layer
 
 
 @pytest.mark.parametrize("command", ["plan", "run"])

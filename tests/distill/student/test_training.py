@@ -14,7 +14,7 @@ from small_runs import TWO, samples, settings
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from distill.config import Choice  # noqa: E402
+from distill.config import BestCheckpoint  # noqa: E402
 from distill.errors import InputError  # noqa: E402
 from distill.student.merging import MergeError, merge  # noqa: E402
 from distill.student.training import _collate, _row, cut_by_tokens, load_student, train  # noqa: E402
@@ -97,7 +97,7 @@ def test_a_constant_rate_warms_up_too(tiny_student: Path, tmp_path: Path) -> Non
 def test_more_candidates_than_steps_are_refused_before_the_training(
     tiny_student: Path, tmp_path: Path
 ) -> None:
-    given = settings(choose=Choice(checkpoints=2), batch_size=24, epochs=1)
+    given = settings(choose=BestCheckpoint(checkpoints=2), batch_size=24, epochs=1)
     with pytest.raises(InputError, match=r"choose\.checkpoints: got 2 for 1 step"):
         train(str(tiny_student), samples(), given, tmp_path, seed=1)
 

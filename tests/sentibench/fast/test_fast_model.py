@@ -17,7 +17,6 @@ from sentibench.data.read import load_split  # noqa: E402
 from sentibench.errors import InputError  # noqa: E402
 from sentibench.fast import model as fast_model  # noqa: E402
 from sentibench.fast.model import SentiBenchLM  # noqa: E402
-from sentibench.harness import SentiBenchTask  # noqa: E402, F401
 
 SIZES = {"vocab_size": 600, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
 SIZES |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
@@ -222,7 +221,7 @@ def test_an_adapter_with_prompts_of_its_own_goes_to_the_code_of_hf(tokenizer, tm
     peft = pytest.importorskip("peft")
     config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
     common = adapted(tmp_path, tokenizer, config) | {"peft": str(tmp_path / "adapter")}
-    assert not SentiBenchLM(**common).reads_positions
+    assert not SentiBenchLM(**common).uses_head_positions
 
 
 @pytest.mark.parametrize(
@@ -266,8 +265,8 @@ def test_generation_rules_of_a_checkpoint_are_those_of_hf(key, tokenizer) -> Non
     model = make("llama")
     setattr(model.generation_config, key, 2)
     fast = SentiBenchLM(pretrained=model, tokenizer=tokenizer, device="cpu")
-    assert fast.reads_positions
-    assert not fast.answers_greedily
+    assert fast.uses_head_positions
+    assert not fast.writes_greedily
 
 
 def test_a_decoder_that_computes_something_else_goes_to_the_code_of_hf(
@@ -275,7 +274,7 @@ def test_a_decoder_that_computes_something_else_goes_to_the_code_of_hf(
 ) -> None:
     monkeypatch.setattr(transformers.DynamicCache, "batch_repeat_interleave", lambda *_: None)
     fast = SentiBenchLM(pretrained=make("llama"), tokenizer=tokenizer, device="cpu")
-    assert not fast.reads_positions
+    assert not fast.uses_head_positions
 
 
 def test_experts_that_return_more_than_states_are_left_alone(tokenizer) -> None:
@@ -293,7 +292,7 @@ def test_experts_that_return_more_than_states_are_left_alone(tokenizer) -> None:
 def test_positions_that_rotate_by_length_go_to_the_code_of_hf(tokenizer) -> None:
     model = make("llama")
     model.config.rope_parameters = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
-    assert not SentiBenchLM(pretrained=model, tokenizer=tokenizer, device="cpu").reads_positions
+    assert not SentiBenchLM(pretrained=model, tokenizer=tokenizer, device="cpu").uses_head_positions
 
 
 def test_nothing_asked_is_nothing_answered(tokenizer) -> None:

@@ -42,7 +42,7 @@ def test_the_folder_holds_12_and_12_leaves_5_groups_and_the_tag(manager) -> None
     assert set(manager.all_tags) == {TAG}
     assert set(manager.all_subtasks) == {*REAL, *MINI}
     assert (len(REAL), len(MINI)) == (12, 12)
-    assert set(manager._index[TAG].tags) == set(REAL)
+    assert set(manager.task_index[TAG].tags) == set(REAL)
 
 
 def test_a_leaf_has_at_most_20_lines() -> None:
@@ -158,7 +158,7 @@ def test_prompts_of_all_11_974_items_equal_the_authors(
     n_equal = 0
     for name in REAL:
         task = load_task(manager, name)
-        hashes = recorded[task.ours.card.folder]
+        hashes = recorded[task.definition.card.folder]
         prompts = prompts_of(task)
         for index, prompt in prompts.items():
             digest = hashlib.sha256(prompt.encode()).hexdigest()[:16]
@@ -203,7 +203,7 @@ def test_check_finds_a_broken_task_file(
     folder = tmp_path / "tasks"
     shutil.copytree(TASKS, folder)
     whole = TaskManager(include_path=str(folder), include_defaults=False)
-    findings = list(check_index(whole._index))
+    findings = list(check_index(whole.task_index))
     assert len(findings) == 5 + 1 + 24
     assert all(finding.ok for finding in findings)
 
@@ -211,5 +211,5 @@ def test_check_finds_a_broken_task_file(
     assert old in text
     (folder / file).write_text(text.replace(old, new), encoding="utf-8")
     damaged = TaskManager(include_path=str(folder), include_defaults=False)
-    bad = {finding.subject for finding in check_index(damaged._index) if not finding.ok}
+    bad = {finding.subject for finding in check_index(damaged.task_index) if not finding.ok}
     assert subject in bad

@@ -1,0 +1,84 @@
+"""The documents of a task: what the templates in tasks_yaml/ see of an example."""
+
+# pyright: basic
+# datasets carries no types that would hold: its unknowns end in this module.
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from sentibench.data.cards import Card, Task
+from sentibench.data.fetch import data_home
+from sentibench.data.instructions import load_instruction
+from sentibench.data.records import Example
+
+Document = dict[str, Any]
+
+
+def document_of(task: Task, example: Example, split: str = "test") -> Document:
+    """Render an example as the document that the templates see.
+
+    Returns:
+        ``index``, ``task``, ``sentence`` and ``instruction``; for label tasks ``label``,
+        ``choices`` (the scoring words) and ``gold`` (position of the label), with ``target`` where
+        the dataset has one; for extraction tasks ``answer`` (as the prompt writes it) and
+        ``opinions``; ``split`` where that is not the test split.
+    """
+    card = task.card
+    document: Document = {
+        "index": example.index,
+        "task": task.name,
+        "sentence": example.sentence,
+        "instruction": _instruction(task, example),
+    }
+    if split != "test":
+        document["split"] = split
+    if example.target is not None:
+        document["target"] = example.target
+    if example.label is not None:
+        document["label"] = example.label
+        document["choices"] = list(card.scoring_words)
+        document["gold"] = card.labels.index(example.label)
+    else:
+        document["answer"] = example.answer
+        document["opinions"] = [
+            dict(zip(card.elements, opinion.written(card.elements), strict=True))
+            for opinion in example.opinions
+        ]
+    return document
+
+
+def features_of(task: Task, split: str = "test") -> datasets.Features:
+    """Return the types of the columns of ``document_of``."""
+    text, number = datasets.Value("string"), datasets.Value("int32")
+    columns: dict[str, Any] = {
+        "index": number,
+        "task": text,
+        "sentence": text,
+        "instruction": text,
+    }
+    if split != "test":
+        columns["split"] = text
+    if task.card.name == "pstance":
+        columns["target"] = text
+    if task.card.is_label_task:
+        columns |= {"label": text, "choices": datasets.List(text), "gold": number}
+    else:
+        opinion = dict.fromkeys(task.card.elements, text)
+        columns |= {"answer": text, "opinions": datasets.List(opinion)}
+    return datasets.Features(columns)
+
+
+def _instruction(task: Task, example: Example) -> str:
+    if task.source == "mini":
+        return ""  # our own wording stands in the task files
+    return _raw_instruction(task.card, data_home()).replace("%s", example.target or "")
+
+
+@lru_cache
+def _raw_instruction(card: Card, home: Path) -> str:
+    return load_instruction(card, home)

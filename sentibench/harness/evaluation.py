@@ -1,0 +1,61 @@
+"""lm-eval's evaluation of a model that is loaded already, saved as its own command saves it."""
+
+# pyright: basic
+# lm-eval carries no types that would hold: its unknowns end in this module.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from sentibench.versions import parts_of, require
+
+with parts_of("lm-eval"):
+    from lm_eval import simple_evaluate
+    from lm_eval.loggers import EvaluationTracker
+
+    require(EvaluationTracker, "__init__(output_path)", "save_results_aggregated(samples)")
+    require(EvaluationTracker, "save_results_samples(samples)")
+
+MODEL = "sentibench-hf"
+
+
+def evaluate_and_save(
+    model: Any,
+    arguments: Mapping[str, str],
+    task: str,
+    manager: Any,
+    out: Path,
+    *,
+    limit: int | None = None,
+) -> None:
+    """Evaluate one task and write what ``lm_eval --model sentibench-hf --log_samples`` writes.
+
+    lm-eval reports a failed save as a warning: whether the files are there, the caller looks.
+
+    Args:
+        model: A ``SentiBenchLM``.
+        arguments: What it was loaded with, as after ``--model_args``.
+        task: Its name.
+        manager: A task manager that knows it.
+        out: Result folder.
+        limit: First items only.
+    """
+    tracker: Any = EvaluationTracker(output_path=str(out))
+    results: Any = cast(Any, simple_evaluate)(
+        model=model,
+        model_args=dict(arguments),
+        tasks=[task],
+        task_manager=manager,
+        limit=limit,
+        log_samples=True,
+        fewshot_as_multiturn=False,  # as on lm-eval's command line, without a chat template
+        evaluation_tracker=tracker,
+    )
+    # what lm-eval would write had it loaded the model itself
+    tracker.general_config_tracker.model_source = results["config"]["model"] = MODEL
+    samples = results.pop("samples")
+    tracker.save_results_aggregated(results=results, samples=samples)
+    for name in results["configs"]:
+        tracker.save_results_samples(task_name=name, samples=samples[name])

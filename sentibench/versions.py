@@ -1,0 +1,69 @@
+"""The versions of lm-eval and transformers that were tested, and the error where a part is gone.
+
+What is used of them beyond their documentation is listed in docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from sentibench.errors import SentiBenchError
+
+TESTED = {"lm-eval": "0.4.13", "transformers": "5.24.0"}
+
+
+def tested_versions() -> str:
+    """The tested versions as a message shows them."""
+    return " and ".join(f"{name} {number}" for name, number in TESTED.items())
+
+
+class MissingPartError(SentiBenchError):
+    """A library lacks something that is used of it."""
+
+
+@contextmanager
+def parts_of(library: str) -> Generator[None]:
+    """Within, an import or a name that fails ends in an error that names the versions.
+
+    Args:
+        library: As pip calls it; a key of ``TESTED``.
+
+    Raises:
+        MissingPartError: If something is missing, or the library itself.
+    """
+    try:
+        yield
+    except (ImportError, AttributeError) as error:
+        module = getattr(error, "name", None) or ""
+        if isinstance(error, ModuleNotFoundError) and "." not in module:
+            why = f"{module} is not installed: pip install 'sentibench[hf]'"
+        else:
+            why = f"a part is missing in {_installed(library)}: {error}"
+        raise MissingPartError(f"{why}; tested with {tested_versions()}") from error
+
+
+def require(owner: type, *names: str) -> None:
+    """Look whether a class has what is used of it; to be called within ``parts_of``.
+
+    Args:
+        owner: The class.
+        names: Its attributes; ``method(argument)`` for an argument of one.
+
+    Raises:
+        AttributeError: If one is missing.
+    """
+    for name in names:
+        method, _, argument = name.rstrip(")").partition("(")
+        found = getattr(owner, method, None)
+        if found is None or (argument and argument not in inspect.signature(found).parameters):
+            raise AttributeError(f"{owner.__module__}.{owner.__qualname__}.{name}")
+
+
+def _installed(library: str) -> str:
+    try:
+        return f"{library} {version(library)}"
+    except PackageNotFoundError:
+        return library

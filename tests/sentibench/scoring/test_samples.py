@@ -1,0 +1,209 @@
+"""Sample files: read by item, refused with a reason, and task names of two versions of lm-eval."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sentibench.data.cards import load_tasks
+from sentibench.scoring.metrics import macro_f1, tuple_f1
+from sentibench.scoring.samples import (
+    Unusable,
+    newest_samples,
+    read_samples,
+    results_beside,
+    samples_beside,
+    task_of,
+)
+
+SST2 = load_tasks()["sentibench_mini_sst2"]
+ATSA = load_tasks()["sentibench_mini_atsa_rest16"]
+STAMP = "2026-01-02T03-04-05.678901"
+
+
+def label_row(index: int, gold: int, predicted: int) -> dict[str, Any]:
+    return {
+        "filter": "none",
+        "doc_hash": f"d{index}",
+        "target_hash": f"t{index}",
+        "prompt_hash": f"p{index}",
+        "doc": {"index": index, "label": SST2.card.labels[gold], "sentence": f"text {index}"},
+        "arguments": ["a prompt"],
+        "invalid_rate": float(predicted < 0),
+        "score": [gold, predicted, 2],
+        "resps": [[]],
+    }
+
+
+def tuple_row(index: int, official: Sequence[float], strict: Sequence[float]) -> dict[str, Any]:
+    return label_row(index, 0, 0) | {
+        "doc": {"index": index, "answer": "[('soup', 'positive')]", "sentence": f"text {index}"},
+        "official_f1": list(official),
+        "strict_f1": list(strict),
+        "resps": [["[('soup', 'positive')]"]],
+    }
+
+
+def write(folder: Path, rows: Sequence[Any], task: str = SST2.name, stamp: str = STAMP) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"samples_{task}_{stamp}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+LABELS = [label_row(0, 0, 0), label_row(1, 1, 0), label_row(2, 1, -1), label_row(3, 1, 1)]
+
+
+def test_label_items_are_read_in_the_order_of_the_test_file(tmp_path: Path) -> None:
+    other_filter = label_row(0, 1, 1) | {"filter": "other"}
+    samples = read_samples(write(tmp_path, [*LABELS[::-1], other_filter]), SST2, with_texts=True)
+    assert samples.indices.tolist() == [0, 1, 2, 3]
+    assert samples.invalid.tolist() == [0, 0, 1, 0]
+    assert samples.right.tolist() == [True, False, False, True]
+    # by hand: negative 1 hit of 2 answers and 1 gold, positive 1 hit of 1 answer and 3 gold
+    expected = (2 / 3 + 2 / 4) / 2
+    for statistics in samples.statistics.values():
+        assert float(macro_f1(statistics.sum(axis=0))) == pytest.approx(expected)
+    assert [text.answer for text in samples.texts] == ["negative", "negative", "", "positive"]
+    assert (samples.texts[1].sentence, samples.texts[1].gold) == ("text 1", "positive")
+    assert not samples.is_whole
+    assert read_samples(write(tmp_path, LABELS), SST2).texts == ()
+
+
+def test_tuples_have_the_statistics_of_both_metrics(tmp_path: Path) -> None:
+    rows = [tuple_row(0, (2, 2, 2, 2), (1, 2, 1, 2)), tuple_row(1, (0, 1, 0, 2), (2, 2, 2, 2))]
+    samples = read_samples(write(tmp_path, rows), ATSA, with_texts=True)
+    assert samples.right.tolist() == [False, True]  # by the strict metric
+    sums = {metric: of.sum(axis=0) for metric, of in samples.statistics.items()}
+    assert sums["official"].tolist() == [2, 3, 2, 4]
+    assert float(tuple_f1(sums["strict"])) == pytest.approx(3 / 4)
+    assert samples.texts[0].answer == "[('soup', 'positive')]"
+
+
+def test_a_whole_test_set_is_known_as_such(tmp_path: Path) -> None:
+    rows = [label_row(index, index % 2, 0) for index in range(24)]
+    assert read_samples(write(tmp_path, rows), SST2).is_whole
+
+
+def test_keys_depend_on_items_and_prompts_and_not_on_the_order_of_lines(tmp_path: Path) -> None:
+    def keys(rows: Sequence[Any]) -> tuple[str, str]:
+        samples = read_samples(write(tmp_path, rows), SST2)
+        return samples.data_key, samples.prompt_key
+
+    data, prompts = keys(LABELS)
+    assert keys(LABELS[::-1]) == (data, prompts)
+    for name in ("doc_hash", "target_hash"):
+        changed = keys([{**LABELS[0], name: "x"}, *LABELS[1:]])
+        assert changed[0] != data
+        assert changed[1] == prompts
+    assert keys([{**LABELS[0], "prompt_hash": "x"}, *LABELS[1:]])[1] != prompts
+    assert keys(LABELS[:3])[0] != data
+
+
+Change = Callable[[list[dict[str, Any]]], Sequence[Any]]
+LABEL_DAMAGE: list[tuple[str, Change, str]] = [
+    ("no item", lambda rows: [], "the sample file has no row"),
+    ("one item twice", lambda rows: [*rows, rows[0]], "an item stands twice in the samples"),
+    ("no object", lambda rows: ["<b>"], "not in the format of our tasks (AttributeError)"),
+    ("no document", lambda rows: [rows[0] | {"doc": None}], "not in the format of our tasks"),
+    ("no score", lambda rows: [{k: rows[0][k] for k in ("doc",)}], "not in the format"),
+    ("hash a number", lambda rows: [rows[0] | {"doc_hash": 3}], "not in the format"),
+    ("foreign label", lambda rows: [rows[0] | {"score": [0, 2, 2]}], "a predicted label outside"),
+    ("label -2", lambda rows: [rows[0] | {"score": [0, -2, 2]}], "a predicted label outside"),
+    ("other labels", lambda rows: [rows[0] | {"score": [0, 1, 3]}], "a gold label outside"),
+    ("other gold", lambda rows: [rows[0] | {"score": [1, 1, 2]}], "gold is not the label"),
+    ("foreign item", lambda rows: [label_row(24, 0, 0)], "an item outside of the test set"),
+    ("item -1", lambda rows: [label_row(-1, 0, 0)], "an item outside of the test set"),
+    ("half invalid", lambda rows: [rows[0] | {"invalid_rate": 0.5}], "neither 0 nor 1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [d[1:] for d in LABEL_DAMAGE], ids=[d[0] for d in LABEL_DAMAGE]
+)
+def test_what_no_run_of_a_label_task_writes_is_unusable(
+    change: Change, reason: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Unusable) as caught:
+        read_samples(write(tmp_path, change(LABELS)), SST2)
+    assert reason in str(caught.value)
+    assert "text 0" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+
+
+TUPLE_DAMAGE = [
+    ("official_f1", [3, 2, 1, 1], "more hits than tuples"),
+    ("strict_f1", [0, 0, 2, 1], "more hits than tuples"),
+    ("official_f1", [-1, 2, 1, 1], "a negative count or NaN"),
+    ("strict_f1", [float("nan")] * 4, "a negative count or NaN"),
+    ("official_f1", [1.0] * 8, "not four statistics per item"),
+    ("strict_f1", None, "not four statistics per item"),
+    ("official_f1", ["x"] * 4, "not in the format of our tasks (ValueError)"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "reason"), TUPLE_DAMAGE)
+def test_what_no_run_of_an_extraction_task_writes_is_unusable(
+    name: str, value: Any, reason: str, tmp_path: Path
+) -> None:
+    row = tuple_row(0, (1, 1, 1, 1), (1, 1, 1, 1)) | {name: value}
+    with pytest.raises(Unusable, match=reason.replace("(", r"\(").replace(")", r"\)")):
+        read_samples(write(tmp_path, [row]), ATSA)
+
+
+def test_a_file_that_is_no_text_or_no_json_is_unusable(tmp_path: Path) -> None:
+    path = write(tmp_path, LABELS)
+    path.write_bytes(b"\xff\xfe\n")
+    with pytest.raises(Unusable, match="cannot be read: UnicodeDecodeError"):
+        read_samples(path, SST2)
+    path.write_text('{"secret": ', encoding="utf-8")
+    with pytest.raises(Unusable, match=r"^broken JSON \(JSONDecodeError\)$"):
+        read_samples(path, SST2)
+    with pytest.raises(Unusable, match=r"^cannot be read: No such file"):
+        read_samples(tmp_path / "none", SST2)
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("sentibench_mini_sst2", SST2),
+        ("sentibench_mini::sentibench_mini_sst2", SST2),
+        ("a::b::sentibench_mini_sst2", SST2),
+        ("../x::sentibench_mini_sst2", None),
+        ("sentibench_mini", None),
+        ("", None),
+    ],
+)
+def test_a_task_is_known_by_its_name_with_or_without_a_group(name: str, task: Any) -> None:
+    assert task_of(name) is task
+
+
+def test_files_of_one_evaluation_find_each_other(tmp_path: Path) -> None:
+    for name in (SST2.name, f"sentibench_mini::{SST2.name}"):
+        results = tmp_path / f"results_{STAMP}.json"
+        samples = samples_beside(results, name)
+        assert samples.name == f"samples_{name}_{STAMP}.jsonl"
+        assert results_beside(samples) == results
+
+
+def test_the_newest_samples_of_a_finished_evaluation_count(tmp_path: Path) -> None:
+    def evaluate(folder: str, name: str, stamp: str, finished: bool = True) -> Path:
+        path = write(tmp_path / folder, LABELS, name, stamp)
+        if finished:
+            results_beside(path).write_text("{}", encoding="utf-8")
+        return path
+
+    evaluate("a", SST2.name, "2026-01-01T00-00-00.000000")
+    newest = evaluate("b", f"sentibench_mini::{SST2.name}", "2026-01-02T00-00-00.000000")
+    evaluate("a", SST2.name, "2026-01-03T00-00-00.000000", finished=False)
+    evaluate("a", "another_task", "2026-01-04T00-00-00.000000")
+    only = evaluate("c", ATSA.name, "2025-01-01T00-00-00.000000")
+    assert newest_samples(tmp_path) == {ATSA.name: only, SST2.name: newest}
+
+
+def test_statistics_of_both_metrics_of_labels_are_one_array(tmp_path: Path) -> None:
+    samples = read_samples(write(tmp_path, LABELS), SST2)
+    assert np.shares_memory(samples.statistics["official"], samples.statistics["strict"])
