@@ -77,10 +77,7 @@ def last_sentence_end(text: str) -> int:
 
     A full stop of an abbreviation counts as an end.
     """
-    end = 0
-    for match in SENTENCE_END.finditer(text):
-        end = match.end()
-    return end
+    return max((match.end() for match in SENTENCE_END.finditer(text)), default=0)
 
 
 def copied_share(answer: str, text: str) -> float:

@@ -6,6 +6,7 @@ in the files of the pinned upstream commit; ``tests/test_cards.py`` counts them 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -47,6 +48,18 @@ class SplitFile:
     rows: int
     bytes: int
     sha256: str
+
+    def problem(self, content: bytes) -> str | None:
+        """Say how a content differs from this file, or None."""
+        if len(content) != self.bytes:
+            return f"got {len(content)} bytes, expected {self.bytes}"
+        return hash_problem(content, self.sha256)
+
+
+def hash_problem(content: bytes, sha256: str) -> str | None:
+    """Say that a content has another hash, or None."""
+    got = hashlib.sha256(content).hexdigest()
+    return None if got == sha256 else f"got sha256 {got}, expected {sha256}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
