@@ -49,11 +49,11 @@ def _read_exponent(value: Any) -> Any:
     return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
 
 
-Number = Annotated[float, BeforeValidator(_read_exponent)]
-Positive = Annotated[Number, Field(gt=0)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Fraction = Annotated[Number, Field(gt=0, le=1)]
-BelowOne = Annotated[Number, Field(ge=0, lt=1)]
+READ = BeforeValidator(_read_exponent)
+Positive = Annotated[float, Field(gt=0), READ]
+NotNegative = Annotated[float, Field(ge=0), READ]
+Fraction = Annotated[float, Field(gt=0, le=1), READ]
+BelowOne = Annotated[float, Field(ge=0, lt=1), READ]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -61,7 +61,12 @@ class Section(BaseModel):
     """A part of the configuration; unknown keys are refused, values do not change."""
 
     model_config = ConfigDict(
-        extra="allow", frozen=True, strict=True, allow_inf_nan=False, protected_namespaces=()
+        extra="allow",
+        json_schema_extra={"additionalProperties": False},
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
     )
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import cast
 
 from leaderboard.board import positions, read_previous, schema_text, to_json
 from leaderboard.build import build_board
@@ -16,16 +16,12 @@ from leaderboard.exports import rank_flips, to_csv, to_hardest, to_latex, to_mar
 from leaderboard.items import build_items, hardest_items
 from leaderboard.models import load_manifest_models, load_models
 from leaderboard.results import Problem, load_results
+from sentibench.command_line import Parser, exit_code
 from sentibench.data.cards import Source
-from sentibench.errors import InputError, SentiBenchError
+from sentibench.errors import InputError
 from sentibench.scoring.statistics import REPLICATES
 
 GENERATOR = '<meta name="generator" content="SentiBench leaderboard">'
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,16 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0; or 2 after a mistake of the user or a failed check, shown as one line each.
     """
-    try:
-        options = _build_parser().parse_args(argv)
-        return int(options.command(options) or 0)
-    except SentiBenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_code(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int | None:
+    options = _build_parser().parse_args(argv)
+    return options.command(options)
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m leaderboard", description="lm-eval results -> a static page.")
+    parser = Parser(prog="python -m leaderboard", description="lm-eval results -> a static page.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     build = commands.add_parser("build", help="write the page and its exports")
     build.add_argument("results", type=Path, metavar="RESULTS_DIR")

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import io
 import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from sentibench import __version__
+from sentibench.command_line import Parser, exit_code
 from sentibench.data.cards import task_named, tasks_folder, tasks_named
-from sentibench.errors import InputError, SentiBenchError
+from sentibench.errors import InputError
 from sentibench.prompts.demonstrations import DEFAULT_SEED, parse_seed
 
 HARNESS_COMMANDS = ("run", "ls", "validate")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,26 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     output: Any = sys.stdout
     if isinstance(output, io.TextIOWrapper):
         output.reconfigure(encoding="utf-8")  # prompts hold more than cp1252 knows
-    try:
-        if arguments and _is_for_harness(arguments[0]):
-            return _run_harness(arguments)
-        options = _build_parser().parse_args(arguments)
-        status = int(options.command(options) or 0)
-        sys.stdout.flush()
-        return status
-    except SentiBenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.ENOSPC):
-            raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno == errno.EPIPE:  # the reader of our output has seen enough
-            return 0
-        print(
-            f"error: standard output: {error.strerror}; nothing more was written", file=sys.stderr
-        )
-        return 2
+    return exit_code(lambda: _run(arguments))
+
+
+def _run(arguments: list[str]) -> int | None:
+    if arguments and _is_for_harness(arguments[0]):
+        return _run_harness(arguments)
+    options = _build_parser().parse_args(arguments)
+    return options.command(options)
 
 
 def _is_for_harness(first: str) -> bool:
@@ -63,7 +46,7 @@ def _is_for_harness(first: str) -> bool:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="sentibench",
         description="SentiBench: twelve sentiment datasets in lm-evaluation-harness.",
         epilog="Environment: SENTIBENCH_HOME (data folder), SENTIBENCH_MIRROR (folder or URL to "
@@ -155,7 +138,7 @@ def _fetch(options: argparse.Namespace) -> None:
     print(f"data folder: {data_home()}", file=sys.stderr)
 
 
-def _check(_: argparse.Namespace) -> int:
+def _check(_: argparse.Namespace) -> None:
     from sentibench.data.check import check_data
     from sentibench.harness.check import check_tasks
 
@@ -170,7 +153,6 @@ def _check(_: argparse.Namespace) -> int:
             "marked BAD"
         )
     print(f"all {len(findings)} checks passed")
-    return 0
 
 
 def _prompts(options: argparse.Namespace) -> None:
@@ -213,13 +195,12 @@ def _flat(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     return rows
 
 
-def _run_harness(arguments: list[str]) -> int:
+def _run_harness(arguments: list[str]) -> None:
     """Run lm_eval's own command line with our tasks, whether the start-up hook is on or not."""
     sys.argv = ["lm_eval", *arguments]
     from sentibench.harness.command import run_command_line
 
     run_command_line()
-    return 0
 
 
 if __name__ == "__main__":

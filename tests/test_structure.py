@@ -19,7 +19,8 @@ HOOK = ROOT / "sentibench" / "harness" / "startup" / "_sentibench_autoload.py"
 # written here, and no arrow closes a circle.
 TABLE = """
 sentibench
-sentibench.__main__        sentibench data errors harness prompts scoring
+sentibench.__main__        sentibench command_line data errors harness prompts scoring
+sentibench.command_line    errors
 sentibench.data            sentibench errors
 sentibench.errors
 sentibench.evaluate_metrics data scoring
@@ -50,7 +51,8 @@ distill.teachers           checkpoints config errors records sentibench.fast
 distill.texts              config errors sentibench.data
 leaderboard
 leaderboard.__main__       board build entries exports items models page results
-                           sentibench.data sentibench.errors sentibench.scoring
+                           sentibench.command_line sentibench.data sentibench.errors
+                           sentibench.scoring
 leaderboard.board          models results sentibench.data sentibench.scoring
 leaderboard.build          board entries ranking results sentibench.data sentibench.prompts
                            sentibench.scoring

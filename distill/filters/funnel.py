@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from heapq import nsmallest
+from itertools import chain
 from typing import Any
 
-from distill.records import REASONS, Reason, Request
+from distill.records import REASONS, Failure, Reason, Request
 
 Group = tuple[str, str]
 """Family and source of a request."""
@@ -57,14 +58,14 @@ class Funnel:
     not_checked: tuple[Reason, ...] = ()
 
     def __post_init__(self) -> None:
-        for group in {*self.asked, *self.kept, *(g for g, _ in [*self.failed, *self.dropped])}:
-            ends = self.kept.get(group, 0)
-            ends += sum(n for (of, _), n in self.failed.items() if of == group)
-            ends += sum(n for (of, _), n in self.dropped.items() if of == group)
-            if self.asked.get(group, 0) != ends:
+        ends = Counter(self.kept)
+        for (group, _), n in (*self.failed.items(), *self.dropped.items()):
+            ends[group] += n
+        for group in {*self.asked, *ends}:
+            asked = self.asked.get(group, 0)
+            if asked != ends[group]:
                 raise ValueError(
-                    f"funnel of {group}: {self.asked.get(group, 0)} asked, but {ends} failed, "
-                    "dropped or kept"
+                    f"funnel of {group}: {asked} asked, but {ends[group]} failed, dropped or kept"
                 )
 
     @property
@@ -97,12 +98,11 @@ class Funnel:
         The columns are always the same: family, source, asked, failed, answered, every reason in
         the order of checking, kept.
         """
-        rows = [self._row(family, source, [(family, source)]) for family, source in self.asked]
-        rows.sort(key=lambda row: (str(row["family"]), str(row["source"])))
-        return [*rows, self._row("all", "all", list(self.asked))]
+        groups = sorted(self.asked)
+        return [*(self._row(*group, [group]) for group in groups), self._row("all", "all", groups)]
 
-    def _row(self, family: str, source: str, groups: list[Group]) -> dict[str, str | int]:
-        asked = sum(self.asked[group] for group in groups)
+    def _row(self, family: str, source: str, groups: Sequence[Group]) -> dict[str, str | int]:
+        asked, kept = (sum(of.get(group, 0) for group in groups) for of in (self.asked, self.kept))
         failed = sum(n for (group, _), n in self.failed.items() if group in groups)
         drops = {
             reason: sum(self.dropped.get((group, reason), 0) for group in groups)
@@ -112,7 +112,7 @@ class Funnel:
             **{"family": family, "source": source},
             **{"asked": asked, "failed": failed, "answered": asked - failed},
             **drops,
-            "kept": sum(self.kept.get(group, 0) for group in groups),
+            "kept": kept,
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -127,73 +127,61 @@ class Funnel:
             "overlaps": dict(sorted(self.overlaps.items())),
             "not_checked": list(self.not_checked),
             "examples": {
-                reason: [
-                    {"id": example.id, "detail": example.detail, "excerpt": example.excerpt}
-                    for example in self.examples[reason]
-                ]
+                reason: [asdict(example) for example in self.examples[reason]]
                 for reason in REASONS
-                if self.examples.get(reason)
+                if reason in self.examples
             },
         }
 
 
-class Tally:
-    """The counts while they grow. Asked and kept are counted apart, so that sums can be checked."""
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """An answer that is dropped.
 
-    def __init__(self) -> None:
-        self._asked: Counter[Group] = Counter()
-        self._failed: Counter[tuple[Group, str]] = Counter()
-        self._dropped: Counter[tuple[Group, Reason]] = Counter()
-        self._kept: Counter[Group] = Counter()
-        self._changed: Counter[str] = Counter()
-        self._overlaps: Counter[str] = Counter()
-        self._examples: defaultdict[Reason, list[Example]] = defaultdict(list)
+    Attributes:
+        request: What was asked.
+        answer: The beginning of it is remembered.
+        reason: Why.
+        details: The tests that are overlapped, or the twin.
+    """
 
-    def ask(self, request: Request) -> None:
-        """Count a request."""
-        self._asked[_group(request)] += 1
+    request: Request
+    answer: str
+    reason: Reason
+    details: tuple[str, ...] = ()
 
-    def fail(self, request: Request, reason: str) -> None:
-        """Count a request without an answer."""
-        self._failed[_group(request), reason] += 1
 
-    def drop(
-        self, request: Request, answer: str, reason: Reason, details: tuple[str, ...] = ()
-    ) -> None:
-        """Count an answer that is dropped.
+def count(
+    asked: Iterable[Request],
+    failed: Iterable[tuple[Request, Failure]],
+    drops: Sequence[Drop],
+    kept: Sequence[tuple[Request, tuple[str, ...]]],
+    off: Container[Reason],
+) -> Funnel:
+    """Count what became of every request, and check that all adds up.
 
-        Args:
-            request: What was asked.
-            answer: The beginning of it is remembered.
-            reason: Why.
-            details: The tests that are overlapped, or the twin.
-        """
-        self._dropped[_group(request), reason] += 1
-        if reason == "contaminated":
-            self._overlaps.update(details)
-        example = Example(request.id, ", ".join(details), _excerpt(answer))
-        self._examples[reason].append(example)
-
-    def keep(self, request: Request, changes: Iterable[str] = ()) -> None:
-        """Count an answer that is kept, and what was changed in it."""
-        self._kept[_group(request)] += 1
-        self._changed.update(changes)
-
-    def funnel(self, not_checked: tuple[Reason, ...] = ()) -> Funnel:
-        """Check that all adds up; the examples do not depend on the order of the answers."""
-        return Funnel(
-            asked=dict(self._asked),
-            failed=dict(self._failed),
-            dropped=dict(self._dropped),
-            kept=dict(self._kept),
-            changed=dict(self._changed),
-            overlaps=dict(self._overlaps),
-            examples={
-                reason: tuple(nsmallest(EXAMPLES, examples))
-                for reason, examples in self._examples.items()
-            },
-            not_checked=not_checked,
-        )
+    Args:
+        asked: All requests.
+        failed: Those without an answer, and why.
+        drops: Answers dropped; the examples do not depend on their order.
+        kept: The requests of the answers that are kept, and what was changed in these.
+        off: Reasons that were switched off.
+    """
+    examples: defaultdict[Reason, list[Example]] = defaultdict(list)
+    for drop in drops:
+        example = Example(drop.request.id, ", ".join(drop.details), _excerpt(drop.answer))
+        examples[drop.reason].append(example)
+    overlaps = [drop.details for drop in drops if drop.reason == "contaminated"]
+    return Funnel(
+        asked=Counter(map(_group, asked)),
+        failed=Counter((_group(request), failure.reason) for request, failure in failed),
+        dropped=Counter((_group(drop.request), drop.reason) for drop in drops),
+        kept=Counter(_group(request) for request, _ in kept),
+        changed=Counter(change for _, changes in kept for change in changes),
+        overlaps=Counter(chain.from_iterable(overlaps)),
+        examples={reason: tuple(nsmallest(EXAMPLES, of)) for reason, of in examples.items()},
+        not_checked=tuple(reason for reason in REASONS if reason in off),
+    )
 
 
 def _group(request: Request) -> Group:

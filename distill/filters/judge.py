@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from distill.config import FilterConfig
 from distill.filters import checks
-from distill.filters.funnel import Funnel, Tally
-from distill.records import REASONS, Answer, Failure, Finish, Reason, Request
+from distill.filters.funnel import Drop, Funnel, count
+from distill.records import Answer, Failure, Finish, Reason, Request
 from distill.texts.decontamination import Contamination
 from distill.texts.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
 from distill.texts.ngrams import words_of
@@ -57,32 +57,30 @@ def filter_answers(
     Raises:
         ValueError: If a request id occurs twice.
     """
-    tally = Tally()
+    asked: dict[str, Request] = {}
+    failed: list[tuple[Request, Failure]] = []
+    drops: list[Drop] = []
     fit: dict[str, _Draft] = {}
-    seen: set[str] = set()
     for request, answer in pairs:
-        if request.id in seen:
+        if request.id in asked:
             raise ValueError(f"request {request.id}: given twice; rows are joined by id")
-        seen.add(request.id)
-        tally.ask(request)
+        asked[request.id] = request
         if isinstance(answer, Failure):
-            tally.fail(request, answer.reason)
+            failed.append((request, answer))
             continue
-        draft = _Draft(request, answer.text.strip(), answer.finish, checks.labels_of(request))
-        outcome = _judge(draft, config, test_grams)
-        if isinstance(outcome, _Draft):
-            fit[request.id] = outcome
+        outcome = _judge(request, answer, config, test_grams)
+        if isinstance(outcome, Drop):
+            drops.append(outcome)
         else:
-            tally.drop(request, answer.text, outcome.reason, outcome.details)
+            fit[request.id] = outcome
     if "near-duplicate" not in config.skip:
         for id_, twin in _duplicates(fit, config.near_duplicate_similarity).items():
             draft = fit.pop(id_)
-            tally.drop(draft.request, draft.text, "near-duplicate", (twin,))
-    kept = [Kept(fit[id_].request, fit[id_].text, fit[id_].notes) for id_ in sorted(fit)]
-    for one in kept:
-        tally.keep(one.request, one.notes)
-    off = {*config.skip, *(("contaminated",) if test_grams is None else ())}
-    return kept, tally.funnel(tuple(reason for reason in REASONS if reason in off))
+            drops.append(Drop(draft.request, draft.text, "near-duplicate", (twin,)))
+    kept = [Kept(draft.request, draft.text, draft.notes) for _, draft in sorted(fit.items())]
+    off: set[Reason] = {*config.skip, *(("contaminated",) if test_grams is None else ())}
+    changes = [(one.request, one.notes) for one in kept]
+    return kept, count(asked.values(), failed, drops, changes, off)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +98,21 @@ class _Draft:
         return replace(self, text=text.strip(), finish="stop", notes=(*self.notes, note))
 
 
-@dataclass(frozen=True, slots=True)
-class _Drop:
-    reason: Reason
-    details: tuple[str, ...] = ()
-
-
-def _judge(draft: _Draft, config: FilterConfig, test_grams: Contamination | None) -> _Draft | _Drop:
+def _judge(
+    request: Request, answer: Answer, config: FilterConfig, test_grams: Contamination | None
+) -> _Draft | Drop:
     """Check one answer by itself."""
+    draft = _Draft(request, answer.text.strip(), answer.finish, checks.labels_of(request))
     for reason, check in _CHECKS.items():
         if reason not in config.skip:
             mended = check(draft, config)
             if mended is None:
-                return _Drop(reason)
+                return Drop(request, answer.text, reason)
             draft = mended
     if test_grams is not None and "contaminated" not in config.skip:
         tests = _overlaps(draft, test_grams)
         if tests:
-            return _Drop("contaminated", tests)
+            return Drop(request, answer.text, "contaminated", tests)
     return draft
 
 
@@ -139,13 +134,6 @@ def _run_on(draft: _Draft, config: FilterConfig) -> _Draft | None:
     return draft.mended(draft.text[:start], "run-on cut")
 
 
-def _refusal(draft: _Draft, config: FilterConfig) -> _Draft | None:
-    is_long = len(draft.text.split()) > config.refusal_words
-    if draft.labels or is_long or not checks.is_refusal(draft.text):
-        return draft
-    return draft if checks.is_refusal(draft.request.text) else None  # a restated refusal is none
-
-
 def _cut_off(draft: _Draft, config: FilterConfig) -> _Draft | None:
     if draft.finish != "length" or checks.label_of(draft.text, draft.labels):
         return draft
@@ -153,26 +141,6 @@ def _cut_off(draft: _Draft, config: FilterConfig) -> _Draft | None:
     if config.cut_off == "drop" or draft.labels or checks.is_blank(complete):
         return None
     return draft.mended(complete, "cut to the last sentence")
-
-
-def _copied_input(draft: _Draft, config: FilterConfig) -> _Draft | None:
-    if draft.labels:
-        return draft
-    text = draft.request.text
-    around = draft.request.prompt.replace(text, "\n") if text else draft.request.prompt
-    is_copy = (
-        checks.copied_share(draft.text, text) >= config.copied_share
-        or checks.copied_share(draft.text, around) >= config.example_share
-    )
-    return None if is_copy else draft
-
-
-def _repetition(draft: _Draft, config: FilterConfig) -> _Draft | None:
-    if draft.labels:
-        return draft
-    share = checks.repeated_share(draft.text, config.repetition_words)
-    repeated_line = checks.has_repeated_line(draft.text, config.repeated_lines)
-    return None if share >= config.repetition_share or repeated_line else draft
 
 
 def _outside_the_taxonomy(draft: _Draft, config: FilterConfig) -> _Draft | None:
@@ -184,24 +152,46 @@ def _outside_the_taxonomy(draft: _Draft, config: FilterConfig) -> _Draft | None:
     return draft.mended(label, "label put in its usual form")
 
 
-def _too_short(draft: _Draft, config: FilterConfig) -> _Draft | None:
-    return draft if draft.labels or len(draft.text.split()) >= config.min_words else None
+Check = Callable[[_Draft, FilterConfig], _Draft | None]
+"""Gives the answer, perhaps mended; None if it is dropped."""
 
 
-def _too_long(draft: _Draft, config: FilterConfig) -> _Draft | None:
-    return draft if draft.labels or len(draft.text.split()) <= config.max_words else None
+def _free(is_unfit: Callable[[_Draft, FilterConfig], bool]) -> Check:
+    """The check of free answers by a question; labels pass."""
+    return lambda draft, config: None if not draft.labels and is_unfit(draft, config) else draft
 
 
-_CHECKS: Mapping[Reason, Callable[[_Draft, FilterConfig], _Draft | None]] = {
+def _is_refusal(draft: _Draft, config: FilterConfig) -> bool:
+    if len(draft.text.split()) > config.refusal_words or not checks.is_refusal(draft.text):
+        return False
+    return not checks.is_refusal(draft.request.text)  # a restated refusal is none
+
+
+def _is_copy(draft: _Draft, config: FilterConfig) -> bool:
+    text = draft.request.text
+    around = draft.request.prompt.replace(text, "\n") if text else draft.request.prompt
+    return (
+        checks.copied_share(draft.text, text) >= config.copied_share
+        or checks.copied_share(draft.text, around) >= config.example_share
+    )
+
+
+def _is_repetition(draft: _Draft, config: FilterConfig) -> bool:
+    share = checks.repeated_share(draft.text, config.repetition_words)
+    repeated_line = checks.has_repeated_line(draft.text, config.repeated_lines)
+    return share >= config.repetition_share or repeated_line
+
+
+_CHECKS: Mapping[Reason, Check] = {
     "empty": _empty,
     "run-on": _run_on,
-    "refusal": _refusal,
+    "refusal": _free(_is_refusal),
     "cut off": _cut_off,
-    "copied input": _copied_input,
-    "repetition": _repetition,
+    "copied input": _free(_is_copy),
+    "repetition": _free(_is_repetition),
     "outside the taxonomy": _outside_the_taxonomy,
-    "too short": _too_short,
-    "too long": _too_long,
+    "too short": _free(lambda draft, config: len(draft.text.split()) < config.min_words),
+    "too long": _free(lambda draft, config: len(draft.text.split()) > config.max_words),
 }
 
 
@@ -224,8 +214,8 @@ def _duplicates(fit: Mapping[str, _Draft], similarity: float) -> dict[str, str]:
     similar: dict[str, str] = {}
     for id_, draft in fit.items():
         if draft.labels or len(words_of(draft.text)) < NGRAM_WORDS:
-            prompt = "\n".join(message.content for message in draft.request.messages)
-            same[id_] = f"{prompt}\n{draft.text}"
+            prompt = [message.content for message in draft.request.messages]
+            same[id_] = "\n".join([*prompt, draft.text])
         else:
             similar[id_] = draft.text
     return {**exact_duplicates(same), **near_duplicates(similar, similarity)}

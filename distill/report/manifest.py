@@ -310,7 +310,8 @@ def load_manifest(path: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         place = " ".join(".".join(map(str, first["loc"])).split()) or "the file"
-        raise InputError(f"{path}: no manifest of a run; {place}: {first['msg']}") from None
+        what = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{path}: no manifest of a run; {place}: {what}") from None
 
 
 def schema_text() -> str:

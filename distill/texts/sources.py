@@ -124,28 +124,26 @@ def read_texts(source: Texts) -> Iterator[Text]:
             identity = f"{source.source}/{example.index:06d}"
             yield Text(identity, example.sentence, source.source, example.label)
         return
+    place = source.file or source.folder
     row: dict[str, Any] = {}
     has_labels = source.label_column is None
     for number, row in enumerate(_rows(source)):
         has_labels = has_labels or source.label_column in row
+        where = f"{place} row {number}"
         if source.column not in row:
-            where = f"{source.file or source.folder} row {number}"
             got = ", ".join(map(str, row)) or "none"
             raise InputError(f"{where}: no column {source.column!r}; got {got}")
-        label = row.get(source.label_column) if source.label_column else None
-        label = None if label is None else source.labels.get(str(label), str(label))
-        text = row[source.column]
+        text, label = row[source.column], None
         if not isinstance(text, str):
-            raise InputError(
-                f"{source.file or source.folder} row {number} column {source.column!r}: "
-                f"expected text; got {type(text).__name__}"
-            )
+            got = type(text).__name__
+            raise InputError(f"{where} column {source.column!r}: expected text; got {got}")
+        if source.label_column and row.get(source.label_column) is not None:
+            label = str(row[source.label_column])
+            label = source.labels.get(label, label)
         yield Text(f"{source.source}/{number:06d}", text, source.source, label)
     if row and not has_labels:
-        raise InputError(
-            f"{source.file or source.folder}: no row has the label_column {source.label_column!r}; "
-            f"got {', '.join(map(str, row))}"
-        )
+        got = ", ".join(map(str, row))
+        raise InputError(f"{place}: no row has the label_column {source.label_column!r}; got {got}")
 
 
 def _rows(source: Texts) -> Iterator[dict[str, Any]]:
@@ -153,17 +151,16 @@ def _rows(source: Texts) -> Iterator[dict[str, Any]]:
     try:
         if source.folder:
             yield from _table(source)
-        elif path.suffix == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as file:
+            return
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix == ".csv":
                 yield from csv.DictReader(file)
-        elif path.suffix in (".jsonl", ".ndjson"):
-            with path.open(encoding="utf-8-sig") as file:
+            elif path.suffix in (".jsonl", ".ndjson"):
                 yield from (_object(path, n, line) for n, line in enumerate(file) if line.strip())
-        elif path.suffix == ".txt":
-            with path.open(encoding="utf-8-sig") as file:
-                yield from ({source.column: line.rstrip("\n")} for line in file)
-        else:
-            raise InputError(f"{path}: unknown ending; expected .jsonl, .csv or .txt")
+            elif path.suffix == ".txt":
+                yield from ({source.column: line.rstrip("\r\n")} for line in file)
+            else:
+                raise InputError(f"{path}: unknown ending; expected .jsonl, .csv or .txt")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read; {error}") from None
 
@@ -181,15 +178,11 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
 def _table(source: Texts) -> Iterator[dict[str, Any]]:
     import datasets
 
-    folder = str(source.folder)
-    try:
-        loaded = cast(Any, datasets).load_from_disk(folder)
-    except FileNotFoundError as error:
-        raise InputError(f"{folder}: {error}") from None
+    loaded = cast(Any, datasets).load_from_disk(str(source.folder))
     if isinstance(loaded, datasets.DatasetDict):
         splits = cast("dict[str, Any]", loaded)
         name = source.split or "train"
         if name not in splits:
-            raise InputError(f"{folder}: no split {name!r}; got {', '.join(splits)}")
+            raise InputError(f"{source.folder}: no split {name!r}; got {', '.join(splits)}")
         loaded = splits[name]
     yield from loaded

@@ -6,35 +6,36 @@ works as well. A file gets its name only after its hash was checked.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from os.path import isfile  # unlike Path.is_file never raises
 from pathlib import Path
 from time import sleep
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import url2pathname
 
 import platformdirs
 import requests
 from filelock import FileLock, Timeout
+from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from tqdm import tqdm
 
 from sentibench import __version__
 from sentibench.data import instructions
-from sentibench.data.cards import UPSTREAM_COMMIT, Card
+from sentibench.data.cards import UPSTREAM_COMMIT, Card, hash_problem
 from sentibench.errors import DataError, FetchError
 
 UPSTREAM = f"https://raw.githubusercontent.com/HITSZ-HLT/Sentiment-Distillation/{UPSTREAM_COMMIT}"
 
-TRIES = 4
-BACKOFF_S = 0.5  # doubled after every try
-MAX_WAIT_S = 30.0  # also the longest Retry-After that is honoured
+PAUSES_S = (0.5, 1.0, 2.0)  # between the tries
+MAX_WAIT_S = 30.0  # the longest Retry-After that is honoured
 TIMEOUT_S = (10.0, 60.0)  # to connect, and between two pieces
 CHUNK_BYTES = 1 << 16
 UNKNOWN_SIZE_LIMIT_BYTES = 16 << 20  # for the instruction files, of which no size is pinned
@@ -49,7 +50,11 @@ class FetchReport:
     bytes: int
 
 
-class _Missing(Exception):
+class _Refused(Exception):
+    """The source does not give a file; the text names the file and says why."""
+
+
+class _Missing(_Refused):
     """The source has no such file."""
 
 
@@ -63,116 +68,105 @@ class _Passing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file to have. With ``card`` it is ``instructions.json``, checked by that card's string."""
+    """A file to have.
+
+    Attributes:
+        path: Below the root of the upstream repository.
+        sha256: Of the file, or of the one string in it that counts.
+        check: Says how a content differs from what is pinned; None if it does not.
+        size: In bytes, where it is pinned.
+    """
 
     path: str
     sha256: str
+    check: Callable[[bytes], str | None]
     size: int | None = None
-    card: Card | None = None
 
     def problem(self, path: Path) -> str | None:
         """Say how what lies at ``path`` differs from what is pinned, or None."""
-        if not path.is_file():
-            return "missing"
-        if self.card is not None:
-            try:
-                strings = instructions.read_instructions_json(path.read_bytes(), self.path)
-                instructions.check_instruction(self.card, strings, self.path)
-            except DataError as exc:  # without its place and its remedy
-                return str(exc).partition(": ")[2].rpartition("; ")[0]
-            return None
-        size = path.stat().st_size
-        if self.size is not None and size != self.size:
-            return f"got {size} bytes, expected {self.size}"
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                digest.update(chunk)
-        got = digest.hexdigest()
-        return None if got == self.sha256 else f"got sha256 {got}, expected {self.sha256}"
+        return self.check(path.read_bytes()) if path.is_file() else "missing"
+
+    def part(self, home: Path) -> Path:
+        """Where the file lies until it is whole and checked."""
+        target = home / self.path
+        return target.with_name(f".{target.name}.{self.sha256[:8]}.part")
+
+
+Pieces = Iterator[tuple[int, bytes]]
+"""Where in the file a piece begins, and the piece."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Folder:
-    """A mirror on a disk."""
+class _Source:
+    """Where files come from.
 
-    name: str  # for messages: without credentials
-    remedy: str
-    is_mirror: bool
-    folder: Path
-
-    def open(self, path: str, start: int) -> tuple[int, Iterator[bytes]]:
-        """Return where the bytes begin (``start``, or 0 if it cannot continue) and the bytes."""
-        try:
-            file = (self.folder / path).open("rb")
-        except (FileNotFoundError, NotADirectoryError):
-            raise _Missing from None
-        except OSError as exc:
-            raise _refusal(self, path, f"got {exc.strerror}, expected a file") from exc
-        return start, self._chunks(file, path, start)
-
-    def _chunks(self, file: BinaryIO, path: str, start: int) -> Iterator[bytes]:
-        try:
-            with file:
-                file.seek(start)
-                while chunk := file.read(CHUNK_BYTES):
-                    yield chunk
-        except OSError as exc:
-            raise _refusal(self, path, f"got {exc.strerror}, expected a file") from exc
-
-
-@dataclass(frozen=True, slots=True)
-class _Web:
-    """The upstream repository or a mirror behind HTTP.
-
-    No error carries the text of a requests exception: it may quote the URL with its password.
+    Attributes:
+        name: For messages: without credentials.
+        remedy: The end of a message.
+        pieces: From a path and the byte to begin at. The first piece begins there or at 0.
     """
 
     name: str
     remedy: str
-    is_mirror: bool
-    base: SplitResult
-    session: requests.Session
-
-    def open(self, path: str, start: int) -> tuple[int, Iterator[bytes]]:
-        """Return where the bytes begin (``start``, or 0 if it cannot continue) and the bytes."""
-        url = self.base._replace(path=f"{self.base.path.rstrip('/')}/{path}", fragment="").geturl()
-        # A compressed answer could not be continued at a byte of the file.
-        headers = {"Accept-Encoding": "identity", "User-Agent": f"sentibench/{__version__}"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        try:
-            reply = self.session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S)
-        except (requests.ConnectionError, requests.Timeout) as exc:
-            raise _Passing(type(exc).__name__) from None
-        except (requests.RequestException, ValueError) as exc:
-            raise _refusal(self, path, f"got {type(exc).__name__}, expected a file") from None
-        status = reply.status_code
-        if status == 200:
-            return 0, self._chunks(reply)
-        if status == 206 and reply.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            return start, self._chunks(reply)
-        reply.close()
-        if start and status in (206, 416):  # not the piece that was asked for
-            return self.open(path, 0)
-        if status in (404, 410):
-            raise _Missing
-        if status == 429 or status >= 500:
-            wait = reply.headers.get("Retry-After", "")  # seconds; a date is left to the backoff
-            raise _Passing(f"HTTP {status}", float(wait) if wait.isdecimal() else 0.0)
-        raise _refusal(self, path, f"got HTTP {status}, expected a file")
-
-    def _chunks(self, reply: requests.Response) -> Iterator[bytes]:
-        try:
-            yield from reply.iter_content(CHUNK_BYTES)
-        except requests.RequestException as exc:
-            raise _Passing(type(exc).__name__) from None
-        finally:
-            reply.close()
+    pieces: Callable[[str, int], Pieces]
 
 
-def _refusal(source: _Folder | _Web, path: str, problem: str) -> FetchError:
-    return FetchError(f"{source.name}/{path}: cannot be fetched; {problem}; {source.remedy}")
+def _pieces_of_file(folder: Path, path: str, _: int) -> Pieces:
+    """Read from a mirror on a disk, always from the beginning."""
+    try:
+        with (folder / path).open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield file.tell() - len(chunk), chunk
+    except (FileNotFoundError, NotADirectoryError):
+        raise _missing(path) from None
+    except OSError as exc:
+        raise _refused(path, f"got {exc.strerror}, expected a file") from None
+
+
+def _pieces_of_url(session: requests.Session, base: SplitResult, path: str, start: int) -> Pieces:
+    """Read from the upstream repository or a mirror behind HTTP.
+
+    No error carries the text of a requests exception: it may quote the URL with its password.
+    """
+    url = base._replace(path=f"{base.path.rstrip('/')}/{path}", fragment="").geturl()
+    # A compressed answer could not be continued at a byte of the file.
+    headers = {"Accept-Encoding": "identity", "User-Agent": f"sentibench/{__version__}"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    try:
+        with session.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as reply:
+            status = reply.status_code
+            goes_on = reply.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+            if status == 200 or (status == 206 and goes_on):
+                at = 0 if status == 200 else start
+                for chunk in reply.iter_content(CHUNK_BYTES):
+                    yield at, chunk
+                    at += len(chunk)
+                return
+    except (requests.ConnectionError, requests.Timeout) as exc:
+        raise _Passing(type(exc).__name__) from None
+    except (ChunkedEncodingError, ContentDecodingError) as exc:  # in the middle
+        raise _Passing(type(exc).__name__) from None
+    except (requests.RequestException, ValueError) as exc:
+        raise _refused(path, f"got {type(exc).__name__}, expected a file") from None
+    if start and status in (206, 416):  # not the piece that was asked for
+        yield from _pieces_of_url(session, base, path, 0)
+    elif status in (404, 410):
+        raise _missing(path)
+    elif status == 429 or status >= 500:
+        wait = reply.headers.get("Retry-After", "")  # seconds; a date is left to the pauses
+        raise _Passing(f"HTTP {status}", float(wait) if wait.isdecimal() else 0.0)
+    else:
+        raise _refused(path, f"got HTTP {status}, expected a file")
+
+
+def _missing(path: str) -> _Missing:
+    expected = f"datasets/ and {_instruction_names()} of upstream commit {UPSTREAM_COMMIT}"
+    return _Missing(f"{path}: cannot be fetched; got no such file, expected {expected}")
+
+
+def _refused(path: str, problem: str) -> _Refused:
+    return _Refused(f"{path}: cannot be fetched; {problem}")
 
 
 def data_home() -> Path:
@@ -194,13 +188,12 @@ def ensure_dataset(card: Card) -> None:
         fetch_dataset(card)
 
 
-def fetch_dataset(card: Card, *, force: bool = False, progress: bool = True) -> FetchReport:
+def fetch_dataset(card: Card, *, force: bool = False) -> FetchReport:
     """Bring the files of one dataset and its instruction; replace those that are damaged.
 
     Args:
         card: The dataset.
         force: Fetch also what is present and right.
-        progress: Show a bar on stderr, if that is a terminal.
 
     Returns:
         The files that were fetched and those that were there.
@@ -214,9 +207,9 @@ def fetch_dataset(card: Card, *, force: bool = False, progress: bool = True) -> 
     try:
         # Looked at before the lock too: a complete cache may be one that cannot be written.
         if _lacking(card, home, force):
-            with _locked(home), requests.Session() as session:
+            with _lock(home), requests.Session() as session:
                 if lacking := _lacking(card, home, force):
-                    fetched = _fetch(lacking, _source(home, session), home, force, progress)
+                    fetched = _fetch(lacking, card, _source(home, session), home, force)
     except OSError as exc:
         raise FetchError(
             f"SENTIBENCH_HOME: cannot be used; got {exc.strerror or exc} ({exc.filename or home}), "
@@ -228,7 +221,7 @@ def fetch_dataset(card: Card, *, force: bool = False, progress: bool = True) -> 
 
 def _data_files(card: Card) -> list[_File]:
     return [
-        _File(f"datasets/{card.folder}/{split}.json", file.sha256, file.bytes)
+        _File(f"datasets/{card.folder}/{split}.json", file.sha256, file.problem, file.bytes)
         for split, file in card.splits.items()
     ]
 
@@ -242,7 +235,8 @@ def _paths(card: Card, home: Path) -> list[str]:
 def _lacking(card: Card, home: Path, force: bool) -> list[_File]:
     """Files that are missing or wrong; ``instructions.json`` also stands for the scripts."""
     lacking = [file for file in _data_files(card) if force or file.problem(home / file.path)]
-    instruction = _File(instructions.INSTRUCTIONS_JSON, card.instruction_sha256, card=card)
+    check = partial(instructions.instruction_problem, card)
+    instruction = _File(instructions.INSTRUCTIONS_JSON, card.instruction_sha256, check)
     try:
         instructions.load_instruction(card, home)
     except DataError:
@@ -251,115 +245,108 @@ def _lacking(card: Card, home: Path, force: bool) -> list[_File]:
 
 
 def _fetch(
-    lacking: list[_File], source: _Folder | _Web, home: Path, force: bool, progress: bool
+    lacking: list[_File], card: Card, source: _Source, home: Path, force: bool
 ) -> dict[str, int]:
     """Bring files; returns the size of each in bytes."""
     fetched: dict[str, int] = {}
-    scripts = [_File(name, sha256) for name, sha256 in instructions.SCRIPTS.items()]
-    with tqdm(
-        total=sum(file.size or 0 for file in lacking),
-        unit="B",
-        unit_scale=True,
-        disable=None if progress else True,  # None: silent without a terminal
-    ) as bar:
-        queue = list(lacking)
-        while queue:
-            file = queue.pop(0)
-            try:
-                if file.card is not None and not source.is_mirror:
-                    raise _Missing
-                fetched[file.path] = _bring(source, file, home, bar)
-            except _Missing:
-                if file.card is None:
-                    expected = f"datasets/ and {_instruction_names()} of upstream commit"
-                    problem = f"got no such file, expected {expected} {UPSTREAM_COMMIT}"
-                    raise _refusal(source, file.path, problem) from None
-                queue = [s for s in scripts if force or s.problem(home / s.path)] + queue
-    instruction = lacking[0]
-    if instruction.card is not None and instruction.path not in fetched:
-        problem = instruction.problem(home / instruction.path)
-        if problem not in (None, "missing"):  # it would hide the scripts that came
-            (home / instruction.path).replace(home / f"{instruction.path}.wrong")
-            _say(f"{home / instruction.path}: renamed to {instruction.path}.wrong; {problem}")
-        instructions.load_instruction(instruction.card, home)
+    try:
+        for file in lacking:
+            if file.path == instructions.INSTRUCTIONS_JSON:
+                fetched |= _fetch_instruction(file, card, source, home, force)
+            else:
+                fetched[file.path] = _bring(source, file, home)
+    except _Refused as exc:
+        raise FetchError(f"{source.name}/{exc}; {source.remedy}") from None
     return fetched
 
 
-def _bring(source: _Folder | _Web, file: _File, home: Path, bar: Any) -> int:
+def _fetch_instruction(
+    file: _File, card: Card, source: _Source, home: Path, force: bool
+) -> dict[str, int]:
+    """Bring ``instructions.json`` or, from upstream and where a mirror has none, the scripts."""
+    file.part(home).unlink(missing_ok=True)  # no hash of the whole file: no safe way to go on
+    try:
+        if source.name != UPSTREAM:
+            return {file.path: _bring(source, file, home)}
+    except _Missing:
+        pass
+    hashes = instructions.SCRIPTS.items()
+    scripts = [_File(name, sha256, partial(hash_problem, sha256=sha256)) for name, sha256 in hashes]
+    lacking = [script for script in scripts if force or script.problem(home / script.path)]
+    fetched = {script.path: _bring(source, script, home) for script in lacking}
+    problem = file.problem(home / file.path)
+    if problem not in (None, "missing"):  # it would hide the scripts that came
+        (home / file.path).replace(home / f"{file.path}.wrong")
+        _say(f"{home / file.path}: renamed to {file.path}.wrong; {problem}")
+    instructions.load_instruction(card, home)
+    return fetched
+
+
+def _bring(source: _Source, file: _File, home: Path) -> int:
     """Fetch to a temporary name, check, and only then rename; returns the size in bytes."""
-    target = home / file.path
-    part = target.with_name(f".{target.name}.{file.sha256[:8]}.part")
+    target, part = home / file.path, file.part(home)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if file.card is not None:
-        part.unlink(missing_ok=True)  # no hash of the whole file: nothing to continue safely
     problem = None
     for _ in range(2):
-        _fill(source, file, part, bar)
-        size = part.stat().st_size
+        _fill(source, file, part)
         problem = file.problem(part)
         if problem is None:
             before = file.problem(target)
             part.replace(target)
             if before not in (None, "missing"):
                 _say(f"{target}: replaced; {before}")
-            return size
-        bar.update(-size)
+            return target.stat().st_size
         part.unlink()
-    problem = f"the file there differs from the pinned commit {UPSTREAM_COMMIT}; {problem}"
-    raise _refusal(source, file.path, problem)
+    differs = f"the file there differs from the pinned commit {UPSTREAM_COMMIT}"
+    raise _refused(file.path, f"{differs}; {problem}")
 
 
-def _fill(source: _Folder | _Web, file: _File, part: Path, bar: Any) -> None:
+def _fill(source: _Source, file: _File, part: Path) -> None:
     """Bring the rest of ``part``, in several tries."""
-    shown = 0
-    for attempt in range(1, TRIES + 1):
+    for pause_s in (*PAUSES_S, None):
         try:
-            for size in _append(source, file, part):
-                bar.total += 0 if file.size else size - shown
-                bar.update(size - shown)
-                shown = size
-            return
+            return _append(source, file, part)
         except _Passing as exc:
-            if attempt == TRIES:
-                problem = f"got {exc} in {TRIES} tries, expected the file"
-                raise _refusal(source, file.path, problem) from None
-            sleep(min(max(BACKOFF_S * 2 ** (attempt - 1), exc.wait_s), MAX_WAIT_S))
+            if pause_s is None:
+                tries = len(PAUSES_S) + 1
+                problem = f"got {exc} in {tries} tries, expected the file"
+                raise _refused(file.path, problem) from None
+            sleep(min(max(pause_s, exc.wait_s), MAX_WAIT_S))
 
 
-def _append(source: _Folder | _Web, file: _File, part: Path) -> Iterator[int]:
-    """One try; yields the size of ``part`` so far, in bytes."""
+def _append(source: _Source, file: _File, part: Path) -> None:
+    """One try."""
     size = part.stat().st_size if part.exists() else 0
     if size and size == file.size:  # killed between the last byte and the check
-        yield size
         return
-    size, chunks = source.open(file.path, 0 if size > (file.size or size) else size)
-    with part.open("ab" if size else "wb") as out:
-        for chunk in chunks:
+    limit = file.size or UNKNOWN_SIZE_LIMIT_BYTES
+    pieces = source.pieces(file.path, size if size <= limit else 0)
+    first = next(pieces, (0, b""))  # before there is a part: the source may refuse
+    # disable=None: silent without a terminal
+    looks: Any = {"unit": "B", "unit_scale": True, "leave": False, "disable": None}
+    bar = tqdm(desc=file.path, total=file.size, initial=first[0], **looks)
+    with bar, part.open("ab") as out:
+        for at, chunk in chain([first], pieces):
+            out.truncate(at)
             out.write(chunk)
             out.flush()  # what arrived before a kill -9 is there for the next run
-            size += len(chunk)
-            yield size
-            if size > (file.size or UNKNOWN_SIZE_LIMIT_BYTES):
+            bar.update(len(chunk))
+            if at + len(chunk) > limit:
                 return  # the check will refuse it
 
 
-@contextmanager
-def _locked(home: Path) -> Generator[None]:
+def _lock(home: Path) -> AbstractContextManager[object]:
     """Keep other processes out; the system drops the lock of a process that is killed."""
     home.mkdir(parents=True, exist_ok=True)
     lock: Any = FileLock(home / ".lock")  # Any: its methods are not completely typed
     try:
-        lock.acquire(timeout=1)
+        return lock.acquire(timeout=1)
     except Timeout:
         _say(f"{home}: waiting for another process that fetches")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()
 
 
-def _source(home: Path, session: requests.Session) -> _Folder | _Web:
+def _source(home: Path, session: requests.Session) -> _Source:
     mirror = os.environ.get("SENTIBENCH_MIRROR", "").strip()
     text = mirror or UPSTREAM
     try:
@@ -376,7 +363,7 @@ def _source(home: Path, session: requests.Session) -> _Folder | _Web:
             f"copy datasets/ and {_instruction_names()} of upstream commit {UPSTREAM_COMMIT} into "
             f"{home}, or run the task group sentibench_mini, which needs no data"
         )
-        return _Web(name, remedy if mirror else ways, bool(mirror), url, session)
+        return _Source(name, remedy if mirror else ways, partial(_pieces_of_url, session, url))
     if url.scheme == "file" and url.netloc in ("", "localhost"):
         folder = Path(url2pathname(url.path))
     elif "://" in mirror or url.scheme == "file":
@@ -393,7 +380,7 @@ def _source(home: Path, session: requests.Session) -> _Folder | _Web:
             f"SENTIBENCH_MIRROR: no such folder; got {name}, expected a folder, a file:// or an "
             f"http(s):// URL laid out like the upstream repository; {remedy}"
         )
-    return _Folder(name, remedy, True, folder)
+    return _Source(name, remedy, partial(_pieces_of_file, folder))
 
 
 def _instruction_names() -> str:

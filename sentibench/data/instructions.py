@@ -7,14 +7,13 @@ authors' two scripts, of which the literal named ``prompts`` is read and nothing
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
-from sentibench.data.cards import UPSTREAM_COMMIT, Card
+from sentibench.data.cards import UPSTREAM_COMMIT, Card, hash_problem
 from sentibench.errors import DataError
 
 INSTRUCTIONS_JSON = "instructions.json"
@@ -46,20 +45,16 @@ def load_instructions(home: Path) -> dict[str, str]:
     if path.is_file():
         return read_instructions_json(_read_bytes(path), str(path))
     strings: dict[str, str] = {}
-    for name, expected in SCRIPTS.items():
+    for name, sha256 in SCRIPTS.items():
         script = home / name
         if not script.is_file():
-            raise DataError(
+            raise _unusable(
                 f"{home}: no instructions; got no {INSTRUCTIONS_JSON} and no {name}, expected "
-                f"{INSTRUCTIONS_JSON} or {' and '.join(SCRIPTS)}; run `sentibench fetch`"
+                f"{INSTRUCTIONS_JSON} or {' and '.join(SCRIPTS)}"
             )
         content = _read_bytes(script)
-        got = hashlib.sha256(content).hexdigest()
-        if got != expected:
-            raise DataError(
-                f"{script}: differs from upstream commit {UPSTREAM_COMMIT}; got sha256 {got}, "
-                f"expected {expected}; run `sentibench fetch`"
-            )
+        if problem := hash_problem(content, sha256):
+            raise _unusable(f"{script}: differs from upstream commit {UPSTREAM_COMMIT}; {problem}")
         strings.update(read_script_prompts(content.decode("utf-8"), str(script)))
     return strings
 
@@ -94,20 +89,25 @@ def check_instruction(card: Card, strings: Mapping[str, str], where: str) -> str
     Raises:
         DataError: If it is missing or not the string of the pinned commit.
     """
-    if card.folder not in strings:
-        raise DataError(
-            f"{where}: no instruction for {card.folder}; got {', '.join(strings) or 'nothing'}, "
-            f"expected {card.folder}; run `sentibench fetch {card.name}`"
-        )
-    instruction = strings[card.folder]
-    got = hashlib.sha256(instruction.encode("utf-8", "surrogatepass")).hexdigest()
-    if got != card.instruction_sha256:
-        raise DataError(
-            f"{where}: the instruction of {card.folder} differs from upstream commit "
-            f"{UPSTREAM_COMMIT}; got sha256 {got}, expected {card.instruction_sha256}; "
-            f"run `sentibench fetch {card.name}`"
-        )
-    return instruction
+    folder = card.folder
+    if folder not in strings:
+        got = ", ".join(strings) or "nothing"
+        problem = f"no instruction for {folder}; got {got}, expected {folder}"
+        raise _unusable(f"{where}: {problem}", card.name)
+    content = strings[folder].encode("utf-8", "surrogatepass")
+    if problem := hash_problem(content, card.instruction_sha256):
+        differs = f"the instruction of {folder} differs from upstream commit {UPSTREAM_COMMIT}"
+        raise _unusable(f"{where}: {differs}; {problem}", card.name)
+    return strings[folder]
+
+
+def instruction_problem(card: Card, content: bytes) -> str | None:
+    """Say how the text of an ``instructions.json`` is not what a card expects, or None."""
+    try:
+        check_instruction(card, read_instructions_json(content, INSTRUCTIONS_JSON), "")
+    except DataError as exc:  # without its place and its remedy
+        return str(exc).partition(": ")[2].rpartition("; ")[0]
+    return None
 
 
 def read_instructions_json(content: bytes, where: str) -> dict[str, str]:
@@ -126,9 +126,8 @@ def read_instructions_json(content: bytes, where: str) -> dict[str, str]:
     try:
         value: object = json.loads(content.decode("utf-8-sig"))
     except _UNREADABLE as exc:
-        raise DataError(
-            f"{where}: not readable; got {_kind(exc)}, expected a JSON object of strings; "
-            "run `sentibench fetch`"
+        raise _unusable(
+            f"{where}: not readable; got {_kind(exc)}, expected a JSON object of strings"
         ) from exc
     return _strings(value, where)
 
@@ -148,66 +147,58 @@ def read_script_prompts(source: str, where: str) -> dict[str, str]:
         DataError: If the text is not Python, holds no such dict, or the dict is not made of
             literal strings only.
     """
-    prompts: dict[str, str] = {}
-    found = 0
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in a script that is not ours
             tree = ast.parse(source)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Assign):
-                targets = node.targets
-            elif isinstance(node, ast.AnnAssign):
-                targets = [node.target]
-            else:
-                continue
-            if isinstance(node.value, ast.Dict) and any(map(_is_prompts, targets)):
-                found += 1
-                for folder, text in _strings(ast.literal_eval(node.value), where).items():
-                    if prompts.setdefault(folder, text) != text:
-                        raise DataError(
-                            f"{where}: two instructions for {folder}; got different strings, "
-                            "expected one; run `sentibench fetch`"
-                        )
+        found = [ast.literal_eval(value) for value in _dicts_named_prompts(tree)]
     except _UNREADABLE as exc:
-        raise DataError(
+        raise _unusable(
             f"{where}: not readable; got {_kind(exc)}, expected Python source with a dict of "
-            "literal strings named prompts; run `sentibench fetch`"
+            "literal strings named prompts"
         ) from exc
     if not found:
-        raise DataError(
-            f"{where}: no instructions; got no dict named prompts, expected one; "
-            "run `sentibench fetch`"
-        )
+        raise _unusable(f"{where}: no instructions; got no dict named prompts, expected one")
+    prompts: dict[str, str] = {}
+    for value in found:
+        for folder, text in _strings(value, where).items():
+            if prompts.setdefault(folder, text) != text:
+                raise _unusable(
+                    f"{where}: two instructions for {folder}; got different strings, expected one"
+                )
     return prompts
 
 
-def _is_prompts(target: ast.expr) -> bool:
-    if isinstance(target, ast.Name):
-        return target.id == "prompts"
-    return isinstance(target, ast.Attribute) and target.attr == "prompts"
+def _dicts_named_prompts(tree: ast.AST) -> Iterator[ast.Dict]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Dict):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            # A name has an ``id``, an attribute an ``attr``.
+            names = [getattr(t, "id", None) or getattr(t, "attr", None) for t in targets]
+            if "prompts" in names:
+                yield node.value
 
 
 def _strings(value: object, where: str) -> dict[str, str]:
-    expected = "expected a dict of strings; run `sentibench fetch`"
+    expected = "expected a dict of strings"
     if not isinstance(value, dict):
-        raise DataError(f"{where}: not instructions; got {type(value).__name__}, {expected}")
-    strings: dict[str, str] = {}
-    for key, text in cast(dict[object, object], value).items():
-        if not isinstance(key, str) or not isinstance(text, str):
-            kinds = f"{type(key).__name__} -> {type(text).__name__}"
-            raise DataError(f"{where}: not instructions; got an entry {kinds}, {expected}")
-        strings[key] = text
-    return strings
+        raise _unusable(f"{where}: not instructions; got {type(value).__name__}, {expected}")
+    for entry in cast(dict[object, object], value).items():
+        if not all(isinstance(part, str) for part in entry):
+            kinds = " -> ".join(type(part).__name__ for part in entry)
+            raise _unusable(f"{where}: not instructions; got an entry {kinds}, {expected}")
+    return cast(dict[str, str], value)
 
 
 def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as exc:
-        raise DataError(
-            f"{path}: not readable; got {exc.strerror}, expected a file; run `sentibench fetch`"
-        ) from exc
+        raise _unusable(f"{path}: not readable; got {exc.strerror}, expected a file") from exc
+
+
+def _unusable(problem: str, *tasks: str) -> DataError:
+    return DataError(f"{problem}; run `{' '.join(['sentibench fetch', *tasks])}`")
 
 
 def _kind(exc: BaseException) -> str:

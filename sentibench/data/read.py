@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -46,17 +45,23 @@ def load_split(task: Task, split: str) -> Split:
         DataError: If the file is missing and cannot be fetched, differs from its recorded hash, or
             is not in the format of its dataset.
     """
-    card = task.card
-    expected = split_file(task, split)
-    if task.source == "real":
-        ensure_dataset(card)
-        root = data_home()
-    else:
-        root = MINI_FOLDER
-    path = root / "datasets" / card.folder / f"{split}.json"
-    remedy = f"sentibench fetch {task.name}" if task.source == "real" else "reinstall sentibench"
-    content = _read_verified(path, expected, remedy)
-    return read_split(card, content, str(path))
+    expected, is_real = split_file(task, split), task.source == "real"
+    if is_real:
+        ensure_dataset(task.card)
+    path = (data_home() if is_real else MINI_FOLDER) / "datasets" / task.card.folder
+    path /= f"{split}.json"
+    remedy = f"sentibench fetch {task.name}" if is_real else "reinstall sentibench"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); bring it with: {remedy}"
+        ) from None
+    if problem := expected.problem(content):
+        raise DataError(
+            f"{path}: damaged or of another version; {problem}; repair it with: {remedy}"
+        )
+    return read_split(task.card, content, str(path))
 
 
 def split_file(task: Task, split: str) -> SplitFile:
@@ -79,23 +84,6 @@ def load_mini_files() -> Mapping[str, Mapping[str, SplitFile]]:
         card: {split: SplitFile(**facts) for split, facts in splits.items()}
         for card, splits in raw.items()
     }
-
-
-def _read_verified(path: Path, expected: SplitFile, remedy: str) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); bring it with: {remedy}"
-        ) from None
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != expected.sha256:
-        raise DataError(
-            f"{path}: damaged or of another version; got sha256 {digest[:12]} "
-            f"({len(content)} bytes), expected {expected.sha256[:12]} ({expected.bytes} bytes); "
-            f"repair it with: {remedy}"
-        )
-    return content
 
 
 def read_split(card: Card, content: bytes, where: str) -> Split:

@@ -56,8 +56,16 @@ class SentiBenchTask(ConfigurableTask if TYPE_CHECKING else object):
     They differ from lm-eval's in four places: where documents come from, which demonstrations an
     item gets, that the instruction survives chat templates without a system role, and what
     distinguishes cached requests. Task files name one of the two families, ``LabelTask`` and
-    ``ExtractionTask``.
+    ``ExtractionTask``; of a file that names this class, the kind of request decides.
     """
+
+    def __new__(cls, config: Mapping[str, Any] | None = None) -> Any:
+        """Make a task of the family; see the class."""
+        family: Any = cls
+        if cls is SentiBenchTask:
+            labels = (config or {}).get("output_type") == "multiple_choice"
+            family = LabelTask if labels else ExtractionTask
+        return super().__new__(family)
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         own = {key: value for key, value in config.items() if key != "class"}

@@ -7,10 +7,10 @@ the strict variant and ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, cast
+from functools import lru_cache, partial
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -25,29 +25,34 @@ DUMMY: Tokens = frozenset((-1,))
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A structured opinion. An expression that covers no token matches nothing."""
+    """A structured opinion. An expression that covers no token matches nothing.
 
-    holder: Tokens
-    aspect: Tokens
-    opinion: Tokens
+    Attributes:
+        elements: What holder, target and expression cover.
+        polarity: In the case in which it is compared.
+    """
+
+    elements: tuple[Tokens, Tokens, Tokens]
     polarity: str
 
     def overlaps(self, other: Graph) -> bool:
         """Whether holder, target and expression each share a token with those of ``other``."""
-        return bool(
-            self.holder & other.holder
-            and self.aspect & other.aspect
-            and self.opinion & other.opinion
-        )
+        return all(own & its for own, its in zip(self.elements, other.elements, strict=True))
 
     def share_in(self, other: Graph) -> float:
         """Share of the own tokens that ``other`` covers, in [0, 1]: mean over the elements."""
-        elements = (
-            (self.holder, other.holder),
-            (self.aspect, other.aspect),
-            (self.opinion, other.opinion),
-        )
-        return sum(len(own & its) / len(own) for own, its in elements) / 3
+        pairs = zip(self.elements, other.elements, strict=True)
+        return sum(len(own & its) / len(own) for own, its in pairs) / 3
+
+
+Part = TypeVar("Part")
+
+
+def _graph(
+    locate: Callable[[Part], Tokens], holder: Part, aspect: Part, opinion: Part, polarity: str
+) -> Graph:
+    elements = locate(holder) or DUMMY, locate(aspect) or DUMMY, locate(opinion)
+    return Graph(elements, polarity)
 
 
 @lru_cache(maxsize=1024)
@@ -76,37 +81,23 @@ def _covered(sentence: str, spans: Iterable[Span]) -> Tokens:
     return frozenset(covered)
 
 
-def _first_occurrences(sentence: str, pieces: Iterable[str]) -> list[Span]:
-    found = ((sentence.find(piece), piece) for piece in pieces)
-    return [(start, start + len(piece)) for start, piece in found if start >= 0]
-
-
 def _gold_graphs(example: Example) -> list[Graph]:
-    sentence = example.sentence
+    locate = partial(_covered, example.sentence)
     return [
-        Graph(
-            _covered(sentence, opinion.spans.holder) or DUMMY,
-            _covered(sentence, opinion.spans.aspect) or DUMMY,
-            _covered(sentence, opinion.spans.opinion),
-            opinion.polarity.capitalize(),
-        )
+        _graph(locate, spans.holder, spans.aspect, spans.opinion, opinion.polarity.capitalize())
         for opinion in example.opinions
-        if opinion.spans is not None
+        if (spans := opinion.spans) is not None
     ]
 
 
 def _guess(sentence: str, parts: Sequence[Any]) -> Graph:
-    holder, aspect, opinion, polarity = (p if isinstance(p, str) else ABSENT for p in parts)
-
     def locate(pieces: Iterable[str]) -> Tokens:
-        return _covered(sentence, _first_occurrences(sentence, pieces))
+        found = ((sentence.find(piece), piece) for piece in pieces)
+        return _covered(sentence, [(at, at + len(piece)) for at, piece in found if at >= 0])
 
-    return Graph(
-        locate([holder]) or DUMMY,
-        locate(piece.strip() for piece in aspect.split("AND")) or DUMMY,
-        locate(piece.strip() for piece in opinion.split("AND")),
-        polarity.capitalize(),
-    )
+    holder, aspect, opinion, polarity = (p if isinstance(p, str) else ABSENT for p in parts)
+    aspects, opinions = (map(str.strip, part.split("AND")) for part in (aspect, opinion))
+    return _graph(locate, [holder], aspects, opinions, polarity.capitalize())
 
 
 def score_graphs(
@@ -179,8 +170,8 @@ def match_graphs(
 
 
 def _strict_graph(sentence: str, parts: tuple[str, ...]) -> Graph:
-    holder, aspect, opinion = (_locate_strictly(sentence, part) for part in parts[:3])
-    return Graph(holder or DUMMY, aspect or DUMMY, opinion, parts[3])
+    holder, aspect, opinion, polarity = parts
+    return _graph(partial(_locate_strictly, sentence), holder, aspect, opinion, polarity)
 
 
 def _locate_strictly(sentence: str, text: str) -> Tokens:
@@ -190,14 +181,9 @@ def _locate_strictly(sentence: str, text: str) -> Tokens:
     starts, ends = {start for start, _ in tokens}, {end for _, end in tokens}
     covered: set[int] = set()
     for piece in filter(None, text.split(" AND ")):
-        first = sentence.find(piece)
-        start = first
-        while start >= 0 and not (start in starts and start + len(piece) in ends):
-            start = sentence.find(piece, start + 1)
-        start = first if start < 0 else start
-        if start >= 0:
-            end = start + len(piece)
-            covered.update(
-                i for i, token in enumerate(tokens) if token[0] < end and token[1] > start
-            )
+        found = [at for at in range(len(sentence)) if sentence.startswith(piece, at)]
+        whole = [at for at in found if at in starts and at + len(piece) in ends]
+        for at in (whole or found)[:1]:
+            end = at + len(piece)
+            covered.update(i for i, token in enumerate(tokens) if token[0] < end and token[1] > at)
     return frozenset(covered)

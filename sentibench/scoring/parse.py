@@ -116,11 +116,9 @@ def _stripped(element: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _pairs(task: str, value: Any) -> list[Any]:
     """Turn a readable ATSA or ACSA answer into pairs, or leave it all as it was read."""
-    if not isinstance(value, (list, tuple)):
-        return []
-    elements = list(cast(Sequence[Any], value))
+    elements = list(_sequence(value) or ())
     if len(elements) == 2 and isinstance(elements[0], str):
-        elements = [cast(Any, value)]
+        elements = [value]
     if task == "atsa_rest16" and _is_nested(elements):
         elements = _elements(elements[-1])
     elements = [element for element in elements if element]
@@ -143,16 +141,21 @@ def _sequence(value: Any) -> Sequence[Any] | None:
     return cast(Sequence[Any], value) if isinstance(value, (list, tuple)) else None
 
 
+def _texts(value: Any, n_parts: int) -> Sequence[str] | None:
+    """The value if it is a list or tuple of so many texts."""
+    parts = _sequence(value) or ()
+    is_right = len(parts) == n_parts and all(isinstance(part, str) for part in parts)
+    return parts if is_right else None
+
+
 def _is_nested(elements: list[Any]) -> bool:
     first = _sequence(elements[0]) if elements else None
     return bool(first) and _sequence(first[0]) is not None
 
 
 def _pair(element: Any) -> tuple[str, str] | None:
-    parts = re.split(r"[,\-|]", element) if isinstance(element, str) else _sequence(element)
-    if parts is None or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
-        return None
-    return parts[0].strip(), parts[1].strip()
+    parts = _texts(re.split(r"[,\-|]", element) if isinstance(element, str) else element, 2)
+    return None if parts is None else (parts[0].strip(), parts[1].strip())
 
 
 def parse_strict(n_elements: int, answer: str) -> Prediction:
@@ -170,9 +173,9 @@ def parse_strict(n_elements: int, answer: str) -> Prediction:
     value = read_literal(text)
     if value is UNREADABLE:
         return Prediction(answer, problem="not a Python literal")
-    if not isinstance(value, (list, tuple)):
+    elements = _sequence(value)
+    if elements is None:
         return Prediction(answer, problem=f"expected a list; got {type(value).__name__}")
-    elements = list(cast(Sequence[Any], value))
     if isinstance(value, tuple) and _strict_tuple(n_elements, value) is not None:
         elements = [cast(Any, value)]
     tuples = [_strict_tuple(n_elements, element) for element in elements]
@@ -180,12 +183,8 @@ def parse_strict(n_elements: int, answer: str) -> Prediction:
 
 
 def _strict_tuple(n_elements: int, element: Any) -> tuple[str, ...] | None:
-    if not isinstance(element, (list, tuple)) or len(cast(Sequence[Any], element)) != n_elements:
-        return None
-    parts = cast(Sequence[Any], element)
-    if not all(isinstance(part, str) for part in parts):
-        return None
-    return tuple(normalise(part) for part in parts)
+    parts = _texts(element, n_elements)
+    return None if parts is None else tuple(map(normalise, parts))
 
 
 def normalise(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -127,31 +127,27 @@ def score_predictions(task: Task, split: str, predictions: list[str]) -> dict[st
 def _score_labels(
     card: Card, examples: tuple[Example, ...], predictions: list[str]
 ) -> dict[str, Any]:
-    guesses = [parse_label(text, card.labels).label for text in predictions]
-    rows = np.stack(
-        [
-            metrics.label_statistics(
-                card.labels.index(cast(str, example.label)),
-                None if guess is None else card.labels.index(guess),
-                len(card.labels),
-            )
-            for example, guess in zip(examples, guesses, strict=True)
-        ]
-    )
+    labels = card.labels
+    guesses = [parse_label(text, labels).label for text in predictions]
+    positions = [None if guess is None else labels.index(guess) for guess in guesses]
+    gold = [labels.index(cast(str, example.label)) for example in examples]
+    pairs = zip(gold, positions, strict=True)
+    rows = np.stack([metrics.label_statistics(*pair, len(labels)) for pair in pairs])
     sums = rows.sum(axis=0)
     value = float(metrics.macro_f1(sums))
-    per_class = zip(*metrics.class_scores(sums), strict=True)
+    per_class = zip(labels, *metrics.class_scores(sums), strict=True)
     return {
         "acc": float(metrics.accuracy(sums)),
         "macro_f1": value,
-        "per_class": {
-            label: dict(zip(("precision", "recall", "f1"), map(float, scores), strict=True))
-            for label, scores in zip(card.labels, per_class, strict=True)
-        },
+        "per_class": {label: _named(scores) for label, *scores in per_class},
         "invalid_rate": guesses.count(None) / len(guesses),
         "score": value,
         "score_stderr": bootstrap_stderr(rows, metrics.macro_f1),
     }
+
+
+def _named(scores: Iterable[metrics.Floats]) -> dict[str, float]:
+    return dict(zip(("precision", "recall", "f1"), map(float, scores), strict=True))
 
 
 def _score_tuples(
@@ -161,14 +157,8 @@ def _score_tuples(
     official = np.array([metrics.official_statistics(card, *item) for item in items])
     strict, invalid = zip(*(metrics.strict_statistics(card, *item) for item in items), strict=True)
     values: dict[str, Any] = {
-        name: dict(
-            zip(
-                ("precision", "recall", "f1"),
-                map(float, metrics.precision_recall_f1(rows.sum(axis=0))),
-                strict=True,
-            )
-        )
-        for name, rows in (("official", official), ("strict", np.array(strict)))
+        "official": _named(metrics.precision_recall_f1(official.sum(axis=0))),
+        "strict": _named(metrics.precision_recall_f1(np.array(strict).sum(axis=0))),
     }
     return values | {
         "invalid_rate": sum(invalid) / len(invalid),

@@ -26,6 +26,8 @@ def third(share: float) -> float:
         (CARS, [quad("car")], [quad("a car")], 1, third(1 / 2)),
         ("cart card car", [quad("car")], [quad("card car")], 1, third(1 / 2)),
         ("a cart", [quad("a")], [quad("a cart")], 1, third(1 / 2)),
+        ("art a art a", [quad("a")], [quad("a art")], 1, third(1 / 2)),  # of two, the first
+        ("a b a c", [quad("a c")], [quad("a b")], 0, 0),  # pieces are cut at AND alone
         # where there is none, all tokens that the first occurrence touches
         (CARS, [quad("art")], [quad("cart")], 1, 1),
         (CARS, [quad("t o")], [quad("cart of")], 1, 1),
@@ -110,6 +112,7 @@ def test_official_graphs_are_found_by_the_first_occurrence(
             quad("a car", "NULL", "of"),
             (1, 1, third(1 / 2), 1),
         ),
+        (OpinionSpans((), ((0, 7),), ((8, 13),)), quad("a car", "cart ANDof"), (1, 1, 1, 1)),
         (None, quad("a car"), (0, 1, 0, 0)),
     ],
 )

@@ -200,6 +200,8 @@ def test_scores_of_labels_by_hand_for_one_run_and_for_several_at_once() -> None:
     assert f1 == pytest.approx(np.array([[2 / 3, 0, 0], [1, 1, 0]]))
     assert metrics.macro_f1(np.stack([sums, right])) == pytest.approx([2 / 9, 2 / 3])
     assert metrics.accuracy(np.stack([sums, right])) == pytest.approx([1 / 3, 1])
+    assert metrics.accuracy(np.array([[right], [sums]])) == pytest.approx(np.array([[1], [1 / 3]]))
+    assert float(metrics.accuracy(sums)) == pytest.approx(1 / 3)
 
 
 def test_scores_of_tuples_by_hand_for_one_run_and_for_several_at_once() -> None:

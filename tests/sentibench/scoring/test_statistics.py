@@ -239,6 +239,9 @@ def test_a_standard_error_is_that_of_so_many_draws_of_all_items() -> None:
 def test_a_standard_error_needs_two_items_and_a_table() -> None:
     assert np.isnan(bootstrap_stderr(answers(1), share))
     assert bootstrap_stderr(answers(1, 0), share) == pytest.approx(np.sqrt(1 / 8), rel=0.05)
+    rows = answers(1, 0, 1)
+    assert bootstrap_stderr(rows, share) == bootstrap_stderr(rows, share, seed=0)  # in any run
+    assert bootstrap_stderr(rows, share) != bootstrap_stderr(rows, share, seed=1)
     with pytest.raises(ValueError, match=r"shape \(N, S\); got \(3,\)"):
         bootstrap_stderr(np.zeros(3), share)
 
@@ -312,6 +315,12 @@ def test_the_share_of_the_gap_closed_by_hand() -> None:
             0.65,
             [0.6, 0.64, 0.68],  # once as good
             "teacher minus base is +5.0 points (95% interval +0.2 to +7.8), and not above 0 in 1 "
+            "of 3 resamplings, where a share of that way means nothing",
+        ),
+        (
+            0.55,
+            [0.6, 0.6, 0.6],
+            "teacher minus base is −5.0 points (95% interval +0.0 to +0.0), and not above 0 in 3 "
             "of 3 resamplings, where a share of that way means nothing",
         ),
         (

@@ -1,0 +1,49 @@
+"""What the command lines share: a mistake of the user is one line on stderr, and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from sentibench.errors import InputError, SentiBenchError
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises what argparse prints."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say in one line what is wrong with the arguments."""
+        raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def exit_code(work: Callable[[], int | None]) -> int:
+    """Do the work of a command and print what the user did wrong.
+
+    Args:
+        work: Gives the exit code; None is 0.
+
+    Returns:
+        What ``work`` gives; 2 after a mistake of the user.
+    """
+    try:
+        status = work() or 0
+        sys.stdout.flush()
+        return status
+    except SentiBenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        # Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:  # the reader of our output has seen enough
+            return 0
+        print(
+            f"error: standard output: {error.strerror}; nothing more was written", file=sys.stderr
+        )
+        return 2
