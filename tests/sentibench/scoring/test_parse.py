@@ -100,6 +100,7 @@ OFFICIAL = [
     ("acsa_rest16", "{'a': 'x'}", []),
     ("acsa_rest16", "7", []),
     ("acsa_rest16", "[]", []),
+    ("atsa_rest16", "[]", []),
     # cut off
     ("atsa_rest16", f"[{A}, ('b", []),
     ("acsa_rest16", f"[{A}, {A}, {B}, {C}, {D}, ('e", [A, B, C]),
