@@ -100,21 +100,6 @@ class Request:
         if not self.messages or not self.messages[-1].content.strip():
             raise ValueError(f"request {self.id}: the prompt is empty")
 
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> Request:
-        """Read what ``dataclasses.asdict`` and JSON made of one."""
-        decoding = dict(row["decoding"])
-        decoding["stop"] = tuple(decoding["stop"])
-        return cls(
-            id=row["id"],
-            messages=tuple(Message(**message) for message in row["messages"]),
-            text=row["text"],
-            source=row["source"],
-            choices=tuple(row["choices"]),
-            decoding=Decoding(**decoding),
-            meta=row["meta"],
-        )
-
     @property
     def prompt(self) -> str:
         """The contents, joined by blank lines: what a base model and the student are shown."""

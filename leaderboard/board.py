@@ -353,7 +353,7 @@ class PreviousRow:
 class PreviousBoard:
     """What is read of an older leaderboard.json; whatever else it holds may have changed."""
 
-    schema: Literal[1]
+    schema: Annotated[int, Field(ge=SCHEMA, le=SCHEMA)]  # true is a Literal[1] for pydantic
     source: Source
     rows: tuple[PreviousRow, ...]
 
@@ -361,7 +361,7 @@ class PreviousBoard:
 def read_previous(path: Path) -> PreviousBoard | None:
     """Read a leaderboard.json; None if it is none of ours or damaged."""
     try:
-        return TypeAdapter(PreviousBoard).validate_json(path.read_bytes())
+        return TypeAdapter(PreviousBoard).validate_json(path.read_bytes(), strict=True)
     except (OSError, ValidationError):
         return None
 

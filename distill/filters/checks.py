@@ -162,15 +162,10 @@ def run_on_start(answer: str, request: Request, markers: Sequence[str]) -> int |
     """
     starts: list[int] = []
     first_line = answer.split("\n", 1)[0]
-    labels = labels_of(request)
-    if len(first_line) < len(answer) and label_of(first_line, labels):
+    if len(first_line) < len(answer) and label_of(first_line, labels_of(request)):
         starts.append(len(first_line))
-    turn = TURN.search(answer)
-    if turn:
-        starts.append(turn.start())
-    opened = _opens_another(frozenset((*markers, *prompt_markers(request)))).search(answer)
-    if opened:
-        starts.append(opened.start())
+    opens_another = _opens_another(frozenset((*markers, *prompt_markers(request))))
+    starts += [found.start() for mark in (TURN, opens_another) if (found := mark.search(answer))]
     return min(starts, default=None)
 
 

@@ -20,15 +20,17 @@ ABLATIONS: Mapping[str, tuple[str, Changes]] = {
     "ablation-mixed": ("both kinds of samples in one stage", {"mixed": True}),
     "ablation-no-perspectives": (
         "KnowDist asks from no particular perspective",
-        {"knowdist.perspectives": []},
+        {"knowdist": {"perspectives": []}},
     ),
     "ablation-no-diversification": (
         "ICLDist with one taxonomy per task, the usual words, full instructions, no other tasks",
         {
-            "icldist.label_words": False,
-            "icldist.taxonomies": False,
-            "icldist.instructions": ["full"],
-            "icldist.other_tasks": 0.0,
+            "icldist": {
+                "label_words": False,
+                "taxonomies": False,
+                "instructions": ["full"],
+                "other_tasks": 0.0,
+            }
         },
     ),
 }
@@ -53,11 +55,7 @@ def preset(name: str) -> str:
         what, changes = ABLATIONS[name]
         settings = yaml.safe_load(preset("cpu")) | {"name": name}
         for key, value in changes.items():
-            *sections, last = key.split(".")
-            below = settings
-            for section in sections:
-                below = below[section]
-            below[last] = value
+            settings[key] = settings[key] | value if isinstance(value, dict) else value
         written = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         return f"# The preset cpu, but {what}.\n{written}"
     if name not in descriptions():

@@ -7,17 +7,18 @@ demonstrations vary too. The prompt is rendered by the code of the evaluation.
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import cycle
 from pathlib import Path
-from typing import Any, cast
+from typing import NamedTuple, cast
 
 import yaml
 from jinja2 import Environment, StrictUndefined, Template
+from pydantic import TypeAdapter, ValidationError
 
 from distill.config import ICLDist
 from distill.errors import InputError
@@ -29,8 +30,15 @@ HERE = Path(__file__).parent
 ENVIRONMENT = Environment(undefined=StrictUndefined)
 POOL = 64  # texts of a source and taxonomy that the teacher labels to serve as demonstrations
 STOP = ("\n", "Sentence:")
-LABEL_TOKENS = 16
+LABEL_TOKENS, FREE_TOKENS = 16, 128
 PLAIN = ("sentiment_3", "emotion_4")  # the taxonomies without that axis
+
+
+class Shown(NamedTuple):
+    """A demonstration."""
+
+    text: str
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,7 @@ class Taxonomy:
         classes: K canonical names.
         word_sets: Each K words, aligned with the classes; the first are the classes themselves.
         instructions: Wordings by kind, with ``{{ labels }}``.
-        examples: (text, class) of our own that show the teacher what is asked.
+        examples: Texts of our own, with their class, that show the teacher what is asked.
     """
 
     name: str
@@ -51,7 +59,7 @@ class Taxonomy:
     classes: tuple[str, ...]
     word_sets: tuple[tuple[str, ...], ...]
     instructions: Mapping[str, tuple[str, ...]]
-    examples: tuple[tuple[str, str], ...]
+    examples: tuple[Shown, ...]
 
     def __post_init__(self) -> None:
         if any(len(set(words)) != len(self.classes) for words in self.word_sets):
@@ -62,17 +70,8 @@ class Taxonomy:
 def load_taxonomies() -> Mapping[str, Taxonomy]:
     """The taxonomies of the package, by name."""
     raw = yaml.safe_load((HERE / "taxonomies.yaml").read_text(encoding="utf-8"))
-    return {
-        name: Taxonomy(
-            name=name,
-            task=given["task"],
-            classes=tuple(given["classes"]),
-            word_sets=tuple(map(tuple, given["word_sets"])),
-            instructions={kind: tuple(w) for kind, w in given["instructions"].items()},
-            examples=tuple((e["text"], e["label"]) for e in given["examples"]),
-        )
-        for name, given in raw.items()
-    }
+    given = {name: {"name": name, **taxonomy} for name, taxonomy in raw.items()}
+    return TypeAdapter(dict[str, Taxonomy]).validate_python(given)
 
 
 def chosen_taxonomies(stage: ICLDist) -> list[Taxonomy]:
@@ -92,7 +91,10 @@ def demonstration_requests(texts: Sequence[Text], stage: ICLDist, seed: int) -> 
     for taxonomy in chosen_taxonomies(stage):
         for text in _pool(texts, taxonomy, seed):
             rng = random.Random(f"{seed}/{taxonomy.name}/{text.id}")
-            shown = [rng.choice(list(e)) for e in _by_class(taxonomy.examples, taxonomy).values()]
+            shown = [
+                rng.choice([example for example in taxonomy.examples if example.label == name])
+                for name in taxonomy.classes
+            ]
             rng.shuffle(shown)
             instruction = _instruction(taxonomy, "full", taxonomy.classes, 0)
             requests.append(
@@ -152,114 +154,119 @@ def icldist_requests(
             f"got {len(texts)} texts, {gold}; give more texts, fewer shots, or in texts.labels "
             "the labels that are called positive, negative, neutral, joy, ... here"
         )
-    queries: dict[str, list[Text]] = defaultdict(list)
-    for text in sorted(texts, key=lambda text: text.id):
-        queries[text.source].append(text)
-    for source, own in queries.items():
+    queries: dict[str, Iterator[Text]] = {}
+    for source in {text.source for text in texts}:
+        own = sorted((t for t in texts if t.source == source), key=lambda text: text.id)
         random.Random(f"{seed}/queries/{source}").shuffle(own)
+        queries[source] = cycle(own)
     others = load_other_tasks(stage.other_files)
-    asked: Counter[str] = Counter()
     requests: list[Request] = []
     for number in range(stage.samples):
         rng = random.Random(f"{seed}/icldist/{number}")
         if rng.random() < stage.other_tasks:
-            requests.append(_other_request(number, rng, others, stage, seed))
-            continue
-        name, source = rng.choice(usable)
-        query = queries[source][asked[source] % len(queries[source])]
-        asked[source] += 1
-        pool = [(t, label) for t, label in pools[name, source] if t.id != query.id]
-        requests.append(_sentiment_request(number, rng, query, pool, name, stage, seed))
+            question = _other_question(rng, others, stage)
+        else:
+            name, source = rng.choice(usable)
+            query = next(queries[source])
+            pool = [(t, label) for t, label in pools[name, source] if t.id != query.id]
+            question = _sentiment_question(rng, query, pool, load_taxonomies()[name], stage)
+        requests.append(_request(f"icldist/{number:07d}", question, stage, seed))
     return requests
 
 
-def _sentiment_request(
-    number: int,
+class _Question(NamedTuple):
+    """What a few-shot prompt is made of; without labels the answer is a free text."""
+
+    family: str
+    taxonomy: str
+    labels: tuple[str, ...]
+    wording: str
+    instruction: str
+    shown: list[Shown]
+    text: str
+    source: str
+    gold: str | None
+
+
+def _sentiment_question(
     rng: random.Random,
     query: Text,
-    pool: Sequence[tuple[Text, str]],
-    name: str,
+    pool: list[tuple[Text, str]],
+    taxonomy: Taxonomy,
     stage: ICLDist,
-    seed: int,
-) -> Request:
-    taxonomy = load_taxonomies()[name]
+) -> _Question:
     set_number = rng.randrange(len(taxonomy.word_sets)) if stage.label_words else 0
     words = taxonomy.word_sets[set_number]
-    kind = rng.choice(stage.instructions)
-    instruction = _instruction(taxonomy, kind, words, rng.randrange(100))
+    word_of = dict(zip(taxonomy.classes, words, strict=True))
+    wording = rng.choice(stage.instructions)
+    instruction = _instruction(taxonomy, wording, words, rng.randrange(100))
     n_shots = rng.choice(stage.shots)
     if not instruction and not n_shots:
         n_shots = max(stage.shots)  # something has to say what is asked
-    shown = [
-        (text.text, words[taxonomy.classes.index(label)])
-        for text, label in rng.sample(list(pool), n_shots)
-    ]
-    gold = query.label if query.label in taxonomy.classes else None
-    return Request(
-        id=f"icldist/{number:07d}",
-        messages=(Message("user", render_few_shot(instruction, shown, query.text)),),
-        text=query.text,
-        source=query.source,
-        choices=words if stage.score_choices else (),
-        decoding=Decoding(LABEL_TOKENS, stop=STOP, seed=seed),
-        meta={
-            "family": taxonomy.task,
-            "taxonomy": taxonomy.name,
-            "label_words": "/".join(words),
-            "instruction": kind if instruction else "none",
-            "shots": n_shots,
-            "labels": words,
-            "demonstrations": shown,
-            "instruction_text": instruction,
-            "gold": words[taxonomy.classes.index(gold)] if gold else None,
-        },
-    )
+    shown = [Shown(text.text, word_of[label]) for text, label in rng.sample(pool, n_shots)]
+    kind = taxonomy.task, taxonomy.name, words, wording, instruction, shown
+    return _Question(*kind, query.text, query.source, word_of.get(query.label or ""))
 
 
-def _other_request(
-    number: int,
-    rng: random.Random,
-    others: Mapping[str, Sequence[Mapping[str, str]]],
-    stage: ICLDist,
-    seed: int,
-) -> Request:
+def _other_question(
+    rng: random.Random, others: Mapping[str, Sequence[OtherRow]], stage: ICLDist
+) -> _Question:
     task = rng.choice(sorted(others))
-    rows = list(others[task])
+    rows = others[task]
     n_shots = min(max(1, rng.choice(stage.shots)), len(rows) - 1)
     query, *shown = rng.sample(rows, n_shots + 1)
-    labels = tuple(sorted({row["output"] for row in rows}))
-    closed = len(labels) <= len(rows) // 2
-    kind = rng.choice([k for k in stage.instructions if k != "short"] or ["full"])
-    instruction = query["instruction"] if kind == "full" else ""
-    pairs = [(row["input"], row["output"]) for row in shown]
+    labels = tuple(sorted({row.output for row in rows}))
+    labels = labels if len(labels) <= len(rows) // 2 else ()
+    wording = rng.choice([w for w in stage.instructions if w != "short"] or ["full"])
+    instruction = query.instruction if wording == "full" else ""
+    pairs = [Shown(row.input, row.output) for row in shown]
+    kind = "other", task, labels, wording, instruction, pairs
+    return _Question(*kind, query.input, "other tasks", query.output)
+
+
+def _request(identity: str, question: _Question, stage: ICLDist, seed: int) -> Request:
+    labels, shown, instruction = question.labels, question.shown, question.instruction
     return Request(
-        id=f"icldist/{number:07d}",
-        messages=(Message("user", render_few_shot(instruction, pairs, query["input"])),),
-        text=query["input"],
-        source="other tasks",
-        choices=labels if stage.score_choices and closed else (),
-        decoding=Decoding(LABEL_TOKENS if closed else 128, stop=STOP, seed=seed),
+        id=identity,
+        messages=(Message("user", render_few_shot(instruction, shown, question.text)),),
+        text=question.text,
+        source=question.source,
+        choices=labels if stage.score_choices else (),
+        decoding=Decoding(LABEL_TOKENS if labels else FREE_TOKENS, stop=STOP, seed=seed),
         meta={
-            "family": "other",
-            "taxonomy": task,
-            "label_words": "/".join(labels) if closed else "free",
-            "instruction": kind,
-            "shots": n_shots,
-            "labels": labels if closed else (),
-            "demonstrations": pairs,
+            "family": question.family,
+            "taxonomy": question.taxonomy,
+            "label_words": "/".join(labels) or "free",
+            "instruction": question.wording,
+            "shots": len(shown),
+            "labels": labels,
+            "demonstrations": shown,
             "instruction_text": instruction,
-            "gold": query["output"],
+            "gold": question.gold,
         },
     )
 
 
-def load_other_tasks(files: Iterable[Path] = ()) -> dict[str, list[Mapping[str, str]]]:
+@dataclass(frozen=True, slots=True)
+class OtherRow:
+    """A line of a file of other tasks."""
+
+    task: str
+    instruction: str
+    input: str
+    output: str
+
+
+OTHER_ROW = TypeAdapter(OtherRow)
+
+
+def load_other_tasks(files: Iterable[Path] = ()) -> dict[str, list[OtherRow]]:
     """Our non-sentiment tasks and the user's, by name.
 
     Raises:
         InputError: If a line lacks one of the four keys, or a task has fewer than three rows.
     """
-    tasks: dict[str, list[Mapping[str, str]]] = defaultdict(list)
+    tasks: dict[str, list[OtherRow]] = defaultdict(list)
     for path in (HERE / "other_tasks.jsonl", *files):
         try:
             lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
@@ -267,16 +274,13 @@ def load_other_tasks(files: Iterable[Path] = ()) -> dict[str, list[Mapping[str, 
             raise InputError(f"icldist.other_files: {path}: cannot be read; {error}") from None
         for number, line in enumerate(lines, 1):
             try:
-                row: Any = json.loads(line)
-                given = {key: row[key] for key in ("task", "instruction", "input", "output")}
-            except (ValueError, TypeError, KeyError, RecursionError):
+                row = OTHER_ROW.validate_json(line)
+            except ValidationError:
                 raise InputError(
                     f"{path} line {number}: expected an object with the texts task, instruction, "
                     f"input, output; got {line[:60]!r}"
                 ) from None
-            if not all(isinstance(value, str) for value in given.values()):
-                raise InputError(f"{path} line {number}: expected four texts; got {line[:60]!r}")
-            tasks[given["task"]].append(given)
+            tasks[row.task].append(row)
     for task, rows in tasks.items():
         if len(rows) < 3:
             raise InputError(f"icldist.other_files: task {task!r} has {len(rows)} rows; expected 3")
@@ -304,12 +308,6 @@ def _pool(texts: Sequence[Text], taxonomy: Taxonomy, seed: int) -> list[Text]:
             taken[text.source] += 1
             pool.append(text)
     return pool
-
-
-def _by_class(
-    examples: Sequence[tuple[str, str]], taxonomy: Taxonomy
-) -> dict[str, list[tuple[str, str]]]:
-    return {name: [e for e in examples if e[1] == name] for name in taxonomy.classes}
 
 
 @cache

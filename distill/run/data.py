@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from distill.config import KnowDist, Run
 from distill.errors import ConfigError, DataError, InputError
 from distill.files import write_json, write_lines
@@ -26,7 +28,7 @@ from distill.prompts.icldist import (
 )
 from distill.prompts.knowdist import knowdist_requests
 from distill.records import Answer, Failure, Request
-from distill.run.stages import StageName, StageTeacher, settings_of
+from distill.run.stages import StageName, StageTeacher, labels_by_teacher, settings_of
 from distill.student.difficulty import select_hard_samples
 from distill.student.samples import Sample, read_samples, write_samples
 from distill.teachers.asking import ask
@@ -34,6 +36,7 @@ from distill.teachers.store import Store
 from distill.texts.decontamination import Contamination, load_tests
 from distill.texts.sources import Text, draw_texts
 
+REQUEST = TypeAdapter(Request)
 Tests = Callable[[], Contamination | None]
 Labels = Mapping[tuple[str, str], str]
 """(taxonomy, text id) -> class."""
@@ -79,11 +82,11 @@ def read_texts(folder: Path) -> list[Text]:
 
 
 def label_demonstrations(
-    run: Run, teacher: StageTeacher, retry_failed: bool, texts: Path, folder: Path
+    run: Run, teacher: StageTeacher, retry_failed: bool, folder: Path
 ) -> Summary:
     """Let the teacher label the texts that will be demonstrations."""
     assert run.icldist is not None
-    requests = demonstration_requests(read_texts(texts), run.icldist, run.seed)
+    requests = demonstration_requests(read_texts(run.folder / "texts"), run.icldist, run.seed)
     asked = _ask(requests, teacher, "demonstrations", retry_failed)
     classes = [(request, _class_of(request, answer)) for request, answer in asked]
     labels = [[r.meta["taxonomy"], r.meta["text"], label] for r, label in classes if label]
@@ -116,29 +119,23 @@ def build_requests(
 
 
 def ask_stage(
-    run: Run,
-    stage: StageName,
-    teacher: StageTeacher,
-    retry_failed: bool,
-    texts: Path,
-    demonstrations: Path | None,
-    folder: Path,
+    run: Run, stage: StageName, teacher: StageTeacher, retry_failed: bool, folder: Path
 ) -> Summary:
     """Ask the teacher what the stage needs, and write down what was asked.
 
     The steps behind this one read that file: requests are made once, by this version of the code.
     """
-    labels = read_labels(demonstrations) if demonstrations else None
-    requests = build_requests(run, stage, read_texts(texts), labels)
+    labelled = labels_by_teacher(run, stage)
+    labels = read_labels(run.folder / "demonstrations") if labelled else None
+    requests = build_requests(run, stage, read_texts(run.folder / "texts"), labels)
     asked = _ask(requests, teacher, stage, retry_failed)
     answered = {request.id for request, _ in asked}
-    write_lines(
-        folder / "requests.jsonl",
-        (
-            {"key": r.key(teacher.name, teacher.revision), "answered": r.id in answered} | asdict(r)
-            for r in requests
-        ),
+    keys = (request.key(teacher.name, teacher.revision) for request in requests)
+    rows = (
+        {"key": key, "answered": request.id in answered} | asdict(request)
+        for key, request in zip(keys, requests, strict=True)
     )
+    write_lines(folder / "requests.jsonl", rows)
     summary: Summary = {
         "requests": len(requests),
         "answered": len(asked),
@@ -152,23 +149,17 @@ def ask_stage(
 
 def read_requests(folder: Path) -> list[tuple[str, Request]]:
     """Key and request, as they were asked."""
-    found: list[tuple[str, Request]] = []
     with (folder / "requests.jsonl").open(encoding="utf-8") as file:
-        for line in file:
-            row: dict[str, Any] = json.loads(line)
-            key = row.pop("key")
-            del row["answered"]
-            found.append((key, Request.from_json(row)))
-    return found
+        return [(row["key"], REQUEST.validate_python(row)) for row in map(json.loads, file)]
 
 
 def filter_stage(
-    run: Run, stage: StageName, teacher: StageTeacher, asked: Path, tests: Tests, folder: Path
+    run: Run, stage: StageName, teacher: StageTeacher, tests: Tests, folder: Path
 ) -> Summary:
     """Keep the answers that are fit to learn from."""
     pairs: list[tuple[Request, Answer | Failure]] = []
     with Store.read(teacher.store) as store:
-        for key, request in read_requests(asked):
+        for key, request in read_requests(run.folder / f"{stage}-ask"):
             outcome = store.get(key) or store.failure(key)
             pairs.append((request, outcome or Failure("not answered", "", 0)))
     kept, funnel = filter_answers(pairs, run.filters, tests())
@@ -182,17 +173,18 @@ def filter_stage(
     return {"kept": len(samples), "of": len(pairs)}
 
 
-def select_hard(run: Run, stage: StageName, asked: Path, filtered: Path, folder: Path) -> Summary:
+def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
     """Keep the samples that are hard for a small model."""
     from distill.student.difficulty_of_samples import measure_difficulty
 
     found = settings_of(run, stage)
     assert found.difficulty is not None
-    samples = list(read_samples(filtered / "samples.jsonl"))
+    samples = list(read_samples(run.folder / f"{stage}-filter" / "samples.jsonl"))
     model = found.difficulty.model or run.student
     training = found.training
     measured = measure_difficulty(samples, model, training.max_length, training.batch_tokens)
-    groups = {request.id: _group_of(request) for _, request in read_requests(asked)}
+    requests = read_requests(run.folder / f"{stage}-ask")
+    groups = {request.id: _group_of(request) for _, request in requests}
     chosen = set(select_hard_samples(measured, groups, found.difficulty.keep, run.seed))
     if not chosen:
         raise ConfigError(

@@ -8,14 +8,14 @@ it needs is done first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from distill import prompts
 from distill.checkpoints import fingerprint
-from distill.config import KnowDist, Run
+from distill.config import ICLDist, KnowDist, Run
 from distill.files import digest
 from distill.filters.judge import RULES_VERSION
 from distill.run import data, models
@@ -25,6 +25,7 @@ from distill.run.stages import (
     before,
     checkpoint_of,
     kept_step,
+    labels_by_teacher,
     measured,
     settings_of,
     sources_of,
@@ -113,42 +114,39 @@ def _add_data_steps(
 ) -> None:
     """What makes samples of one stage."""
     found = settings_of(run, stage)
-    texts = steps["texts"].folder
-    labels: Path | None = None
     known = {"teacher": [teacher.name, teacher.revision], "seed": run.seed}
-    if not isinstance(found, KnowDist) and found.demonstrations == "teacher":
-        labels = steps.folder / "demonstrations"
+    labels = ("demonstrations",) if labels_by_teacher(run, stage) else ()
+    if labels:
         steps.add(
             "demonstrations",
-            partial(data.label_demonstrations, run, teacher, retry_failed, texts),
+            partial(data.label_demonstrations, run, teacher, retry_failed),
             {
                 **known,
-                "taxonomies": found.taxonomies,
-                "score_choices": found.score_choices,
+                **found.model_dump(mode="json", include={"taxonomies", "score_choices"}),
                 "prompts": prompts.fingerprints("demonstrations"),
             },
             ("texts",),
             ("labels.json",),
             asks=True,
         )
+    kind, files = _prompts_of(found)
     steps.add(
         f"{stage}-ask",
-        partial(data.ask_stage, run, stage, teacher, retry_failed, texts, labels),
+        partial(data.ask_stage, run, stage, teacher, retry_failed),
         {
             **found.model_dump(mode="json", exclude={"training", "teacher", "difficulty"}),
             **known,
             "backend": teacher.config.backend,
-            "files": _prompt_files(run, stage),
-            "prompts": prompts.fingerprints(_templates_of(run, stage)),
+            "files": {str(path): digest(path) for path in files if path.exists()},
+            "prompts": prompts.fingerprints(kind),
         },
-        ("texts", "demonstrations") if labels else ("texts",),
+        ("texts", *labels),
         ("requests.jsonl",),
         asks=True,
     )
-    asked = steps[f"{stage}-ask"].folder
     steps.add(
         f"{stage}-filter",
-        partial(data.filter_stage, run, stage, teacher, asked, tests),
+        partial(data.filter_stage, run, stage, teacher, tests),
         {
             "filters": run.filters.model_dump(mode="json"),
             "rules": RULES_VERSION,
@@ -161,7 +159,7 @@ def _add_data_steps(
         model = found.difficulty.model
         steps.add(
             f"{stage}-select",
-            partial(data.select_hard, run, stage, asked, steps[f"{stage}-filter"].folder),
+            partial(data.select_hard, run, stage),
             {
                 "difficulty": found.difficulty.model_dump(mode="json"),
                 "model": fingerprint(model) if model else student,
@@ -175,36 +173,29 @@ def _add_data_steps(
 
 def _add_training_steps(steps: _Steps, run: Run, stage: str, student: str) -> None:
     """Train the student of the stage before on the stage's samples, and make it a checkpoint."""
-    training = training_of(run, stage)
-    start = checkpoint_of(run, before(run, stage))
+    training, previous = training_of(run, stage), before(run, stage)
+    start = checkpoint_of(run, previous)
     kept = [kept_step(run, source) for source in sources_of(run, stage)]
-    merged = () if before(run, stage) == "base" else (f"{before(run, stage)}-merge",)
-    outputs = ("weights", "training.json", *(("candidates",) if training.choose else ()))
+    last = f"{stage}-train"
     steps.add(
-        f"{stage}-train",
-        partial(models.train_stage, run, training, start, [steps[name].folder for name in kept]),
+        last,
+        partial(models.train_stage, run, training, start, kept),
         {
             "training": training.model_dump(mode="json", exclude=BEHIND_TRAINING),
             "student": [run.student, student],
             "seed": run.seed,
         },
-        (*kept, *merged),
-        outputs,
+        (*kept, *(() if previous == "base" else (f"{previous}-merge",))),
+        ("weights", "training.json", *(("candidates",) if training.choose else ())),
         by_all=True,
     )
-    trained = f"{stage}-train"
     if training.choose:
-        steps.add(
-            f"{stage}-choose",
-            partial(models.choose_checkpoint, training.choose, start, steps[trained].folder),
-            training.choose.model_dump(mode="json"),
-            (trained,),
-            ("weights", "development.json"),
-        )
-        trained = f"{stage}-choose"
-    weights = steps[trained].folder / "weights"
-    work = partial(models.merge_stage, start, weights)
-    steps.add(f"{stage}-merge", work, {}, (trained,), ("student",))
+        work = partial(models.choose_checkpoint, training.choose, start, run.folder / last)
+        settings = training.choose.model_dump(mode="json")
+        steps.add(f"{stage}-choose", work, settings, (last,), ("weights", "development.json"))
+        last = f"{stage}-choose"
+    work = partial(models.merge_stage, start, run.folder / last / "weights")
+    steps.add(f"{stage}-merge", work, {}, (last,), ("student",))
 
 
 def _add_evaluation(
@@ -215,11 +206,11 @@ def _add_evaluation(
     known["task_files"] = digest(tasks_folder())
     for model in measured(run):
         after = (f"{model}-merge",) if model in training_stages(run) else ()
+        work = partial(models.evaluate_model, run, model)
         settings = dict(known)
         if not after:
             same = model == "base"
             settings["checkpoint"] = student if same else fingerprint(checkpoint_of(run, model))
-        work = partial(models.evaluate_model, run, model)
         steps.add(f"evaluate-{model}", work, settings, after, ("scores.json",))
     steps.add(
         "report",
@@ -232,29 +223,18 @@ def _add_evaluation(
 
 def _stamps(run: Run) -> dict[str, Any]:
     """What tells two states of the texts' files apart: of the user's files size and time."""
-    stamps: dict[str, Any] = {}
-    if any(source.mini for source in run.texts):
-        stamps["mini"] = digest(MINI_FOLDER)
-    for source in run.texts:
-        path = source.file or source.folder
-        if path is None or not path.exists():
-            continue
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            stat = file.stat()
-            stamps[str(file)] = [stat.st_size, stat.st_mtime_ns]
+    is_mini = any(source.mini for source in run.texts)
+    stamps: dict[str, Any] = {"mini": digest(MINI_FOLDER)} if is_mini else {}
+    for path in filter(None, (source.file or source.folder for source in run.texts)):
+        for file in path.rglob("*") if path.is_dir() else [path]:
+            if file.exists():
+                stamps[str(file)] = [file.stat().st_size, file.stat().st_mtime_ns]
     return stamps
 
 
-def _prompt_files(run: Run, stage: StageName) -> dict[str, str]:
-    """Hashes of the user's files that prompts are made of."""
-    found = settings_of(run, stage)
-    paths = [found.templates] if isinstance(found, KnowDist) else found.other_files
-    return {str(path): digest(path) for path in paths if path is not None and path.exists()}
-
-
-def _templates_of(run: Run, stage: StageName) -> prompts.Kind:
-    """Which prompt data of the package a stage is made of."""
-    found = settings_of(run, stage)
-    if not isinstance(found, KnowDist):
-        return "icldist"
-    return "knowdist_few_shot" if found.few_shot else "knowdist"
+def _prompts_of(found: KnowDist | ICLDist) -> tuple[prompts.Kind, Sequence[Path]]:
+    """What a stage's prompts are made of: data of the package, files of the user."""
+    if isinstance(found, ICLDist):
+        return "icldist", found.other_files
+    own = [found.templates] if found.templates else []
+    return "knowdist_few_shot" if found.few_shot else "knowdist", own

@@ -39,12 +39,13 @@ Summary = dict[str, Any]
 
 
 def train_stage(
-    run: Run, training: Training, checkpoint: str, kept: Sequence[Path], folder: Path
+    run: Run, training: Training, checkpoint: str, kept: Sequence[str], folder: Path
 ) -> Summary:
-    """Train on the samples of the folders."""
+    """Train on the samples that the steps ``kept`` left."""
     from distill.student.training import train
 
-    samples = [sample for one in kept for sample in read_samples(one / "samples.jsonl")]
+    files = [run.folder / step / "samples.jsonl" for step in kept]
+    samples = [sample for file in files for sample in read_samples(file)]
     return train(checkpoint, samples, training, folder, seed=run.seed)
 
 

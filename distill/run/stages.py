@@ -72,6 +72,12 @@ def settings_of(run: Run, stage: StageName) -> KnowDist | ICLDist:
     return found
 
 
+def labels_by_teacher(run: Run, stage: StageName) -> bool:
+    """Whether the teacher labels the demonstrations of a stage, in a step of its own."""
+    found = settings_of(run, stage)
+    return isinstance(found, ICLDist) and found.demonstrations == "teacher"
+
+
 def training_stages(run: Run) -> list[str]:
     """Training stages in their order; one where both are mixed."""
     stages = [stage for stage in STAGES if getattr(run, stage)]

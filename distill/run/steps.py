@@ -54,15 +54,8 @@ class Step:
         found = _read(self.folder / "step.json")
         return cast("dict[str, Any]", found) if isinstance(found, dict) else None
 
-    def inputs(self) -> dict[str, Any] | None:
-        """Settings and the hashes of what it reads; None while a step before it has to be done."""
-        before = states(in_order(self.after))
-        if any(before[step.name][0] != "done" for step in self.after):
-            return None
-        return self._inputs()
-
     def _inputs(self) -> dict[str, Any]:
-        """The same, where all steps before it are done."""
+        """Settings and the hashes of what it reads; all steps before it must be done."""
         known: dict[str, Any] = {"settings": json.loads(json.dumps(self.settings))}
         for step in self.after:
             known[step.name] = cast("dict[str, Any]", step.record())["outputs"]
@@ -79,8 +72,7 @@ class Step:
             return "waits", f"for {', '.join(behind)}"
         record, inputs = self.record(), self._inputs()
         if record is None:
-            is_begun = _read(self.folder / "inputs.json") == inputs
-            return "new", "goes on where it was" if is_begun else "never finished"
+            return "new", "goes on where it was" if self._is_begun(inputs) else "never finished"
         changes = list(_changes(record.get("inputs"), inputs))
         if changes:
             return "stale", "; ".join(changes[:4])
@@ -107,13 +99,12 @@ class Step:
             raise InputError(f"{self.name}: waits {why}; do that first")
         if state == "done" and not again:
             return cast("dict[str, Any]", self.record())["summary"]
-        inputs = self.inputs()
-        begun = self.folder / "inputs.json"
+        inputs = self._inputs()
         try:
-            if _read(begun) != inputs:
+            if not self._is_begun(inputs):
                 shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(begun, inputs)
+            write_json(self.folder / "inputs.json", inputs)
             start = time.monotonic()
             summary = self.work(self.folder)
             record = {
@@ -136,17 +127,17 @@ class Step:
 
     def _join_in(self) -> dict[str, Any]:
         joined = False
-        while self.state()[0] != "done":
-            if self.by_all and not joined and self._is_begun():
+        while (state := self.state()[0]) != "done":
+            may_join = self.by_all and not joined and state != "waits"
+            if may_join and self._is_begun(self._inputs()):
                 self.work(self.folder)
                 joined = True
             time.sleep(WAIT_S)
         return cast("dict[str, Any]", self.record())["summary"]
 
-    def _is_begun(self) -> bool:
-        """Whether the first process does this step with these inputs now."""
-        inputs = self.inputs()
-        return inputs is not None and _read(self.folder / "inputs.json") == inputs
+    def _is_begun(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether it was begun with these inputs by a killed process or the first of several."""
+        return _read(self.folder / "inputs.json") == inputs
 
 
 def _is_of_a_disk(error: Exception) -> bool:

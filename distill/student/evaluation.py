@@ -50,6 +50,8 @@ def evaluate(
         InputError: If a task is unknown, the checkpoint cannot be loaded, or the results could not
             be saved.
     """
+    from sentibench.harness.evaluation import evaluate_and_save
+
     limits = limits or {}
     manager = task_manager(**({} if split == "test" else {"split": split}))
     chosen = tasks_of(manager, tasks, limits)
@@ -62,8 +64,6 @@ def evaluate(
         done = saved_results(out / name)
         if done is None:
             model = model or _load(arguments)
-            from sentibench.harness.evaluation import evaluate_and_save
-
             most = limits.get(name, limit)
             evaluate_and_save(model, arguments, name, manager, out / name, limit=most)
             done = saved_results(out / name)

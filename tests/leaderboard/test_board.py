@@ -538,3 +538,55 @@ def test_check_lists_findings_and_fails(tmp_path: Path, capsys) -> None:
     shown = capsys.readouterr()
     assert "short: limited run" in shown.out
     assert "error: check: 1 findings" in shown.err
+
+
+def test_check_compares_with_a_board_of_before(tmp_path: Path, capsys) -> None:
+    def board(name: str, **skills: float) -> Path:
+        for number, (model, skill) in enumerate(skills.items()):
+            mini(tmp_path / name, model, skill, seed=number)
+        out = str(tmp_path / f"{name}-site")
+        assert main(["build", str(tmp_path / name), "--out", out, "--replicates", "100"]) == 0
+        return tmp_path / f"{name}-site" / "leaderboard.json"
+
+    def check(previous: Path) -> tuple[int, str, str]:
+        options = ["--previous", str(previous), "--replicates", "100"]
+        code = main(["check", str(tmp_path / "new"), *options])
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    old, new = board("old", a=0.3, b=0.9, c=0.5), board("new", a=0.9, b=0.3)
+    capsys.readouterr()
+    assert check(new)[0] == 0
+    code, out, _ = check(old)
+    assert code == 2
+    assert out.splitlines() == [
+        "c had a rank and has none now",
+        "b was before a, is now behind",
+    ]
+    content = json.loads(new.read_text(encoding="utf-8"))
+    for damage, message in (
+        ({"schema": 2}, "no leaderboard.json of ours"),
+        ({"schema": True}, "no leaderboard.json of ours"),
+        ({"rows": 3}, "no leaderboard.json of ours"),
+        ({"rows": [{"name": "a", "rank": 3}]}, "no leaderboard.json of ours"),
+        ({"source": "real"}, "got a board of 'real' results, expected 'mini'"),
+    ):
+        new.write_text(json.dumps({**content, **damage}), encoding="utf-8")
+        code, _, error = check(new)
+        assert (code, message in error, error.count("\n")) == (2, True, 1), damage
+    new.write_text(json.dumps({**content, "of a later version": 1}), encoding="utf-8")
+    assert check(new)[0] == 0
+
+
+def test_names_of_groups_before_task_names_are_read(tmp_path: Path) -> None:
+    """lm-eval 0.5 writes ``group::task`` in results and in file names."""
+    path = mini(tmp_path, "m", 0.7)
+    plain = to_json(view_of(tmp_path, 100))
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    for part in ("configs", "versions", "n-shot", "n-samples", "results"):
+        summary[part] = {f"sentibench_mini::{name}": of for name, of in summary[part].items()}
+    path.write_text(json.dumps(summary), encoding="utf-8")
+    for file in list(path.parent.glob("samples_*")):
+        name = file.name.replace("samples_", "samples_sentibench_mini::", 1)
+        file.rename(file.with_name(name))
+    assert to_json(view_of(tmp_path, 100)) == plain

@@ -7,7 +7,7 @@ in the files of the pinned upstream commit; ``tests/test_cards.py`` counts them 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -132,10 +132,8 @@ class Task:
 
 def _load_card(path: Path) -> Card:
     raw = cast(dict[str, Any], yaml.safe_load(path.read_text(encoding="utf-8")))
-    raw["labels"] = tuple(raw.get("labels", ()))
-    raw["elements"] = tuple(raw.get("elements", ()))
-    raw["facts"] = tuple(raw["facts"])
-    raw["reversed_ties"] = tuple(raw.get("reversed_ties", ()))
+    for key in ("labels", "elements", "facts", "reversed_ties"):
+        raw[key] = tuple(raw.get(key, ()))
     raw["splits"] = MappingProxyType({k: SplitFile(**v) for k, v in raw["splits"].items()})
     return Card(**raw)
 
@@ -158,6 +156,18 @@ def load_tasks() -> Mapping[str, Task]:
     return MappingProxyType({task.name: task for task in tasks})
 
 
+@cache
+def load_groups() -> Mapping[str, tuple[Task, ...]]:
+    """Return the tasks of every group and of the tag, in the order of the paper's table."""
+    tasks = load_tasks().values()
+    real = tuple(task for task in tasks if task.source == "real")
+    groups = {"sentibench": real, TAG: real}
+    for category in CATEGORIES:
+        groups[f"sentibench_{category}"] = tuple(t for t in real if t.card.category == category)
+    groups["sentibench_mini"] = tuple(task for task in tasks if task.source == "mini")
+    return MappingProxyType(groups)
+
+
 def task_named(name: str, where: str) -> Task:
     """Find one task.
 
@@ -168,14 +178,10 @@ def task_named(name: str, where: str) -> Task:
     Raises:
         InputError: If there is no such task.
     """
-    tasks = load_tasks()
-    for candidate in (name, f"sentibench_{name}"):
-        if candidate in tasks:
-            return tasks[candidate]
-    if name in (*GROUPS, TAG):
-        members = ", ".join(task.name for task in tasks_named([name], where))
+    if name in load_groups():
+        members = ", ".join(task.name for task in load_groups()[name])
         raise InputError(f"{where}: {name!r} is a group, expected one task; of it: {members}")
-    raise unknown_name(where, name, tasks)
+    return _find(name, where, load_tasks())
 
 
 def tasks_named(names: Sequence[str], where: str) -> list[Task]:
@@ -188,17 +194,19 @@ def tasks_named(names: Sequence[str], where: str) -> list[Task]:
     Raises:
         InputError: If a name is neither a task nor a group.
     """
-    found: dict[str, Task] = {}
-    tasks = load_tasks()
+    tasks, groups = load_tasks(), load_groups()
+    found: set[Task] = set()
     for name in names or ("sentibench",):
-        if name in (*GROUPS, TAG):
-            found.update((task.name, task) for task in tasks.values() if _belongs(task, name))
-        elif name in tasks or f"sentibench_{name}" in tasks:
-            task = task_named(name, where)
-            found[task.name] = task
-        else:
-            raise unknown_name(where, name, (*GROUPS, *tasks))
-    return [task for name, task in tasks.items() if name in found]
+        found.update(groups.get(name) or [_find(name, where, (*GROUPS, *tasks))])
+    return [task for task in tasks.values() if task in found]
+
+
+def _find(name: str, where: str, known: Iterable[str]) -> Task:
+    tasks = load_tasks()
+    task = tasks.get(name) or tasks.get(f"sentibench_{name}")
+    if task is None:
+        raise unknown_name(where, name, known)
+    return task
 
 
 def tasks_folder() -> Path:
@@ -206,10 +214,3 @@ def tasks_folder() -> Path:
     package = Path(__file__).parents[2]
     beside = package.parent / "tasks_yaml"
     return beside if (beside / "sentibench.yaml").is_file() else package / "tasks_yaml"
-
-
-def _belongs(task: Task, group: str) -> bool:
-    if group == "sentibench_mini":
-        return task.source == "mini"
-    in_group = group in ("sentibench", TAG) or group == f"sentibench_{task.card.category}"
-    return task.source == "real" and in_group
