@@ -27,6 +27,7 @@ def third(share: float) -> float:
         ("cart card car", [quad("car")], [quad("card car")], 1, third(1 / 2)),
         ("a cart", [quad("a")], [quad("a cart")], 1, third(1 / 2)),
         ("art a art a", [quad("a")], [quad("a art")], 1, third(1 / 2)),  # of two, the first
+        ("a  b", [quad("b")], [quad("b")], 1, 1),  # an empty token stands between two blanks
         ("a b a c", [quad("a c")], [quad("a b")], 0, 0),  # pieces are cut at AND alone
         # where there is none, all tokens that the first occurrence touches
         (CARS, [quad("art")], [quad("cart")], 1, 1),

@@ -54,6 +54,7 @@ LABELS = [
     ("good", ("good enough", "good"), "good"),
     ("good enough!", ("good", "good enough"), "good enough"),  # the longest that fits
     ("goods", ("good", "bad"), None),
+    ("goods are good", ("good", "bad"), None),
     ("good2", ("good", "bad"), None),
     ("good_", ("good", "bad"), "good"),
     ("[(\"'GOOD  Enough'\"*?)]", ("good enough", "bad"), "good enough"),
@@ -100,6 +101,7 @@ OFFICIAL = [
     ("acsa_rest16", "{'a': 'x'}", []),
     ("acsa_rest16", "7", []),
     ("acsa_rest16", "[]", []),
+    ("atsa_rest16", "[]", []),
     # cut off
     ("atsa_rest16", f"[{A}, ('b", []),
     ("acsa_rest16", f"[{A}, {A}, {B}, {C}, {D}, ('e", [A, B, C]),
@@ -166,6 +168,8 @@ def test_a_label_that_cannot_be_read_is_a_problem_that_has_a_name() -> None:
         "so so", problem="no label of the task"
     )
     assert parse_label(" 'Good", ("good", "bad")) == Prediction(" 'Good", label="good")
+    word = parse_label("Non.", ("non-irony", "irony"))
+    assert word == Prediction("Non.", label="non-irony")
 
 
 ADVERSARIAL = [

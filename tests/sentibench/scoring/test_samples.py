@@ -83,6 +83,17 @@ def test_tuples_have_the_statistics_of_both_metrics(tmp_path: Path) -> None:
     assert samples.texts[0].answer == "[('soup', 'positive')]"
 
 
+@pytest.mark.parametrize(
+    ("strict", "is_right"),
+    [((2, 2, 2, 2), True), ((1, 1, 1, 2), False), ((1, 2, 1, 1), False), ((0.5, 1, 1, 1), False)],
+)
+def test_an_answer_is_right_that_holds_all_tuples_and_no_other(
+    strict: Sequence[float], is_right: bool, tmp_path: Path
+) -> None:
+    samples = read_samples(write(tmp_path, [tuple_row(0, (2, 2, 2, 2), strict)]), ATSA)
+    assert samples.right.tolist() == [is_right]
+
+
 def test_a_whole_test_set_is_known_as_such(tmp_path: Path) -> None:
     rows = [label_row(index, index % 2, 0) for index in range(24)]
     assert read_samples(write(tmp_path, rows), SST2).is_whole
