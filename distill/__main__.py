@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m distill", description=__doc__)
+    parser.set_defaults(only=None, retry_failed=False)
     commands = parser.add_subparsers(dest="command", required=True)
     join = commands.add_parser("merge-answers", help=JOIN, description=JOIN)
     join.add_argument("stores", nargs="+", type=Path, metavar="STORE")
@@ -138,31 +139,32 @@ def _run(options: argparse.Namespace) -> int:
         print(f"{options.out}: {report.added:,} answers; {report.twins:,} twins left out")
         return 0
     run = load_config(options.config, options.overrides)
-    retry = getattr(options, "retry_failed", False)
-    if retry and "WORLD_SIZE" in os.environ:
+    if options.retry_failed and "WORLD_SIZE" in os.environ:
         raise InputError(
             "--retry-failed: of one process, which others would not wait for; call "
             "`generate --retry-failed` without a launcher first"
         )
     if options.command == "plan":
         return _plan(run, options)
-    graph = build_steps(run, retry_failed=retry)
+    graph = build_steps(run, retry_failed=options.retry_failed)
     if options.command == "status":
         for name, (state, why) in states(graph.values()).items():
             print(f"{state:6} {name:24} {why or _summary(graph[name])}")
         return 0
-    steps = in_order(graph[name] for name in _wanted(run, options.command, graph))
-    if getattr(options, "only", None):
-        if options.only not in graph:
-            raise InputError(f"--only {options.only}: no such step; known: {', '.join(graph)}")
-        steps = [graph[options.only]]
-    if os.environ.get("RANK", "0") != "0":  # joins the first process
+    if options.only and options.only not in graph:
+        raise InputError(f"--only {options.only}: no such step; known: {', '.join(graph)}")
+    wanted = in_order(graph[name] for name in _wanted(run, options.command, graph))
+    steps = [graph[options.only]] if options.only else wanted
+    with _begun(run, steps) if _is_first() else nullcontext():
         _do(steps, options)
-        return 0
-    with _begun(run, steps):
-        _do(steps, options)
-    print(run.folder)
+    if _is_first():
+        print(run.folder)
     return 0
+
+
+def _is_first() -> bool:
+    """Whether this is the process of a launch that keeps the records, which the others join."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -199,13 +201,12 @@ def _written(folder: Path) -> Generator[None]:
 def _do(steps: Sequence[Step], options: argparse.Namespace) -> None:
     for step in steps:
         state, why = step.state()
-        again = getattr(options, "retry_failed", False) and step.asks
+        again = options.retry_failed and step.asks
         if state == "done" and not again:
             _say(f"done  {step.name}")
             continue
         _say(f"begin {step.name} ({why or 'what failed is asked again'})")
-        is_first = os.environ.get("RANK", "0") == "0"
-        if is_first and "WORLD_SIZE" in os.environ and not step.by_all:
+        if _is_first() and "WORLD_SIZE" in os.environ and not step.by_all:
             _do_alone(step, options)
         else:
             step.do(again=again)
@@ -213,7 +214,7 @@ def _do(steps: Sequence[Step], options: argparse.Namespace) -> None:
 
 
 def _say(line: str) -> None:
-    if os.environ.get("RANK", "0") == "0":
+    if _is_first():
         print(line, file=sys.stderr, flush=True)
 
 
@@ -246,9 +247,8 @@ def _wanted(run: Run, command: str, graph: Iterable[str]) -> list[str]:
 
 
 def _summary(step: Step) -> str:
-    record = step.record() or {}
-    summary = record.get("summary", {})
-    plain = {k: v for k, v in summary.items() if not isinstance(v, (dict, list))}
+    summary = (step.record() or {}).get("summary", {})
+    plain = {key: value for key, value in summary.items() if not isinstance(value, (dict, list))}
     shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in plain.items()}
     return ", ".join(f"{key} {value}" for key, value in shown.items())
 

@@ -5,13 +5,7 @@ from __future__ import annotations
 from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import HfTeacher, Run, VllmTeacher
 from distill.errors import InputError
-from distill.run.stages import (
-    STAGES,
-    measured,
-    row_name,
-    training_of,
-    training_stages,
-)
+from distill.run import stages
 
 
 def check_run(run: Run) -> None:
@@ -27,20 +21,20 @@ def check_run(run: Run) -> None:
 
     check_checkpoint("student", run.student)
     load_tokenizer(run.student)
-    for stage in STAGES:
+    for stage in stages.STAGES:
         section = getattr(run, stage)
         own = getattr(section, "teacher", None)
         teacher = own or run.teacher
         if section and isinstance(teacher, HfTeacher | VllmTeacher):
             key = f"{stage}.teacher.model" if own else "teacher.model"
             check_checkpoint(key, teacher.model)
-    for stage in training_stages(run):
-        training = training_of(run, stage)
+    for stage in stages.training_stages(run):
+        training = stages.training_of(run, stage)
         if training.method != "full":
             section = "icldist" if stage == "mixed" else stage
             check_targets(f"{section}.training.lora", run.student, training.lora)
     tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
-    rows = [row_name(run, model) for model in measured(run)]
+    rows = [stages.row_name(run, model) for model in stages.measured(run)]
     for name in rows:
         if rows.count(name) > 1:
             raise InputError(

@@ -18,21 +18,8 @@ from distill.checkpoints import fingerprint
 from distill.config import ICLDist, KnowDist, Run
 from distill.files import digest
 from distill.filters.judge import RULES_VERSION
-from distill.run import data, models
-from distill.run.stages import (
-    StageName,
-    StageTeacher,
-    before,
-    checkpoint_of,
-    kept_step,
-    labels_by_teacher,
-    measured,
-    settings_of,
-    sources_of,
-    teachers_of,
-    training_of,
-    training_stages,
-)
+from distill.run import data, models, stages
+from distill.run.stages import StageName, StageTeacher
 from distill.run.steps import Step, Work
 from sentibench.data.cards import tasks_folder
 from sentibench.data.read import MINI_FOLDER
@@ -79,7 +66,7 @@ def build_steps(
     Raises:
         StoreError: If the recording of a replayed teacher cannot be read.
     """
-    teachers = teachers or teachers_of(run)
+    teachers = teachers or stages.teachers_of(run)
     student = fingerprint(run.student)
     steps = _Steps(run.folder)
     tests = data.tests_of(run)
@@ -95,8 +82,8 @@ def build_steps(
         (),
         ("texts.jsonl", "left_out.json"),
     )
-    for stage in training_stages(run):
-        for source in sources_of(run, stage):
+    for stage in stages.training_stages(run):
+        for source in stages.sources_of(run, stage):
             _add_data_steps(steps, run, source, teachers[source], retry_failed, tests, student)
         _add_training_steps(steps, run, stage, student)
     _add_evaluation(steps, run, student, teachers)
@@ -113,9 +100,9 @@ def _add_data_steps(
     student: str,
 ) -> None:
     """What makes samples of one stage."""
-    found = settings_of(run, stage)
+    found = stages.settings_of(run, stage)
     known = {"teacher": [teacher.name, teacher.revision], "seed": run.seed}
-    labels = ("demonstrations",) if labels_by_teacher(run, stage) else ()
+    labels = ("demonstrations",) if stages.labels_by_teacher(run, stage) else ()
     if labels:
         steps.add(
             "demonstrations",
@@ -173,9 +160,9 @@ def _add_data_steps(
 
 def _add_training_steps(steps: _Steps, run: Run, stage: str, student: str) -> None:
     """Train the student of the stage before on the stage's samples, and make it a checkpoint."""
-    training, previous = training_of(run, stage), before(run, stage)
-    start = checkpoint_of(run, previous)
-    kept = [kept_step(run, source) for source in sources_of(run, stage)]
+    training, previous = stages.training_of(run, stage), stages.before(run, stage)
+    start = stages.checkpoint_of(run, previous)
+    kept = [stages.kept_step(run, source) for source in stages.sources_of(run, stage)]
     last = f"{stage}-train"
     steps.add(
         last,
@@ -204,19 +191,21 @@ def _add_evaluation(
     """Measure teacher, base and the student of every stage; then the report of it all."""
     known: dict[str, Any] = run.evaluation.model_dump(mode="json", exclude={"teacher"})
     known["task_files"] = digest(tasks_folder())
-    for model in measured(run):
-        after = (f"{model}-merge",) if model in training_stages(run) else ()
+    for model in stages.measured(run):
+        after = (f"{model}-merge",) if model in stages.training_stages(run) else ()
         work = partial(models.evaluate_model, run, model)
         settings = dict(known)
         if not after:
             same = model == "base"
-            settings["checkpoint"] = student if same else fingerprint(checkpoint_of(run, model))
+            settings["checkpoint"] = (
+                student if same else fingerprint(stages.checkpoint_of(run, model))
+            )
         steps.add(f"evaluate-{model}", work, settings, after, ("scores.json",))
     steps.add(
         "report",
         partial(models.report_run, run, teachers, steps),
         {"config": run.model_dump(mode="json")},
-        tuple(f"evaluate-{model}" for model in measured(run)),
+        tuple(f"evaluate-{model}" for model in stages.measured(run)),
         ("../results", "../report.html"),
     )
 

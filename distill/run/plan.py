@@ -304,17 +304,16 @@ def _look_up(
             recording = stack.enter_context(Store.read(config.store, identity))
         waiting, unanswerable = own.waiting(requests), 0
         if config.backend == "replay":
-            unanswerable = sum(request.key(*identity) not in recording for request in waiting)
+            unanswerable = sum(own.key_of(request) not in recording for request in waiting)
         elif config.backend == "gold":
             unanswerable = sum(gold_label(request) is None for request in waiting)
-        keys = [request.key(*identity) for request in requests]
-        counted_keys = (request.key(*identity) for request in counted)
+        keys = [own.key_of(request) for request in requests]
         return _Found(
             answered=sum(key in own for key in keys),
             failed=sum(own.failure(key) is not None for key in keys),
             waiting=waiting,
             unanswerable=unanswerable,
-            answers=[own.get(key) or recording.get(key) for key in counted_keys],
+            answers=[own.get(key) or recording.get(key) for key in map(own.key_of, counted)],
         )
 
 

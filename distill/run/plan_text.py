@@ -55,20 +55,20 @@ def _lines(plan: Plan, rates: Rates) -> Iterator[str]:
     run = plan.run
     teachers = dict.fromkeys(plan.teacher_of(stage.stage).name for stage in plan.stages)
     yield f"run {run.name}: student {run.student}, teacher {', '.join(teachers)}"
-    yield ""
+    stages = (_stage_lines(stage, plan, rates) for stage in plan.stages)
+    totals = (_total_lines(plan, rates), _training_lines(plan), *_examples(plan))
+    for section in (_step_lines(plan), _text_lines(plan), *stages, *totals):
+        yield ""
+        yield from section
+
+
+def _step_lines(plan: Plan) -> Iterator[str]:
     yield "Steps"
     for name, (state, why) in plan.states.items():
         yield f"  {state:6} {name:22} {why}".rstrip()
-    yield from _text_lines(plan)
-    for stage in plan.stages:
-        yield from _stage_lines(stage, plan, rates)
-    yield from _total_lines(plan, rates)
-    yield from _training_lines(plan)
-    yield from _example_lines(plan)
 
 
 def _text_lines(plan: Plan) -> Iterator[str]:
-    yield ""
     yield f"Texts: {len(plan.texts):,}"
     drawn = Counter(text.source for text in plan.texts)
     for source in drawn:
@@ -77,7 +77,6 @@ def _text_lines(plan: Plan) -> Iterator[str]:
 
 
 def _stage_lines(stage: StagePlan, plan: Plan, rates: Rates) -> Iterator[str]:
-    yield ""
     yield f"Requests of {stage.stage}: {stage.n_requests:,}"
     for axis, values in stage.axes.items():
         yield from _axis_lines(axis, values)
@@ -172,7 +171,6 @@ def _duration(seconds: float) -> str:
 def _total_lines(plan: Plan, rates: Rates) -> Iterator[str]:
     waiting = sum(stage.waiting for stage in plan.stages)
     total = Cost(*map(sum, zip(*(stage.cost for stage in plan.stages), strict=True)))
-    yield ""
     yield f"Teacher, all stages: to ask {waiting:,}"
     if not waiting:
         return
@@ -185,7 +183,6 @@ def _total_lines(plan: Plan, rates: Rates) -> Iterator[str]:
 
 
 def _training_lines(plan: Plan) -> Iterator[str]:
-    yield ""
     yield "Training"
     for one in plan.trainings:
         training = one.training
@@ -199,14 +196,14 @@ def _training_lines(plan: Plan) -> Iterator[str]:
         )
 
 
-def _example_lines(plan: Plan) -> Iterator[str]:
+def _examples(plan: Plan) -> Iterator[list[str]]:
+    """The lines of each example."""
     for stage in plan.stages:
         numbers: Counter[str] = Counter()
         for family, kind, prompt in stage.examples:
             numbers[family] += 1
-            yield ""
-            yield f"Example {numbers[family]} of {stage.stage}, {family} ({kind})"
-            yield from (f"  | {line}" for line in shortened(prompt).split("\n"))
+            head = f"Example {numbers[family]} of {stage.stage}, {family} ({kind})"
+            yield [head, *(f"  | {line}" for line in shortened(prompt).split("\n"))]
 
 
 def quantile(values: Sequence[int], share: float) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -55,11 +56,8 @@ def teachers_of(run: Run, loaded: Teacher | None = None) -> dict[StageName, Stag
         config: TeacherConfig = getattr(section, "teacher", None) or run.teacher
         name, revision = (loaded.name, loaded.revision) if loaded else identity(config)
         slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{name}-{revision}")
-
-        def load(config: TeacherConfig = config) -> Teacher:
-            return loaded or load_teacher(config)
-
         store = run.out / "answers" / slug.rstrip("-")
+        load = (lambda: loaded) if loaded else partial(load_teacher, config)
         found[stage] = StageTeacher(config, name, revision, store, load)
     return found
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.errors import InputError, StoreError
+from distill.errors import InputError
 from distill.files import write_lines
 from sentibench.prompts.few_shot import TARGET_DELIMITER, render_few_shot
 
@@ -91,24 +91,16 @@ def encode_samples(samples: Sequence[Sample], tokenizer: Any, max_length: int) -
         raise InputError(
             "student: its tokenizer has no end-of-text token, so it cannot learn to stop"
         )
-    examples: list[Encoded] = []
-    too_long: list[str] = []
-    for sample in samples:
-        encoded = _encode(sample, tokenizer, max_length)
-        if encoded is None:
-            too_long.append(sample.id)
-        else:
-            examples.append(encoded)
+    encoded = [_encode(sample, tokenizer, max_length) for sample in samples]
+    examples = tuple(example for example in encoded if example is not None)
     if not examples:
         raise InputError(
             f"training.max_length: none of {len(samples)} samples fits {max_length} tokens; "
             "raise it or give shorter texts"
         )
-    return Encoding(
-        tuple(examples),
-        tuple(too_long),
-        sum(example.dropped > 0 for example in examples),
-    )
+    pairs = zip(samples, encoded, strict=True)
+    too_long = tuple(sample.id for sample, example in pairs if example is None)
+    return Encoding(examples, too_long, sum(example.dropped > 0 for example in examples))
 
 
 def _encode(sample: Sample, tokenizer: Any, max_length: int) -> Encoded | None:
@@ -134,10 +126,7 @@ def _encode(sample: Sample, tokenizer: Any, max_length: int) -> Encoded | None:
 
 def write_samples(samples: Iterable[Sample], path: Path) -> None:
     """Write JSON lines, beside and renamed into place."""
-    try:
-        write_lines(path, map(asdict, samples))
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be written; {error.strerror}") from None
+    write_lines(path, map(asdict, samples))
 
 
 def read_samples(path: Path) -> Iterator[Sample]:

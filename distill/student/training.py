@@ -93,7 +93,8 @@ def train(
     trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     summary = _summary(encoding, trainer, training.epochs)
     if trainer.is_world_process_zero():  # the others wait for the step's record
-        _publish(trainer, tokenizer, folder, summary)
+        _save_weights(trainer, tokenizer, folder / "weights")
+        write_json(folder / "training.json", summary)  # last: it says that the weights are whole
     return summary
 
 
@@ -290,33 +291,29 @@ class Log(TrainerCallback):
         self.path = path
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Keep the lines up to the step that training goes on from."""
+        """Write the lines up to the step that training goes on from, as its checkpoint has them."""
+        self._write("w", state, state.log_history)
+
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Append a line."""
+        self._write("a", state, state.log_history[-1:])
+
+    def _write(self, mode: str, state: Any, entries: Sequence[dict[str, Any]]) -> None:
         if not state.is_world_process_zero:
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
-        kept = [line for line in lines if _step(line) <= state.global_step]
-        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Append a line."""
-        if state.is_world_process_zero and logs and "loss" in logs:
-            line = {
-                "step": state.global_step,
-                "steps": state.max_steps,
-                "epoch": round(state.epoch or 0, 4),
-                "loss_nats_per_token": logs["loss"],
-                "learning_rate": logs["learning_rate"],
-                "gradient_norm": float(logs.get("grad_norm", math.nan)),
-            }
-            with self.path.open("a", encoding="utf-8") as file:
+        with self.path.open(mode, encoding="utf-8") as file:
+            for entry in entries:
+                if "loss" not in entry:
+                    continue
+                line = {
+                    "step": entry["step"],
+                    "steps": state.max_steps,
+                    "epoch": round(entry["epoch"], 4),
+                    "loss_nats_per_token": entry["loss"],
+                    "learning_rate": entry["learning_rate"],
+                    "gradient_norm": float(entry.get("grad_norm", math.nan)),
+                }
                 file.write(json.dumps(line) + "\n")
-
-
-def _step(line: str) -> float:
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return math.inf  # torn by a kill
 
 
 class SaveByTime(TrainerCallback):
@@ -379,12 +376,6 @@ def _summary(encoding: Encoding, trainer: Trainer, epochs: float) -> dict[str, A
         "first_loss_nats_per_token": sum(losses[:tenth]) / tenth if losses else None,
         "last_loss_nats_per_token": sum(losses[-tenth:]) / tenth if losses else None,
     }
-
-
-def _publish(trainer: Trainer, tokenizer: Any, folder: Path, summary: dict[str, Any]) -> None:
-    """Weights, then the summary that says they are whole."""
-    _save_weights(trainer, tokenizer, folder / "weights")
-    write_json(folder / "training.json", summary)
 
 
 def _save_weights(trainer: Trainer, tokenizer: Any, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from distill.checkpoints import checkpoint_name, fingerprint
 from distill.config import (
     GoldTeacherConfig,
     HfTeacher,
@@ -13,6 +14,7 @@ from distill.config import (
 )
 from distill.records import Teacher
 from distill.teachers.gold import GoldTeacher
+from distill.teachers.replay import ReplayTeacher
 
 
 def identity(config: TeacherConfig) -> tuple[str, str]:
@@ -28,12 +30,8 @@ def identity(config: TeacherConfig) -> tuple[str, str]:
     if isinstance(config, GoldTeacherConfig):
         return GoldTeacher.name, GoldTeacher.revision
     if isinstance(config, ReplayTeacherConfig):
-        from distill.teachers.replay import ReplayTeacher
-
         recorded = ReplayTeacher(config.store)
         return recorded.name, recorded.revision
-    from distill.checkpoints import checkpoint_name, fingerprint
-
     name = f"{config.backend}/{checkpoint_name(config.model)}"
     return name, fingerprint(config.model, config.dtype, config.chat)
 
@@ -57,8 +55,6 @@ def load_teacher(config: TeacherConfig) -> Teacher:
         given["revision"] = identity(config)[1]
         return OpenAITeacher(**given)
     if isinstance(config, ReplayTeacherConfig):
-        from distill.teachers.replay import ReplayTeacher
-
         return ReplayTeacher(config.store)
     from distill.teachers.vllm import VllmTeacher
 

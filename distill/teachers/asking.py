@@ -11,6 +11,8 @@ from distill.errors import TeacherError
 from distill.records import UNKNOWN, UNREACHED, Answer, Failure, Request, Teacher
 from distill.teachers.store import Store
 
+UNSAID = Failure("not answered", "the teacher said nothing", 0)
+
 
 def ask(
     requests: Sequence[Request],
@@ -40,13 +42,12 @@ def ask(
     unknown: dict[str, Failure] = {}
     with tqdm(total=len(waiting), desc=what, unit="request", disable=None) as bar:
         for request, outcome in teacher().answer(waiting) if waiting else ():
-            if isinstance(outcome, Failure):
-                if outcome.reason in UNKNOWN:
-                    unknown[request.key(store.teacher, store.revision)] = outcome
-                else:
-                    store.fail(request, outcome)
-            else:
+            if isinstance(outcome, Answer):
                 store.add(request, outcome)
+            elif outcome.reason in UNKNOWN:
+                unknown[store.key_of(request)] = outcome
+            else:
+                store.fail(request, outcome)
             bar.update()
     unreached = [f for f in unknown.values() if f.reason == UNREACHED]
     if unreached:
@@ -54,17 +55,11 @@ def ask(
             f"teacher {store.teacher}: {len(unreached)} of {len(waiting)} requests did not reach "
             f"it, for instance: {unreached[0].detail}; what was answered is kept, call again"
         )
-    answered: list[tuple[Request, Answer]] = []
-    failed: list[Failure] = []
-    for request in requests:
-        key = request.key(store.teacher, store.revision)
-        answer = store.get(key)
-        if answer is not None:
-            answered.append((request, answer))
-        else:
-            failure = store.failure(key) or unknown.get(key)
-            failed.append(failure or Failure("not answered", "the teacher said nothing", 0))
+    outcomes = [(request, store.get(store.key_of(request))) for request in requests]
+    answered = [(request, answer) for request, answer in outcomes if answer]
     if requests and not answered:
+        keys = map(store.key_of, requests)
+        failed = [store.failure(key) or unknown.get(key) or UNSAID for key in keys]
         reasons = Counter(failure.reason for failure in failed)
         raise TeacherError(
             f"teacher {store.teacher}: none of {len(requests)} requests has an answer; "

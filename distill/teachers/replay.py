@@ -35,7 +35,7 @@ class ReplayTeacher:
             StoreError: If a record was damaged meanwhile.
         """
         for request in requests:
-            key = request.key(self.name, self.revision)
+            key = self._store.key_of(request)
             yield request, self._store.get(key) or Failure("not recorded", self._missing(key))
 
     def _missing(self, key: str) -> str:

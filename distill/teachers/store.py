@@ -12,11 +12,11 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar, cast
 
 from filelock import FileLock, Timeout
 
@@ -29,7 +29,7 @@ SYNC_SECONDS = 1.0
 Outcome = TypeVar("Outcome", Answer, Failure)
 
 
-class Store:
+class Store(AbstractContextManager["Store"]):
     """The answers and failures of one teacher, used from one thread.
 
     Attributes:
@@ -44,10 +44,9 @@ class Store:
     ) -> None:
         """Use :meth:`open` or :meth:`read` instead, which see to the lock and ``store.json``."""
         self.folder, self.teacher, self.revision = folder, teacher, revision
-        self._answers = _Log(folder / "answers.jsonl", _answer, stack, append=append)
-        self._failures = _Log(
-            folder / "failures.jsonl", _failure, stack, append=append, newest=True
-        )
+        answers, failures = folder / "answers.jsonl", folder / "failures.jsonl"
+        self._answers = _Log(answers, _answer, stack, append=append)
+        self._failures = _Log(failures, _failure, stack, append=append, newest=True)
         self.repaired = self._answers.repaired + self._failures.repaired
         self._closing = stack.pop_all()
 
@@ -91,9 +90,6 @@ class Store:
         """Bring everything to the disk and let the store go; again is allowed."""
         self._closing.close()
 
-    def __enter__(self) -> Store:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.close()
 
@@ -135,8 +131,12 @@ class Store:
         """
         self._write(self._failures, request, {"failure": asdict(failure)})
 
+    def key_of(self, request: Request) -> str:
+        """The key of a request to this teacher."""
+        return request.key(self.teacher, self.revision)
+
     def _write(self, log: _Log[Any], request: Request, outcome: dict[str, Any]) -> None:
-        key = request.key(self.teacher, self.revision)
+        key = self.key_of(request)
         if key not in self:
             log.append(key, _line(key, request, outcome))
 
@@ -149,7 +149,7 @@ class Store:
         """
         found: dict[str, Request] = {}
         for request in requests:
-            key = request.key(self.teacher, self.revision)
+            key = self.key_of(request)
             if key not in self and (retry_failed or key not in self._failures.offsets):
                 found.setdefault(key, request)
         return list(found.values())
@@ -242,12 +242,11 @@ class _Log(Generic[Outcome]):
         for number, line in enumerate(file, 1):
             try:
                 self._note(self._parse(line)[0])
-            except ValueError:
+            except (ValueError, KeyError, TypeError) as error:
                 # What another process is writing has no newline yet: never look behind that.
-                if not line.endswith(b"\n") or not file.read(1):
+                is_last = not line.endswith(b"\n") or not file.read(1)
+                if is_last and isinstance(error, ValueError):
                     return len(line)
-                raise self._damaged(f"line {number}", line) from None
-            except (KeyError, TypeError):
                 raise self._damaged(f"line {number}", line) from None
             self._end += len(line)
         return 0
@@ -289,9 +288,7 @@ class _Log(Generic[Outcome]):
     def items(self) -> Iterator[tuple[str, Outcome]]:
         """Key and record, in the order of the file; adding meanwhile is allowed."""
         for key in list(self.offsets):
-            outcome = self.get(key)
-            assert outcome is not None
-            yield key, outcome
+            yield key, cast(Outcome, self.get(key))
 
     def append(self, key: str, line: bytes) -> None:
         """Write one line, whole or not at all."""

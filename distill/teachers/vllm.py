@@ -89,10 +89,7 @@ class VllmTeacher:
     def _length(self, request: Request) -> int:
         """Tokens of the prompt."""
         tokenizer = self.engine.get_tokenizer()
-        if self.chat:
-            return len(
-                tokenizer.apply_chat_template(
-                    request.turns, add_generation_prompt=True, return_dict=False
-                )
-            )
-        return len(tokenizer.encode(request.prompt))
+        if not self.chat:
+            return len(tokenizer.encode(request.prompt))
+        whole = {"add_generation_prompt": True, "return_dict": False}
+        return len(tokenizer.apply_chat_template(request.turns, **whole))
