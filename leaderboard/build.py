@@ -239,7 +239,7 @@ def _command(entry: Entry, run: TaskRun) -> str:
         (protocol.system_instruction, "--system_instruction", protocol.system_instruction),
         (protocol.gen_kwargs, "--gen_kwargs", protocol.gen_kwargs),
         (facts.limit is not None, "--limit", facts.limit),
-        (True, "--batch_size", facts.batch_size),
+        (facts.batch_size is not None, "--batch_size", facts.batch_size),
         (True, "--output_path", "results"),
         (True, "--log_samples", None),
     ):

@@ -12,11 +12,10 @@ import numpy as np
 
 from leaderboard.models import ModelInfo
 from leaderboard.results import Protocol, TaskRun
-from sentibench.data.cards import Source, Task, load_cards
+from sentibench.data.cards import TASK_VERSION, Source, Task, load_cards
 from sentibench.prompts.demonstrations import PAPER_SEEDS
 from sentibench.scoring.metrics import Floats
 
-TASK_VERSION = "1.0"
 PROTOCOL = Protocol()
 VARIANT = ("revision", "peft", "delta", "dtype", "load_in_4bit", "load_in_8bit", "quantization")
 """Model arguments that make another model of the same name."""

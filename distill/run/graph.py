@@ -21,7 +21,7 @@ from distill.filters.judge import RULES_VERSION
 from distill.run import data, models, stages
 from distill.run.stages import StageName, StageTeacher
 from distill.run.steps import Step, Work
-from sentibench.data.cards import tasks_folder
+from sentibench.data.cards import TASK_VERSION
 from sentibench.data.read import MINI_FOLDER
 
 BEHIND_TRAINING = {"choose": {"tasks", "limit"}}  # settings that change no weight
@@ -190,7 +190,7 @@ def _add_evaluation(
 ) -> None:
     """Measure teacher, base and the student of every stage; then the report of it all."""
     known: dict[str, Any] = run.evaluation.model_dump(mode="json", exclude={"teacher"})
-    known["task_files"] = digest(tasks_folder())
+    known["task_version"] = TASK_VERSION
     for model in stages.measured(run):
         after = (f"{model}-merge",) if model in stages.training_stages(run) else ()
         work = partial(models.evaluate_model, run, model)

@@ -510,6 +510,20 @@ def test_a_row_of_several_seeds_has_a_command_for_each(tmp_path: Path) -> None:
     assert "demo_seed=52" in second
 
 
+@pytest.mark.parametrize(("given", "shown"), [(16, "--batch_size 16 "), (None, "")])
+def test_a_command_names_the_batch_size_where_the_run_had_one(
+    given: int | None, shown: str, tmp_path: Path
+) -> None:
+    mini(tmp_path, "m", 0.5)
+    for path in tmp_path.rglob("results_*.json"):
+        summary = json.loads(path.read_text())
+        summary["config"]["batch_size"] = given
+        path.write_text(json.dumps(summary))
+    (row,) = view_of(tmp_path, 100).rows
+    assert f" {shown}--output_path results --log_samples" in row.command
+    assert row.command.count("--batch_size") == (given is not None)
+
+
 MISTAKES = [
     (["build", "nowhere", "--out", "site"], "no such folder"),
     (["build", "empty", "--out", "site"], "no results of SentiBench tasks"),

@@ -19,6 +19,8 @@ import yaml
 from sentibench.errors import InputError, unknown_name
 
 UPSTREAM_COMMIT = "2810fc2826e8f7c2ae6a0d6dd328ab7d8979744a"
+TASK_VERSION = "1.0"
+"""Of all task files; raised with any change that can move a score."""
 
 Category = Literal["basic", "multifaceted", "finegrained"]
 Metric = Literal["macro_f1", "tuple_f1", "graph_f1"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sentibench.data.cards import GROUPS, TAG, load_tasks, tasks_folder
+from sentibench.data.cards import GROUPS, TAG, TASK_VERSION, load_tasks, tasks_folder
 from sentibench.errors import InputError
 from sentibench.prompts.demonstrations import draw_demonstrations
 
@@ -54,9 +54,10 @@ def test_a_leaf_has_at_most_20_lines() -> None:
 def test_every_group_and_leaf_carries_a_version(manager) -> None:
     for name in GROUPS:
         raw = yaml.safe_load((TASKS / f"{name}.yaml").read_text(encoding="utf-8"))
-        assert raw["metadata"]["version"] == 1.0
+        assert raw["metadata"]["version"] == float(TASK_VERSION)
         assert raw["aggregate_metric_list"] == [{"metric": "score", "weight_by_size": False}]
-    assert load_task(manager, "sentibench_mini_sst2").VERSION == 1.0
+    for name in ("sentibench_mini_sst2", "sentibench_mini_opener"):
+        assert str(load_task(manager, name).VERSION) == TASK_VERSION
 
 
 @pytest.mark.parametrize("name", MINI)
