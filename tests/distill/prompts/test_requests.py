@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -422,7 +423,8 @@ ROW = '{"task": "mine", "instruction": "Say it.", "input": "a", "output": "b"}\n
 def test_a_users_tasks_join_ours(tmp_path: Path) -> None:
     (tmp_path / "more.jsonl").write_text(ROW * 3, encoding="utf-8")
     tasks = load_other_tasks([tmp_path / "more.jsonl"])
-    assert tasks == {**load_other_tasks(), "mine": [json.loads(ROW)] * 3}
+    assert tasks.keys() == {*load_other_tasks(), "mine"}
+    assert [asdict(row) for row in tasks["mine"]] == [json.loads(ROW)] * 3
 
 
 @pytest.mark.parametrize(
@@ -431,7 +433,7 @@ def test_a_users_tasks_join_ours(tmp_path: Path) -> None:
         (ROW * 3 + '{"task": "mine"}\n', "more.jsonl line 4: expected an object with the texts"),
         (ROW * 3 + "{\n", "more.jsonl line 4: expected an object with the texts"),
         (ROW * 3 + "\n" + ROW, "more.jsonl line 4: expected an object with the texts"),
-        (ROW.replace('"b"', "7") * 3, "more.jsonl line 1: expected four texts; got '{\"task"),
+        (ROW.replace('"b"', "7") * 3, "more.jsonl line 1: expected an object with the texts"),
         (ROW * 2, "icldist.other_files: task 'mine' has 2 rows; expected 3"),
         (b"\xff", "more.jsonl: cannot be read; 'utf-8' codec"),
         (None, "more.jsonl: cannot be read; .*No such file"),
