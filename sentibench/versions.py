@@ -45,21 +45,24 @@ def parts_of(library: str) -> Generator[None]:
         raise MissingPartError(f"{why}; tested with {tested_versions()}") from error
 
 
-def require(owner: type, *names: str) -> None:
-    """Look whether a class has what is used of it; to be called within ``parts_of``.
+def require(owner: object, *names: str) -> None:
+    """Look whether a class or object has what is used of it; to be called within ``parts_of``.
 
     Args:
-        owner: The class.
-        names: Its attributes; ``method(argument)`` for an argument of one.
+        owner: The class, or an object of it.
+        names: Attributes; ``method(argument)`` for an argument of one.
 
     Raises:
         AttributeError: If one is missing.
     """
     for name in names:
         method, _, argument = name.rstrip(")").partition("(")
-        found = getattr(owner, method, None)
-        if found is None or (argument and argument not in inspect.signature(found).parameters):
-            raise AttributeError(f"{owner.__module__}.{owner.__qualname__}.{name}")
+        found = hasattr(owner, method)
+        if found and argument:
+            found = argument in inspect.signature(getattr(owner, method)).parameters
+        if not found:
+            kind = owner if isinstance(owner, type) else type(owner)
+            raise AttributeError(f"{kind.__module__}.{kind.__qualname__}.{name}")
 
 
 def _installed(library: str) -> str:

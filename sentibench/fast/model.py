@@ -27,7 +27,7 @@ from sentibench.errors import InputError
 from sentibench.fast.batches import FEWEST_ROWS, Prompt, clusters, cut, n_shared
 from sentibench.versions import parts_of, require
 
-# arguments of lm-eval's hf that are read as attributes
+# arguments of lm-eval's hf that it keeps under their names
 SETTINGS = ("add_bos_token", "backend", "enable_thinking", "mixed_precision_dtype")
 SETTINGS += ("softmax_dtype", "think_end_token", "truncation")
 
@@ -45,7 +45,6 @@ with parts_of("lm-eval"):
     require(HFLM, "loglikelihood", "_loglikelihood_tokens(override_bs)", "generate_until")
     require(HFLM, "tok_encode", "tok_decode", "apply_chat_template", "model", "device", "rank")
     require(HFLM, "max_length", "max_gen_toks", "eot_token_id", "prefix_token_id")
-    require(HFLM, *(f"__init__({name})" for name in SETTINGS))
 
 with parts_of("transformers"):
     from tqdm import tqdm
@@ -100,6 +99,8 @@ class SentiBenchLM(HFLM):
                 f"batch_tokens: got {batch_tokens!r}, expected a positive whole number"
             )
         super().__init__(*args, **kwargs)
+        with parts_of("lm-eval"):
+            require(self, *SETTINGS)
         self._warned_of_truncation = False
         self.bytes_per_token = 1
         default = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS

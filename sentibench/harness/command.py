@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,8 @@ from sentibench.versions import parts_of, require
 
 with parts_of("lm-eval"):
     from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._yaml_loader import load_yaml
 
-    require(TaskManager, "task_index", "__init__(include_path)", "__init__(include_defaults)")
+    require(TaskManager, "__init__(include_path)", "__init__(include_defaults)")
 
 
 def refuse_unwritable_results(output_path: str) -> None:
@@ -41,16 +40,6 @@ def refuse_unwritable_results(output_path: str) -> None:
             f"--output_path {path}: results could not be saved; {existing} is no folder "
             "that can be written; choose another folder"
         )
-
-
-def plain_index() -> Mapping[str, Any]:
-    """Return lm-eval's entries by name, as plain ``lm_eval`` indexes them. Takes seconds."""
-    return TaskManager().task_index
-
-
-def load_task_file(path: Path) -> dict[str, Any]:
-    """Load a task file with what it includes and the functions it names; raises as lm-eval does."""
-    return load_yaml(path, resolve_func=True)
 
 
 def asks_for_ours_only(arguments: Sequence[str]) -> bool:

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from sentibench.errors import InputError
-from sentibench.harness.check import check_hook
+from sentibench.harness.check import check_hook, check_tasks
 
 FILE = Path(__file__).parents[3] / "sentibench" / "harness" / "startup" / "_sentibench_autoload.py"
 
@@ -69,6 +69,15 @@ def test_why_a_module_could_not_be_amended_is_remembered_and_checked(
     assert "has no include_path" in bad[0].detail
     assert "tested with lm-eval 0.4.13" in bad[0].detail
     assert "No module named 'gone'" in bad[1].detail
+
+
+def test_what_lm_eval_lacks_is_a_finding_of_check(monkeypatch) -> None:
+    from lm_eval.tasks import TaskManager
+
+    monkeypatch.delattr(TaskManager, "task_index")
+    last = list(check_tasks())[-1]
+    assert not last.ok
+    assert "lm_eval.tasks.manager.TaskManager.task_index; tested with" in last.detail
 
 
 def test_check_says_that_the_hook_did_not_run(hook) -> None:

@@ -4,17 +4,19 @@ import importlib.util
 from functools import cached_property
 from types import SimpleNamespace
 
+import jinja2
 import pytest
 from lm_eval.api import task as lm_eval_task
-from lm_eval.utils import apply_template
 
 from sentibench.data.cards import load_tasks
 from sentibench.harness import task as harness
 from sentibench.harness import task_manager
 
+JINJA = jinja2.Environment(keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
+
 
 def rendered(document, field):
-    return document[field] if field in document else apply_template(field, document)
+    return document[field] if field in document else JINJA.from_string(field).render(document)
 
 
 class Task:
@@ -121,7 +123,7 @@ MINI = [name for name, task in load_tasks().items() if task.source == "mini"]
 
 @pytest.mark.parametrize("name", MINI)
 def test_both_families_build_the_requests_of_today(name: str, next_harness) -> None:
-    from sentibench.harness.command import load_task_file
+    from sentibench.harness.check import load_task_file
 
     manager = task_manager()
     today = manager.load([name])["tasks"][name]

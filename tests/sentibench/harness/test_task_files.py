@@ -95,7 +95,7 @@ def test_a_file_that_names_the_common_class_gets_a_task_of_its_family(
     name: str, family: str, manager
 ) -> None:
     from sentibench.harness import SentiBenchTask
-    from sentibench.harness.command import load_task_file
+    from sentibench.harness.check import load_task_file
 
     task = SentiBenchTask(config=load_task_file(manager.task_index[name].yaml_path))
     assert type(task).__name__ == type(load_task(manager, name)).__name__ == family
