@@ -483,6 +483,9 @@ class _NoTwins(yaml.SafeLoader):
         node = super().compose_mapping_node(anchor)
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for place, key in enumerate(keys):
+            if key.tag.rpartition(":")[2] in ("bool", "null"):
+                what = f"key {key.value!r} is read as a {key.tag.rpartition(':')[2]}; quote it"
+                raise yaml.MarkedYAMLError(None, None, what, key.start_mark)
             if key.value in [before.value for before in keys[:place]]:
                 what = f"key {key.value!r} is there twice; remove one"
                 raise yaml.MarkedYAMLError(None, None, what, key.start_mark)
@@ -507,7 +510,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
         _override(cast("dict[str, Any]", raw), override)
     try:
         # as JSON, where a list may be a tuple, a text a path and a number a key
-        return Run.model_validate_json(json.dumps(raw, default=str))
+        return Run.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         raise ConfigError(_first_mistake(path.name, error)) from None
     except (TypeError, ValueError, RecursionError) as error:  # json.dumps

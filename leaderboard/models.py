@@ -31,6 +31,8 @@ EXPECTED = {
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list | dict):
+        raise ValueError("no text")
     return "" if value is None else str(value)
 
 
@@ -137,4 +139,6 @@ def _mistake(path: Path, error: ValidationError) -> InputError:
         return unknown_name(where, key, known)
     if key == "role":
         return unknown_name(f"{where}.role", str(got), [role for role in get_args(Role) if role])
-    return InputError(f"{where}.{key}: got {str(got)[:40]!r}, expected {EXPECTED[key]}")
+    return InputError(
+        f"{where}.{key}: got {str(got)[:40]!r}, expected {EXPECTED.get(key, 'a text')}"
+    )

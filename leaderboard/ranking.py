@@ -26,10 +26,9 @@ from sentibench.scoring.metrics import score_function
 from sentibench.scoring.samples import METRICS
 from sentibench.scoring.statistics import REPLICATES, Floats, Scores
 
-UNRANKED_REPLICATES = 2_000
 MAX_COMPARED = 120  # all pairs up to here, neighbours beyond
 MAX_TESTED = 40  # task by task up to here
-PAIR_REPLICATES = 2_000  # of larger boards, and of the permutation test
+EXCHANGES = 2_000  # of the permutation test
 Kind = Literal["McNemar", "sign-flip"]
 
 
@@ -78,7 +77,7 @@ def cells_of(entry: Entry) -> dict[str, dict[str, Cell]]:
     """Per metric the scores of an entry that is not ranked; it has no averages."""
     # seeds over different items cannot be averaged per item
     tasks = [t for t, runs in entry.runs.items() if len({r.samples.n_items for r in runs}) == 1]
-    scores = _scores([entry], tasks, UNRANKED_REPLICATES)
+    scores = _scores([entry], tasks, REPLICATES)
     return {
         metric: {task: _cell(of_task, 0, entry.n_items(task)) for task, of_task in of.items()}
         for metric, of in scores.items()
@@ -171,7 +170,7 @@ def compare(ranking: Ranking, metric: str) -> list[Comparison]:
     """
     entries, values_M = ranking.entries, ranking.overall.values_M
     tested = len(entries) <= MAX_TESTED
-    overall_BM = ranking.overall.draws_BM if tested else ranking.overall.draws_BM[:PAIR_REPLICATES]
+    overall_BM = ranking.overall.draws_BM
     reach = len(entries) if len(entries) <= MAX_COMPARED else 10
     comparisons: list[Comparison] = []
     for i, entry in enumerate(entries):
@@ -209,7 +208,7 @@ def _tests_of_tasks(
                 entry.statistics(task, metric),
                 np.stack(flipped),
                 score_function(card),
-                PAIR_REPLICATES,
+                EXCHANGES,
                 seed=number,
             )
             if flipped

@@ -46,10 +46,10 @@ def parts_of(library: str) -> Generator[None]:
 
 
 def require(owner: object, *names: str) -> None:
-    """Look whether a class or object has what is used of it; to be called within ``parts_of``.
+    """Look whether an owner has what is used of it; to be called within ``parts_of``.
 
     Args:
-        owner: The class, or an object of it.
+        owner: The class, an object of it, or a module.
         names: Attributes; ``method(argument)`` for an argument of one.
 
     Raises:
@@ -62,7 +62,9 @@ def require(owner: object, *names: str) -> None:
             found = argument in inspect.signature(getattr(owner, method)).parameters
         if not found:
             kind = owner if isinstance(owner, type) else type(owner)
-            raise AttributeError(f"{kind.__module__}.{kind.__qualname__}.{name}")
+            where = f"{kind.__module__}.{kind.__qualname__}"
+            where = owner.__name__ if inspect.ismodule(owner) else where
+            raise AttributeError(f"{where}.{name}")
 
 
 def _installed(library: str) -> str:

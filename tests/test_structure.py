@@ -38,7 +38,7 @@ distill.errors             sentibench.errors
 distill.files
 distill.filters            config records texts
 distill.presets            errors
-distill.prompts            config errors files records texts sentibench.data sentibench.prompts
+distill.prompts            config errors files records texts sentibench.prompts
 distill.records
 distill.report             config errors files filters texts sentibench.data sentibench.pages
                            sentibench.scoring

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distill.files import digest
-from sentibench.data.cards import tasks_folder
+from sentibench.prompts.few_shot import template_sources
 
 Kind = Literal["knowdist", "knowdist_few_shot", "demonstrations", "icldist"]
 
@@ -17,14 +17,15 @@ HERE = Path(__file__).parent
 FILES: dict[Kind, tuple[Path, ...]] = {
     "knowdist": (HERE / "templates" / "knowdist",),
     "knowdist_few_shot": (HERE / "templates" / "knowdist_few_shot",),
-    "demonstrations": (HERE / "taxonomies.yaml", tasks_folder() / "_label_task"),
-    "icldist": (
-        *(HERE / "taxonomies.yaml", HERE / "other_tasks.jsonl"),
-        tasks_folder() / "_label_task",  # whose templates render the few-shot prompts
-    ),
+    "demonstrations": (HERE / "taxonomies.yaml",),
+    "icldist": (HERE / "taxonomies.yaml", HERE / "other_tasks.jsonl"),
 }
 
 
 def fingerprints(kind: Kind) -> dict[str, Any]:
     """Version and hashes of what the package's own prompts of a kind are made of."""
-    return {"version": VERSION} | {path.name: digest(path)[:16] for path in FILES[kind]}
+    known: dict[str, Any] = {"version": VERSION}
+    known |= {path.name: digest(path)[:16] for path in FILES[kind]}
+    if kind in ("demonstrations", "icldist"):
+        known["few_shot"] = template_sources()
+    return known

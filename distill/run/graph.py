@@ -53,7 +53,7 @@ def build_steps(
     *,
     retry_failed: bool = False,
 ) -> dict[str, Step]:
-    """Make every step of a run. Nothing is done yet, but checkpoints are fingerprinted once.
+    """Make every step of a run. Nothing is done yet, but checkpoints are fingerprinted.
 
     Args:
         run: The configuration.
@@ -190,7 +190,8 @@ def _add_evaluation(
 ) -> None:
     """Measure teacher, base and the student of every stage; then the report of it all."""
     known: dict[str, Any] = run.evaluation.model_dump(mode="json", exclude={"teacher"})
-    known["task_version"] = TASK_VERSION
+    if TASK_VERSION != "1.0":  # what runs that do not say it were measured with
+        known["task_version"] = TASK_VERSION
     for model in stages.measured(run):
         after = (f"{model}-merge",) if model in stages.training_stages(run) else ()
         work = partial(models.evaluate_model, run, model)

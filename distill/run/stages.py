@@ -49,12 +49,15 @@ def teachers_of(run: Run, loaded: Teacher | None = None) -> dict[StageName, Stag
         loaded: A teacher in place of the configuration's, for tests and notebooks.
     """
     found: dict[StageName, StageTeacher] = {}
+    known: dict[TeacherConfig, tuple[str, str]] = {}  # whose files are read once
     for stage in STAGES:
         section = getattr(run, stage)
         if section is None:
             continue
         config: TeacherConfig = getattr(section, "teacher", None) or run.teacher
-        name, revision = (loaded.name, loaded.revision) if loaded else identity(config)
+        if config not in known:
+            known[config] = (loaded.name, loaded.revision) if loaded else identity(config)
+        name, revision = known[config]
         slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{name}-{revision}")
         store = run.out / "answers" / slug.rstrip("-")
         load = (lambda: loaded) if loaded else partial(load_teacher, config)

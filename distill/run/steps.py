@@ -178,8 +178,8 @@ def in_order(last: Iterable[Step]) -> list[Step]:
 
 def _changes(old: Any, new: Any, where: str = "") -> Any:
     """Yield one line per difference, ``settings.learning_rate: 0.1 -> 0.2``."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        before, after = cast("dict[str, Any]", old), cast("dict[str, Any]", new)
+    if isinstance(new, dict) and (old is None or isinstance(old, dict)):
+        before, after = cast("dict[str, Any]", old or {}), cast("dict[str, Any]", new)
         for key in sorted({*before, *after}):
             yield from _changes(before.get(key), after.get(key), f"{where}.{key}".lstrip("."))
     elif old != new:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import Any
 
@@ -64,7 +65,7 @@ def check_targets(key: str, checkpoint: str, lora: Lora) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             adapted = add_adapter(model, lora)
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         why = " ".join(str(error).split()).split(". ")[0]
         raise InputError(f"{where}: {given!r}: {why}") from None
     layers = {module.base_layer for module in adapted.modules() if hasattr(module, "lora_A")}

@@ -13,8 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 from distill.checkpoints import checkpoint_name, loading_errors
-from distill.errors import InputError, nearest
-from sentibench.harness import task_manager
+from distill.errors import InputError
+from sentibench.harness import expand_names, task_manager
 
 
 def evaluate(
@@ -75,11 +75,7 @@ def evaluate(
 
 def tasks_of(manager: Any, tasks: tuple[str, ...], limits: Mapping[str, int]) -> list[str]:
     """The tasks of the harness's task manager, groups taken apart; unknown ones are refused."""
-    unknown = [name for name in tasks if name not in manager.all_tasks]
-    if unknown:
-        near = nearest(unknown[0], manager.all_tasks)
-        raise InputError(f"evaluation.tasks: unknown {', '.join(unknown)}; {near}")
-    known = list(manager.load(list(tasks))["tasks"])
+    known = expand_names(manager, tasks, "evaluation.tasks")
     for name in limits:
         if name not in known:
             raise InputError(f"evaluation.limits: {name} is none of the tasks that are evaluated")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from leaderboard.board import Board, Comparison, Row
 from sentibench.pages.size_plot import Model, SizePlot, size_plot
-from sentibench.pages.text import NONE
+from sentibench.pages.text import NONE, percent, short
 
 SIZES = (
     ("s", "under 500 M", 0.0, 5e8),
@@ -17,13 +17,6 @@ SIZES = (
     ("l", "2 B to 10 B", 2e9, 1e10),
     ("xl", "10 B and more", 1e10, math.inf),
 )
-
-
-def percent(fraction: float | None, signed: bool = False) -> str:
-    """A fraction times 100."""
-    if fraction is None:
-        return NONE
-    return f"{100 * fraction:+.1f}".replace("-", "−") if signed else f"{100 * fraction:.1f}"
 
 
 def parameters(count: float | None) -> str:
@@ -42,11 +35,6 @@ def size_bin(count: float | None) -> str:
     if count is None:
         return "unknown"
     return next(name for name, _, low, high in SIZES if low <= count < high)
-
-
-def short(text: str, length: int) -> str:
-    """The beginning of a text."""
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def p_text(p: float | None) -> str:

@@ -18,7 +18,7 @@ import datasets
 
 from sentibench.data.cards import Task, load_tasks, tasks_folder
 from sentibench.data.read import load_split
-from sentibench.errors import InputError
+from sentibench.errors import InputError, nearest
 from sentibench.harness.documents import Document, document_of, features_of
 from sentibench.prompts.demonstrations import DEFAULT_SEED, draw_demonstrations, parse_seed
 from sentibench.versions import parts_of, require
@@ -34,9 +34,10 @@ with parts_of("lm-eval"):
     require(ConfigurableTask, "fewshot_context(chat_template)", "construct_requests")
     require(ConfigurableTask, "build_all_requests(tokenizer_name)", "set_config")
     require(TaskManager, "__init__(include_path)", "__init__(include_defaults)", "load")
-    require(TaskManager, "__init__(metadata)")
+    require(TaskManager, "__init__(metadata)", "all_tasks")
 
 ChatTemplate = Callable[..., str]
+FAMILIES = ("MultipleChoiceTask", "GenerateTask")
 
 
 def _lm_eval_class(name: str) -> Any:
@@ -45,9 +46,14 @@ def _lm_eval_class(name: str) -> Any:
     lm-eval 0.4 has one for all kinds, ``ConfigurableTask``. In 0.5 that is the base of one class
     per kind, and builds no requests itself.
     """
-    found: Any = getattr(lm_eval_task, name, ConfigurableTask)
-    # 0.4 has an older class of the same name, which reads no task files
-    return found if issubclass(found, ConfigurableTask) else ConfigurableTask
+    kinds = {kind: getattr(lm_eval_task, kind, None) for kind in FAMILIES}
+    # 0.4 has an older class of one of these names, which reads no task files
+    own = {kind for kind, c in kinds.items() if c and issubclass(c, ConfigurableTask)}
+    if not own:
+        return ConfigurableTask
+    with parts_of("lm-eval"):
+        require(lm_eval_task, *FAMILIES)
+    return kinds[name]
 
 
 class SentiBenchTask(ConfigurableTask if TYPE_CHECKING else object):
@@ -232,6 +238,24 @@ def task_manager(**metadata: Any) -> Any:
     return TaskManager(
         include_path=str(tasks_folder()), include_defaults=False, metadata=metadata or None
     )
+
+
+def expand_names(manager: Any, names: Sequence[str], where: str) -> list[str]:
+    """Return the tasks behind names of tasks and groups, in lm-eval's order.
+
+    Args:
+        manager: A task manager of lm-eval.
+        names: As after ``--tasks``.
+        where: The setting that was given them, for the error.
+
+    Raises:
+        InputError: If the manager does not know one.
+    """
+    unknown = [name for name in names if name not in manager.all_tasks]
+    if unknown:
+        near = nearest(unknown[0], manager.all_tasks)
+        raise InputError(f"{where}: unknown {', '.join(unknown)}; {near}")
+    return list(manager.load(list(names))["tasks"])
 
 
 def render_prompts(task: Task, *, seed: int, shots: int, limit: int | None) -> Iterator[Document]:

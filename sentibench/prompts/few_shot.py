@@ -25,12 +25,17 @@ class _TemplatesOnly(yaml.SafeLoader):
 _TemplatesOnly.add_constructor("!function", lambda _loader, node: node.value)
 
 
-@cache
-def _templates() -> dict[str, Any]:
+def template_sources() -> dict[str, str]:
+    """The two templates of the base of the label tasks, by key."""
     content = (tasks_folder() / "_label_task").read_text(encoding="utf-8")
     base = yaml.load(content, Loader=_TemplatesOnly)
+    return {key: base[key] for key in ("description", "doc_to_text")}
+
+
+@cache
+def _templates() -> dict[str, Any]:
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
-    return {key: environment.from_string(base[key]) for key in ("description", "doc_to_text")}
+    return {key: environment.from_string(text) for key, text in template_sources().items()}
 
 
 def render_few_shot(

@@ -43,6 +43,7 @@ def tied_student(tiny_student: Path, tmp_path_factory) -> Path:
         (["q_proj", "queries"], "'queries' names no layer"),
         (["norm"], "LlamaRMSNorm"),
         (r".*\.nothing", "not found in the base model"),
+        ("(", "missing )"),
     ],
 )
 def test_targets_that_cannot_be_trained_are_refused(targets, message, tiny_student) -> None:

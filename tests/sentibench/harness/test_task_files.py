@@ -45,13 +45,13 @@ def test_the_folder_holds_12_and_12_leaves_5_groups_and_the_tag(manager) -> None
     assert set(manager.task_index[TAG].tags) == set(REAL)
 
 
-def test_a_leaf_has_at_most_20_lines() -> None:
+def test_a_task_file_has_at_most_20_lines() -> None:
     tasks = [*TASKS.glob("*/sentibench_*.yaml")]
     assert len(tasks) == 24
     assert max(len(task.read_text(encoding="utf-8").splitlines()) for task in tasks) <= 20
 
 
-def test_every_group_and_leaf_carries_a_version(manager) -> None:
+def test_every_group_and_task_carries_a_version(manager) -> None:
     for name in GROUPS:
         raw = yaml.safe_load((TASKS / f"{name}.yaml").read_text(encoding="utf-8"))
         assert raw["metadata"]["version"] == float(TASK_VERSION)
