@@ -55,6 +55,16 @@ def test_runs_of_one_model_under_one_protocol_are_one_entry(other, n_entries: in
     ]
 
 
+def test_revisions_of_a_model_are_entries_of_their_own() -> None:
+    given = [run(model_args={"revision": revision}) for revision in ("a", "b", "b")]
+    assert [len(entry.history) for entry in collected(given)] == [0, 1]
+
+
+def test_half_a_character_in_a_name_is_no_mistake() -> None:
+    keys = {entry.key for entry in collected([run("m\ud83d"), run("m")])}
+    assert len(keys) == 2
+
+
 def test_two_names_are_one_entry_where_models_yaml_says_so() -> None:
     both = [run("a/x", date=1), run("b/y", card="imdb", date=2, parameters=5)]
     assert len(collected(both)) == 2
