@@ -57,7 +57,7 @@ def test_a_wheel_shows_the_tasks_to_plain_lm_eval_and_leaves_nothing_behind(
     assert hidden == ["0", "None"]
 
     board = site / "leaderboard"
-    for kind in ("static/page.css", "static/page.js", "templates/page.html.j2", "paper.yaml"):
+    for kind in ("page/static/page.css", "static/page.js", "templates/page.html.j2", "paper.yaml"):
         assert (board / kind).is_file()
     assert "build" in run(python, "-m", "leaderboard", "--help", PWD=elsewhere)
 
