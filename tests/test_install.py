@@ -56,9 +56,20 @@ def test_a_wheel_shows_the_tasks_to_plain_lm_eval_and_leaves_nothing_behind(
     hidden = run(python, "-c", SHOW, PWD=elsewhere, SENTIBENCH_NO_AUTOLOAD="1").split()
     assert hidden == ["0", "None"]
 
-    board = site / "leaderboard"
-    for kind in ("page/static/page.css", "static/page.js", "templates/page.html.j2", "paper.yaml"):
-        assert (board / kind).is_file()
+    for path in (
+        "leaderboard/page/static/page.css",
+        "leaderboard/page/static/page.js",
+        "leaderboard/page/templates/page.html.j2",
+        "leaderboard/paper.yaml",
+        "distill/presets/cpu.yaml",
+        "distill/prompts/taxonomies.yaml",
+        "distill/prompts/other_tasks.jsonl",
+        "distill/prompts/templates/knowdist/rewriting.jinja",
+        "distill/report/templates/report.html.jinja",
+        "sentibench/data/mini/files.json",
+        "sentibench/data/cards/sst2.yaml",
+    ):
+        assert (site / path).is_file(), path
     assert "build" in run(python, "-m", "leaderboard", "--help", PWD=elsewhere)
 
     own = tmp_path / "own"
