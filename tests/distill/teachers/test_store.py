@@ -477,6 +477,17 @@ def test_answers_of_an_unknown_teacher_are_refused(tmp_path: Path, identity, mes
             attempt()
 
 
+def test_a_store_that_may_be_missing_is_read_where_it_is(tmp_path: Path) -> None:
+    asked_for = ("hf/other", "r9")
+    with Store.read(tmp_path / "missing", asked_for) as store:
+        assert (store.teacher, store.revision, len(store)) == (*asked_for, 0)
+        with pytest.raises(StoreError, match="not open for adding"):
+            store.add(asked(1), answer_to(asked(1)))
+    assert not (tmp_path / "missing").exists()
+    with Store.read(filled(tmp_path / "there", range(2)), asked_for) as store:
+        assert (store.teacher, store.revision, len(store)) == (TEACHER, REVISION, 2)
+
+
 def test_a_folder_without_a_store_is_not_read_and_a_file_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no store"):
         Store.read(tmp_path / "missing")
