@@ -436,6 +436,9 @@ def test_a_second_store_in_this_process_is_refused_too(tmp_path: Path) -> None:
         pytest.raises(StoreError, match=f"in use; got process {os.getpid()}"),
     ):
         opened(tmp_path)
+    (tmp_path / "store.pid").unlink()
+    with pytest.raises(StoreError, match="in use; got process unknown, expected none; wait until"):
+        opened(tmp_path)
     store.close()
     opened(tmp_path).close()
 

@@ -92,6 +92,7 @@ OFFICIAL = [
     ("acsa_rest16", f"[[{A}], [{B}]]", [[A], [B]]),  # nesting is ATSA's
     ("atsa_rest16", f"[[{A}], [{B}]]", [B]),
     ("atsa_rest16", f"[{A}, {B}]", [A, B]),
+    ("atsa_rest16", f"Sure:\n[\n{A}\n]", [A]),
     ("atsa_rest16", f"[[], {A}]", [A]),
     ("atsa_rest16", f"([{A}, {B}],)", [A, B]),
     ("acsa_rest16", f"[{A}, (), '', {B}]", [A, B]),
