@@ -19,7 +19,7 @@ EXCERPT_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Example:
+class DroppedAnswer:
     """One dropped answer.
 
     Attributes:
@@ -54,7 +54,7 @@ class Funnel:
     kept: Mapping[Group, int]
     changed: Mapping[str, int]
     overlaps: Mapping[str, int]
-    examples: Mapping[Reason, tuple[Example, ...]]
+    examples: Mapping[Reason, tuple[DroppedAnswer, ...]]
     not_checked: tuple[Reason, ...] = ()
 
     def __post_init__(self) -> None:
@@ -167,9 +167,9 @@ def count(
         kept: The requests of the answers that are kept, and what was changed in these.
         off: Reasons that were switched off.
     """
-    examples: defaultdict[Reason, list[Example]] = defaultdict(list)
+    examples: defaultdict[Reason, list[DroppedAnswer]] = defaultdict(list)
     for drop in drops:
-        example = Example(drop.request.id, ", ".join(drop.details), _excerpt(drop.answer))
+        example = DroppedAnswer(drop.request.id, ", ".join(drop.details), _excerpt(drop.answer))
         examples[drop.reason].append(example)
     overlaps = [drop.details for drop in drops if drop.reason == "contaminated"]
     return Funnel(

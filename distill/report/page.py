@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
 
 from distill.files import write_beside
-from distill.filters.funnel import REASONS, Example
+from distill.filters.funnel import REASONS, DroppedAnswer
 from distill.report.manifest import SCOPES, Compared, Manifest, Mean, Progress, Score, Stage
 from distill.report.wording import (
     evaluation_notes,
@@ -182,7 +182,7 @@ class _Funnel(BaseModel):
     changed: dict[str, NonNegativeInt] = {}
     overlaps: dict[str, NonNegativeInt] = {}
     not_checked: list[str] = []
-    examples: dict[str, list[Example]] = {}
+    examples: dict[str, list[DroppedAnswer]] = {}
 
     def total(self, column: str) -> int:
         """Over all families and sources; 0 where it was not counted."""
