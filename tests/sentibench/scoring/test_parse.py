@@ -9,6 +9,7 @@ from sentibench.data.cards import load_cards
 from sentibench.data.records import Prediction
 from sentibench.scoring.parse import (
     MAX_ANSWER_CHARS,
+    UNREADABLE,
     answer_text,
     parse_label,
     parse_official,
@@ -79,6 +80,7 @@ FOUR = ("a", "b", "c", "d")
 OFFICIAL = [
     # cleaning, of all four
     ("asqp_rest16", f"```python\n[{FOUR}]\n```", [FOUR]),
+    ("asqp_rest16", f"```python [{FOUR}]```", [FOUR]),
     ("asqp_rest16", f"Sure:\n[\n{FOUR}\n]", [FOUR]),
     ("asqp_rest16", f"two lines\n[{FOUR}]  ", [FOUR]),
     ("asqp_rest16", f"Label: [{FOUR}]", []),
@@ -260,3 +262,6 @@ def test_read_literal_refuses_text_beyond_its_limit() -> None:
     long = "[" + "1," * 2**19 + "]"
     assert not isinstance(read_literal(long), list)
     assert read_literal("[1]") == [1]
+    longest = "[1]".ljust(MAX_ANSWER_CHARS)
+    assert read_literal(longest) == [1]
+    assert read_literal(longest + " ") is UNREADABLE
