@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
+from imports import imported
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"lm_eval", "datasets", "torch", "transformers", "evaluate"}
@@ -46,7 +47,7 @@ distill.run                checkpoints config errors files filters prompts recor
                            student teachers texts sentibench.data sentibench.harness
                            sentibench.prompts
 distill.student            checkpoints config errors files sentibench.fast sentibench.harness
-                           sentibench.prompts
+                           sentibench.prompts sentibench.scoring
 distill.teachers           checkpoints config errors records sentibench.fast
 distill.texts              config errors sentibench.data
 leaderboard
@@ -101,18 +102,6 @@ def rooms() -> dict[str, list[Path]]:
             first = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
             found[package if first == "__init__" else f"{package}.{first}"].append(path)
     return dict(found)
-
-
-def imported(path: Path) -> set[str]:
-    """Full names of what a module imports, inside functions too."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: a relative import"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
 
 
 def room_of(name: str, known: dict[str, list[Path]]) -> str | None:

@@ -22,17 +22,17 @@ def check_run(run: Run) -> None:
     check_checkpoint("student", run.student)
     load_tokenizer(run.student)
     for stage in stages.STAGES:
-        section = getattr(run, stage)
-        own = getattr(section, "teacher", None)
-        teacher = own or run.teacher
-        if section and isinstance(teacher, HfTeacher | VllmTeacher):
-            key = f"{stage}.teacher.model" if own else "teacher.model"
-            check_checkpoint(key, teacher.model)
+        if getattr(run, stage) is None:
+            continue
+        teacher = stages.teacher_config(run, stage)
+        if isinstance(teacher, HfTeacher | VllmTeacher):
+            own = "" if teacher is run.teacher else f"{stage}."
+            check_checkpoint(f"{own}teacher.model", teacher.model)
     for stage in stages.training_stages(run):
         training = stages.training_of(run, stage)
         if training.method != "full":
-            section = "icldist" if stage == "mixed" else stage
-            check_targets(f"{section}.training.lora", run.student, training.lora)
+            key = f"{stages.leading(stage)}.training.lora"
+            check_targets(key, run.student, training.lora)
     tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
     rows = [stages.row_name(run, model) for model in stages.measured(run)]
     for name in rows:

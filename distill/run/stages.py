@@ -51,10 +51,9 @@ def teachers_of(run: Run, loaded: Teacher | None = None) -> dict[StageName, Stag
     found: dict[StageName, StageTeacher] = {}
     known: dict[TeacherConfig, tuple[str, str]] = {}  # whose files are read once
     for stage in STAGES:
-        section = getattr(run, stage)
-        if section is None:
+        if getattr(run, stage) is None:
             continue
-        config: TeacherConfig = getattr(section, "teacher", None) or run.teacher
+        config = teacher_config(run, stage)
         if config not in known:
             known[config] = (loaded.name, loaded.revision) if loaded else identity(config)
         name, revision = known[config]
@@ -63,6 +62,11 @@ def teachers_of(run: Run, loaded: Teacher | None = None) -> dict[StageName, Stag
         load = (lambda: loaded) if loaded else partial(load_teacher, config)
         found[stage] = StageTeacher(config, name, revision, store, load)
     return found
+
+
+def teacher_config(run: Run, stage: StageName) -> TeacherConfig:
+    """The teacher's settings: the stage's own, or the run's."""
+    return getattr(settings_of(run, stage), "teacher", None) or run.teacher
 
 
 def settings_of(run: Run, stage: StageName) -> KnowDist | ICLDist:
@@ -90,9 +94,14 @@ def sources_of(run: Run, stage: str) -> list[StageName]:
     return list(STAGES) if stage == "mixed" else [cast(StageName, stage)]
 
 
+def leading(stage: str) -> StageName:
+    """The stage whose settings and teacher a training stage has: ICLDist where both are mixed."""
+    return "icldist" if stage == "mixed" else cast(StageName, stage)
+
+
 def training_of(run: Run, stage: str) -> Training:
-    """The settings of a training stage; those of ICLDist where both are mixed."""
-    return settings_of(run, "icldist" if stage == "mixed" else cast(StageName, stage)).training
+    """The settings of a training stage."""
+    return settings_of(run, leading(stage)).training
 
 
 def before(run: Run, stage: str) -> str:
@@ -124,7 +133,5 @@ def row_name(run: Run, model: str) -> str:
 
 
 def taught_by(teachers: Mapping[StageName, StageTeacher], stage: str) -> str:
-    """The row of the teacher of a training stage; of ICLDist's where both are mixed."""
-    return teachers["icldist" if stage == "mixed" else cast(StageName, stage)].name.rpartition("/")[
-        2
-    ]
+    """The row of the teacher of a training stage."""
+    return teachers[leading(stage)].name.rpartition("/")[2]

@@ -65,7 +65,7 @@ class Step:
         """Whether it is done, and otherwise why not."""
         return states(in_order([self]))[self.name]
 
-    def _state(self, before: Mapping[str, tuple[State, str]]) -> tuple[State, str]:
+    def state_after(self, before: Mapping[str, tuple[State, str]]) -> tuple[State, str]:
         """The same, where the states of the steps before it are known."""
         behind = [step.name for step in self.after if before[step.name][0] != "done"]
         if behind:
@@ -158,7 +158,7 @@ def states(steps: Iterable[Step]) -> dict[str, tuple[State, str]]:
     """State and reason of every step by name; each comes after what it depends on."""
     found: dict[str, tuple[State, str]] = {}
     for step in steps:
-        found[step.name] = step._state(found)  # pyright: ignore[reportPrivateUsage]
+        found[step.name] = step.state_after(found)
     return found
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from distill.checkpoints import checkpoint_name, loading_errors
 from distill.errors import InputError
 from sentibench.harness import expand_names, task_manager
+from sentibench.scoring.samples import samples_beside
 
 
 def evaluate(
@@ -103,9 +104,8 @@ def saved_results(out: Path) -> dict[str, Any] | None:
     for path in sorted(out.rglob("results_*.json"), reverse=True):
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
-            stamp = path.stem.removeprefix("results_")
             for name in saved["configs"]:
-                samples = path.with_name(f"samples_{name}_{stamp}.jsonl")
+                samples = samples_beside(path, name)
                 with samples.open(encoding="utf-8") as lines:
                     n_whole = sum(line.endswith("\n") for line in lines)
                 if n_whole < saved["n-samples"][name]["effective"]:

@@ -22,7 +22,7 @@ from leaderboard.board import Board
 from leaderboard.items import TaskItems
 from leaderboard.page import view
 from sentibench.pages.environment import template_environment
-from sentibench.pages.text import without_surrogates
+from sentibench.pages.text import percent, short, without_surrogates
 
 HERE = Path(__file__).parent
 GROUPS = {
@@ -47,7 +47,7 @@ def render_page(board: Board, items: Mapping[str, TaskItems] | None) -> str:
     """
     environment = template_environment(HERE / "templates")
     filters: dict[str, Any] = environment.filters
-    filters |= {"percent": view.percent, "parameters": view.parameters, "short": view.short}
+    filters |= {"percent": percent, "parameters": view.parameters, "short": short}
     filters |= {"p": view.p_text, "link": view.link}
     css, script = _static("page.css"), _static("page.js")
     rows, items = board.rows, items or {}
@@ -125,7 +125,7 @@ def _script_data(board: Board) -> dict[str, Any]:
         "rows": [
             {
                 "key": row.key,
-                "name": view.short(row.name, 80),
+                "name": short(row.name, 80),
                 "confusion": row.confusion,
                 "per_class": {t: list(map(asdict, of)) for t, of in row.per_class.items()},
             }

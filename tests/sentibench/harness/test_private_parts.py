@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from imports import imported
 
 from sentibench import versions
 from sentibench.versions import MissingPartError, parts_of, require
@@ -77,22 +78,15 @@ def modules(*folders: Path) -> list[Path]:
     return [path for folder in folders for path in sorted(folder.rglob("*.py"))]
 
 
-def imported(path: Path) -> set[str]:
-    """Full names of what a module imports of the libraries, inside functions too."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] in LIBRARIES}
+def of_libraries(path: Path) -> set[str]:
+    return {name for name in imported(path) if name.split(".")[0] in LIBRARIES}
 
 
 def test_what_the_two_rooms_import_stands_in_the_table_or_is_documented() -> None:
     listed = {*TABLE, *(f"{owner}.{n.split('(')[0]}" for owner, ns in TABLE.items() for n in ns)}
     n_seen = 0
     for path in modules(*ROOMS):
-        for name in imported(path) - DOCUMENTED:
+        for name in of_libraries(path) - DOCUMENTED:
             is_top_level = name.split(".")[0] == "transformers" and name.count(".") < 2
             known = any(entry == name or entry.startswith(f"{name}.") for entry in listed)
             assert is_top_level or known, f"{path}: {name}"
@@ -131,7 +125,7 @@ def test_no_other_room_touches_private_parts() -> None:
     others = [path for path in ours if not any(room in path.parents for room in ROOMS)]
     assert len(others) >= 50
     for path in others:
-        for name in imported(path):
+        for name in of_libraries(path):
             assert not name.startswith("lm_eval"), f"{path}: {name}"
             assert name.count(".") == 1, f"{path}: {name} is not of a top level"
         attributes = {n.attr for n in trees[path] if isinstance(n, ast.Attribute)}
