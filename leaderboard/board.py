@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -47,12 +47,14 @@ class Cell:
         low: Lower end of the 95% interval; None where it is unknown.
         high: Upper end.
         n: Items that it was measured on.
+        spread: Standard deviation of the seeds' scores; None for one seed.
     """
 
     value: Fraction
     low: Fraction | None = None
     high: Fraction | None = None
     n: int | None = None
+    spread: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,11 @@ class Row(ModelInfo):
         invalid: Task -> share of unreadable answers.
         invalid_interval: Task -> its 95% interval (Wilson).
         command: Makes the row again; a line per seed.
+        arguments: Model arguments that tell it from other rows of the model; no private ones.
+        seconds: What lm-eval took for all of it, models loaded; None if unknown.
+        items_per_second: Items of all runs over these seconds.
+        peak_memory_bytes: Largest of its runs; None where none says it.
+        newest: Date of its newest run, UTC; empty for reported rows.
         confusion: Label task -> counts; rows gold, columns predicted, the last unreadable.
         per_class: Label task -> scores of the labels.
         lineage: From the first ancestor to the row itself; empty without a known base.
@@ -158,6 +165,11 @@ class Row(ModelInfo):
     invalid_interval: Mapping[str, tuple[Fraction, Fraction]]
     badges: tuple[Badge, ...] = ()
     command: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict[str, str])
+    seconds: float | None = None
+    items_per_second: float | None = None
+    peak_memory_bytes: int | None = None
+    newest: str = ""
     history: tuple[PastRun, ...] = ()
     confusion: Mapping[str, Sequence[Sequence[int]]]
     per_class: Mapping[str, Sequence[ClassScore]]
@@ -171,6 +183,11 @@ class Row(ModelInfo):
     def cell(self, metric: str, column: str) -> Cell | None:
         """The score of a column or task; None if there is none."""
         return self.scores[metric].get(column)
+
+    @property
+    def invalid_rate(self) -> float | None:
+        """Share of unreadable answers, mean over its tasks; None for reported rows."""
+        return sum(self.invalid.values()) / len(self.invalid) if self.invalid else None
 
     def value(self, metric: str, column: str) -> float | None:
         """The same without interval."""
@@ -245,6 +262,7 @@ class Comparison:
         low: Lower end of the 95% interval.
         high: Upper end.
         p: Two-sided, not adjusted.
+        detectable: Smallest true difference that these items show as one in 80 of 100 repetitions.
         tests: Task -> test; empty on boards of many rows.
     """
 
@@ -255,6 +273,7 @@ class Comparison:
     low: float
     high: float
     p: Fraction
+    detectable: Annotated[float, Field(ge=0)]
     tests: Mapping[str, TaskTest]
 
 
@@ -268,6 +287,9 @@ class Board:
         rows: As shown: ranked, measured but not ranked, reported.
         comparisons: Pairs of ranked rows; of many rows neighbours alone.
         report: Files that were left out.
+        newest: Date of the newest run, UTC.
+        versions: What the runs were made with: program -> versions.
+        n_runs: Evaluations of one task with one seed behind the measured rows.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -281,6 +303,9 @@ class Board:
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     report: tuple[Problem, ...]
+    newest: str
+    versions: Mapping[str, tuple[str, ...]]
+    n_runs: int
 
     @property
     def titles(self) -> dict[str, str]:

@@ -79,6 +79,7 @@ def build_board(
     lineages = _lineages(rows, {entry.key: _conditions(entry) for entry in order}, source)
     gaps = {entry.key: _gaps(entry, lineages[entry.key], rankings) for entry in order}
     names = _distinct_names(rows)
+    all_runs = [run for entry in order for run in entry.all_runs]
     return rounded(
         Board(
             title=TITLE[source],
@@ -98,6 +99,12 @@ def build_board(
                 found for metric, of in rankings.items() for found in compare(of, metric)
             ),
             report=tuple(problems),
+            newest=max((_date(run) for run in all_runs), default=""),
+            versions={
+                "lm-eval": tuple(sorted({run.facts.lm_eval for run in all_runs})),
+                "task version": tuple(sorted({run.facts.version for run in all_runs})),
+            },
+            n_runs=len(all_runs),
         )
     )
 
@@ -177,6 +184,7 @@ def _measured(entry: Entry, rankings: Mapping[str, Ranking]) -> Row:
         invalid_interval={
             task: wilson(rate, entry.n_items(task)) for task, rate in invalid.items()
         },
+        newest=max(map(_date, entry.all_runs)),
         badges=_badges(entry.all_runs),
         command="\n".join(_command(entry, run) for run in next(iter(entry.runs.values()))),
         history=tuple(

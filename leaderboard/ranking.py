@@ -183,7 +183,8 @@ def compare(ranking: Ranking, metric: str) -> list[Comparison]:
             drawn_B = overall_MB[i] - overall_MB[j]
             found = statistics.estimate(values_M[i] - values_M[j], drawn_B)
             ends, p = (found.value, found.low, found.high), statistics.p_value(drawn_B)
-            comparisons.append(Comparison(metric, entry.key, other.key, *ends, p, of_tasks))
+            least = statistics.detectable_difference(drawn_B)
+            comparisons.append(Comparison(metric, entry.key, other.key, *ends, p, least, of_tasks))
     return comparisons
 
 

@@ -39,6 +39,7 @@ class SampleText:
     sentence: str
     gold: str
     answer: str
+    prompt: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +140,7 @@ def read_samples(path: Path, task: Task, *, with_texts: bool = False) -> Samples
     """
     try:
         with path.open(encoding="utf-8", newline="\n") as lines:
-            return _samples(task, _rows(lines), with_texts)
+            return _samples(task, _rows(lines, with_texts), with_texts)
     except (OSError, UnicodeDecodeError) as error:
         raise Unusable(f"cannot be read: {kind_of(error)}") from None
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
@@ -173,7 +174,7 @@ def require(condition: bool, otherwise: str) -> None:
         raise Unusable(f"scores that no run of ours can have: {otherwise}")
 
 
-def _rows(lines: Iterable[str]) -> Rows:
+def _rows(lines: Iterable[str], with_texts: bool) -> Rows:
     """Rows by position in the test file, in its order."""
     found: dict[int, Mapping[str, Any]] = {}
     for row in (load_json(line) for line in lines if line.strip()):
@@ -181,9 +182,22 @@ def _rows(lines: Iterable[str]) -> Rows:
             position = int(row["doc"]["index"])
             if position in found:
                 raise Unusable("an item stands twice in the samples")
-            row.pop("arguments", None)  # the prompts, most of the file
+            prompt = _prompt_of(row.pop("arguments", None))  # most of the file
+            row["prompt"] = intern(prompt) if with_texts else ""
             found[position] = row
     return dict(sorted(found.items()))
+
+
+def _prompt_of(arguments: Any) -> str:
+    """The prompt among the logged arguments; empty where they were not logged.
+
+    lm-eval writes ``{"gen_args_0": {"arg_0": prompt, ...}, ...}``, one entry per choice.
+    """
+    try:
+        first: Any = next(iter(arguments.values()))
+        return str(first["arg_0"])
+    except (AttributeError, LookupError, TypeError, StopIteration):
+        return ""
 
 
 def _samples(task: Task, rows: Rows, with_texts: bool) -> Samples:
@@ -238,7 +252,7 @@ def _text(index: int, row: Mapping[str, Any], task: Task) -> SampleText:
     else:
         gold, answer = document["answer"], str(row["resps"][0][0])
     # interned: every model was asked about the same texts
-    return SampleText(index, intern(document["sentence"]), intern(gold), answer)
+    return SampleText(index, intern(document["sentence"]), intern(gold), answer, row["prompt"])
 
 
 def _hash(rows: Rows, *names: str) -> str:

@@ -220,6 +220,24 @@ def p_value(differences_B: Floats) -> float:
     return float(min(1.0, 2 * min(below, above)))
 
 
+def detectable_difference(differences_B: Floats, power: float = 0.8) -> float:
+    """The smallest true difference that a two-sided test at 5% finds with this power.
+
+    The standard error is that of the replicates: the items and the answers decide what they can
+    show. Source: Bloom 1995, Minimum Detectable Effects, Evaluation Review 19(5).
+
+    Args:
+        differences_B: Paired replicates of the difference of two scores.
+        power: Share of repetitions in which it is found.
+
+    Returns:
+        In the unit of the scores; 0 for two models that never differ.
+    """
+    from scipy import special
+
+    return float(differences_B.std(ddof=1) * (special.ndtri(0.975) + special.ndtri(power)))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values of a family (Holm 1979): control of the family-wise error."""
     order = np.argsort(p_values, kind="stable")
