@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -129,20 +129,3 @@ def _latex(value: float | None, ranked: bool, best: float) -> str:
     if value is None:
         return "--"
     return f"\\textbf{{{100 * value:.1f}}}" if ranked and value == best else f"{100 * value:.1f}"
-
-
-def rank_flips(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
-    """Models that changed places since an older board, or lost theirs.
-
-    Args:
-        before: Name -> position in the older board.
-        after: The same of the new one.
-    """
-    gone = [f"{name} had a rank and has none now" for name in before if name not in after]
-    shared = sorted(set(before) & set(after), key=lambda name: before[name])
-    return gone + [
-        f"{a} was before {b}, is now behind"
-        for i, a in enumerate(shared)
-        for b in shared[i + 1 :]
-        if after[a] > after[b]
-    ]
