@@ -7,7 +7,7 @@ in the files of the pinned upstream commit; ``tests/test_cards.py`` counts them 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -119,6 +119,10 @@ class Card:
         if not {"train", "test"} <= set(self.splits):
             raise ValueError(f"card {self.name}: splits must hold train and test")
 
+    def __reduce__(self) -> tuple[Callable[[str], Card], tuple[str]]:
+        """Another process has this card too: only the name travels."""
+        return _card_named, (self.name,)
+
     @property
     def is_label_task(self) -> bool:
         """Whether the answer is one of a closed list of labels."""
@@ -166,6 +170,10 @@ def load_cards() -> Mapping[str, Card]:
     """Load the twelve cards, in the order of the paper's table."""
     folder = Path(__file__).parent
     return MappingProxyType({name: _load_card(folder / f"{name}.yaml") for name in ORDER})
+
+
+def _card_named(name: str) -> Card:
+    return load_cards()[name]
 
 
 @cache
