@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import cpu_count
 from pathlib import Path
 from typing import cast
 
@@ -103,7 +104,9 @@ def _load(options: argparse.Namespace) -> _Loaded:
     if options.models is not None and not options.models.is_file():
         raise InputError(f"--models {options.models}: no such file")
     with_texts = not getattr(options, "no_text", True)
-    runs, problems = load_results(folder, with_texts=with_texts)
+    # texts are one object for all models, as long as one process reads them
+    processes = 1 if with_texts else min(cpu_count() or 1, 8)
+    runs, problems = load_results(folder, with_texts=with_texts, processes=processes)
     declared, unusable = load_declared(folder, options.models or folder / "models.yaml", runs)
     problems = unusable + problems
     if not runs:

@@ -229,7 +229,7 @@ def _models_of_manifest(text: str) -> Any:
 def _read_models(path: Path, parse: Callable[[str], Any]) -> dict[str, ModelInfo]:
     try:
         with open_bounded(path, MAX_BYTES) as file:
-            found = _READER.validate_python(parse(file.read()))
+            found = _READER.validate_python(parse(file.read().decode()))
     except ValidationError as error:
         raise _mistake(path, error) from None
     except Unusable as error:

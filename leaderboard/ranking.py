@@ -109,12 +109,12 @@ def _scores(
     scores: dict[str, dict[str, Scores]] = {metric: {} for metric in METRICS}
     for task in tasks:
         card = entries[0].runs[task][0].task.card
-        for metric, of_metric in scores.items():
-            if card.is_label_task and metric != "official":  # labels have one metric
-                of_metric[task] = scores["official"][task]
-            else:
-                runs = [entry.statistics(task, metric) for entry in entries]
-                of_metric[task] = statistics.resample(card, runs, replicates)
+        distinct = METRICS[:1] if card.is_label_task else METRICS  # labels have one metric
+        runs = [entry.statistics(task, metric) for metric in distinct for entry in entries]
+        drawn = statistics.resample(card, runs, replicates)  # both metrics with the same draws
+        for n, metric in enumerate(METRICS):
+            first = n % len(distinct) * len(entries)
+            scores[metric][task] = drawn.of(range(first, first + len(entries)))
     return scores
 
 

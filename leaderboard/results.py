@@ -16,7 +16,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 from multiprocessing import get_context
-from os import cpu_count
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -184,7 +183,9 @@ class _Summary(_Part):
 # Reading
 
 
-def load_results(folder: Path, *, with_texts: bool = True) -> tuple[list[TaskRun], list[Problem]]:
+def load_results(
+    folder: Path, *, with_texts: bool = True, processes: int = 1
+) -> tuple[list[TaskRun], list[Problem]]:
     """Read every result file below a folder.
 
     Only regular files that lie in the folder are read. No more than ``MAX_FILES``, a results file
@@ -193,13 +194,14 @@ def load_results(folder: Path, *, with_texts: bool = True) -> tuple[list[TaskRun
     Args:
         folder: What ``lm_eval --output_path`` was given, for any number of models.
         with_texts: Keep texts and answers; without them a hundred models fit in little memory.
+        processes: How many read at once; a program that wants several has to guard its ``main``.
 
     Returns:
         All runs of our tasks, and the files that could not be used with the reason. Both sorted.
     """
     files = files_below(folder, "*.json")
     paths = [path for path in files if path.name != "run.json"]  # a manifest: models.py reads it
-    read = list(_read_all(folder, paths, with_texts))
+    read = list(_read_all(folder, paths, with_texts, processes))
     runs = [run for of_file, _ in read for run in of_file]
     problems = [problem for _, of_file in read for problem in of_file]
     problems += [
@@ -232,14 +234,13 @@ def lies_in(folder: Path, path: Path) -> bool:
 
 
 def _read_all(
-    folder: Path, paths: Sequence[Path], with_texts: bool
+    folder: Path, paths: Sequence[Path], with_texts: bool, processes: int
 ) -> Iterator[tuple[list[TaskRun], list[Problem]]]:
     arguments = ([folder] * len(paths), paths, [with_texts] * len(paths))
-    if len(paths) < 8 or with_texts or cpu_count() == 1:
+    if min(processes, len(paths) // 4) < 2:  # few are read sooner than a process starts
         yield from map(_read_file, *arguments)
         return
-    workers, context = min(len(paths), cpu_count() or 1, 8), get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         yield from pool.map(_read_file, *arguments)
 
 

@@ -7,11 +7,13 @@ and not with other results. ``docs/pin_cards.py`` writes them.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from sentibench.data.cards import Task
 from sentibench.data.records import Example
+
+SEPARATOR = "\x1f"
 
 
 def key_of(lines: Iterable[str]) -> str:
@@ -23,7 +25,7 @@ def key_of(lines: Iterable[str]) -> str:
 
 
 def document_line(
-    index: int, sentence: str, gold: str, opinions: Sequence[Sequence[str]] = ()
+    index: int, sentence: str, gold: str, opinions: Iterable[Sequence[str]] = ()
 ) -> str:
     """One item as it is hashed.
 
@@ -31,9 +33,10 @@ def document_line(
         index: Position in the test file.
         sentence: The text.
         gold: The label, or the tuples as a prompt writes them.
-        opinions: Elements of each gold tuple; empty for label tasks.
+        opinions: Elements of each gold tuple; none for label tasks.
     """
-    return json.dumps([index, sentence, gold, list(map(list, opinions))])
+    # no text of the datasets holds this separator
+    return SEPARATOR.join((str(index), sentence, gold, *chain.from_iterable(opinions)))
 
 
 def items_key(task: Task, examples: Iterable[Example]) -> str:
@@ -52,7 +55,7 @@ def items_key(task: Task, examples: Iterable[Example]) -> str:
 
 def prompt_sha256(prompt: str) -> str:
     """Hash one prompt as lm-eval does in its sample files."""
-    return hashlib.sha256(prompt.encode("utf-8")).hexdigest()
+    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def prompts_key(prompts: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from math import isnan
 from typing import Any, cast
 
 from sentibench.data.cards import Task
@@ -30,9 +31,7 @@ def chosen_label(item: Item) -> int | None:
     log_likelihoods = [float(answers[0][0]) for answers in item.get("resps", ()) if answers]
     if not log_likelihoods:
         return None
-    if any(value != value for value in log_likelihoods):
-        return -1
-    return log_likelihoods.index(max(log_likelihoods))
+    return -1 if any(map(isnan, log_likelihoods)) else log_likelihoods.index(max(log_likelihoods))
 
 
 def generated_text(item: Item) -> str | None:
@@ -41,10 +40,10 @@ def generated_text(item: Item) -> str | None:
     return str(answers[0][0]) if answers and answers[0] else None
 
 
-def written_opinions(task: Task, item: Item) -> list[list[str]]:
+def written_opinions(task: Task, item: Item) -> tuple[tuple[str, ...], ...]:
     """The gold opinions of a saved document, elements in the order of the task."""
-    opinions = item["doc"].get("opinions", ())
-    return [[str(opinion[element]) for element in task.card.elements] for opinion in opinions]
+    elements, opinions = task.card.elements, item["doc"].get("opinions", ())
+    return tuple(tuple(str(opinion[element]) for element in elements) for opinion in opinions)
 
 
 def tuple_statistics(task: Task, item: Item) -> dict[str, metrics.TupleStatistics] | None:
@@ -60,8 +59,8 @@ def tuple_statistics(task: Task, item: Item) -> dict[str, metrics.TupleStatistic
     generated = generated_text(item)
     if generated is None:
         return None
-    opinions = tuple(map(tuple, written_opinions(task, item)))
     position, sentence = int(item["doc"]["index"]), str(item["doc"]["sentence"])
+    opinions = written_opinions(task, item)
     return _scored(task, position, sentence, opinions, answer_text(generated))
 
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 from sys import intern
-from typing import Any, TextIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from sentibench.data.cards import Task, load_tasks
 from sentibench.data.pins import document_line, key_of, prompt_sha256
@@ -160,14 +161,14 @@ def read_samples(path: Path, task: Task, *, with_texts: bool = False) -> Samples
     try:
         with open_bounded(path, MAX_SAMPLES_BYTES) as lines:
             return _samples(task, list(_items(lines, task, with_texts)))
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise Unusable(f"cannot be read: {kind_of(error)}") from None
     except BAD_CONTENT as error:
         raise Unusable(f"{path.name}: not in the format of our tasks ({kind_of(error)})") from None
 
 
-def open_bounded(path: Path, max_bytes: int) -> TextIO:
-    """Open a regular file of at most so many bytes as UTF-8 text.
+def open_bounded(path: Path, max_bytes: int) -> BinaryIO:
+    """Open a regular file of at most so many bytes.
 
     Raises:
         Unusable: If it is a device, a pipe or a folder, or larger.
@@ -178,7 +179,7 @@ def open_bounded(path: Path, max_bytes: int) -> TextIO:
         raise Unusable("no regular file")
     if found.st_size > max_bytes:
         raise Unusable(f"got {found.st_size:,} bytes, expected at most {max_bytes:,}")
-    return path.open(encoding="utf-8", newline="\n")
+    return path.open("rb")
 
 
 def kind_of(error: Exception) -> str:
@@ -186,12 +187,16 @@ def kind_of(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 
-def load_json(text: str) -> Any:
+def load_json(text: bytes) -> Any:
     """Read JSON of another program.
 
     Raises:
         Unusable: If it is none.
     """
+    try:
+        return from_json(text)  # three times as fast, and refuses more than 200 levels
+    except ValueError:
+        pass  # half of a pair of UTF-16, which models write, is a mistake to it
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -208,11 +213,10 @@ def require(condition: bool, otherwise: str) -> None:
         raise Unusable(f"scores that no run of ours can have: {otherwise}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     """What is kept of a line."""
 
-    index: int
+    position: int
     statistics: Mapping[str, Sequence[float]]
     invalid: float
     document: str  # as items_key wants it
@@ -220,11 +224,11 @@ class _Item:
     text: SampleText | None
 
 
-def _items(lines: TextIO, task: Task, with_texts: bool) -> Iterator[_Item]:
+def _items(lines: BinaryIO, task: Task, with_texts: bool) -> Iterator[_Item]:
     """The items of a file, in the order of its lines."""
     while line := lines.readline(MAX_LINE + 1):
         if len(line) > MAX_LINE:
-            raise Unusable(f"a line of more than {MAX_LINE:,} characters")
+            raise Unusable(f"a line of more than {MAX_LINE:,} bytes")
         if not line.strip():
             continue
         row = load_json(line)
@@ -233,26 +237,33 @@ def _items(lines: TextIO, task: Task, with_texts: bool) -> Iterator[_Item]:
 
 
 def _item(row: Mapping[str, Any], task: Task, with_texts: bool) -> _Item:
-    document, prompt = row["doc"], _prompt_of(row)
+    document, prompt, prompt_hash = row["doc"], _prompt_of(row), row["prompt_hash"]
     index, sentence = int(document["index"]), str(document["sentence"])
     require(index >= 0, "an item outside of the test set")
     invalid = float(row.get("invalid_rate", 0.0))
     require(invalid in (0, 1), "invalid_rate is neither 0 nor 1")
-    hashed = str(row["prompt_hash"])
     if prompt:
-        require(hashed == prompt_sha256(prompt), "a prompt that has not the hash beside it")
+        right_hash = prompt_hash == prompt_sha256(prompt)
+        require(right_hash, "a prompt that has not the hash beside it")
     if task.card.is_label_task:
-        statistics, gold, answer = _label_statistics(task, row), str(document["label"]), ""
-        predicted = predicted_label(row["score"])
-        answer = "" if predicted is None else task.card.labels[predicted]
+        statistics, gold, opinions = _label_statistics(task, row), str(document["label"]), ()
     else:
         statistics, gold = _tuple_statistics(task, row), str(document["answer"])
-        answer = generated_text(row) or ""
-    # interned: every model was asked about the same texts
-    text = SampleText(index, intern(sentence), intern(gold), answer, intern(prompt))
-    hashed_document = document_line(index, sentence, gold, written_opinions(task, row))
-    kept = text if with_texts else None
-    return _Item(index, statistics, invalid, hashed_document, hashed, kept)
+        opinions = written_opinions(task, row)
+    line = document_line(index, sentence, gold, opinions)
+    text = None
+    if with_texts:
+        # interned: every model was asked about the same texts
+        kept = intern(sentence), intern(gold), _answer_of(task, row), intern(prompt)
+        text = SampleText(index, *kept)
+    return _Item(index, statistics, invalid, line, str(prompt_hash), text)
+
+
+def _answer_of(task: Task, row: Mapping[str, Any]) -> str:
+    if not task.card.is_label_task:
+        return generated_text(row) or ""
+    predicted = predicted_label(row["score"])
+    return "" if predicted is None else task.card.labels[predicted]
 
 
 def _prompt_of(row: Mapping[str, Any]) -> str:
@@ -292,8 +303,8 @@ def _tuple_statistics(task: Task, row: Mapping[str, Any]) -> Mapping[str, Sequen
 def _samples(task: Task, items: list[_Item]) -> Samples:
     if not items:
         raise Unusable("the sample file has no row")
-    items.sort(key=lambda item: item.index)
-    indices = np.array([item.index for item in items])
+    items.sort(key=lambda item: item.position)
+    indices = np.array([item.position for item in items])
     if (np.diff(indices) == 0).any():
         raise Unusable("an item stands twice in the samples")
     n_total = split_file(task, "test").rows

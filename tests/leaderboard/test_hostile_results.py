@@ -220,7 +220,7 @@ def test_levels_and_sizes_are_bounded(tmp_path: Path, monkeypatch) -> None:
     with monkeypatch.context() as bounds:
         bounds.setattr("sentibench.scoring.samples.MAX_LINE", 100)
         change(mini(tmp_path / "long", "m", cards=("sst2",)))
-        assert reasons_of(tmp_path / "long") == ["a line of more than 100 characters"]
+        assert reasons_of(tmp_path / "long") == ["a line of more than 100 bytes"]
     monkeypatch.setattr("leaderboard.results.MAX_RESULTS_BYTES", 10)
     assert "got 100,000 bytes, expected at most 10" in reasons_of(tmp_path)
     monkeypatch.setattr("leaderboard.results.MAX_FILES", 0)
@@ -322,7 +322,7 @@ def test_2_000_damaged_folders_are_read_without_a_traceback(
     mini(tmp_path, "good", 0.8)
     for number in range(500):
         write_mutant(tmp_path / f"mutant{number}", sound, draw)
-    runs, problems = load_results(tmp_path, with_texts=part > 0)  # without: in several processes
+    runs, problems = load_results(tmp_path, processes=1 + part % 2)
     declared, _ = load_declared(tmp_path, tmp_path / "models.yaml", runs)
     entries = collect_entries(runs, declared, "mini")
     board = build_board(entries, problems, "mini", 100)
