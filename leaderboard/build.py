@@ -286,7 +286,7 @@ def _shown_value(value: str) -> str:
 def _label_details(
     entry: Entry,
 ) -> tuple[dict[str, list[list[int]]], dict[str, tuple[ClassScore, ...]]]:
-    """Confusion matrices and class scores of the label tasks, over all seeds together."""
+    """Of the label tasks: answers counted over all seeds, and the means of the seeds' scores."""
     confusion: dict[str, list[list[int]]] = {}
     per_class: dict[str, tuple[ClassScore, ...]] = {}
     for task, runs in entry.runs.items():
@@ -295,12 +295,13 @@ def _label_details(
             continue
         k = len(labels)
         matrix = np.zeros((k, k + 1), dtype=int)
-        rows = np.concatenate([run.samples.statistics["official"] for run in runs])
-        gold, predicted, _ = np.split(rows, 3, axis=1)
+        of_seeds = entry.statistics(task, "official")
+        gold, predicted, _ = np.split(np.concatenate(of_seeds), 3, axis=1)
         columns = np.where(predicted.sum(axis=1) == 0, k, predicted.argmax(axis=1))
         np.add.at(matrix, (gold.argmax(axis=1), columns), 1)
         confusion[task] = matrix.tolist()
-        scores = zip(*class_scores(rows.sum(axis=0)), strict=True)
+        sums_RX = np.stack([of_seed.sum(axis=0) for of_seed in of_seeds])
+        scores = zip(*(of.mean(axis=0) for of in class_scores(sums_RX)), strict=True)
         per_class[task] = tuple(
             ClassScore(label, *map(float, of_label))
             for label, of_label in zip(labels, scores, strict=True)
