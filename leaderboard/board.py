@@ -145,7 +145,8 @@ class Row(ModelInfo):
         items_per_second: Items of all runs over these seconds.
         peak_memory_bytes: Largest of its runs; None where none says it.
         newest: Date of its newest run, UTC; empty for reported rows.
-        confusion: Label task -> counts over all seeds; rows gold, columns predicted, the last unreadable.
+        confusion: Label task -> counts over all seeds; rows gold, columns predicted, the last
+            unreadable.
         per_class: Label task -> scores of the labels.
         lineage: From the first ancestor to the row itself; empty without a known base.
     """

@@ -51,19 +51,21 @@ distill.student            checkpoints config errors files sentibench.fast senti
 distill.teachers           checkpoints config errors records sentibench.fast
 distill.texts              config errors sentibench.data
 leaderboard
-leaderboard.__main__       board build entries exports items models page results
+leaderboard.__main__       board build entries exports items models page previous results
                            sentibench.command_line sentibench.data sentibench.errors
-                           sentibench.scoring
+                           sentibench.pages sentibench.scoring
 leaderboard.board          models results sentibench.data sentibench.scoring
 leaderboard.build          board entries ranking results sentibench.data sentibench.prompts
                            sentibench.scoring
-leaderboard.entries        models results sentibench.data sentibench.prompts sentibench.scoring
+leaderboard.entries        models results sentibench.data sentibench.pages sentibench.prompts
+                           sentibench.scoring
 leaderboard.exports        board items
 leaderboard.items          board entries sentibench.data sentibench.scoring
-leaderboard.models         results sentibench.errors
+leaderboard.models         results sentibench.errors sentibench.scoring
 leaderboard.page           board items sentibench.pages
+leaderboard.previous       board sentibench.data sentibench.pages sentibench.scoring
 leaderboard.ranking        board entries sentibench.data sentibench.scoring
-leaderboard.results        sentibench.data sentibench.prompts sentibench.scoring
+leaderboard.results        sentibench.data sentibench.errors sentibench.prompts sentibench.scoring
 """
 
 
