@@ -12,12 +12,12 @@ from typing import cast
 
 from leaderboard.board import schema_text, to_json
 from leaderboard.build import build_board
-from leaderboard.entries import Entry, collect_entries
 from leaderboard.exports import to_csv, to_hardest, to_latex, to_markdown
 from leaderboard.items import build_items, hardest_items
-from leaderboard.models import load_declared, short_name
 from leaderboard.previous import changes, read_previous
-from leaderboard.results import Problem, load_results
+from leaderboard.runs.entries import Entry, collect_entries
+from leaderboard.runs.models import load_declared, short_name
+from leaderboard.runs.results import Problem, load_results
 from sentibench.command_line import Parser, exit_code
 from sentibench.data.cards import Source
 from sentibench.errors import InputError

@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from leaderboard.models import ModelInfo
-from leaderboard.results import Problem
+from leaderboard.runs.models import ModelInfo
+from leaderboard.runs.results import Problem
 from sentibench.data.cards import CATEGORIES, SEEN, Card, Category, Metric, Source, Task, load_cards
 from sentibench.scoring.samples import METRICS
 from sentibench.scoring.statistics import Estimate

@@ -34,9 +34,9 @@ from leaderboard.board import (
     rounded,
     tasks_of,
 )
-from leaderboard.entries import PROTOCOL, Entry
 from leaderboard.ranking import Ranking, cells_of, compare, gap_closed, rank_entries
-from leaderboard.results import Problem, TaskRun
+from leaderboard.runs.entries import PROTOCOL, Entry
+from leaderboard.runs.results import Problem, TaskRun
 from sentibench.data.cards import CATEGORIES, Card, Source, Task, load_cards
 from sentibench.data.read import split_file
 from sentibench.prompts.demonstrations import DEFAULT_SEED, PAPER_SEEDS

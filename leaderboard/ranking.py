@@ -19,7 +19,7 @@ from leaderboard.board import (
     TaskTest,
     tasks_of,
 )
-from leaderboard.entries import Entry
+from leaderboard.runs.entries import Entry
 from sentibench.data.cards import Source, Task, load_cards, load_tasks
 from sentibench.scoring import statistics
 from sentibench.scoring.metrics import score_function

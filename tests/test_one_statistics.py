@@ -10,9 +10,9 @@ import pytest
 from distill.report.comparison import compare
 from leaderboard.board import Comparison, rounded
 from leaderboard.build import build_board
-from leaderboard.entries import collect_entries
-from leaderboard.models import Declared, ModelInfo
-from leaderboard.results import load_results
+from leaderboard.runs.entries import collect_entries
+from leaderboard.runs.models import Declared, ModelInfo
+from leaderboard.runs.results import load_results
 
 WRITER = Path(__file__).parents[1] / "benchmarks" / "leaderboard_build.py"
 MODELS = ("base", "knowdist", "icldist", "teacher")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from leaderboard.results import Facts, Protocol, TaskRun
+from leaderboard.runs.results import Facts, Protocol, TaskRun
 from sentibench.data.cards import Task, load_cards
 from sentibench.scoring.metrics import label_statistics
 from sentibench.scoring.samples import Samples

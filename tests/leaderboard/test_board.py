@@ -15,13 +15,13 @@ from scipy import stats as scipy_stats
 from leaderboard.__main__ import main
 from leaderboard.board import Board, Row, to_json
 from leaderboard.build import build_board
-from leaderboard.entries import collect_entries
 from leaderboard.exports import to_csv, to_hardest, to_latex, to_markdown
 from leaderboard.items import build_items, hardest_items
-from leaderboard.models import Declared, ModelInfo, load_declared, load_models
 from leaderboard.previous import changes, read_previous
 from leaderboard.ranking import rank_entries
-from leaderboard.results import load_results
+from leaderboard.runs.entries import collect_entries
+from leaderboard.runs.models import Declared, ModelInfo, load_declared, load_models
+from leaderboard.runs.results import load_results
 from sentibench.errors import InputError
 from sentibench.scoring.statistics import holm
 

@@ -5,9 +5,9 @@ import re
 import pytest
 from small_entries import N, run, runs, statistics
 
-from leaderboard.entries import Entry, collect_entries
-from leaderboard.models import Declared, ModelInfo, short_name
-from leaderboard.results import Protocol
+from leaderboard.runs.entries import Entry, collect_entries
+from leaderboard.runs.models import Declared, ModelInfo, short_name
+from leaderboard.runs.results import Protocol
 from sentibench.data.cards import load_cards
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from leaderboard.__main__ import main
 from leaderboard.build import build_board
-from leaderboard.entries import collect_entries
-from leaderboard.models import Declared, load_declared, load_models
 from leaderboard.page.render import render_page
-from leaderboard.results import MAX_DEPTH, depth, load_results
+from leaderboard.runs.entries import collect_entries
+from leaderboard.runs.models import Declared, load_declared, load_models
+from leaderboard.runs.results import MAX_DEPTH, depth, load_results
 from sentibench.errors import InputError
 
 WRITER = Path(__file__).parents[2] / "benchmarks" / "leaderboard_build.py"
@@ -221,9 +221,9 @@ def test_levels_and_sizes_are_bounded(tmp_path: Path, monkeypatch) -> None:
         bounds.setattr("sentibench.scoring.samples.MAX_LINE", 100)
         change(mini(tmp_path / "long", "m", cards=("sst2",)))
         assert reasons_of(tmp_path / "long") == ["a line of more than 100 bytes"]
-    monkeypatch.setattr("leaderboard.results.MAX_RESULTS_BYTES", 10)
+    monkeypatch.setattr("leaderboard.runs.results.MAX_RESULTS_BYTES", 10)
     assert "got 100,000 bytes, expected at most 10" in reasons_of(tmp_path)
-    monkeypatch.setattr("leaderboard.results.MAX_FILES", 0)
+    monkeypatch.setattr("leaderboard.runs.results.MAX_FILES", 0)
     with pytest.raises(InputError, match="files, expected at most 0"):
         load_results(tmp_path)
 

@@ -31,7 +31,7 @@ from leaderboard.board import (
 )
 from leaderboard.items import ItemText, TaskItems
 from leaderboard.page.render import render_page
-from leaderboard.results import Problem
+from leaderboard.runs.results import Problem
 
 SCRIPT = "<script>window.hacked = 1; alert(1)</script>"
 ENDING = "</script><script>window.hacked = 1</script>"

@@ -6,9 +6,9 @@ from small_entries import N, run, runs, statistics
 
 import leaderboard.ranking
 from leaderboard.board import Cell, Rank, tasks_of
-from leaderboard.entries import collect_entries
-from leaderboard.models import Declared, ModelInfo
 from leaderboard.ranking import cells_of, compare, gap_closed, rank_entries
+from leaderboard.runs.entries import collect_entries
+from leaderboard.runs.models import Declared, ModelInfo
 from sentibench.data.cards import SEEN, load_cards
 from sentibench.scoring.metrics import score_function
 from sentibench.scoring.statistics import (

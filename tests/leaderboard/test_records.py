@@ -9,9 +9,9 @@ from small_entries import run, runs
 
 from leaderboard.board import Board, Cell, Rank, rounded, to_json
 from leaderboard.build import build_board
-from leaderboard.entries import collect_entries
-from leaderboard.models import Declared
 from leaderboard.previous import positions, read_previous
+from leaderboard.runs.entries import collect_entries
+from leaderboard.runs.models import Declared
 
 
 @pytest.fixture(scope="module")

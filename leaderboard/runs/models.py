@@ -24,7 +24,7 @@ from pydantic import (
     ValidationError,
 )
 
-from leaderboard.results import Problem, TaskRun, files_below
+from leaderboard.runs.results import Problem, TaskRun, files_below
 from sentibench.errors import InputError, unknown_name
 from sentibench.scoring.samples import Unusable, open_bounded
 

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from leaderboard.models import Declared, ModelInfo
-from leaderboard.results import Protocol, TaskRun
+from leaderboard.runs.models import Declared, ModelInfo
+from leaderboard.runs.results import Protocol, TaskRun
 from sentibench.data.cards import TASK_VERSION, Source, Task, load_cards
 from sentibench.pages.text import short
 from sentibench.prompts.demonstrations import PAPER_SEEDS
