@@ -1,6 +1,6 @@
 """Time, memory and page size of a leaderboard build over SYNTHETIC results.
 
-python benchmarks/leaderboard_build.py [MODELS [FOLDER]]. Writes result folders of invented models
+python benchmarks/leaderboard_build.py [MODELS [SEEDS]]. Writes result folders of invented models
 whose answers are drawn at random (every name says synthetic), builds the page, prints figures.
 """
 
@@ -20,6 +20,7 @@ from sentibench.data.read import load_split
 from sentibench.data.records import Example, SentimentTuple
 from sentibench.harness.documents import document_of
 from sentibench.harness.task import render_prompts
+from sentibench.prompts.demonstrations import PAPER_SEEDS
 from sentibench.scoring.metrics import label_matrix, score_function
 from sentibench.scoring.raw_answers import tuple_statistics
 from sentibench.scoring.samples import METRICS, read_samples
@@ -33,9 +34,12 @@ BUILD = """
 import json, sys
 from sentibench.data.cards import Pins, Task
 pins = json.load(open(sys.argv[1]))
-Task.pins = property(lambda task: Pins(pins[task.name], {42: pins[task.name + " prompts"]}))
+Task.pins = property(
+    lambda task: Pins(pins[task.name], dict.fromkeys((42, 52, 62), pins[task.name + " prompts"]))
+)
 from leaderboard.__main__ import main
-sys.exit(main(sys.argv[2:]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[2:]))
 """
 """Invented items are those of no card; this builds a board as if they were."""
 
@@ -179,14 +183,18 @@ def write_pins(results: Path, path: Path) -> None:
     path.write_text(json.dumps(pins), encoding="utf-8")
 
 
-def main(n_models: int = 100, folder: str | None = None) -> None:
+def main(n_models: int = 100, n_seeds: int = 1) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        root = Path(folder or temporary)
+        root = Path(temporary)
         start = time.perf_counter()
         for number in range(n_models):
             skill = 0.3 + 0.6 * number / max(n_models - 1, 1)
-            write_results(root / "results", f"synthetic-{number:03d}", skill, seed=number)
-        print(f"wrote {n_models} synthetic models in {time.perf_counter() - start:.1f} s")
+            for demo_seed in PAPER_SEEDS[:n_seeds]:
+                given = {"seed": number * 100 + demo_seed, "demo_seed": demo_seed}
+                write_results(root / "results", f"synthetic-{number:03d}", skill, **given)
+        print(
+            f"wrote {n_models} synthetic models, {n_seeds} seeds, in {time.perf_counter() - start:.1f} s"
+        )
         for flags in (["--no-text"], []) if n_models <= 20 else (["--no-text"],):
             write_pins(root / "results", root / "pins.json")
             start = time.perf_counter()
@@ -204,4 +212,4 @@ def main(n_models: int = 100, folder: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(a) if a.isdecimal() else a for a in sys.argv[1:]))
+    main(*map(int, sys.argv[1:]))

@@ -108,6 +108,85 @@ def test_settings_that_are_no_numbers_stay_texts(tmp_path: Path) -> None:
     assert run.facts.model_args == expected
 
 
+# As other versions and other models of lm-eval write
+FORMS: dict[str, tuple[dict[str, Any], str, dict[str, str]]] = {
+    "vllm": (
+        {
+            "config": {
+                "model": "vllm",
+                "model_args": "pretrained=org/m,tensor_parallel_size=2,dtype=auto,max_model_len=9",
+                "batch_size": "auto",
+                "limit": None,
+                "gen_kwargs": None,
+            }
+        },
+        "org/m",
+        {"backend": "vllm", "dtype": "auto", "max_model_len": "9"},
+    ),
+    "an API": (
+        {
+            "config": {
+                "model": "local-chat-completions",
+                "model_args": {
+                    "model": "gpt-x",
+                    "base_url": "http://localhost:8000/v1",
+                    "num_concurrent": 4,
+                    "max_gen_toks": 256,
+                },
+                "batch_size": 1,
+                "limit": None,
+                "gen_kwargs": "temperature=0",
+            },
+            "model_name": "gpt-x",
+        },
+        "gpt-x",
+        {"backend": "local-chat-completions", "max_gen_toks": "256"},
+    ),
+    "lm-eval 0.4.9": (
+        {
+            "lm_eval_version": None,
+            "n-shot": None,
+            "total_evaluation_time_seconds": "12.5",
+            "config": {"model": "hf", "model_args": "pretrained=org/m", "batch_sizes": []},
+        },
+        "org/m",
+        {"backend": "hf"},
+    ),
+    "a hub commit": (
+        {
+            "config": {
+                "model": "hf",
+                "model_args": {"pretrained": "org/m", "revision": "main", "dtype": "auto"},
+                "model_dtype": "torch.bfloat16",
+                "model_sha": "0123abc",
+                "model_num_parameters": 10,
+                "limit": None,
+            }
+        },
+        "org/m",
+        {"backend": "hf", "dtype": "bfloat16", "revision": "0123abc"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_other_forms_of_results_are_read(name: str, tmp_path: Path) -> None:
+    values, model, arguments = FORMS[name]
+    path = mini(tmp_path, "org/m", cards=("sst2",))
+    content = json.loads(path.read_text(encoding="utf-8")) | values
+    content = {key: value for key, value in content.items() if value is not None}
+    content["configs"]["sentibench_mini_sst2"]["num_fewshot"] = 4
+    path.write_text(json.dumps(content), encoding="utf-8")
+    (run,), problems = load_results(tmp_path)
+    assert problems == []
+    assert (run.model, run.protocol.shots) == (model, 4)
+    (entry,) = collect_entries([run], Declared(), "mini")
+    assert entry.arguments == arguments
+    row = build_board([entry], [], "mini", 100).rows[0]
+    assert "localhost" not in row.command
+    assert not any("localhost" in value for value in row.arguments.values())
+
+
 # Whose file it is
 
 
