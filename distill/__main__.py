@@ -17,7 +17,7 @@ from distill.config import Run, load_config, save_config
 from distill.errors import InputError, SentiBenchError, StoreError
 from distill.presets import descriptions, write_preset
 from distill.report.manifest import schema_text
-from distill.run.checks import check_run
+from distill.run.checks import bring_datasets, check_run, missing_datasets
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.run.steps import Step, in_order, states
@@ -118,6 +118,7 @@ def _plan(run: Run, options: argparse.Namespace) -> int:
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
     )
+    bring_datasets(run)
     teachers = teachers_of(run)
     plan = Plan(run, build_steps(run, teachers), teachers)
     for line in render(plan, rates):
@@ -148,8 +149,13 @@ def _run(options: argparse.Namespace) -> int:
         return _plan(run, options)
     graph = build_steps(run, retry_failed=options.retry_failed)
     if options.command == "status":
-        for name, (state, why) in states(graph.values()).items():
+        known = states(graph.values())
+        for name, (state, why) in known.items():
             print(f"{state:6} {name:24} {why or _summary(graph[name])}")
+        if any(state != "done" for state, _ in known.values()) and (
+            missing := missing_datasets(run)
+        ):
+            print(missing)
         return 0
     if options.only and options.only not in graph:
         raise InputError(f"--only {options.only}: no such step; known: {', '.join(graph)}")

@@ -13,6 +13,10 @@ from distill.errors import InputError
 
 BLOCK, BLOCKS = 1 << 20, 64  # bytes and number of the pieces of a file in its fingerprint
 WEIGHTS = (".safetensors", ".bin", ".gguf")
+BROUGHT_BY = {
+    ".demo/SmolLM2-135M-Instruct": "make demo",
+    ".demo/gemma-3-270m": "make .demo/gemma-3-270m",
+}
 
 
 def checkpoint_name(model: str) -> str:
@@ -78,8 +82,8 @@ def check_checkpoint(key: str, checkpoint: str) -> None:
             "~": "; ~ is not expanded, write the folder out",
             ".": f" in {Path.cwd()}",
         }[checkpoint[0]]
-        if checkpoint.startswith(".demo/"):
-            hint += "; `make distill-demo` brings it"
+        if checkpoint in BROUGHT_BY:
+            hint += f"; `{BROUGHT_BY[checkpoint]}` brings it, in a clone of this project"
         raise InputError(f"{key}: {checkpoint}: no such folder{hint}")
     weights = [p for p in folder.iterdir() if p.suffix in WEIGHTS] if folder.is_dir() else []
     if folder.is_dir() and not weights:

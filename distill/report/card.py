@@ -196,11 +196,11 @@ def _source(text: Texts) -> str:
 
 def _decontamination(manifest: Manifest) -> Ready:
     config = manifest.config
-    if "contaminated" in config.filters.skip:
+    if config.compared_with is None:
         return Ready("Overlap with the SentiBench test sets was not checked.")
     left_out = manifest.summary("texts").left_out
     dropped = sum(n for _, reason, n in left_out if reason == "contaminated")
-    tests = "mini" if all(text.mini for text in config.texts) else "SentiBench"
+    tests = {"mini": "mini", "real": "SentiBench"}[config.compared_with]
     return Ready(
         f"Texts, prompts and answers that share a run of {NGRAM_WORDS} words with a {tests} "
         "test text (or are the same as a shorter one) were left out. "
