@@ -156,7 +156,7 @@ def filter_stage(
     kept, funnel = filter_answers(pairs, run.filters, tests())
     samples = [sample_of(one.request, one.response) for one in kept]
     write_samples(samples, folder / "samples.jsonl")
-    write_json(folder / "funnel.json", funnel.to_json())
+    write_json(folder / "funnel.json", funnel.model_dump(mode="json"))
     if not samples:
         raise ConfigError(
             f"{stage}: no answer of {len(pairs)} is fit to learn from; see {folder / 'funnel.json'}"
