@@ -50,6 +50,9 @@ def _read_exponent(value: Any) -> Any:
     return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
 
 
+ADDRESS = re.compile(
+    r"https?://(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#@]*)?"  # host, port, path
+)
 READ = BeforeValidator(_read_exponent)
 Positive = Annotated[float, Field(gt=0), READ]
 NotNegative = Annotated[float, Field(ge=0), READ]
@@ -174,7 +177,7 @@ class OpenAITeacherConfig(Section):
     @classmethod
     def _holds_no_secret(cls, base_url: str) -> str:
         """It is written into manifests and pages."""
-        if not re.match(r"https?://[^/]", base_url) or "?" in base_url or "@" in base_url:
+        if not ADDRESS.fullmatch(base_url):
             raise ValueError(
                 "expected http(s)://host/v1 without user, password and query; a key goes into the "
                 "environment variable that api_key_env names"

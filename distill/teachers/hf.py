@@ -13,9 +13,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from distill.checkpoints import checkpoint_name, fingerprint, loading_errors
+from distill import config
+from distill.checkpoints import loading_errors
 from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Request
+from distill.teachers import identity
 
 CHUNK = 64  # prompts whose labels are scored before their answers are handed over
 
@@ -23,30 +25,23 @@ CHUNK = 64  # prompts whose labels are scored before their answers are handed ov
 class HfTeacher:
     """A checkpoint folder, or a name that ``transformers`` finds.
 
-    Args:
-        model: Folder or name.
-        dtype: As for lm-eval's ``hf``.
-        batch_tokens: Tokens of a batch; None for the fast model's default.
-        chat: Whether prompts go through the tokenizer's chat template.
-
     Raises:
         TeacherError: If the model cannot be loaded.
     """
 
-    def __init__(
-        self, model: str, dtype: str = "auto", batch_tokens: int | None = None, chat: bool = False
-    ) -> None:
+    def __init__(self, settings: config.HfTeacher) -> None:
         from sentibench.fast.model import load_model
 
+        self.name, self.revision = identity(settings)
+        self.chat = settings.chat
+        given = {"dtype": settings.dtype, "batch_tokens": settings.batch_tokens}
         try:
-            self.lm: Any = load_model(model, dtype=dtype, batch_tokens=batch_tokens)
+            self.lm: Any = load_model(settings.model, **given)
         except loading_errors() as error:
+            why = " ".join(str(error).split())[:300]
             raise TeacherError(
-                f"teacher.model: {model!r} cannot be loaded; {' '.join(str(error).split())[:300]}"
+                f"teacher.model: {settings.model!r} cannot be loaded; {why}"
             ) from None
-        self.name = f"hf/{checkpoint_name(model)}"
-        self.chat = chat
-        self.revision = fingerprint(model, dtype, chat)
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
         """Score label words in chunks, write the rest; see ``Teacher``."""

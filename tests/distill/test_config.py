@@ -71,9 +71,15 @@ MISTAKES = [
         "teacher={backend: openai, model: m, base_url: 'http://h/v1?key=SECRET'}",
         "teacher.base_url: expected http(s)://host/v1 without user, password and query",
     ),
-    (
-        "teacher={backend: openai, model: m, base_url: localhost:8000/v1}",
-        "teacher.base_url: expected http(s)://host/v1",
+    *(
+        (
+            f"teacher={{backend: openai, model: m, base_url: '{base_url}'}}",
+            "teacher.base_url: expected http(s)://host/v1",
+        )
+        for base_url in (
+            *("", "localhost:8000/v1", "ftp://host/v1", "http:///v1"),
+            *("http://h:p/v1", "http://[::1/v1", "http://host/v1#part", "http://ho st/v1"),
+        )
     ),
     ("texts=[{dataset: sst2, count: 1, count: 2}]", "key 'count' is there twice"),
     ("texts=[{file: a.csv, labels: {5: positive}}]", "labels: of a label_column"),
