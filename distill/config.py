@@ -550,7 +550,8 @@ def _first_mistake(where: str, error: ValidationError) -> str:
     line = ": ".join(filter(None, (where, ".".join(place), message[0].lower() + message[1:])))
     if first["type"] == "missing":  # perhaps misspelt: sections know their keys once they have all
         known = {key for section in Section.__subclasses__() for key in section.model_fields}
-        for key in [key for key in first["input"] if key not in known]:
+        given: list[str] = first["input"]
+        for key in [key for key in given if key not in known]:
             is_near = get_close_matches(key, place[-1:])
             line += f"; unknown key {key!r}" + (f"; did you mean {place[-1]!r}?" if is_near else "")
     if first["type"] in ("missing", "value_error"):

@@ -45,7 +45,7 @@ distill.report             config errors files filters texts sentibench.data sen
                            sentibench.scoring
 distill.run                checkpoints config errors files filters prompts records report
                            student teachers texts sentibench.data sentibench.harness
-                           sentibench.prompts
+                           sentibench.pages sentibench.prompts
 distill.student            checkpoints config errors files sentibench.fast sentibench.harness
                            sentibench.prompts sentibench.scoring
 distill.teachers           checkpoints config errors records sentibench.fast

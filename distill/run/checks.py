@@ -15,7 +15,7 @@ def datasets_of(run: Run) -> list[Card]:
     names = {texts.dataset for texts in run.texts if not texts.mini}
     if run.compared_with == "real":
         names |= load_cards().keys()
-    tasks = {name: (task,) for name, task in load_tasks().items()} | load_groups()
+    tasks = {**load_groups(), **{name: (task,) for name, task in load_tasks().items()}}
     for name in run.evaluation.tasks:
         names |= {task.card.name for task in tasks.get(name, ()) if task.source == "real"}
     return [card for name, card in load_cards().items() if name in names]
