@@ -32,7 +32,7 @@ sentibench.prompts         data errors
 sentibench.scoring         data errors
 sentibench.versions        errors
 distill
-distill.__main__           config errors presets report run teachers
+distill.__main__           config errors presets report run teachers sentibench.command_line
 distill.checkpoints        errors
 distill.config             errors files records sentibench.data
 distill.errors             sentibench.errors
