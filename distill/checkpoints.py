@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from distill.errors import InputError
+from distill.errors import InputError, SentiBenchError
 
 BLOCK, BLOCKS = 1 << 20, 64  # bytes and number of the pieces of a file in its fingerprint
 WEIGHTS = (".safetensors", ".bin", ".gguf")
@@ -60,6 +62,22 @@ def loading_errors() -> tuple[type[Exception], ...]:
     from safetensors import SafetensorError
 
     return OSError, ValueError, KeyError, SafetensorError
+
+
+@contextmanager
+def loading(where: str, model: str, kind: type[SentiBenchError] = InputError) -> Generator[None]:
+    """Say in one line what cannot be loaded.
+
+    Args:
+        where: The setting or the work that names it.
+        model: Folder or name.
+        kind: Of the error that is raised.
+    """
+    try:
+        yield
+    except loading_errors() as error:
+        why = " ".join(str(error).split())[:300]
+        raise kind(f"{where}: {model!r} cannot be loaded; {why}") from None
 
 
 def check_checkpoint(key: str, checkpoint: str) -> None:

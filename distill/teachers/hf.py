@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from distill import config
-from distill.checkpoints import loading_errors
+from distill.checkpoints import loading
 from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Request
 from distill.teachers import identity
@@ -35,13 +35,8 @@ class HfTeacher:
         self.name, self.revision = identity(settings)
         self.chat = settings.chat
         given = {"dtype": settings.dtype, "batch_tokens": settings.batch_tokens}
-        try:
+        with loading("teacher.model", settings.model, TeacherError):
             self.lm: Any = load_model(settings.model, **given)
-        except loading_errors() as error:
-            why = " ".join(str(error).split())[:300]
-            raise TeacherError(
-                f"teacher.model: {settings.model!r} cannot be loaded; {why}"
-            ) from None
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
         """Score label words in chunks, write the rest; see ``Teacher``."""

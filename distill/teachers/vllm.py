@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from distill import config
+from distill.checkpoints import loading
 from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Request
 from distill.teachers import identity
@@ -31,7 +32,7 @@ class VllmTeacher:
                 "teacher.backend: vllm is not installed; pip install vllm, or use backend hf or "
                 "a vLLM server with backend openai"
             ) from None
-        try:
+        with loading("teacher.model", settings.model, TeacherError):
             self.engine = LLM(
                 settings.model,
                 dtype=settings.dtype,
@@ -39,10 +40,6 @@ class VllmTeacher:
                 max_model_len=settings.max_length,
                 enable_prefix_caching=True,
             )
-        except (OSError, ValueError) as error:
-            raise TeacherError(
-                f"teacher.model: {settings.model!r} cannot be loaded; {error}"
-            ) from None
         self.name, self.revision = identity(settings)
         self.chat = settings.chat
 
