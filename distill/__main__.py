@@ -21,7 +21,7 @@ from distill.run.checks import bring_datasets, check_run, missing_datasets
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.run.steps import Step, in_order, states
-from distill.teachers.store import merge
+from distill.teachers.store import disk_errors, merge
 from sentibench.command_line import Parser, exit_code
 
 LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
@@ -113,8 +113,8 @@ def _schema(_: argparse.Namespace) -> None:
 
 
 def _merge_answers(options: argparse.Namespace) -> None:
-    report = merge(options.stores, options.out)
-    print(f"{options.out}: {report.added:,} answers; {report.twins:,} twins left out")
+    added, twins = merge(options.stores, options.out)
+    print(f"{options.out}: {added:,} answers; {twins:,} twins left out")
 
 
 def _init(options: argparse.Namespace) -> None:
@@ -188,7 +188,7 @@ def _begun(run: Run, steps: Sequence[Step]) -> Generator[None]:
     folder = run.folder
     lock: Any = FileLock(folder / "run.lock")
     with ExitStack() as stack:
-        with _written(folder):
+        with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if os.environ.get(LOCK_HELD) != str(folder):
                 try:
@@ -200,17 +200,9 @@ def _begun(run: Run, steps: Sequence[Step]) -> Generator[None]:
                     ) from None
         if any(state != "done" for state, _ in states(in_order(steps)).values()):
             check_run(run)
-        with _written(folder):
+        with disk_errors(folder):
             save_config(run, folder / "config.yaml")
         yield
-
-
-@contextmanager
-def _written(folder: Path) -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written; {error.strerror or error}") from None
 
 
 def _do(steps: Sequence[Step], options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ pytest.importorskip("peft")
 
 from filelock import FileLock
 from small_runs import TWO, Scripted, config, do, do_all_before, samples_of, steps_of, store_of
+from store_contents import answers, failures
 
 from distill.__main__ import main
 from distill.checkpoints import check_checkpoint
@@ -76,8 +77,8 @@ do(steps, "texts", "ask", "filter", "demonstrations")
 
 def outcome(steps: dict[str, Step]):
     with Store.read(store_of(steps)) as store:
-        answers = dict(store)
-    return answers, [step.record()["outputs"] for step in data_steps(steps)]  # type: ignore[index]
+        answered = dict(answers(store))
+    return answered, [step.record()["outputs"] for step in data_steps(steps)]  # type: ignore[index]
 
 
 @pytest.mark.slow
@@ -286,7 +287,7 @@ def test_a_recording_leaves_what_it_lacks_to_the_teacher(
     replayed["texts"].do()
     replayed["knowdist-ask"].do()
     with Store.read(store_of(replayed)) as store:
-        assert list(store.failures()) == []
+        assert failures(store) == []
     teacher = Scripted()
     sibling = run.model_copy(update={"name": "sibling"})
     asked = steps_of(sibling, teacher)
