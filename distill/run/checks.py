@@ -23,13 +23,21 @@ def datasets_of(run: Run) -> list[Card]:
 
 def missing_datasets(run: Run) -> str:
     """Which of them are not on this machine and the ways out, in one line; empty if none."""
-    paths = {card.name: data_home() / "datasets" / card.folder for card in datasets_of(run)}
-    names = [
-        name
-        for name, folder in paths.items()
-        if not all((folder / f"{split}.json").is_file() for split in load_cards()[name].splits)
-    ]
-    return _ways_out(run, names) if names else ""
+
+    def is_here(card: Card) -> bool:
+        folder = data_home() / "datasets" / card.folder
+        return all((folder / f"{split}.json").is_file() for split in card.splits)
+
+    names = " ".join(card.name for card in datasets_of(run) if not is_here(card))
+    if not names:
+        return ""
+    own = "; or, where texts are your own, filters.skip=[contaminated]: no overlap is looked for"
+    return (
+        f"datasets are not here; bring them with `sentibench fetch {names}`, or take the "
+        "package's own small texts: mini: true beside each dataset of texts, and "
+        "evaluation.tasks=[sentibench_mini]"
+        + (own if any(texts.dataset is None for texts in run.texts) else "")
+    )
 
 
 def bring_datasets(run: Run) -> None:
@@ -43,16 +51,6 @@ def bring_datasets(run: Run) -> None:
             ensure_dataset(card)
         except DataError as error:
             raise InputError(f"{missing_datasets(run) or card.name}; {error}") from None
-
-
-def _ways_out(run: Run, names: list[str]) -> str:
-    own = "; or, where texts are your own, filters.skip=[contaminated]: no overlap is looked for"
-    return (
-        f"datasets are not here; bring them with `sentibench fetch {' '.join(names)}`, or take the "
-        "package's own small texts: mini: true beside each dataset of texts, and "
-        "evaluation.tasks=[sentibench_mini]"
-        + (own if any(texts.dataset is None for texts in run.texts) else "")
-    )
 
 
 def check_run(run: Run) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +33,7 @@ from distill.run.stages import (
 from distill.run.steps import Step
 from distill.student.samples import read_samples
 
+# whose versions can change a number
 PACKAGES = ("sentibench", "torch", "transformers", "peft", "lm_eval", "accelerate", "datasets")
 PROBES = ("Sentence: A quiet film that stays with you.\nLabel:", "The soup was cold again.")
 Summary = dict[str, Any]
@@ -104,7 +105,7 @@ def report_run(
         scores={model: _scores(steps, model) for model in models},
         comparison=compare(results, "base", stages, teacher),
         config=run,
-        packages=versions(),
+        packages={name: version(name) for name in PACKAGES},
         teacher=_teacher_facts(teachers),
         steps={
             name: StepRecord(**{key: record[key] for key in StepRecord.model_fields})
@@ -149,14 +150,3 @@ def _teacher_facts(teachers: Mapping[StageName, StageTeacher]) -> TeacherFacts:
 def _scores(steps: Mapping[str, Step], model: str) -> dict[str, Any]:
     path = steps[f"evaluate-{model}"].folder / "scores.json"
     return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that can change a number."""
-    found: dict[str, str] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

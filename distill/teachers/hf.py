@@ -106,9 +106,7 @@ class HfTeacher:
         import torch
 
         torch.manual_seed(int(request.key(self.name, self.revision)[:15], 16))
-        given: dict[str, Any] = {"do_sample": decoding.temperature > 0}
-        if decoding.temperature > 0:
-            given |= {"temperature": decoding.temperature, "top_p": decoding.top_p}
+        is_drawn = decoding.temperature > 0
         ids = torch.tensor([prompt], device=self.lm.device)
         with torch.inference_mode():
             out = self.lm.model.generate(
@@ -118,7 +116,9 @@ class HfTeacher:
                 pad_token_id=self.lm.tokenizer.pad_token_id,
                 stop_strings=list(decoding.stop) or None,
                 tokenizer=self.lm.tokenizer,
-                **given,
+                do_sample=is_drawn,
+                temperature=decoding.temperature if is_drawn else None,
+                top_p=decoding.top_p if is_drawn else None,
             )
         new = out[0, len(prompt) :].tolist()
         text = self.lm.tok_decode(new)
