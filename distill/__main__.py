@@ -254,8 +254,9 @@ def _wanted(run: Run, command: str, graph: Iterable[str]) -> list[str]:
 
 
 def _summary(step: Step) -> str:
-    summary = (step.record() or {}).get("summary", {})
-    plain = {key: value for key, value in summary.items() if not isinstance(value, (dict, list))}
+    plain = {
+        key: value for key, value in step.summary().items() if not isinstance(value, (dict, list))
+    }
     shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in plain.items()}
     return ", ".join(f"{key} {value}" for key, value in shown.items())
 

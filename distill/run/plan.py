@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import ReplayTeacherConfig, Run, Training
@@ -151,9 +151,8 @@ class Plan:
 
     def _done(self, name: str) -> dict[str, Any] | None:
         """Summary of a step that is done, else None."""
-        if self.states.get(name, ("", ""))[0] != "done":
-            return None
-        return cast("dict[str, Any]", self.steps[name].record())["summary"]
+        is_done = self.states.get(name, ("", ""))[0] == "done"
+        return self.steps[name].summary() if is_done else None
 
     def _draw(self) -> tuple[list[Text], list[tuple[str, str, int]]]:
         summary = self._done("texts")
