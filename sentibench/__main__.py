@@ -168,13 +168,13 @@ def _prompts(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from sentibench.data.read import load_split
+    from sentibench.data.read import split_file
     from sentibench.scoring.parse import answer_text
     from sentibench.scoring.predictions import read_predictions, score_predictions
 
     task = task_named(options.task, "score")
-    n_items = len(load_split(task, options.split).examples)
-    predictions = read_predictions(options.predictions, n_items)
+    # the file first: a wrong name must not wait for a download
+    predictions = read_predictions(options.predictions, split_file(task, options.split).rows)
     if options.raw:
         predictions = [answer_text(text) for text in predictions]
     scores = score_predictions(task, options.split, predictions)

@@ -13,7 +13,7 @@ from typing import Any, cast
 from sentibench.data.cards import Card, SplitFile, Task
 from sentibench.data.fetch import data_home, ensure_dataset
 from sentibench.data.records import ABSENT, Example, OpinionSpans, SentimentTuple, Span
-from sentibench.errors import DataError
+from sentibench.errors import DataError, nearest
 
 MINI_FOLDER = Path(__file__).parent / "mini"
 
@@ -72,7 +72,7 @@ def split_file(task: Task, split: str) -> SplitFile:
     """
     splits = load_mini_files()[task.card.name] if task.source == "mini" else task.card.splits
     if split not in splits:
-        raise DataError(f"{task.name}: no split {split!r}; known: {', '.join(splits)}")
+        raise DataError(f"{task.name}: no split {split!r}; {nearest(split, splits)}")
     return splits[split]
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -90,7 +90,8 @@ class SentiBenchLM(HFLM):
         kwargs: All arguments of lm-eval's ``hf``.
 
     Raises:
-        InputError: If ``batch_tokens`` is no positive whole number.
+        InputError: If ``batch_tokens`` is no positive whole number, or nothing can be loaded with
+            these arguments.
     """
 
     def __init__(self, *args: Any, batch_tokens: int | None = None, **kwargs: Any) -> None:
@@ -98,7 +99,15 @@ class SentiBenchLM(HFLM):
             raise InputError(
                 f"batch_tokens: got {batch_tokens!r}, expected a positive whole number"
             )
-        super().__init__(*args, **kwargs)
+        try:
+            super().__init__(*args, **kwargs)
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            if isinstance(error, (AttributeError, TypeError)) and not _names_one(kwargs, error):
+                raise
+            raise InputError(
+                f"--model_args pretrained={kwargs.get('pretrained')}: cannot be loaded; got "
+                f"{' '.join(str(error).split())}"
+            ) from error
         with parts_of("lm-eval"):
             require(self, *SETTINGS)
         self._warned_of_truncation = False
@@ -412,6 +421,12 @@ def load_model(pretrained: str, **arguments: Any) -> SentiBenchLM:
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return cast(Any, SentiBenchLM)(pretrained=pretrained, device=device, **arguments)
+
+
+def _names_one(arguments: Mapping[str, Any], error: Exception) -> bool:
+    """Whether an error is about an argument: a wrong dtype, say, is none of a module's names."""
+    words = {"pretrained", *arguments, *map(str, arguments.values())}
+    return any(f"'{word}'" in str(error) for word in words)
 
 
 def _move_spaces(context: str, continuation: str) -> tuple[str, str]:

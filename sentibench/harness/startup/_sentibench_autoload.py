@@ -17,7 +17,8 @@ import sys
 MODEL = "sentibench-hf"
 
 problems = {}  # name of a module that should have been amended -> why it was not
-replaced = []  # (class, name of a method, what it was)
+amended = set()  # names of the modules that were
+foreign_tasks = True  # whether lm-eval reads its own task files too; `sentibench run` may say no
 
 
 def replace(owner, name, wrapper):
@@ -25,7 +26,6 @@ def replace(owner, name, wrapper):
     from functools import wraps
 
     original = getattr(owner, name)
-    replaced.append((owner, name, original))
     call = wraps(original)(lambda *args, **kwargs: wrapper(original, *args, **kwargs))
     setattr(owner, name, call)
 
@@ -69,6 +69,7 @@ def add_tasks(module):
             known = {os.path.abspath(str(path)) for path in user}
             if ours and ours not in known and bound.arguments.get("include_defaults", True):
                 bound.arguments["include_path"] = [ours, *user]  # later folders win
+                bound.arguments["include_defaults"] = foreign_tasks
             args, kwargs = bound.args, bound.kwargs
         except Exception as error:
             problems[module.__name__] = repr(error)
@@ -86,14 +87,20 @@ def add_model(module):
 
 
 def add_refusal(module):
-    """Let lm-eval's command refuse a folder for our results that cannot be written.
+    """Let lm-eval's command refuse unknown names like ours, and a folder that cannot be written.
 
-    lm-eval would report that as a warning, after the evaluation.
+    lm-eval would report the folder as a warning, after the evaluation.
     """
     parameters(module.EvaluatorConfig, "tasks", "output_path")
 
     def process_tasks(original, config, *args, **kwargs):
-        manager = original(config, *args, **kwargs)
+        try:
+            manager = original(config, *args, **kwargs)
+        except ValueError as error:
+            from sentibench.harness.command import refuse_unknown_tasks
+
+            refuse_unknown_tasks(str(error))
+            raise
         if config.output_path and "sentibench" in str(config.tasks):
             from sentibench.harness.command import refuse_unwritable_results
 
@@ -130,6 +137,13 @@ TARGETS = {
 }
 
 
+def amend(module):
+    """Amend a target, if that was not done before."""
+    if module.__name__ not in amended:
+        TARGETS[module.__name__](module)
+        amended.add(module.__name__)
+
+
 class Finder:
     """Finds a target as Python would, and amends it once the module has run."""
 
@@ -147,7 +161,7 @@ class Finder:
             def exec_module(module):
                 run_module(module)
                 try:
-                    TARGETS[name](module)
+                    amend(module)
                 except Exception as error:  # an lm-eval we do not know
                     problems[name] = repr(error)
 
