@@ -47,6 +47,7 @@ with parts_of("lm-eval"):
     require(HFLM, "max_length", "max_gen_toks", "eot_token_id", "prefix_token_id")
 
 with parts_of("transformers"):
+    from safetensors import SafetensorError
     from tqdm import tqdm
     from transformers import DynamicCache
     from transformers.utils import logging
@@ -90,8 +91,7 @@ class SentiBenchLM(HFLM):
         kwargs: All arguments of lm-eval's ``hf``.
 
     Raises:
-        InputError: If ``batch_tokens`` is no positive whole number, or nothing can be loaded with
-            these arguments.
+        InputError: If ``batch_tokens`` is no positive whole number.
     """
 
     def __init__(self, *args: Any, batch_tokens: int | None = None, **kwargs: Any) -> None:
@@ -99,15 +99,7 @@ class SentiBenchLM(HFLM):
             raise InputError(
                 f"batch_tokens: got {batch_tokens!r}, expected a positive whole number"
             )
-        try:
-            super().__init__(*args, **kwargs)
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            if isinstance(error, (AttributeError, TypeError)) and not _names_one(kwargs, error):
-                raise
-            raise InputError(
-                f"--model_args pretrained={kwargs.get('pretrained')}: cannot be loaded; got "
-                f"{' '.join(str(error).split())}"
-            ) from error
+        super().__init__(*args, **kwargs)
         with parts_of("lm-eval"):
             require(self, *SETTINGS)
         self._warned_of_truncation = False
@@ -139,6 +131,26 @@ class SentiBenchLM(HFLM):
             and not self.think_end_token
             and not self.truncation
         )
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> Any:
+        """Load the model for lm-eval's command; see the base class.
+
+        Raises:
+            InputError: If nothing can be loaded with these arguments.
+        """
+        try:
+            return super().create_from_arg_obj(arg_dict, additional_config)
+        except (OSError, ValueError, SafetensorError, AttributeError, TypeError) as error:
+            bug = isinstance(error, (AttributeError, TypeError))
+            if bug and not any(f"'{word}'" in str(error) for word in _words(arg_dict)):
+                raise
+            raise InputError(
+                f"--model_args pretrained={arg_dict.get('pretrained')}: cannot be loaded; got "
+                f"{' '.join(str(error).split())}"
+            ) from error
 
     def _agrees(self) -> bool:
         """Whether a few tokens get the logits of the plain model: not so for unusual decoders."""
@@ -423,10 +435,11 @@ def load_model(pretrained: str, **arguments: Any) -> SentiBenchLM:
     return cast(Any, SentiBenchLM)(pretrained=pretrained, device=device, **arguments)
 
 
-def _names_one(arguments: Mapping[str, Any], error: Exception) -> bool:
-    """Whether an error is about an argument: a wrong dtype, say, is none of a module's names."""
-    words = {"pretrained", *arguments, *map(str, arguments.values())}
-    return any(f"'{word}'" in str(error) for word in words)
+def _words(arguments: Mapping[str, Any]) -> Iterator[str]:
+    """What an error quotes that is about an argument: a wrong dtype, say, is no name in torch."""
+    yield "pretrained"
+    for key, value in arguments.items():
+        yield from (key, str(value))
 
 
 def _move_spaces(context: str, continuation: str) -> tuple[str, str]:

@@ -41,33 +41,24 @@ def parameters(function, *names):
     return found
 
 
-def tasks_folder():
-    """Return the folder with our task files without importing the package, or None."""
-    from importlib.util import find_spec
-
-    package = next(iter(find_spec("sentibench").submodule_search_locations))
-    candidates = (
-        os.path.join(package, os.pardir, "tasks_yaml"),
-        os.path.join(package, "tasks_yaml"),
-    )
-    for folder in candidates:  # source tree first: in an editable install the second is a copy
-        if os.path.isfile(os.path.join(folder, "sentibench.yaml")):
-            return os.path.abspath(folder)
-    return None
-
-
 def add_tasks(module):
     """Let TaskManager index our folder, before those of the user's include_path."""
     accepted = parameters(module.TaskManager.__init__, "include_path", "include_defaults")
 
     def init(original, *args, **kwargs):
         try:
+            from sentibench.data.cards import tasks_folder
+
             bound = accepted.bind(*args, **kwargs)
             user = bound.arguments.get("include_path") or []
             user = list(user) if isinstance(user, (list, tuple)) else [user]
-            ours = tasks_folder()
+            ours = str(tasks_folder())
             known = {os.path.abspath(str(path)) for path in user}
-            if ours and ours not in known and bound.arguments.get("include_defaults", True):
+            if (
+                os.path.isdir(ours)
+                and ours not in known
+                and bound.arguments.get("include_defaults", True)
+            ):
                 bound.arguments["include_path"] = [ours, *user]  # later folders win
                 bound.arguments["include_defaults"] = foreign_tasks
             args, kwargs = bound.args, bound.kwargs

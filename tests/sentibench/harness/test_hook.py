@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from sentibench.data.cards import tasks_folder
 from sentibench.errors import InputError
 from sentibench.harness.check import check_hook, check_tasks
 
@@ -39,7 +40,7 @@ def test_our_folder_comes_before_the_users_and_only_beside_lm_evals_own(hook) ->
         __init__ = Manager.__init__
 
     hook.add_tasks(SimpleNamespace(TaskManager=Amended, __name__="manager"))
-    ours = hook.tasks_folder()
+    ours = str(tasks_folder())
     assert Amended().folders == [ours]
     assert Amended(None, "/own").folders == [ours, "/own"]
     assert Amended(include_path=["/a", "/b"]).folders == [ours, "/a", "/b"]
