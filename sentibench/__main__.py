@@ -59,12 +59,12 @@ def _build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in HARNESS_COMMANDS:  # handled before parsing; named here for --help
         commands.add_parser(name, help=f"lm_eval's own {name}, with our tasks")
-    one_task = argparse.ArgumentParser(add_help=False)
+    one_task = Parser(add_help=False)
     one_task.add_argument(
         "task", metavar="TASK", help="one task, sentibench_sst2 or sst2 for short"
     )
 
-    def add(command: Command, shown: str, *parents: argparse.ArgumentParser) -> Parser:
+    def add(command: Command, shown: str, *parents: Parser) -> Parser:
         added = commands.add_parser(command.__name__[1:], help=shown, parents=parents)
         added.set_defaults(command=command)
         return added

@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -144,8 +144,10 @@ class SentiBenchLM(HFLM):
         try:
             return super().create_from_arg_obj(arg_dict, additional_config)
         except (OSError, ValueError, SafetensorError, AttributeError, TypeError) as error:
-            bug = isinstance(error, (AttributeError, TypeError))
-            if bug and not any(f"'{word}'" in str(error) for word in _words(arg_dict)):
+            # a dtype, say, that is no name in torch
+            words = ("pretrained", *arg_dict, *map(str, arg_dict.values()))
+            quoted = any(f"'{word}'" in str(error) for word in words)
+            if isinstance(error, (AttributeError, TypeError)) and not quoted:
                 raise
             raise InputError(
                 f"--model_args pretrained={arg_dict.get('pretrained')}: cannot be loaded; got "
@@ -230,11 +232,7 @@ class SentiBenchLM(HFLM):
     ) -> list[tuple[float, bool]]:
         """Log-likelihood and is-greedy of short continuations."""
         scores: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-        bar = tqdm(
-            total=len(requests),
-            disable=disable_tqdm or self.rank != 0,
-            desc="Running loglikelihood requests",
-        )
+        bar = self._bar("loglikelihood", len(requests), disable_tqdm)
         whole = [(c + k)[:-1] for _, c, k in requests]
         ids = [self._cut_on_the_left(row, self.max_length) for row in whole]
         longest = max(len(continuation) for *_, continuation in requests)
@@ -253,26 +251,22 @@ class SentiBenchLM(HFLM):
             dict(normalize_gen_kwargs(request.args[1], self.max_gen_toks)) for request in requests
         ]
         known = {"until", "max_gen_toks", "do_sample", "temperature"}
-        if not self.writes_greedily or any(
+        is_greedy = self.writes_greedily and not any(
             plan["do_sample"]
             or plan.get("temperature")
             or plan.keys() - known
             or "" in plan["until"]
             for plan in plans
-        ):
-            return super().generate_until(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
-        ids = self._encode_all([r.args[0] for r in requests], self.tokenizer.bos_token)
-        if not all(ids.values()):
+        )
+        prompts = [request.args[0] for request in requests] if is_greedy else []
+        ids = self._encode_all(prompts, self.tokenizer.bos_token)
+        if not is_greedy or not all(ids.values()):
             return super().generate_until(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
         groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for number, plan in enumerate(plans):
             groups[(plan["max_gen_toks"], *plan["until"])].append(number)
         answers = [""] * len(requests)
-        bar = tqdm(
-            total=len(requests),
-            disable=disable_tqdm or self.rank != 0,
-            desc="Running generate_until requests",
-        )
+        bar = self._bar("generate_until", len(requests), disable_tqdm)
         for (n_new, *until), numbers in groups.items():
             room = self.max_length - n_new
             if room < 1:
@@ -290,6 +284,10 @@ class SentiBenchLM(HFLM):
                     bar.update()
         bar.close()
         return answers
+
+    def _bar(self, kind: str, n_requests: int, disable: bool) -> Any:
+        hidden = disable or self.rank != 0
+        return tqdm(total=n_requests, disable=hidden, desc=f"Running {kind} requests")
 
     def _cut_on_the_left(self, ids: list[int], room: int) -> list[int]:
         if len(ids) > room and not self._warned_of_truncation:
@@ -403,25 +401,22 @@ class SentiBenchLM(HFLM):
         ids = [torch.tensor(row[n_prefix:]) for row, _ in batch]
         # padded on the right: a causal model looks at no later position
         ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.device)
-        read = sorted(
-            {
-                (b, len(row_ids) - len(requests[number][2]) + offset)
-                for b, (row_ids, (_, numbers)) in enumerate(zip(ids, batch, strict=True))
-                for number in numbers
-                for offset in range(len(requests[number][2]))
-            }
-        )
+        asked = [
+            (b, len(ids[b]) - len(requests[number][2]), number)  # row, first position, request
+            for b, (_, numbers) in enumerate(batch)
+            for number in numbers
+        ]
+        read = sorted({(b, t) for b, start, _ in asked for t in range(start, len(ids[b]))})
         logits_NV = self._forward(ids_BT, read, cache if n_prefix else None)
         log_p_NV = logits_NV.log_softmax(-1, dtype=self.softmax_dtype or torch.float32)
         best_N = log_p_NV.argmax(-1).tolist()
         place = {position: n for n, position in enumerate(read)}
-        for b, (row_ids, (_, numbers)) in enumerate(zip(ids, batch, strict=True)):
-            for number in numbers:
-                label = requests[number][2]
-                start = place[b, len(row_ids) - len(label)]
-                places = list(range(start, start + len(label)))
-                total = sum(log_p_NV[places, label].tolist())
-                yield number, (total, [best_N[n] for n in places] == label)
+        for b, start, number in asked:
+            label = requests[number][2]
+            first = place[b, start]
+            places = list(range(first, first + len(label)))
+            total = sum(log_p_NV[places, label].tolist())
+            yield number, (total, best_N[first : first + len(label)] == label)
 
 
 def load_model(pretrained: str, **arguments: Any) -> SentiBenchLM:
@@ -433,13 +428,6 @@ def load_model(pretrained: str, **arguments: Any) -> SentiBenchLM:
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return cast(Any, SentiBenchLM)(pretrained=pretrained, device=device, **arguments)
-
-
-def _words(arguments: Mapping[str, Any]) -> Iterator[str]:
-    """What an error quotes that is about an argument: a wrong dtype, say, is no name in torch."""
-    yield "pretrained"
-    for key, value in arguments.items():
-        yield from (key, str(value))
 
 
 def _move_spaces(context: str, continuation: str) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from sentibench.data.cards import scoring_word
@@ -141,11 +141,12 @@ def _sequence(value: Any) -> Sequence[Any] | None:
     return cast(Sequence[Any], value) if isinstance(value, (list, tuple)) else None
 
 
-def _texts(value: Any, n_parts: int) -> Sequence[str] | None:
-    """The value if it is a list or tuple of so many texts."""
+def _texts(value: Any, n_parts: int, clean: Callable[[str], str]) -> tuple[str, ...] | None:
+    """The parts, cleaned, of a list or tuple of so many texts; None for anything else."""
     parts = _sequence(value) or ()
-    is_right = len(parts) == n_parts and all(isinstance(part, str) for part in parts)
-    return parts if is_right else None
+    if len(parts) != n_parts or not all(isinstance(part, str) for part in parts):
+        return None
+    return tuple(map(clean, parts))
 
 
 def _is_nested(elements: list[Any]) -> bool:
@@ -153,9 +154,9 @@ def _is_nested(elements: list[Any]) -> bool:
     return bool(first) and _sequence(first[0]) is not None
 
 
-def _pair(element: Any) -> tuple[str, str] | None:
-    parts = _texts(re.split(r"[,\-|]", element) if isinstance(element, str) else element, 2)
-    return None if parts is None else (parts[0].strip(), parts[1].strip())
+def _pair(element: Any) -> tuple[str, ...] | None:
+    parts = re.split(r"[,\-|]", element) if isinstance(element, str) else element
+    return _texts(parts, 2, str.strip)
 
 
 def parse_strict(n_elements: int, answer: str) -> Prediction:
@@ -176,15 +177,10 @@ def parse_strict(n_elements: int, answer: str) -> Prediction:
     elements = _sequence(value)
     if elements is None:
         return Prediction(answer, problem=f"expected a list; got {type(value).__name__}")
-    if isinstance(value, tuple) and _strict_tuple(n_elements, value) is not None:
+    if isinstance(value, tuple) and _texts(value, n_elements, normalise) is not None:
         elements = [cast(Any, value)]
-    tuples = [_strict_tuple(n_elements, element) for element in elements]
+    tuples = [_texts(element, n_elements, normalise) for element in elements]
     return Prediction(answer, tuples=tuple(t for t in tuples if t != (ABSENT,) * n_elements))
-
-
-def _strict_tuple(n_elements: int, element: Any) -> tuple[str, ...] | None:
-    parts = _texts(element, n_elements)
-    return None if parts is None else tuple(map(normalise, parts))
 
 
 def normalise(text: str) -> str:
@@ -205,13 +201,9 @@ def parse_label(answer: str, labels: Sequence[str]) -> Prediction:
     line = next((line for line in answer.splitlines() if line.strip()), "")
     text = normalise(line).casefold().strip("\"'`.,:;!?*()[] ")
     for label in sorted(labels, key=len, reverse=True):
-        if _begins_with(text, label):
+        if text.startswith(label) and not text[len(label) :][:1].isalnum():
             return Prediction(answer, label=label)
     for label in labels:
         if text == scoring_word(label):
             return Prediction(answer, label=label)
     return Prediction(answer, problem="no label of the task")
-
-
-def _begins_with(text: str, word: str) -> bool:
-    return text.startswith(word) and not text[len(word) : len(word) + 1].isalnum()
