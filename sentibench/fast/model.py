@@ -162,11 +162,8 @@ class SentiBenchLM(HFLM):
             cache = DynamicCache()
             self._forward(ids_BT[:1, :4], [(0, 0)], cache)
             cache.batch_repeat_interleave(2)
-            held = sum(
-                layer.keys.nbytes + layer.values.nbytes
-                for layer in cache.layers
-                if layer.get_seq_length()
-            )
+            layers = [layer for layer in cache.layers if layer.get_seq_length()]
+            held = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
             self.bytes_per_token = max(1, held // 8)
             found_NV = self._forward(ids_BT[:, 4:], [(0, 3), (1, 2)], cache)
             with torch.inference_mode():
@@ -326,18 +323,12 @@ class SentiBenchLM(HFLM):
                 for tokens, text in zip(drafts, texts, strict=True)
             ]
 
-        twins: dict[int, list[int]] = {}
-
-        def batches() -> Iterator[Any]:
-            for batch, n_prefix, cache in self._batches(prompts, 1, n_new):
-                twins.update((numbers[0], numbers) for _, numbers in batch)
-                yield [(numbers[0], row[n_prefix:]) for row, numbers in batch], n_prefix, cache
-
-        for number, tokens in generate(
-            batches(), self._forward, is_done, n_new, self.pool_tokens(), self.device
-        ):
+        batches = self._batches(prompts, 1, n_new)
+        pool_tokens = self.pool_tokens()
+        written = generate(batches, self._forward, is_done, n_new, pool_tokens, self.device)
+        for numbers, tokens in written:
             text = postprocess_generated_text(self.tok_decode(tokens), stops, None)
-            yield Written(twins[number], text, len(tokens), is_done([tokens])[0])
+            yield Written(numbers, text, len(tokens), is_done([tokens])[0])
 
     def _batches(
         self, ids: Sequence[Sequence[int]], kept: int, n_new: int = 0

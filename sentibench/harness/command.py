@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
-from sentibench.data.cards import GROUPS, TAG, load_tasks, unknown_task
-from sentibench.errors import InputError
+from sentibench.data.cards import GROUPS, TAG, load_tasks
+from sentibench.errors import InputError, unknown_name
 from sentibench.versions import parts_of
 
 
@@ -59,7 +59,7 @@ def refuse_unknown_tasks(message: str) -> None:
         for name in names.split(", "):
             like_ours = "sentibench" in name or get_close_matches(name, known, cutoff=0.8)
             if like_ours and name not in known:  # known: lm-eval was not amended
-                raise unknown_task("--tasks", name, known)
+                raise unknown_name("--tasks", name, known, prefix="sentibench_")
 
 
 def asks_for_ours_only(arguments: Sequence[str]) -> bool:

@@ -203,13 +203,8 @@ def _find(name: str, where: str, known: Iterable[str]) -> Task:
     tasks = load_tasks()
     task = tasks.get(name) or tasks.get(f"sentibench_{name}")
     if task is None:
-        raise unknown_task(where, name, known)
+        raise unknown_name(where, name, known, prefix="sentibench_")
     return task
-
-
-def unknown_task(where: str, name: str, known: Iterable[str]) -> InputError:
-    """Build the error for a name that is none of ours; see ``unknown_name``."""
-    return unknown_name(where, name, known, prefix="sentibench_")
 
 
 def tasks_folder() -> Path:
