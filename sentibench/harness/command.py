@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from sentibench.data.cards import GROUPS, TAG, load_tasks
-from sentibench.errors import InputError, unknown_name
+from sentibench.errors import InputError, SentiBenchError, unknown_name
 from sentibench.versions import parts_of
 
 
@@ -44,22 +44,25 @@ def refuse_unwritable_results(output_path: str) -> None:
         ) from None
 
 
-def refuse_unknown_tasks(message: str) -> None:
-    """Say which of our names was perhaps meant by one that lm-eval does not know.
+def mistake_in(error: Exception) -> str | None:
+    """What lm-eval's command says instead of a traceback, where the mistake is in what is ours.
 
     Args:
-        message: Of lm-eval's error.
+        error: In which the command ended.
 
-    Raises:
-        InputError: If it is about a name that is like ours. Other names are left to lm-eval.
+    Returns:
+        The line: the text of an error of our own, or which of our names was perhaps meant by one
+        that lm-eval does not know. None for all other errors.
     """
+    if isinstance(error, SentiBenchError):
+        return str(error)
     known = (*GROUPS, TAG, *load_tasks())
-    head, _, names = message.partition(": ")
-    if head == "Tasks not found":
-        for name in names.split(", "):
-            like_ours = "sentibench" in name or get_close_matches(name, known, cutoff=0.8)
-            if like_ours and name not in known:  # known: lm-eval was not amended
-                raise unknown_name("--tasks", name, known, prefix="sentibench_")
+    head, _, names = str(error).partition(": ")
+    for name in names.split(", ") if head == "Tasks not found" else ():
+        like_ours = "sentibench" in name or get_close_matches(name, known, cutoff=0.8)
+        if like_ours and name not in known:  # known: lm-eval was not amended
+            return str(unknown_name("--tasks", name, known, prefix="sentibench_"))
+    return None
 
 
 def asks_for_ours_only(arguments: Sequence[str]) -> bool:

@@ -32,9 +32,9 @@ BROKEN = [
     ("repeated", lambda lines: [*lines, lines[2]], ":25: index 2 was already given in"),
     ("foreign", lambda lines: [*lines, '{"index": 99, "prediction": ""}'], ":25: foreign index"),
     ("no JSON", lambda lines: ["{", *lines], ":1: broken JSON"),
-    ("no object", lambda lines: ["[1]", *lines], ":1: got a list"),
-    ("no text", lambda lines: ['{"index": 0}', *lines], ":1: got index 0"),
-    ("bool index", lambda lines: ['{"index": true, "prediction": ""}'], ":1: got index True"),
+    ("no object", lambda lines: ["[1]", *lines], ":1: got [1], expected {"),
+    ("no text", lambda lines: ['{"index": 0}', *lines], ':1: got {"index": 0}, expected'),
+    ("bool index", lambda lines: ['{"index": true, "prediction": ""}'], ':1: got {"index": true, '),
 ]
 
 

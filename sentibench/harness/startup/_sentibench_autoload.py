@@ -78,20 +78,14 @@ def add_model(module):
 
 
 def add_refusal(module):
-    """Let lm-eval's command refuse unknown names like ours, and a folder that cannot be written.
+    """Let lm-eval's command refuse a folder for our results that cannot be written.
 
-    lm-eval would report the folder as a warning, after the evaluation.
+    lm-eval would report that as a warning, after the evaluation.
     """
     parameters(module.EvaluatorConfig, "tasks", "output_path")
 
     def process_tasks(original, config, *args, **kwargs):
-        try:
-            manager = original(config, *args, **kwargs)
-        except ValueError as error:
-            from sentibench.harness.command import refuse_unknown_tasks
-
-            refuse_unknown_tasks(str(error))
-            raise
+        manager = original(config, *args, **kwargs)
         if config.output_path and "sentibench" in str(config.tasks):
             from sentibench.harness.command import refuse_unwritable_results
 
@@ -111,10 +105,12 @@ def add_one_line_errors(module):
             if "sentibench" in str(error):
                 for name, why in problems.items():
                     print(f"sentibench: {name} was not amended: {why}", file=sys.stderr)
-            ours = getattr(sys.modules.get("sentibench.errors"), "SentiBenchError", ())
-            if not isinstance(error, ours):
+            from sentibench.harness.command import mistake_in
+
+            mistake = mistake_in(error)
+            if mistake is None:
                 raise
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {mistake}", file=sys.stderr)
             raise SystemExit(2) from None
 
     replace(module.HarnessCLI, "execute", execute)
