@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from sentibench.data.cards import scoring_word
@@ -78,36 +78,29 @@ def parse_official(task: str, answer: str) -> list[Any]:
         the list is empty.
     """
     text = _cleaned(task, answer)
-    value = read_literal(text)
-    if value is UNREADABLE:
-        return [] if task == "atsa_rest16" else _finished(task, _repaired(task, text))
-    if task in _PAIRS:
+    value, at_most = read_literal(text), None
+    if value is UNREADABLE and task in _REPAIRED_AT_MOST:  # cut off: up to its last complete tuple
+        value = read_literal(text[: text.rfind(")") + 1 or None] + "]")
+        at_most = _REPAIRED_AT_MOST[task]
+    elif task in _PAIRS and value is not UNREADABLE:
         return _pairs(task, value)
-    return _finished(task, _distinct(value))
-
-
-def _distinct(value: Any) -> list[tuple[Any, ...]]:
-    """Distinct elements as tuples; none if the value is no collection of hashable collections."""
-    try:
-        return [tuple(element) for element in dict.fromkeys(value)]
-    except TypeError:
-        return []
-
-
-def _repaired(task: str, text: str) -> list[tuple[Any, ...]]:
-    """Read an answer that was cut off: up to its last complete tuple."""
-    value = read_literal(text[: text.rfind(")") + 1 or None] + "]")
-    if value is UNREADABLE:
-        return []
-    return _distinct(value)[: _REPAIRED_AT_MOST[task]]
-
-
-def _finished(task: str, elements: list[tuple[Any, ...]]) -> list[Any]:
+    elements = _distinct(value)[:at_most]
     if task == "asqp_rest16":
         return [_stripped(element) for element in elements if len(element) == 4]
     if task == "opener" and any(len(element) != 4 for element in elements):
         return []
     return elements
+
+
+def _distinct(value: Any) -> list[tuple[Any, ...]]:
+    """Distinct elements as tuples; none if the value is no collection of hashable collections.
+
+    ``UNREADABLE`` is none either.
+    """
+    try:
+        return [tuple(element) for element in dict.fromkeys(value)]
+    except TypeError:
+        return []
 
 
 def _stripped(element: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -120,20 +113,13 @@ def _pairs(task: str, value: Any) -> list[Any]:
     if len(elements) == 2 and isinstance(elements[0], str):
         elements = [value]
     if task == "atsa_rest16" and _is_nested(elements):
-        elements = _elements(elements[-1])
+        last = elements[-1]
+        elements = list(cast(Iterable[Any], last)) if isinstance(last, Iterable) else []
     elements = [element for element in elements if element]
     # The authors also turn a pair into a sure miss if its term is not in the sentence or its
     # polarity not in their list. No gold pair is such a pair, so it is a miss without that.
     pairs = [_pair(element) for element in elements]
     return elements if None in pairs else pairs
-
-
-def _elements(value: Any) -> list[Any]:
-    """What iterating over a literal gives; nothing for a number and its like."""
-    try:
-        return list(value)
-    except TypeError:
-        return []
 
 
 def _sequence(value: Any) -> Sequence[Any] | None:
