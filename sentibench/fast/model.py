@@ -150,7 +150,8 @@ class SentiBenchLM(HFLM):
             if isinstance(error, (AttributeError, TypeError)) and not quoted:
                 raise
             raise InputError(
-                f"--model_args pretrained={arg_dict.get('pretrained')}: cannot be loaded; got "
+                f"--model_args pretrained={arg_dict.get('pretrained')}: cannot be loaded; "
+                "expected a folder with a checkpoint or a model's name; got "
                 f"{' '.join(str(error).split())}"
             ) from error
 

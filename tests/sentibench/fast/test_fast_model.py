@@ -317,8 +317,11 @@ def test_plain_lm_eval_knows_the_name_and_loads_the_module_only_when_asked() -> 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"pretrained": "missing/folder"}, "pretrained=missing/folder: cannot be loaded; got We "),
-        ({"pretrained": "{folder}"}, "cannot be loaded; got Unrecognized model"),
+        (
+            {"pretrained": "missing/folder"},
+            "pretrained=missing/folder: cannot be loaded; expected a folder ",
+        ),
+        ({"pretrained": "{folder}"}, "name; got Unrecognized model"),
         ({"pretrained": "{folder}", "dtype": "flot32"}, "no attribute 'flot32'"),
         ({"pretrained": "{folder}", "damaged": "1"}, "Error while deserializing"),
         ({}, "missing 1 required positional argument: 'pretrained'"),

@@ -106,7 +106,7 @@ PLAIN = [
     (
         [sys.executable, "-m", "lm_eval"],
         ["--model", "sentibench-hf", "--model_args", "pretrained=missing/folder"],
-        "--model_args pretrained=missing/folder: cannot be loaded; got ",
+        "--model_args pretrained=missing/folder: cannot be loaded; expected a folder",
     ),
     (
         [sys.executable, "-m", "lm_eval"],
