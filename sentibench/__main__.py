@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,8 @@ from sentibench.errors import InputError
 from sentibench.prompts.demonstrations import DEFAULT_SEED, parse_seed
 
 HARNESS_COMMANDS = ("run", "ls", "validate")
+
+Command = Callable[[argparse.Namespace], None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,15 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int | None:
-    if arguments and _is_for_harness(arguments[0]):
-        return _run_harness(arguments)
+    first = arguments[0] if arguments else ""
+    is_own_flag = first in ("-h", "--help", "--version")
+    if first in HARNESS_COMMANDS or (first.startswith("-") and not is_own_flag):
+        sys.argv = ["lm_eval", *arguments]
+        from sentibench.harness.command import run_command_line
+
+        return run_command_line()
     options = _build_parser().parse_args(arguments)
     return options.command(options)
-
-
-def _is_for_harness(first: str) -> bool:
-    own_flags = ("-h", "--help", "--version")
-    return first in HARNESS_COMMANDS or (first.startswith("-") and first not in own_flags)
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -57,31 +59,33 @@ def _build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in HARNESS_COMMANDS:  # handled before parsing; named here for --help
         commands.add_parser(name, help=f"lm_eval's own {name}, with our tasks")
+    one_task = Parser(add_help=False)
+    one_task.add_argument(
+        "task", metavar="TASK", help="one task, sentibench_sst2 or sst2 for short"
+    )
 
-    listing = commands.add_parser("list", help="show the tasks")
+    def add(command: Command, shown: str, *parents: Parser) -> Parser:
+        added = commands.add_parser(command.__name__[1:], help=shown, parents=parents)
+        added.set_defaults(command=command)
+        return added
+
+    listing = add(_list, "show the tasks")
     listing.add_argument("--markdown", action="store_true", help="the README's table")
-    listing.set_defaults(command=_list)
 
-    path = commands.add_parser("path", help="print the folder with the task files")
-    path.set_defaults(command=_path)
+    add(_path, "print the folder with the task files")
 
-    fetch = commands.add_parser("fetch", help="bring the data files")
+    fetch = add(_fetch, "bring the data files")
     fetch.add_argument("tasks", nargs="*", metavar="TASK", help="tasks or groups; default: all")
     fetch.add_argument("--force", action="store_true", help="bring present files again")
-    fetch.set_defaults(command=_fetch)
 
-    check = commands.add_parser("check", help="say what is present, intact and visible")
-    check.set_defaults(command=_check)
+    add(_check, "say what is present, intact and visible")
 
-    prompts = commands.add_parser("prompts", help="print what lm-eval will send, as JSON lines")
-    prompts.add_argument("task", metavar="TASK", help="one task, sentibench_sst2 or sst2 for short")
+    prompts = add(_prompts, "print what lm-eval will send, as JSON lines", one_task)
     prompts.add_argument("--seed", default=DEFAULT_SEED, help="demonstration seed (default: 42)")
     prompts.add_argument("--shots", type=int, default=4, metavar="K", help="default: 4")
     prompts.add_argument("--limit", type=int, metavar="N", help="first N items only")
-    prompts.set_defaults(command=_prompts)
 
-    score = commands.add_parser("score", help="score predictions without a model")
-    score.add_argument("task", metavar="TASK", help="one task, sentibench_sst2 or sst2 for short")
+    score = add(_score, "score predictions without a model", one_task)
     score.add_argument(
         "predictions",
         type=Path,
@@ -96,7 +100,6 @@ def _build_parser() -> argparse.ArgumentParser:
         help="predictions are raw generations: take the first line, up to an invented 'Sentence:', "
         "as lm-eval's tasks do; without it a prediction is the answer as a whole",
     )
-    score.set_defaults(command=_score)
     return parser
 
 
@@ -168,13 +171,13 @@ def _prompts(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from sentibench.data.read import load_split
+    from sentibench.data.read import split_file
     from sentibench.scoring.parse import answer_text
     from sentibench.scoring.predictions import read_predictions, score_predictions
 
     task = task_named(options.task, "score")
-    n_items = len(load_split(task, options.split).examples)
-    predictions = read_predictions(options.predictions, n_items)
+    # the file first: a wrong name must not wait for a download
+    predictions = read_predictions(options.predictions, split_file(task, options.split).rows)
     if options.raw:
         predictions = [answer_text(text) for text in predictions]
     scores = score_predictions(task, options.split, predictions)
@@ -182,25 +185,15 @@ def _score(options: argparse.Namespace) -> None:
         print(json.dumps(scores))
         return
     for name, value in _flat(scores):
-        print(f"{name:32} {value:.4f}" if isinstance(value, float) else f"{name:32} {value}")
+        print(f"{name:32}", f"{value:.4f}" if isinstance(value, float) else value)
 
 
-def _flat(scores: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
+def _flat(scores: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in scores.items():
         if isinstance(value, dict):
-            rows += _flat(cast(dict[str, Any], value), f"{prefix}{name}.")
+            yield from _flat(cast(dict[str, Any], value), f"{prefix}{name}.")
         else:
-            rows.append((prefix + name, value))
-    return rows
-
-
-def _run_harness(arguments: list[str]) -> None:
-    """Run lm_eval's own command line with our tasks, whether the start-up hook is on or not."""
-    sys.argv = ["lm_eval", *arguments]
-    from sentibench.harness.command import run_command_line
-
-    run_command_line()
+            yield prefix + name, value
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from sentibench.errors import InputError, SentiBenchError
+from sentibench.errors import InputError, SentiBenchError, nearest
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,6 +18,12 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say in one line what is wrong with the arguments."""
         raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Say which of the admitted values was perhaps meant; argparse only lists them."""
+        if action.choices is not None and value not in action.choices:
+            known = nearest(str(value), map(str, action.choices))
+            raise argparse.ArgumentError(action, f"unknown name {value!r}; {known}")
 
 
 def exit_code(work: Callable[[], int | None]) -> int:

@@ -26,23 +26,25 @@ class FetchError(DataError):
     """A dataset file could not be brought from its source."""
 
 
-def unknown_name(where: str, name: str, known: Iterable[str]) -> InputError:
+def unknown_name(where: str, name: str, known: Iterable[str], prefix: str = "") -> InputError:
     """Build the error for a name that is not in a closed list.
 
     Args:
         where: The command or argument that was given the name.
         name: What was given.
         known: All accepted names, in the order in which they are shown.
+        prefix: What the accepted names begin with and a user may leave out.
 
     Returns:
         The error, with the nearest accepted name first.
     """
-    return InputError(f"{where}: unknown name {name!r}; {nearest(name, known)}")
+    return InputError(f"{where}: unknown name {name!r}; {nearest(name, known, prefix)}")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     """The end of such a message: what was perhaps meant, and all accepted names."""
     candidates = list(known)
-    near = get_close_matches(name, candidates, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    by_end = {candidate.removeprefix(prefix): candidate for candidate in candidates}
+    near = get_close_matches(name.removeprefix(prefix), by_end, n=1)
+    hint = f"did you mean {by_end[near[0]]!r}? " if near else ""
     return f"{hint}known: {', '.join(candidates)}"

@@ -43,11 +43,7 @@ class SentiBenchMetric(evaluate.Metric):
 
     def _compute(self, predictions: list[str], references: list[int]) -> dict[str, Any]:
         """Score the test split; each item must be referred to once."""
-        given = [
-            (f"predictions[{number}]", reference, prediction)
-            for number, (reference, prediction) in enumerate(
-                zip(references, predictions, strict=True)
-            )
-        ]
+        pairs = enumerate(zip(references, predictions, strict=True))
+        given = [(f"predictions[{n}]", *pair) for n, pair in pairs]
         n_items = len(load_split(self.task, "test").examples)
         return score_predictions(self.task, "test", in_item_order(given, n_items, "predictions"))

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -39,6 +39,8 @@ MAX_WAIT_S = 30.0  # the longest Retry-After that is honoured
 TIMEOUT_S = (10.0, 60.0)  # to connect, and between two pieces
 CHUNK_BYTES = 1 << 16
 UNKNOWN_SIZE_LIMIT_BYTES = 16 << 20  # for the instruction files, of which no size is pinned
+# the last two: in the middle of a file
+_PASSING = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError, ContentDecodingError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +55,16 @@ class FetchReport:
 class _Refused(Exception):
     """The source does not give a file; the text names the file and says why."""
 
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: cannot be fetched; {problem}")
+
 
 class _Missing(_Refused):
     """The source has no such file."""
+
+    def __init__(self, path: str) -> None:
+        expected = f"datasets/ and {_instruction_names()} of upstream commit {UPSTREAM_COMMIT}"
+        super().__init__(path, f"got no such file, expected {expected}")
 
 
 class _Passing(Exception):
@@ -118,9 +127,9 @@ def _pieces_of_file(folder: Path, path: str, _: int) -> Pieces:
             while chunk := file.read(CHUNK_BYTES):
                 yield file.tell() - len(chunk), chunk
     except (FileNotFoundError, NotADirectoryError):
-        raise _missing(path) from None
+        raise _Missing(path) from None
     except OSError as exc:
-        raise _refused(path, f"got {exc.strerror}, expected a file") from None
+        raise _Refused(path, f"got {exc.strerror}, expected a file") from None
 
 
 def _pieces_of_url(session: requests.Session, base: SplitResult, path: str, start: int) -> Pieces:
@@ -143,30 +152,19 @@ def _pieces_of_url(session: requests.Session, base: SplitResult, path: str, star
                     yield at, chunk
                     at += len(chunk)
                 return
-    except (requests.ConnectionError, requests.Timeout) as exc:
-        raise _Passing(type(exc).__name__) from None
-    except (ChunkedEncodingError, ContentDecodingError) as exc:  # in the middle
+    except _PASSING as exc:
         raise _Passing(type(exc).__name__) from None
     except (requests.RequestException, ValueError) as exc:
-        raise _refused(path, f"got {type(exc).__name__}, expected a file") from None
+        raise _Refused(path, f"got {type(exc).__name__}, expected a file") from None
     if start and status in (206, 416):  # not the piece that was asked for
         yield from _pieces_of_url(session, base, path, 0)
     elif status in (404, 410):
-        raise _missing(path)
+        raise _Missing(path)
     elif status == 429 or status >= 500:
         wait = reply.headers.get("Retry-After", "")  # seconds; a date is left to the pauses
         raise _Passing(f"HTTP {status}", float(wait) if wait.isdecimal() else 0.0)
     else:
-        raise _refused(path, f"got HTTP {status}, expected a file")
-
-
-def _missing(path: str) -> _Missing:
-    expected = f"datasets/ and {_instruction_names()} of upstream commit {UPSTREAM_COMMIT}"
-    return _Missing(f"{path}: cannot be fetched; got no such file, expected {expected}")
-
-
-def _refused(path: str, problem: str) -> _Refused:
-    return _Refused(f"{path}: cannot be fetched; {problem}")
+        raise _Refused(path, f"got HTTP {status}, expected a file")
 
 
 def data_home() -> Path:
@@ -219,29 +217,23 @@ def fetch_dataset(card: Card, *, force: bool = False) -> FetchReport:
     return FetchReport(tuple(fetched), present, sum(fetched.values()))
 
 
-def _data_files(card: Card) -> list[_File]:
-    return [
-        _File(f"datasets/{card.folder}/{split}.json", file.sha256, file.problem, file.bytes)
-        for split, file in card.splits.items()
-    ]
-
-
 def _paths(card: Card, home: Path) -> list[str]:
     name = instructions.INSTRUCTIONS_JSON
     source = [name] if isfile(home / name) else list(instructions.SCRIPTS)  # noqa: PTH113
-    return [file.path for file in _data_files(card)] + source
+    return [f"datasets/{card.folder}/{split}.json" for split in card.splits] + source
 
 
 def _lacking(card: Card, home: Path, force: bool) -> list[_File]:
     """Files that are missing or wrong; ``instructions.json`` also stands for the scripts."""
-    lacking = [file for file in _data_files(card) if force or file.problem(home / file.path)]
-    check = partial(instructions.instruction_problem, card)
-    instruction = _File(instructions.INSTRUCTIONS_JSON, card.instruction_sha256, check)
-    try:
+    paths = zip(_paths(card, home), card.splits.values(), strict=False)
+    data = [_File(path, file.sha256, file.problem, file.bytes) for path, file in paths]
+    lacking = [file for file in data if force or file.problem(home / file.path)]
+    with suppress(DataError):
         instructions.load_instruction(card, home)
-    except DataError:
-        return [instruction, *lacking]
-    return [instruction, *lacking] if force else lacking
+        if not force:
+            return lacking
+    check = partial(instructions.json_problem, card)
+    return [_File(instructions.INSTRUCTIONS_JSON, card.instruction_sha256, check), *lacking]
 
 
 def _fetch(
@@ -298,7 +290,7 @@ def _bring(source: _Source, file: _File, home: Path) -> int:
             return target.stat().st_size
         part.unlink()
     differs = f"the file there differs from the pinned commit {UPSTREAM_COMMIT}"
-    raise _refused(file.path, f"{differs}; {problem}")
+    raise _Refused(file.path, f"{differs}; {problem}")
 
 
 def _fill(source: _Source, file: _File, part: Path) -> None:
@@ -310,7 +302,7 @@ def _fill(source: _Source, file: _File, part: Path) -> None:
             if pause_s is None:
                 tries = len(PAUSES_S) + 1
                 problem = f"got {exc} in {tries} tries, expected the file"
-                raise _refused(file.path, problem) from None
+                raise _Refused(file.path, problem) from None
             sleep(min(max(pause_s, exc.wait_s), MAX_WAIT_S))
 
 

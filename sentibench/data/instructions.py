@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -23,9 +23,6 @@ SCRIPTS = {
     "icl_multifaced.py": "beca48749daf5233ce9b88f4dafbf3b9876fb5cd496b8dac2b67165ff36ce35c",
     "fsa.py": "171613534b4df59c779e8a7d43b4f9e1a017737a79a5c61fcc58f3f09b5b482b",
 }
-
-# What the two parsers raise on hostile text: the last two on deep nesting.
-_UNREADABLE = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError)
 
 
 def load_instructions(home: Path) -> dict[str, str]:
@@ -43,7 +40,10 @@ def load_instructions(home: Path) -> dict[str, str]:
     """
     path = home / INSTRUCTIONS_JSON
     if path.is_file():
-        return read_instructions_json(_read_bytes(path), str(path))
+        try:
+            return read_instructions_json(_read_bytes(path))
+        except ValueError as exc:
+            raise _unusable(f"{path}: {exc}") from None
     strings: dict[str, str] = {}
     for name, sha256 in SCRIPTS.items():
         script = home / name
@@ -55,7 +55,7 @@ def load_instructions(home: Path) -> dict[str, str]:
         content = _read_bytes(script)
         if problem := hash_problem(content, sha256):
             raise _unusable(f"{script}: differs from upstream commit {UPSTREAM_COMMIT}; {problem}")
-        strings.update(read_script_prompts(content.decode("utf-8"), str(script)))
+        strings |= read_script_prompts(content.decode("utf-8"))
     return strings
 
 
@@ -72,122 +72,83 @@ def load_instruction(card: Card, home: Path) -> str:
     Raises:
         DataError: If it is missing, unreadable or not the string of the pinned commit.
     """
-    return check_instruction(card, load_instructions(home), str(home))
+    strings = load_instructions(home)
+    if problem := instruction_problem(card, strings):
+        raise _unusable(f"{home}: {problem}", card.name)
+    return strings[card.folder]
 
 
-def check_instruction(card: Card, strings: Mapping[str, str], where: str) -> str:
-    """Pick the instruction of one dataset and compare its hash with the card's.
-
-    Args:
-        card: The dataset.
-        strings: Instruction by upstream folder.
-        where: Where the strings come from, for the error.
-
-    Returns:
-        The instruction.
-
-    Raises:
-        DataError: If it is missing or not the string of the pinned commit.
-    """
+def instruction_problem(card: Card, strings: Mapping[str, str]) -> str | None:
+    """Say how the instruction of a dataset is not the one that its card expects, or None."""
     folder = card.folder
     if folder not in strings:
         got = ", ".join(strings) or "nothing"
-        problem = f"no instruction for {folder}; got {got}, expected {folder}"
-        raise _unusable(f"{where}: {problem}", card.name)
+        return f"no instruction for {folder}; got {got}, expected {folder}"
     content = strings[folder].encode("utf-8", "surrogatepass")
     if problem := hash_problem(content, card.instruction_sha256):
-        differs = f"the instruction of {folder} differs from upstream commit {UPSTREAM_COMMIT}"
-        raise _unusable(f"{where}: {differs}; {problem}", card.name)
-    return strings[folder]
-
-
-def instruction_problem(card: Card, content: bytes) -> str | None:
-    """Say how the text of an ``instructions.json`` is not what a card expects, or None."""
-    try:
-        check_instruction(card, read_instructions_json(content, INSTRUCTIONS_JSON), "")
-    except DataError as exc:  # without its place and its remedy
-        return str(exc).partition(": ")[2].rpartition("; ")[0]
+        commit = f"upstream commit {UPSTREAM_COMMIT}"
+        return f"the instruction of {folder} differs from {commit}; {problem}"
     return None
 
 
-def read_instructions_json(content: bytes, where: str) -> dict[str, str]:
+def json_problem(card: Card, content: bytes) -> str | None:
+    """Say how the text of an ``instructions.json`` is not what a card expects, or None."""
+    try:
+        return instruction_problem(card, read_instructions_json(content))
+    except ValueError as exc:
+        return str(exc)
+
+
+def read_instructions_json(content: bytes) -> dict[str, str]:
     """Read the text of an ``instructions.json``.
 
     Args:
         content: The file; UTF-8, a byte-order mark is allowed.
-        where: Name of the file, for the error.
 
     Returns:
         Instruction by upstream folder.
 
     Raises:
-        DataError: If it is not JSON or not an object of strings.
+        ValueError: If it is not JSON or not an object of strings; says what it is.
     """
+    expected = "expected a JSON object of strings"
     try:
         value: object = json.loads(content.decode("utf-8-sig"))
-    except _UNREADABLE as exc:
-        raise _unusable(
-            f"{where}: not readable; got {_kind(exc)}, expected a JSON object of strings"
-        ) from exc
-    return _strings(value, where)
+    except (ValueError, RecursionError) as exc:
+        # A parser's own message may quote the file, over several lines.
+        kind = f"{type(exc).__name__}: {exc}".splitlines()[0][:120]
+        raise ValueError(f"not readable; got {kind}, {expected}") from exc
+    if not isinstance(value, dict):
+        raise ValueError(f"not instructions; got {type(value).__name__}, {expected}")
+    for folder, text in cast(dict[str, object], value).items():
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise ValueError(f"not instructions; got {kind} for {folder!r}, {expected}")
+    return cast(dict[str, str], value)
 
 
-def read_script_prompts(source: str, where: str) -> dict[str, str]:
-    """Read the literal dict named ``prompts`` from the text of a script, without executing it.
+def read_script_prompts(source: str) -> dict[str, str]:
+    """Read the literal dicts named ``prompts`` from the text of a script, without executing it.
 
     Args:
-        source: Python source text that assigns a dict to ``prompts`` or to ``<name>.prompts``.
-            Values of that name that are no dict are something else and skipped.
-        where: Name of the script, for the error.
+        source: Of one of ``SCRIPTS``, whose hash was checked: what it holds is known, and each
+            instruction in it is compared with its card.
 
     Returns:
         Instruction by upstream folder.
-
-    Raises:
-        DataError: If the text is not Python, holds no such dict, or the dict is not made of
-            literal strings only.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # invalid escapes in a script that is not ours
-            tree = ast.parse(source)
-        found = [ast.literal_eval(value) for value in _dicts_named_prompts(tree)]
-    except _UNREADABLE as exc:
-        raise _unusable(
-            f"{where}: not readable; got {_kind(exc)}, expected Python source with a dict of "
-            "literal strings named prompts"
-        ) from exc
-    if not found:
-        raise _unusable(f"{where}: no instructions; got no dict named prompts, expected one")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes in a script that is not ours
+        tree = ast.parse(source)
     prompts: dict[str, str] = {}
-    for value in found:
-        for folder, text in _strings(value, where).items():
-            if prompts.setdefault(folder, text) != text:
-                raise _unusable(
-                    f"{where}: two instructions for {folder}; got different strings, expected one"
-                )
-    return prompts
-
-
-def _dicts_named_prompts(tree: ast.AST) -> Iterator[ast.Dict]:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Dict):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             # A name has an ``id``, an attribute an ``attr``.
             names = [getattr(t, "id", None) or getattr(t, "attr", None) for t in targets]
             if "prompts" in names:
-                yield node.value
-
-
-def _strings(value: object, where: str) -> dict[str, str]:
-    expected = "expected a dict of strings"
-    if not isinstance(value, dict):
-        raise _unusable(f"{where}: not instructions; got {type(value).__name__}, {expected}")
-    for entry in cast(dict[object, object], value).items():
-        if not all(isinstance(part, str) for part in entry):
-            kinds = " -> ".join(type(part).__name__ for part in entry)
-            raise _unusable(f"{where}: not instructions; got an entry {kinds}, {expected}")
-    return cast(dict[str, str], value)
+                prompts |= ast.literal_eval(node.value)
+    return prompts
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -199,8 +160,3 @@ def _read_bytes(path: Path) -> bytes:
 
 def _unusable(problem: str, *tasks: str) -> DataError:
     return DataError(f"{problem}; run `{' '.join(['sentibench fetch', *tasks])}`")
-
-
-def _kind(exc: BaseException) -> str:
-    # A parser's own message may quote the file, over several lines.
-    return f"{type(exc).__name__}: {exc}".splitlines()[0][:120]

@@ -13,7 +13,7 @@ from typing import Any, cast
 from sentibench.data.cards import Card, SplitFile, Task
 from sentibench.data.fetch import data_home, ensure_dataset
 from sentibench.data.records import ABSENT, Example, OpinionSpans, SentimentTuple, Span
-from sentibench.errors import DataError
+from sentibench.errors import DataError, nearest
 
 MINI_FOLDER = Path(__file__).parent / "mini"
 
@@ -84,7 +84,7 @@ def split_file(task: Task, split: str) -> SplitFile:
     """
     splits = load_mini_files()[task.card.name] if task.source == "mini" else task.card.splits
     if split not in splits:
-        raise DataError(f"{task.name}: no split {split!r}; known: {', '.join(splits)}")
+        raise DataError(f"{task.name}: no split {split!r}; {nearest(split, splits)}")
     return splits[split]
 
 
@@ -162,7 +162,7 @@ def _read_acsa_item(card: Card, index: int, row: RawItem, changes: Counter[str])
         SentimentTuple(a["polarity"], category=a["category"].replace("#", " ").lower())
         for a in row["aspects"]
     ]
-    return _extraction_example(card, index, row, _unique(opinions, changes))
+    return _unique_example(card, index, row, opinions, changes)
 
 
 def _read_asqp_item(card: Card, index: int, row: RawItem, changes: Counter[str]) -> Example:
@@ -172,24 +172,17 @@ def _read_asqp_item(card: Card, index: int, row: RawItem, changes: Counter[str])
         )
         for q in row["quards"]  # so spelled in the files
     ]
-    return _extraction_example(card, index, row, _unique(opinions, changes))
+    return _unique_example(card, index, row, opinions, changes)
 
 
 def _read_opener_item(card: Card, index: int, row: RawItem, changes: Counter[str]) -> Example:
-    opinions = [
-        SentimentTuple(
-            opinion["Polarity"].lower(),
-            aspect=" AND ".join(opinion["Target"][0]) or ABSENT,
-            opinion=" AND ".join(opinion["Polar_expression"][0]) or ABSENT,
-            holder=" AND ".join(opinion["Source"][0]) or ABSENT,
-            spans=OpinionSpans(
-                holder=_spans(opinion["Source"]),
-                aspect=_spans(opinion["Target"]),
-                opinion=_spans(opinion["Polar_expression"]),
-            ),
-        )
-        for opinion in row["opinions"]
-    ]
+    keys = {"holder": "Source", "aspect": "Target", "opinion": "Polar_expression"}
+    opinions: list[SentimentTuple] = []
+    for raw in row["opinions"]:  # of each element: [[pieces], ["start:end", ...]]
+        texts = {name: " AND ".join(raw[key][0]) or ABSENT for name, key in keys.items()}
+        spans = {name: tuple(map(_span, raw[key][1])) for name, key in keys.items()}
+        polarity = raw["Polarity"].lower()
+        opinions.append(SentimentTuple(polarity, **texts, spans=OpinionSpans(**spans)))
     written = [opinion.written(card.elements) for opinion in opinions]
     changes["repeated opinion written once"] += len(written) - len(set(written))
     changes["no opinion, written as the all-NULL tuple"] += not written
@@ -197,16 +190,17 @@ def _read_opener_item(card: Card, index: int, row: RawItem, changes: Counter[str
     return Example(index, row["sentence"], answer=repr(answer), opinions=tuple(opinions))
 
 
-def _spans(element: list[list[str]]) -> tuple[Span, ...]:
-    """Read ``[[pieces], ["start:end", ...]]``."""
-    pairs = (offsets.split(":") for offsets in element[1])
-    return tuple((int(start), int(end)) for start, end in pairs)
+def _span(offsets: str) -> Span:
+    start, end = offsets.split(":")
+    return int(start), int(end)
 
 
-def _unique(opinions: list[SentimentTuple], changes: Counter[str]) -> list[SentimentTuple]:
+def _unique_example(
+    card: Card, index: int, row: RawItem, opinions: list[SentimentTuple], changes: Counter[str]
+) -> Example:
     unique = list(dict.fromkeys(opinions))
     changes["repeated tuple merged"] += len(opinions) - len(unique)
-    return unique
+    return _extraction_example(card, index, row, unique)
 
 
 def _extraction_example(

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from sentibench.fast.batches import Prompt
 from sentibench.versions import parts_of, require
 
 with parts_of("transformers"):
@@ -32,9 +33,9 @@ Forward = Callable[..., torch.Tensor]  # (ids, what is read, cache, mask, positi
 
 @dataclass(eq=False)
 class Draft:
-    """An answer being written: the number of its prompt, and the tokens generated so far."""
+    """An answer being written: the numbers of its prompt, and the tokens generated so far."""
 
-    number: int
+    numbers: list[int]
     n_prompt: int
     tokens: list[int] = field(default_factory=list)
     done: bool = False
@@ -70,18 +71,18 @@ class RoomyLayer(DynamicLayer):
 
 
 def generate(
-    batches: Iterable[tuple[Sequence[tuple[int, Sequence[int]]], int, DynamicCache]],
+    batches: Iterable[tuple[Sequence[Prompt], int, DynamicCache]],
     forward: Forward,
     is_done: Callable[[list[list[int]]], list[bool]],
     n_new: int,
     pool_tokens: int,
     device: Any,
-) -> Iterator[tuple[int, list[int]]]:
-    """Yield (number of the prompt, its new tokens) in the order in which the prompts finish.
+) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield (numbers of the prompt, its new tokens) in the order in which the prompts finish.
 
     Args:
-        batches: (prompts as (number, ids behind the prefix), length of the prefix that the cache
-            holds for every one of them, that cache); a batch's cache is consumed.
+        batches: (prompts, length of the prefix that the cache holds for every one of them, that
+            cache); a batch's cache is consumed.
         forward: The model; its logits where (row, position) is read, shape (N, V).
         is_done: Whether each of these lists of new tokens is an answer already.
         n_new: New tokens at most.
@@ -96,7 +97,7 @@ def generate(
     while rows or batch:
         while batch:
             prompts, n_prefix, prefix = batch
-            longest = max(mask_BS.shape[1], n_prefix + max(len(ids) for _, ids in prompts))
+            longest = max(mask_BS.shape[1], max(len(ids) for ids, _ in prompts))
             if rows and (len(rows) + len(prompts)) * (longest + n_new) > pool_tokens:
                 break
             new = _prefill(prompts, n_prefix, prefix, forward, device)
@@ -114,7 +115,7 @@ def generate(
             _step(rows, forward, cache, mask_BS[:, :n_seen])
             for row, done in zip(rows, is_done([row.tokens for row in rows]), strict=True):
                 row.done = row.done or done or len(row.tokens) == n_new
-        yield from ((row.number, row.tokens) for row in rows if row.done)
+        yield from ((row.numbers, row.tokens) for row in rows if row.done)
         kept = [b for b, row in enumerate(rows) if not row.done]
         rows = [rows[b] for b in kept]
         mask_BS = mask_BS[kept, :n_seen]
@@ -154,22 +155,20 @@ def _step(rows: Sequence[Draft], forward: Forward, cache: DynamicCache, mask_BS:
 
 
 def _prefill(
-    prompts: Sequence[tuple[int, Sequence[int]]],
+    prompts: Sequence[Prompt],
     n_prefix: int,
     prefix: DynamicCache,
     forward: Forward,
     device: Any,
 ) -> tuple[list[Draft], torch.Tensor, list[tuple[torch.Tensor, torch.Tensor] | None]]:
     """First new token of every prompt, the mask and the keys and values, aligned on the right."""
-    ids = [torch.tensor(prompt) for _, prompt in prompts]
+    ids = [torch.tensor(row[n_prefix:]) for row, _ in prompts]
     ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(device)
     lengths = [len(prompt) for prompt in ids]
     logits_BV = forward(ids_BT, [(b, length - 1) for b, length in enumerate(lengths)], prefix)
     best_B = logits_BV.argmax(-1).tolist()
-    rows = [
-        Draft(number, n_prefix + length, [token])
-        for (number, _), length, token in zip(prompts, lengths, best_B, strict=True)
-    ]
+    pairs = zip(prompts, best_B, strict=True)
+    rows = [Draft(numbers, len(row), [token]) for (row, numbers), token in pairs]
     shifts = [ids_BT.shape[1] - length for length in lengths]
     n_all = n_prefix + ids_BT.shape[1]
     mask_BS = (torch.arange(n_all)[None] >= torch.tensor(shifts)[:, None]).long().to(device)

@@ -47,6 +47,7 @@ with parts_of("lm-eval"):
     require(HFLM, "max_length", "max_gen_toks", "eot_token_id", "prefix_token_id")
 
 with parts_of("transformers"):
+    from safetensors import SafetensorError
     from tqdm import tqdm
     from transformers import DynamicCache
     from transformers.utils import logging
@@ -131,6 +132,29 @@ class SentiBenchLM(HFLM):
             and not self.truncation
         )
 
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> Any:
+        """Load the model for lm-eval's command; see the base class.
+
+        Raises:
+            InputError: If nothing can be loaded with these arguments.
+        """
+        try:
+            return super().create_from_arg_obj(arg_dict, additional_config)
+        except (OSError, ValueError, SafetensorError, AttributeError, TypeError) as error:
+            # a dtype, say, that is no name in torch
+            words = ("pretrained", *arg_dict, *map(str, arg_dict.values()))
+            quoted = any(f"'{word}'" in str(error) for word in words)
+            if isinstance(error, (AttributeError, TypeError)) and not quoted:
+                raise
+            raise InputError(
+                f"--model_args pretrained={arg_dict.get('pretrained')}: cannot be loaded; "
+                "expected a folder with a checkpoint or a model's name; got "
+                f"{' '.join(str(error).split())}"
+            ) from error
+
     def _agrees(self) -> bool:
         """Whether a few tokens get the logits of the plain model: not so for unusual decoders."""
         ids_BT = torch.arange(16, device=self.device).view(2, 8) % self.vocab_size
@@ -139,11 +163,8 @@ class SentiBenchLM(HFLM):
             cache = DynamicCache()
             self._forward(ids_BT[:1, :4], [(0, 0)], cache)
             cache.batch_repeat_interleave(2)
-            held = sum(
-                layer.keys.nbytes + layer.values.nbytes
-                for layer in cache.layers
-                if layer.get_seq_length()
-            )
+            layers = [layer for layer in cache.layers if layer.get_seq_length()]
+            held = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
             self.bytes_per_token = max(1, held // 8)
             found_NV = self._forward(ids_BT[:, 4:], [(0, 3), (1, 2)], cache)
             with torch.inference_mode():
@@ -209,11 +230,7 @@ class SentiBenchLM(HFLM):
     ) -> list[tuple[float, bool]]:
         """Log-likelihood and is-greedy of short continuations."""
         scores: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-        bar = tqdm(
-            total=len(requests),
-            disable=disable_tqdm or self.rank != 0,
-            desc="Running loglikelihood requests",
-        )
+        bar = self._bar("loglikelihood", len(requests), disable_tqdm)
         whole = [(c + k)[:-1] for _, c, k in requests]
         ids = [self._cut_on_the_left(row, self.max_length) for row in whole]
         longest = max(len(continuation) for *_, continuation in requests)
@@ -232,26 +249,22 @@ class SentiBenchLM(HFLM):
             dict(normalize_gen_kwargs(request.args[1], self.max_gen_toks)) for request in requests
         ]
         known = {"until", "max_gen_toks", "do_sample", "temperature"}
-        if not self.writes_greedily or any(
+        is_greedy = self.writes_greedily and not any(
             plan["do_sample"]
             or plan.get("temperature")
             or plan.keys() - known
             or "" in plan["until"]
             for plan in plans
-        ):
-            return super().generate_until(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
-        ids = self._encode_all([r.args[0] for r in requests], self.tokenizer.bos_token)
-        if not all(ids.values()):
+        )
+        prompts = [request.args[0] for request in requests] if is_greedy else []
+        ids = self._encode_all(prompts, self.tokenizer.bos_token)
+        if not is_greedy or not all(ids.values()):
             return super().generate_until(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
         groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         for number, plan in enumerate(plans):
             groups[(plan["max_gen_toks"], *plan["until"])].append(number)
         answers = [""] * len(requests)
-        bar = tqdm(
-            total=len(requests),
-            disable=disable_tqdm or self.rank != 0,
-            desc="Running generate_until requests",
-        )
+        bar = self._bar("generate_until", len(requests), disable_tqdm)
         for (n_new, *until), numbers in groups.items():
             room = self.max_length - n_new
             if room < 1:
@@ -269,6 +282,10 @@ class SentiBenchLM(HFLM):
                     bar.update()
         bar.close()
         return answers
+
+    def _bar(self, kind: str, n_requests: int, disable: bool) -> Any:
+        hidden = disable or self.rank != 0
+        return tqdm(total=n_requests, disable=hidden, desc=f"Running {kind} requests")
 
     def _cut_on_the_left(self, ids: list[int], room: int) -> list[int]:
         if len(ids) > room and not self._warned_of_truncation:
@@ -307,18 +324,12 @@ class SentiBenchLM(HFLM):
                 for tokens, text in zip(drafts, texts, strict=True)
             ]
 
-        twins: dict[int, list[int]] = {}
-
-        def batches() -> Iterator[Any]:
-            for batch, n_prefix, cache in self._batches(prompts, 1, n_new):
-                twins.update((numbers[0], numbers) for _, numbers in batch)
-                yield [(numbers[0], row[n_prefix:]) for row, numbers in batch], n_prefix, cache
-
-        for number, tokens in generate(
-            batches(), self._forward, is_done, n_new, self.pool_tokens(), self.device
-        ):
+        batches = self._batches(prompts, 1, n_new)
+        pool_tokens = self.pool_tokens()
+        written = generate(batches, self._forward, is_done, n_new, pool_tokens, self.device)
+        for numbers, tokens in written:
             text = postprocess_generated_text(self.tok_decode(tokens), stops, None)
-            yield Written(twins[number], text, len(tokens), is_done([tokens])[0])
+            yield Written(numbers, text, len(tokens), is_done([tokens])[0])
 
     def _batches(
         self, ids: Sequence[Sequence[int]], kept: int, n_new: int = 0
@@ -382,25 +393,22 @@ class SentiBenchLM(HFLM):
         ids = [torch.tensor(row[n_prefix:]) for row, _ in batch]
         # padded on the right: a causal model looks at no later position
         ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.device)
-        read = sorted(
-            {
-                (b, len(row_ids) - len(requests[number][2]) + offset)
-                for b, (row_ids, (_, numbers)) in enumerate(zip(ids, batch, strict=True))
-                for number in numbers
-                for offset in range(len(requests[number][2]))
-            }
-        )
+        asked = [
+            (b, len(ids[b]) - len(requests[number][2]), number)  # row, first position, request
+            for b, (_, numbers) in enumerate(batch)
+            for number in numbers
+        ]
+        read = sorted({(b, t) for b, start, _ in asked for t in range(start, len(ids[b]))})
         logits_NV = self._forward(ids_BT, read, cache if n_prefix else None)
         log_p_NV = logits_NV.log_softmax(-1, dtype=self.softmax_dtype or torch.float32)
         best_N = log_p_NV.argmax(-1).tolist()
         place = {position: n for n, position in enumerate(read)}
-        for b, (row_ids, (_, numbers)) in enumerate(zip(ids, batch, strict=True)):
-            for number in numbers:
-                label = requests[number][2]
-                start = place[b, len(row_ids) - len(label)]
-                places = list(range(start, start + len(label)))
-                total = sum(log_p_NV[places, label].tolist())
-                yield number, (total, [best_N[n] for n in places] == label)
+        for b, start, number in asked:
+            label = requests[number][2]
+            first = place[b, start]
+            places = list(range(first, first + len(label)))
+            total = sum(log_p_NV[places, label].tolist())
+            yield number, (total, best_N[first : first + len(label)] == label)
 
 
 def load_model(pretrained: str, **arguments: Any) -> SentiBenchLM:

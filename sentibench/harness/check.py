@@ -63,12 +63,10 @@ def check_index(index: Mapping[str, Any]) -> Iterator[Finding]:
     Args:
         index: lm-eval's entries by name.
     """
-    for name in (*GROUPS, TAG):
-        problem = _group_problem(index.get(name), name)
-        yield Finding(name, problem or "lm-eval knows it, members are right", problem is None)
-    for name, task in load_tasks().items():
-        problem = _task_problem(index.get(name), task)
-        yield Finding(name, problem or "lm-eval knows it, its file is right", problem is None)
+    problems = {name: _group_problem(index.get(name), name) for name in (*GROUPS, TAG)}
+    problems |= {name: _task_problem(index.get(name), task) for name, task in load_tasks().items()}
+    for name, problem in problems.items():
+        yield Finding(name, problem or "lm-eval knows it, and it is right", problem is None)
 
 
 def load_task_file(path: Path) -> dict[str, Any]:

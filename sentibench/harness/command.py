@@ -5,26 +5,25 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
-from sentibench.data.cards import GROUPS, TAG, load_tasks, tasks_folder
-from sentibench.errors import InputError
-from sentibench.versions import parts_of, require
-
-with parts_of("lm-eval"):
-    from lm_eval.tasks import TaskManager
-
-    require(TaskManager, "__init__(include_path)", "__init__(include_defaults)")
+from sentibench.data.cards import GROUPS, TAG, load_tasks
+from sentibench.errors import InputError, SentiBenchError, unknown_name
+from sentibench.versions import parts_of
 
 
 def refuse_unwritable_results(output_path: str) -> None:
     """Fail before a long run whose results lm-eval could not save.
+
+    A folder is made for a moment where lm-eval would make one: what the permissions say is not
+    enough, since root may write everywhere by them.
 
     Args:
         output_path: As after ``--output_path``.
@@ -32,14 +31,38 @@ def refuse_unwritable_results(output_path: str) -> None:
     Raises:
         InputError: If the folder cannot be written.
     """
-    path = Path(output_path)
-    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
-    is_old_file = path.suffix in (".json", ".jsonl") and existing == path
-    if not is_old_file and not (existing.is_dir() and os.access(existing, os.W_OK)):
+    path = Path(output_path).absolute()
+    try:
+        folder = path.parent if path.suffix == ".json" else path
+        existing = next(p for p in (folder, *folder.parents) if p.exists())
+        with TemporaryDirectory(dir=existing) as new, TemporaryFile(dir=new):
+            pass
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"--output_path {path}: results could not be saved; {existing} is no folder "
-            "that can be written; choose another folder"
-        )
+            f"--output_path {output_path}: results could not be saved; got "
+            f"{getattr(error, 'strerror', None) or error}; choose another folder"
+        ) from None
+
+
+def mistake_in(error: Exception) -> str | None:
+    """What lm-eval's command says instead of a traceback, where the mistake is in what is ours.
+
+    Args:
+        error: In which the command ended.
+
+    Returns:
+        The line: the text of an error of our own, or which of our names was perhaps meant by one
+        that lm-eval does not know. None for all other errors.
+    """
+    if isinstance(error, SentiBenchError):
+        return str(error)
+    known = (*GROUPS, TAG, *load_tasks())
+    head, _, names = str(error).partition(": ")
+    for name in names.split(", ") if head == "Tasks not found" else ():
+        like_ours = "sentibench" in name or get_close_matches(name, known, cutoff=0.8)
+        if like_ours and name not in known:  # known: lm-eval was not amended
+            return str(unknown_name("--tasks", name, known, prefix="sentibench_"))
+    return None
 
 
 def asks_for_ours_only(arguments: Sequence[str]) -> bool:
@@ -64,28 +87,17 @@ def run_command_line() -> None:
         MissingPartError: If lm-eval lacks something that is amended.
     """
     hook: Any = import_module("_sentibench_autoload")
-    n_before = len(hook.replaced)
     try:
         with parts_of("lm-eval"):
             from lm_eval.__main__ import cli_evaluate
 
-            for module, amend in hook.TARGETS.items():
-                amend(import_module(module))
-        if asks_for_ours_only(sys.argv):
-            hook.replace(TaskManager, "__init__", _without_foreign_tasks)
+            for name in hook.TARGETS:
+                hook.amend(import_module(name))
+        hook.foreign_tasks = not asks_for_ours_only(sys.argv)
         cli_evaluate()
     except ValueError as error:
         if not str(error).startswith("Tasks not found"):
             raise
         raise InputError(f"run --tasks: {error}; ours: sentibench list") from None
     finally:
-        while len(hook.replaced) > n_before:
-            setattr(*hook.replaced.pop())
-
-
-def _without_foreign_tasks(
-    manage: Callable[..., None], self: Any, *, include_path: Any = None, **given: Any
-) -> None:
-    paths = include_path if isinstance(include_path, list) else [include_path]
-    folders = [str(tasks_folder()), *(path for path in paths if path)]
-    manage(self, **given | {"include_path": folders, "include_defaults": False})
+        hook.foreign_tasks = True

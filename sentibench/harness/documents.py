@@ -1,15 +1,10 @@
 """The documents of a task: what the templates in tasks_yaml/ see of an example."""
 
-# pyright: basic
-# datasets carries no types that would hold: its unknowns end in this module.
-
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-import datasets
 
 from sentibench.data.cards import Card, Task
 from sentibench.data.fetch import data_home
@@ -50,27 +45,6 @@ def document_of(task: Task, example: Example, split: str = "test") -> Document:
             for opinion in example.opinions
         ]
     return document
-
-
-def features_of(task: Task, split: str = "test") -> datasets.Features:
-    """Return the types of the columns of ``document_of``."""
-    text, number = datasets.Value("string"), datasets.Value("int32")
-    columns: dict[str, Any] = {
-        "index": number,
-        "task": text,
-        "sentence": text,
-        "instruction": text,
-    }
-    if split != "test":
-        columns["split"] = text
-    if task.card.name == "pstance":
-        columns["target"] = text
-    if task.card.is_label_task:
-        columns |= {"label": text, "choices": datasets.List(text), "gold": number}
-    else:
-        opinion = dict.fromkeys(task.card.elements, text)
-        columns |= {"answer": text, "opinions": datasets.List(opinion)}
-    return datasets.Features(columns)
 
 
 def _instruction(task: Task, example: Example) -> str:

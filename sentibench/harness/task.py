@@ -19,7 +19,7 @@ import datasets
 from sentibench.data.cards import Task, load_tasks, tasks_folder
 from sentibench.data.read import load_split
 from sentibench.errors import InputError, nearest
-from sentibench.harness.documents import Document, document_of, features_of
+from sentibench.harness.documents import Document, document_of
 from sentibench.prompts.demonstrations import DEFAULT_SEED, draw_demonstrations, parse_seed
 from sentibench.versions import parts_of, require
 
@@ -62,39 +62,26 @@ class SentiBenchTask(ConfigurableTask if TYPE_CHECKING else object):
     They differ from lm-eval's in four places: where documents come from, which demonstrations an
     item gets, that the instruction survives chat templates without a system role, and what
     distinguishes cached requests. Task files name one of the two families, ``LabelTask`` and
-    ``ExtractionTask``; of a file that names this class, the kind of request decides.
+    ``ExtractionTask``.
     """
-
-    def __new__(cls, config: Mapping[str, Any] | None = None) -> Any:
-        """Make a task of the family; see the class."""
-        family: Any = cls
-        if cls is SentiBenchTask:
-            labels = (config or {}).get("output_type") == "multiple_choice"
-            family = LabelTask if labels else ExtractionTask
-        return super().__new__(family)
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         own = {key: value for key, value in config.items() if key != "class"}
         metadata = cast(Mapping[str, Any], own.get("metadata") or {})
         self.definition = _task_of(own)
         refuse_misspelled_metadata(metadata)
-        self.split = _split_of(metadata)
+        self.split = metadata.get("split", "test")
+        if self.split not in ("test", "val"):  # the benchmark's items, those for development
+            raise InputError(f"--metadata split: got {self.split!r}, expected 'test' or 'val'")
         self.demo_seed = parse_seed(metadata.get("demo_seed", DEFAULT_SEED), "--metadata demo_seed")
         super().__init__(config=own)
-        self.sampler: DemonstrationSampler = DemonstrationSampler(
-            self.definition, self.demo_seed, self.split
-        )
+        self.sampler: Any = DemonstrationSampler(self.definition, self.demo_seed, self.split)
 
-    def download(self, dataset_kwargs: dict[str, Any] | None = None, **_: Any) -> None:
+    def download(self, *_: Any, **__: Any) -> None:
         """Build the documents; files are fetched when this machine lacks them."""
-        del dataset_kwargs
         examples = load_split(self.definition, self.split).examples
         documents = [document_of(self.definition, example, self.split) for example in examples]
-        self.dataset = {
-            "test": datasets.Dataset.from_list(
-                documents, features=features_of(self.definition, self.split)
-            )
-        }
+        self.dataset = {"test": datasets.Dataset.from_list(documents)}
 
     def fewshot_docs(self) -> None:
         """Hold no pool: the sampler below knows the training set."""
@@ -115,9 +102,8 @@ class SentiBenchTask(ConfigurableTask if TYPE_CHECKING else object):
         carries version and seed keeps it from serving the prompts of another run.
         """
         shots = int(self.config.num_fewshot or 0)
-        draw_demonstrations(
-            self.demo_seed, *self.sampler.sizes, shots
-        )  # K too large: fail here, before the model has run
+        # K too large: fail here, before the model has run
+        draw_demonstrations(self.demo_seed, *self.sampler.sizes, shots)
         tokenizer_name += f"-sentibench{self.VERSION}-{self.split}-seed{self.demo_seed}"
         return super().build_all_requests(tokenizer_name=tokenizer_name, **kwargs)
 
@@ -173,14 +159,6 @@ def refuse_misspelled_metadata(metadata: Mapping[str, Any]) -> None:
             raise InputError(f"--metadata: unknown key {near[0]!r}; did you mean {known!r}?")
 
 
-def _split_of(metadata: Mapping[str, Any]) -> str:
-    """Which documents are asked about: the benchmark's, or those for development."""
-    split = metadata.get("split", "test")
-    if split not in ("test", "val"):
-        raise InputError(f"--metadata split: got {split!r}, expected 'test' or 'val'")
-    return split
-
-
 def _is_shown(content: str, rendered: str) -> bool:
     """Whether the longest line of a message stands in a rendered prompt, as text or as JSON."""
     line = max(content.splitlines(), key=len).strip()
@@ -189,12 +167,13 @@ def _is_shown(content: str, rendered: str) -> bool:
 
 
 def _task_of(config: Mapping[str, Any]) -> Task:
+    source, name = config["dataset_path"], config["dataset_name"]
     for task in load_tasks().values():
-        if (task.source, task.card.name) == (config["dataset_path"], config["dataset_name"]):
+        if (task.source, task.card.name) == (source, name):
             return task
     raise InputError(
-        f"task {config.get('task')}: got dataset {config['dataset_path']}/"
-        f"{config['dataset_name']}, expected real/NAME or mini/NAME with the NAME of a card"
+        f"task {config.get('task')}: got dataset {source}/{name}, expected real/NAME or mini/NAME "
+        "with the NAME of a card"
     )
 
 
@@ -208,16 +187,12 @@ class DemonstrationSampler(ContextSampler):
         self._train = load_split(task, "train").examples
         self.sizes = (len(self._train), len(load_split(task, split).examples))
 
-    def set_rnd(self, rnd: int | None) -> DemonstrationSampler:
+    def set_rnd(self, *_: Any) -> DemonstrationSampler:
         """Ignore the harness's seed: its generators start anew in every process."""
-        del rnd
         return self
 
-    def sample(
-        self, n: int, eval_doc: Document | None = None, df: Any = None, **_: Any
-    ) -> Sequence[Document]:
+    def sample(self, n: int, eval_doc: Document | None = None, **_: Any) -> Sequence[Document]:
         """Return the n demonstrations of one document, in the order of the prompt."""
-        del df
         if n == 0:
             return []
         assert eval_doc is not None, "fewshot_split must name the test split: see _base files"
@@ -276,13 +251,7 @@ def render_prompts(task: Task, *, seed: int, shots: int, limit: int | None) -> I
     built = task_manager(demo_seed=seed).load([task.name])["tasks"][task.name]
     built.set_config(key="num_fewshot", value=shots)
     built.build_all_requests(limit=limit)
-    seen: set[int] = set()
-    for request in built.instances:
-        document = request.doc
-        if document["index"] not in seen:  # label tasks: one request per choice
-            seen.add(document["index"])
-            yield {
-                "index": document["index"],
-                "prompt": request.args[0],
-                "target": built.doc_to_target(document),
-            }
+    prompts = {r.doc["index"]: r for r in built.instances}  # label tasks: one request per choice
+    for index, request in prompts.items():
+        target = built.doc_to_target(request.doc)
+        yield {"index": index, "prompt": request.args[0], "target": target}

@@ -7,10 +7,10 @@ the strict variant and ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,14 +45,8 @@ class Graph:
         return sum(len(own & its) / len(own) for own, its in pairs) / 3
 
 
-Part = TypeVar("Part")
-
-
-def _graph(
-    locate: Callable[[Part], Tokens], holder: Part, aspect: Part, opinion: Part, polarity: str
-) -> Graph:
-    elements = locate(holder) or DUMMY, locate(aspect) or DUMMY, locate(opinion)
-    return Graph(elements, polarity)
+def _graph(polarity: str, holder: Tokens, aspect: Tokens, opinion: Tokens) -> Graph:
+    return Graph((holder or DUMMY, aspect or DUMMY, opinion), polarity)
 
 
 @lru_cache(maxsize=1024)
@@ -84,7 +78,9 @@ def _covered(sentence: str, spans: Iterable[Span]) -> Tokens:
 def _gold_graphs(example: Example) -> list[Graph]:
     locate = partial(_covered, example.sentence)
     return [
-        _graph(locate, spans.holder, spans.aspect, spans.opinion, opinion.polarity.capitalize())
+        _graph(
+            opinion.polarity.capitalize(), *map(locate, (spans.holder, spans.aspect, spans.opinion))
+        )
         for opinion in example.opinions
         if (spans := opinion.spans) is not None
     ]
@@ -97,7 +93,7 @@ def _guess(sentence: str, parts: Sequence[Any]) -> Graph:
 
     holder, aspect, opinion, polarity = (p if isinstance(p, str) else ABSENT for p in parts)
     aspects, opinions = (map(str.strip, part.split("AND")) for part in (aspect, opinion))
-    return _graph(locate, [holder], aspects, opinions, polarity.capitalize())
+    return _graph(polarity.capitalize(), *map(locate, ([holder], aspects, opinions)))
 
 
 def score_graphs(
@@ -170,8 +166,8 @@ def match_graphs(
 
 
 def _strict_graph(sentence: str, parts: tuple[str, ...]) -> Graph:
-    holder, aspect, opinion, polarity = parts
-    return _graph(partial(_locate_strictly, sentence), holder, aspect, opinion, polarity)
+    *elements, polarity = parts
+    return _graph(polarity, *(_locate_strictly(sentence, text) for text in elements))
 
 
 def _locate_strictly(sentence: str, text: str) -> Tokens:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from sentibench.data.cards import scoring_word
@@ -78,36 +78,29 @@ def parse_official(task: str, answer: str) -> list[Any]:
         the list is empty.
     """
     text = _cleaned(task, answer)
-    value = read_literal(text)
-    if value is UNREADABLE:
-        return [] if task == "atsa_rest16" else _finished(task, _repaired(task, text))
-    if task in _PAIRS:
+    value, at_most = read_literal(text), None
+    if value is UNREADABLE and task in _REPAIRED_AT_MOST:  # cut off: up to its last complete tuple
+        value = read_literal(text[: text.rfind(")") + 1 or None] + "]")
+        at_most = _REPAIRED_AT_MOST[task]
+    elif task in _PAIRS and value is not UNREADABLE:
         return _pairs(task, value)
-    return _finished(task, _distinct(value))
-
-
-def _distinct(value: Any) -> list[tuple[Any, ...]]:
-    """Distinct elements as tuples; none if the value is no collection of hashable collections."""
-    try:
-        return [tuple(element) for element in dict.fromkeys(value)]
-    except TypeError:
-        return []
-
-
-def _repaired(task: str, text: str) -> list[tuple[Any, ...]]:
-    """Read an answer that was cut off: up to its last complete tuple."""
-    value = read_literal(text[: text.rfind(")") + 1 or None] + "]")
-    if value is UNREADABLE:
-        return []
-    return _distinct(value)[: _REPAIRED_AT_MOST[task]]
-
-
-def _finished(task: str, elements: list[tuple[Any, ...]]) -> list[Any]:
+    elements = _distinct(value)[:at_most]
     if task == "asqp_rest16":
         return [_stripped(element) for element in elements if len(element) == 4]
     if task == "opener" and any(len(element) != 4 for element in elements):
         return []
     return elements
+
+
+def _distinct(value: Any) -> list[tuple[Any, ...]]:
+    """Distinct elements as tuples; none if the value is no collection of hashable collections.
+
+    ``UNREADABLE`` is none either.
+    """
+    try:
+        return [tuple(element) for element in dict.fromkeys(value)]
+    except TypeError:
+        return []
 
 
 def _stripped(element: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -120,7 +113,8 @@ def _pairs(task: str, value: Any) -> list[Any]:
     if len(elements) == 2 and isinstance(elements[0], str):
         elements = [value]
     if task == "atsa_rest16" and _is_nested(elements):
-        elements = _elements(elements[-1])
+        last = elements[-1]
+        elements = list(cast(Iterable[Any], last)) if isinstance(last, Iterable) else []
     elements = [element for element in elements if element]
     # The authors also turn a pair into a sure miss if its term is not in the sentence or its
     # polarity not in their list. No gold pair is such a pair, so it is a miss without that.
@@ -128,24 +122,17 @@ def _pairs(task: str, value: Any) -> list[Any]:
     return elements if None in pairs else pairs
 
 
-def _elements(value: Any) -> list[Any]:
-    """What iterating over a literal gives; nothing for a number and its like."""
-    try:
-        return list(value)
-    except TypeError:
-        return []
-
-
 def _sequence(value: Any) -> Sequence[Any] | None:
     """The value if it is a list or tuple: what the scorers call a pair or a list of them."""
     return cast(Sequence[Any], value) if isinstance(value, (list, tuple)) else None
 
 
-def _texts(value: Any, n_parts: int) -> Sequence[str] | None:
-    """The value if it is a list or tuple of so many texts."""
+def _texts(value: Any, n_parts: int, clean: Callable[[str], str]) -> tuple[str, ...] | None:
+    """The parts, cleaned, of a list or tuple of so many texts; None for anything else."""
     parts = _sequence(value) or ()
-    is_right = len(parts) == n_parts and all(isinstance(part, str) for part in parts)
-    return parts if is_right else None
+    if len(parts) != n_parts or not all(isinstance(part, str) for part in parts):
+        return None
+    return tuple(map(clean, parts))
 
 
 def _is_nested(elements: list[Any]) -> bool:
@@ -153,9 +140,9 @@ def _is_nested(elements: list[Any]) -> bool:
     return bool(first) and _sequence(first[0]) is not None
 
 
-def _pair(element: Any) -> tuple[str, str] | None:
-    parts = _texts(re.split(r"[,\-|]", element) if isinstance(element, str) else element, 2)
-    return None if parts is None else (parts[0].strip(), parts[1].strip())
+def _pair(element: Any) -> tuple[str, ...] | None:
+    parts = re.split(r"[,\-|]", element) if isinstance(element, str) else element
+    return _texts(parts, 2, str.strip)
 
 
 def parse_strict(n_elements: int, answer: str) -> Prediction:
@@ -176,15 +163,10 @@ def parse_strict(n_elements: int, answer: str) -> Prediction:
     elements = _sequence(value)
     if elements is None:
         return Prediction(answer, problem=f"expected a list; got {type(value).__name__}")
-    if isinstance(value, tuple) and _strict_tuple(n_elements, value) is not None:
+    if isinstance(value, tuple) and _texts(value, n_elements, normalise) is not None:
         elements = [cast(Any, value)]
-    tuples = [_strict_tuple(n_elements, element) for element in elements]
+    tuples = [_texts(element, n_elements, normalise) for element in elements]
     return Prediction(answer, tuples=tuple(t for t in tuples if t != (ABSENT,) * n_elements))
-
-
-def _strict_tuple(n_elements: int, element: Any) -> tuple[str, ...] | None:
-    parts = _texts(element, n_elements)
-    return None if parts is None else tuple(map(normalise, parts))
 
 
 def normalise(text: str) -> str:
@@ -205,13 +187,9 @@ def parse_label(answer: str, labels: Sequence[str]) -> Prediction:
     line = next((line for line in answer.splitlines() if line.strip()), "")
     text = normalise(line).casefold().strip("\"'`.,:;!?*()[] ")
     for label in sorted(labels, key=len, reverse=True):
-        if _begins_with(text, label):
+        if text.startswith(label) and not text[len(label) :][:1].isalnum():
             return Prediction(answer, label=label)
     for label in labels:
         if text == scoring_word(label):
             return Prediction(answer, label=label)
     return Prediction(answer, problem="no label of the task")
-
-
-def _begins_with(text: str, word: str) -> bool:
-    return text.startswith(word) and not text[len(word) : len(word) + 1].isalnum()

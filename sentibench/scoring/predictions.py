@@ -81,22 +81,15 @@ def in_item_order(predictions: Sequence[tuple[str, int, str]], n_items: int, end
 
 
 def _read_line(line: str, where: str) -> tuple[int, str]:
-    form = '{"index": 0, "prediction": "text"}'
     try:
-        row = json.loads(line)
+        match json.loads(line):
+            case {"index": int(index), "prediction": str(text)} if not isinstance(index, bool):
+                return index, text
+            case _:
+                problem = f"got {line[:80]}"
     except (ValueError, RecursionError) as error:
-        problem = getattr(error, "msg", type(error).__name__)
-        raise InputError(f"{where}: broken JSON ({problem}); expected {form}") from None
-    if not isinstance(row, dict):
-        raise InputError(f"{where}: got a {type(row).__name__}, expected {form}")
-    fields = cast(dict[str, Any], row)
-    index, text = fields.get("index"), fields.get("prediction")
-    if not isinstance(index, int) or isinstance(index, bool) or not isinstance(text, str):
-        raise InputError(
-            f"{where}: got index {index!r} and prediction of type {type(text).__name__}, "
-            f"expected {form}"
-        )
-    return index, text
+        problem = f"broken JSON ({getattr(error, 'msg', type(error).__name__)})"
+    raise InputError(f'{where}: {problem}, expected {{"index": 0, "prediction": "text"}}')
 
 
 def score_predictions(task: Task, split: str, predictions: list[str]) -> dict[str, Any]:

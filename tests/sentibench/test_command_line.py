@@ -32,9 +32,9 @@ BROKEN = [
     ("repeated", lambda lines: [*lines, lines[2]], ":25: index 2 was already given in"),
     ("foreign", lambda lines: [*lines, '{"index": 99, "prediction": ""}'], ":25: foreign index"),
     ("no JSON", lambda lines: ["{", *lines], ":1: broken JSON"),
-    ("no object", lambda lines: ["[1]", *lines], ":1: got a list"),
-    ("no text", lambda lines: ['{"index": 0}', *lines], ":1: got index 0"),
-    ("bool index", lambda lines: ['{"index": true, "prediction": ""}'], ":1: got index True"),
+    ("no object", lambda lines: ["[1]", *lines], ":1: got [1], expected {"),
+    ("no text", lambda lines: ['{"index": 0}', *lines], ':1: got {"index": 0}, expected'),
+    ("bool index", lambda lines: ['{"index": true, "prediction": ""}'], ':1: got {"index": true, '),
 ]
 
 
@@ -60,7 +60,14 @@ MISTAKES = [
     (["prompts", MINI, "--limit", "0"], "got 0, expected a number from 1"),
     (["score", MINI, "no such file"], "cannot be read"),
     (["score", MINI, "x", "--split", "dev"], "no split 'dev'; known: train, test"),
-    (["nonsense"], "invalid choice"),
+    (["score", MINI, "x", "--split", "tset"], "no split 'tset'; did you mean 'test'?"),
+    (["nonsense"], "unknown name 'nonsense'; known: run, "),
+    (["prompst", MINI], "unknown name 'prompst'; did you mean 'prompts'?"),
+    (["prompts", "imbd"], "did you mean 'sentibench_imdb'?"),
+    (["prompts", "nosuch"], "unknown name 'nosuch'; known: sentibench_imdb, "),
+    (["fetch", "basik"], "did you mean 'sentibench_basic'?"),
+    # before the data of the task, which are not here
+    (["score", "imdb", "no such file"], "no such file: cannot be read: No such file"),
     (["prompts", "sentibench_basic"], "is a group, expected one task"),
     (["prompts", MINI, "--seed", "9" * 5000], "expected a whole number"),
 ]

@@ -27,6 +27,7 @@ Metric = Literal["macro_f1", "tuple_f1", "graph_f1"]
 Source = Literal["real", "mini"]
 
 CATEGORIES: tuple[Category, ...] = ("basic", "multifaceted", "finegrained")
+SOURCES: tuple[Source, ...] = ("real", "mini")
 GROUPS = ("sentibench", *(f"sentibench_{name}" for name in CATEGORIES), "sentibench_mini")
 TAG = "sentibench_tasks"
 SEEN = ("imdb", "yelp2", "sst2", "twitter17", "emotion20")
@@ -179,23 +180,18 @@ def _card_named(name: str) -> Card:
 @cache
 def load_tasks() -> Mapping[str, Task]:
     """Return all 12 + 12 tasks by the name that users type."""
-    tasks = [
-        Task(card, source)
-        for source in cast(tuple[Source, ...], ("real", "mini"))
-        for card in load_cards().values()
-    ]
+    tasks = [Task(card, source) for source in SOURCES for card in load_cards().values()]
     return MappingProxyType({task.name: task for task in tasks})
 
 
 @cache
 def load_groups() -> Mapping[str, tuple[Task, ...]]:
     """Return the tasks of every group and of the tag, in the order of the paper's table."""
-    tasks = load_tasks().values()
-    real = tuple(task for task in tasks if task.source == "real")
-    groups = {"sentibench": real, TAG: real}
-    for category in CATEGORIES:
-        groups[f"sentibench_{category}"] = tuple(t for t in real if t.card.category == category)
-    groups["sentibench_mini"] = tuple(task for task in tasks if task.source == "mini")
+    groups: dict[str, tuple[Task, ...]] = dict.fromkeys((*GROUPS, TAG), ())
+    for task in load_tasks().values():
+        real = ("sentibench", f"sentibench_{task.card.category}", TAG)
+        for name in real if task.source == "real" else ("sentibench_mini",):
+            groups[name] += (task,)
     return MappingProxyType(groups)
 
 
@@ -236,7 +232,7 @@ def _find(name: str, where: str, known: Iterable[str]) -> Task:
     tasks = load_tasks()
     task = tasks.get(name) or tasks.get(f"sentibench_{name}")
     if task is None:
-        raise unknown_name(where, name, known)
+        raise unknown_name(where, name, known, prefix="sentibench_")
     return task
 
 

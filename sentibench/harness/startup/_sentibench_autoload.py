@@ -17,7 +17,8 @@ import sys
 MODEL = "sentibench-hf"
 
 problems = {}  # name of a module that should have been amended -> why it was not
-replaced = []  # (class, name of a method, what it was)
+amended = set()  # names of the modules that were
+foreign_tasks = True  # whether lm-eval reads its own task files too; `sentibench run` may say no
 
 
 def replace(owner, name, wrapper):
@@ -25,7 +26,6 @@ def replace(owner, name, wrapper):
     from functools import wraps
 
     original = getattr(owner, name)
-    replaced.append((owner, name, original))
     call = wraps(original)(lambda *args, **kwargs: wrapper(original, *args, **kwargs))
     setattr(owner, name, call)
 
@@ -41,34 +41,26 @@ def parameters(function, *names):
     return found
 
 
-def tasks_folder():
-    """Return the folder with our task files without importing the package, or None."""
-    from importlib.util import find_spec
-
-    package = next(iter(find_spec("sentibench").submodule_search_locations))
-    candidates = (
-        os.path.join(package, os.pardir, "tasks_yaml"),
-        os.path.join(package, "tasks_yaml"),
-    )
-    for folder in candidates:  # source tree first: in an editable install the second is a copy
-        if os.path.isfile(os.path.join(folder, "sentibench.yaml")):
-            return os.path.abspath(folder)
-    return None
-
-
 def add_tasks(module):
     """Let TaskManager index our folder, before those of the user's include_path."""
     accepted = parameters(module.TaskManager.__init__, "include_path", "include_defaults")
 
     def init(original, *args, **kwargs):
         try:
+            from sentibench.data.cards import tasks_folder
+
             bound = accepted.bind(*args, **kwargs)
             user = bound.arguments.get("include_path") or []
             user = list(user) if isinstance(user, (list, tuple)) else [user]
-            ours = tasks_folder()
+            ours = str(tasks_folder())
             known = {os.path.abspath(str(path)) for path in user}
-            if ours and ours not in known and bound.arguments.get("include_defaults", True):
+            if (
+                os.path.isdir(ours)
+                and ours not in known
+                and bound.arguments.get("include_defaults", True)
+            ):
                 bound.arguments["include_path"] = [ours, *user]  # later folders win
+                bound.arguments["include_defaults"] = foreign_tasks
             args, kwargs = bound.args, bound.kwargs
         except Exception as error:
             problems[module.__name__] = repr(error)
@@ -113,10 +105,12 @@ def add_one_line_errors(module):
             if "sentibench" in str(error):
                 for name, why in problems.items():
                     print(f"sentibench: {name} was not amended: {why}", file=sys.stderr)
-            ours = getattr(sys.modules.get("sentibench.errors"), "SentiBenchError", ())
-            if not isinstance(error, ours):
+            from sentibench.harness.command import mistake_in
+
+            mistake = mistake_in(error)
+            if mistake is None:
                 raise
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {mistake}", file=sys.stderr)
             raise SystemExit(2) from None
 
     replace(module.HarnessCLI, "execute", execute)
@@ -128,6 +122,13 @@ TARGETS = {
     "lm_eval.config.evaluate_config": add_refusal,
     "lm_eval._cli.harness": add_one_line_errors,
 }
+
+
+def amend(module):
+    """Amend a target, if that was not done before."""
+    if module.__name__ not in amended:
+        TARGETS[module.__name__](module)
+        amended.add(module.__name__)
 
 
 class Finder:
@@ -147,7 +148,7 @@ class Finder:
             def exec_module(module):
                 run_module(module)
                 try:
-                    TARGETS[name](module)
+                    amend(module)
                 except Exception as error:  # an lm-eval we do not know
                     problems[name] = repr(error)
 

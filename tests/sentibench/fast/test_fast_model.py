@@ -312,3 +312,38 @@ def test_plain_lm_eval_knows_the_name_and_loads_the_module_only_when_asked() -> 
     )
     done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True)
     assert done.stdout.split() == ["False", "SentiBenchLM"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"pretrained": "missing/folder"},
+            "pretrained=missing/folder: cannot be loaded; expected a folder ",
+        ),
+        ({"pretrained": "{folder}"}, "name; got Unrecognized model"),
+        ({"pretrained": "{folder}", "dtype": "flot32"}, "no attribute 'flot32'"),
+        ({"pretrained": "{folder}", "damaged": "1"}, "Error while deserializing"),
+        ({}, "missing 1 required positional argument: 'pretrained'"),
+    ],
+)
+def test_what_cannot_be_loaded_is_a_mistake_of_the_user(
+    arguments, message: str, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    given = {key: value.format(folder=tmp_path) for key, value in arguments.items()}
+    if len(given) == 2:
+        make("llama").save_pretrained(tmp_path)
+        monkeypatch.setattr(fast_model.HFLM, "_create_tokenizer", lambda *_, **__: None)
+    if given.pop("damaged", None):
+        (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(InputError) as caught:
+        SentiBenchLM.create_from_arg_obj(given, {"device": "cpu"})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bug_while_loading_keeps_its_traceback(monkeypatch) -> None:
+    monkeypatch.setattr(fast_model.HFLM, "__init__", lambda *_, **__: {}.nothing)
+    with pytest.raises(AttributeError):
+        SentiBenchLM.create_from_arg_obj({"pretrained": "x"})

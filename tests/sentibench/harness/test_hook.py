@@ -10,6 +10,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from sentibench.data.cards import tasks_folder
 from sentibench.errors import InputError
 from sentibench.harness.check import check_hook, check_tasks
 
@@ -31,7 +32,7 @@ class Manager:
     """Like lm-eval's TaskManager."""
 
     def __init__(self, verbosity=None, include_path=None, include_defaults=True) -> None:
-        self.folders = include_path
+        self.folders, self.include_defaults = include_path, include_defaults
 
 
 def test_our_folder_comes_before_the_users_and_only_beside_lm_evals_own(hook) -> None:
@@ -39,12 +40,15 @@ def test_our_folder_comes_before_the_users_and_only_beside_lm_evals_own(hook) ->
         __init__ = Manager.__init__
 
     hook.add_tasks(SimpleNamespace(TaskManager=Amended, __name__="manager"))
-    ours = hook.tasks_folder()
+    ours = str(tasks_folder())
     assert Amended().folders == [ours]
     assert Amended(None, "/own").folders == [ours, "/own"]
     assert Amended(include_path=["/a", "/b"]).folders == [ours, "/a", "/b"]
     assert Amended(include_path=[ours]).folders == [ours]
     assert Amended(include_path="/own", include_defaults=False).folders == "/own"
+    assert Amended().include_defaults
+    hook.foreign_tasks = False
+    assert not Amended().include_defaults
     with pytest.raises(TypeError):
         Amended(nonsense=1)
 
@@ -89,14 +93,19 @@ def test_check_says_that_the_hook_did_not_run(hook) -> None:
 
 def test_all_that_the_hook_amends_is_there_in_the_installed_lm_eval(hook, monkeypatch) -> None:
     monkeypatch.setattr(sys, "meta_path", [hook.Finder, *sys.meta_path])
-    for name, amend in hook.TARGETS.items():
-        amend(importlib.import_module(name))
+    replaced = []
+
+    def replace(owner, name, wrapper) -> None:
+        replaced.append(name)
+        assert callable(getattr(owner, name))
+
+    monkeypatch.setattr(hook, "replace", replace)
+    for _ in range(2):
+        for name in hook.TARGETS:
+            hook.amend(importlib.import_module(name))
     findings = list(check_hook(hook))
     assert [finding.detail for finding in findings] == ["amended"] * 4
-    assert len(hook.replaced) == 3
-    for owner, name, original in reversed(hook.replaced):
-        assert getattr(owner, name) is not original
-        setattr(owner, name, original)
+    assert replaced == ["__init__", "process_tasks", "execute"]
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -89,21 +89,6 @@ def test_shots_and_seed_change_the_demonstrations_as_random_sample_does() -> Non
         draw_demonstrations(42, 16, 24, 17)
 
 
-@pytest.mark.parametrize(
-    ("name", "family"),
-    [("sentibench_mini_mint", "LabelTask"), ("sentibench_mini_opener", "ExtractionTask")],
-)
-def test_a_file_that_names_the_common_class_gets_a_task_of_its_family(
-    name: str, family: str, manager
-) -> None:
-    from sentibench.harness import SentiBenchTask
-    from sentibench.harness.check import load_task_file
-
-    task = SentiBenchTask(config=load_task_file(manager.task_index[name].yaml_path))
-    assert type(task).__name__ == type(load_task(manager, name)).__name__ == family
-    assert prompts_of(task, limit=3) == prompts_of(load_task(manager, name), limit=3)
-
-
 class NoSystemRole:
     """A chat template that, like Gemma's, has no place for a system message."""
 
