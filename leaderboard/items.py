@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leaderboard.board import tasks_of
 from leaderboard.entries import Entry
@@ -25,6 +25,22 @@ class ItemText:
 
 
 @dataclass(frozen=True, slots=True)
+class Prompts:
+    """The prompts of a task, without the repetitions: demonstrations stand in many of them.
+
+    Attributes:
+        blocks: What stands between blank lines in any prompt, each text once.
+        ways: For each way of asking, N lists of positions in ``blocks``; joined by blank lines these
+            blocks are the prompt. An empty list where an item was not asked.
+        way_of: Row key -> position in ``ways``; rows whose prompts were not logged are left out.
+    """
+
+    blocks: Sequence[str] = ()
+    ways: Sequence[Sequence[Sequence[int]]] = ()
+    way_of: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
 class TaskItems:
     """N items of a task and what the rows answered, by their key.
 
@@ -32,12 +48,14 @@ class TaskItems:
         answers: N texts; empty where an item was not asked.
         right: N letters: 1 right, 0 wrong, - not asked.
         marks: Of tuples: per item (tuple, found, missed or invented).
+        prompts: What the rows were asked, like ``answers`` with the first seed.
     """
 
     items: Sequence[ItemText]
     answers: Mapping[str, Sequence[str]]
     right: Mapping[str, str]
     marks: Mapping[str, Sequence[Marks]]
+    prompts: Prompts = Prompts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +91,43 @@ def build_items(entries: Sequence[Entry], source: Source) -> dict[str, TaskItems
             continue
         answers: dict[str, list[str]] = {}
         right: dict[str, str] = {}
+        asked: dict[str, list[str]] = {}
         marks: dict[str, list[Marks]] = {}
         for key, of_row in samples.items():
             own = {text.index: text for text in of_row.texts}
             hits = dict(zip(own, of_row.right.tolist(), strict=True))
             answers[key] = [own[i.index].answer if i.index in own else "" for i in items]
+            asked[key] = [own[i.index].prompt if i.index in own else "" for i in items]
             right[key] = "".join("01"[hits[i.index]] if i.index in own else "-" for i in items)
             if n_elements := len(of_row.task.card.elements):
                 marks[key] = [
                     _marks(n_elements, own[i.index]) if i.index in own else [] for i in items
                 ]
-        found[task] = TaskItems(items, answers, right, marks)
+        found[task] = TaskItems(items, answers, right, marks, _prompts(asked))
     return found
+
+
+def _prompts(asked: Mapping[str, Sequence[str]]) -> Prompts:
+    """Take prompts apart.
+
+    Args:
+        asked: Row key -> N prompts. Rows of one protocol and seed have the same.
+    """
+    blocks: dict[str, int] = {}
+    numbers: dict[tuple[str, ...], int] = {}
+    way_of = {
+        key: numbers.setdefault(tuple(prompts), len(numbers))
+        for key, prompts in asked.items()
+        if any(prompts)
+    }
+    ways = [
+        [
+            [blocks.setdefault(block, len(blocks)) for block in prompt.split("\n\n")] if prompt else []
+            for prompt in prompts
+        ]
+        for prompts in numbers
+    ]
+    return Prompts(list(blocks), ways, way_of)
 
 
 def _marks(n_elements: int, text: SampleText) -> Marks:
