@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sentibench.pages.drawing import Axis
 
-LABELS, PANEL, GAP, RIGHT = 186, 158, 18, 16  # widths
+LABELS, PANEL, GAP, RIGHT = 186, 158, 28, 16  # widths
 TOP, LINE, BOTTOM = 52, 18, 40  # heights
 
 Ends = tuple[float, float | None, float | None]

@@ -129,15 +129,22 @@ function showMetric() {
   });
 }
 
+// What styles depend on the reader's choice stands in style sheets of the script's own.
+const sheet = new CSSStyleSheet(); // of the columns
+const gridSheet = new CSSStyleSheet();
+document.adoptedStyleSheets = [sheet, gridSheet];
+
+const gridOf = (places) => `linear-gradient(90deg,${places.map((x) => `#0000 ${x}%,var(--line) ${x}% calc(${x}% + 1px),#0000 calc(${x}% + 1px)`)})`;
+
 function showPlot() {
   const [low, high, ticks] = data.axes[state.metric][state.plot];
   const at = (tenths) => `${(Math.min(1, Math.max(0, (tenths / 10 - low) / (high - low))) * 100).toFixed(2)}%`;
   $("#plotted").value = state.plot;
-  $("#ticks").replaceChildren(...ticks.map(([x]) => draw("line", { x1: `${x}%`, x2: `${x}%`, y1: 0, y2: "100%" })));
+  gridSheet.replaceSync(`td.plot{background-image:${gridOf(ticks.map(([x]) => x))}}`);
   $(".axis svg").replaceChildren(...ticks.map(([x, text]) => draw("text", { x: `${x}%`, y: 10 }, text)));
   rows.forEach((row, i) => {
     const cell = score(info[i], state.plot);
-    const marks = [draw("use", { href: "#ticks" })];
+    const marks = [];
     if (cell && cell[1] !== null) marks.push(draw("line", { x1: at(cell[1]), x2: at(cell[2]), y1: "50%", y2: "50%" }));
     if (cell) marks.push(draw("circle", { cx: at(cell[0]), cy: "50%", r: 3.5, ...(cell[1] === null && { class: "hollow" }) }));
     $(".plot svg", row).replaceChildren(...marks);
@@ -202,10 +209,7 @@ function enter(cell) {
   cell.tabIndex = 0;
 }
 
-// Columns: a style sheet of the script's own hides what is not chosen.
-
-const sheet = new CSSStyleSheet();
-document.adoptedStyleSheets = [sheet];
+// Columns.
 
 function shownColumns() {
   const chosen = new Set(state.cols.split("."));
