@@ -30,8 +30,8 @@ class Prompts:
 
     Attributes:
         blocks: What stands between blank lines in any prompt, each text once.
-        ways: For each way of asking, N lists of positions in ``blocks``; joined by blank lines these
-            blocks are the prompt. An empty list where an item was not asked.
+        ways: For each way of asking, N lists of positions in ``blocks``; these blocks, joined by
+            blank lines, are the prompt. An empty list where an item was not asked.
         way_of: Row key -> position in ``ways``; rows whose prompts were not logged are left out.
     """
 
@@ -122,7 +122,9 @@ def _prompts(asked: Mapping[str, Sequence[str]]) -> Prompts:
     }
     ways = [
         [
-            [blocks.setdefault(block, len(blocks)) for block in prompt.split("\n\n")] if prompt else []
+            [blocks.setdefault(block, len(blocks)) for block in prompt.split("\n\n")]
+            if prompt
+            else []
             for prompt in prompts
         ]
         for prompts in numbers

@@ -58,7 +58,7 @@ leaderboard.board          models results sentibench.data sentibench.scoring
 leaderboard.build          board entries ranking results sentibench.data sentibench.prompts
                            sentibench.scoring
 leaderboard.entries        models results sentibench.data sentibench.prompts sentibench.scoring
-leaderboard.exports        board items
+leaderboard.exports        board items sentibench.pages
 leaderboard.items          board entries sentibench.data sentibench.scoring
 leaderboard.models         results sentibench.errors
 leaderboard.page           board items sentibench.pages

@@ -15,8 +15,6 @@ from sentibench.pages.text import short
 SHADES = 5  # steps from the lowest to the highest place in a column
 
 
-
-
 def tenths(fraction: float | None) -> int | None:
     """A score as the page shows it, in tenths of a point: so no two programs round apart."""
     return None if fraction is None else round(10 * float(f"{100 * fraction:.1f}"))
@@ -38,7 +36,9 @@ def standings(board: Board, metric: str, column: str) -> dict[str, Standing]:
     """Row key -> standing in one column."""
     values = {r.key: v for r in board.rows if (v := r.value(metric, column)) is not None}
     places = {value: place for place, value in enumerate(sorted(set(values.values())), start=1)}
-    ranked = sorted({tenths(values[r.key]) or 0 for r in board.rows if r.ranked and r.key in values})
+    ranked = sorted(
+        {tenths(values[r.key]) or 0 for r in board.rows if r.ranked and r.key in values}
+    )
     steps = max(len(ranked) - 1, 1)
     shades = {t: 1 + (SHADES - 1) * n // steps for n, t in enumerate(ranked)}
     is_ranked = {row.key: row.ranked and len(ranked) > 1 for row in board.rows}

@@ -51,7 +51,9 @@ METRIC_NAMES = {
     "tuple_f1": "F1 of exact opinions",
     "graph_f1": "F1 of weighted opinions",
 }
-FOREST_NOTE = "Dots: scores; bars: 95% intervals over the test items. Hollow: reported, not measured here."
+FOREST_NOTE = (
+    "Dots: scores; bars: 95% intervals over the test items. Hollow: reported, not measured here."
+)
 # what would end a script element, is no line end in JSON but one in old JavaScript, or is no text
 UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
@@ -235,8 +237,7 @@ def _script_data(
         "scores": scores,
         "titles": board.titles | {"seen": "Seen", "unseen": "Unseen"},
         "columns": [
-            {"name": c.name, "kind": c.kind, "group": c.group, "views": c.views}
-            for c in columns
+            {"name": c.name, "kind": c.kind, "group": c.group, "views": c.views} for c in columns
         ],
         "axes": {
             m: {

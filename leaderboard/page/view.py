@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from leaderboard.board import Board, Cell, Comparison, Row
 from sentibench.pages.forest import Ends, Forest, forest
 from sentibench.pages.size_plot import Model, SizePlot, size_plot
-from sentibench.pages.text import NONE, percent, short
+from sentibench.pages.text import NONE, percent, quoted, short
 
 SIZES = (
     ("s", "under 500 M", 0.0, 5e8),
@@ -27,6 +27,7 @@ PROTOCOL = {
     "gen_kwargs": "Changed generation settings",
 }
 """What the settings of a run are called on the page."""
+EMPTY = ("", "None", "none", "{}", "[]")  # settings that say nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +145,7 @@ def bytes_text(count: int | None) -> str:
 
 def quote(cell: Cell | None) -> str:
     """A score as one quotes it: ``83.8 [83.1, 84.5]``; without an interval the score alone."""
-    if cell is None:
-        return NONE
-    return f"{percent(cell.value)} {interval(cell)}".rstrip()
+    return NONE if cell is None else quoted(cell.value, cell.low, cell.high)
 
 
 def fact_text(row: Row, name: str) -> str:
@@ -181,9 +180,7 @@ def run_facts(row: Row) -> list[tuple[str, str]]:
 
 def interval(cell: Cell | None) -> str:
     """The interval alone, in brackets; empty where none is known."""
-    if cell is None or cell.low is None or cell.high is None:
-        return ""
-    return f"[{percent(cell.low)}, {percent(cell.high)}]"
+    return "" if cell is None else quoted(cell.value, cell.low, cell.high).partition(" ")[2]
 
 
 def rank_text(row: Row, metric: str) -> str:
@@ -212,13 +209,13 @@ def _letters(number: int) -> str:
 def protocol_facts(row: Row) -> list[tuple[str, str]]:
     """The settings of a row that say something: what is off or empty is left out."""
     said = [(PROTOCOL.get(name, name), value) for name, value in row.protocol.items()]
-    kept = [(name, value) for name, value in said if value or value == 0 and value is not False]
+    kept = [(n, v) for n, v in said if (v if isinstance(v, bool) else str(v) not in EMPTY)]
     return [(name, "yes" if value is True else str(value)) for name, value in kept]
 
 
 def settings(row: Row) -> list[tuple[str, str]]:
     """The comparability badges that say something."""
-    return [(b.name, b.value) for b in row.badges if b.value not in ("", "None", "none", "{}")]
+    return [(badge.name, badge.value) for badge in row.badges if badge.value not in EMPTY]
 
 
 @dataclass(frozen=True, slots=True)
