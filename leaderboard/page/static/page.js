@@ -87,7 +87,7 @@ function readHash() {
   if (!data.metrics.includes(state.metric)) state.metric = DEFAULTS.metric;
   if (!heads.some((th) => th.dataset.col === state.sort)) state.sort = state.dir = "";
   if (!["ascending", "descending"].includes(state.dir)) state.dir = state.sort && "descending";
-  if (!(state.plot in data.axes[state.metric])) state.plot = DEFAULTS.plot;
+  if (!Object.hasOwn(data.axes[state.metric], state.plot)) state.plot = DEFAULTS.plot;
   if (!names.has(state.model)) state.model = "";
   state.compare = [...new Set(state.compare.split(" "))].filter((key) => names.has(key)).slice(0, MOST).join(" ");
 }
@@ -398,7 +398,7 @@ function sideBySide(keys) {
     }
     if (two && Object.keys(two.tests).length) {
       const test = two.tests[data.tasks.findIndex((t) => t.name === name)];
-      line.push(make("td", test ? pText(test[2]) : name === "overall" ? pText(two.p) : "", "num"));
+      line.push(make("td", test ? pText(test[2]) : "", "num"));
     }
     const row = makeRow(line);
     if (n === 0) row.className = "total";
@@ -429,6 +429,7 @@ function showCompared() {
   }
   const panel = $("#comparison");
   panel.hidden = !keys.length;
+  root.style.scrollPaddingBottom = "";
   if (!keys.length) return;
   $("#chosen").replaceChildren(...keys.map((key) => {
     const item = make("li");
@@ -440,13 +441,13 @@ function showCompared() {
     return item;
   }));
   $("#advice").textContent = keys.length === 1 ? "Tick up to three more models to see them side by side." : "";
-  fold(keys.length > 1);
   if (keys.length === 1) $("#compared").replaceChildren(against(keys[0]));
   else {
     const list = make("ul", undefined, "verdicts");
     keys.forEach((a, i) => keys.slice(i + 1).forEach((b) => list.append(sentence(a, b))));
     $("#compared").replaceChildren(list, sideBySide(keys));
   }
+  fold(keys.length > 1);
 }
 
 function fold(open) {
@@ -454,14 +455,14 @@ function fold(open) {
   $("#fold").setAttribute("aria-expanded", String(open));
   $("#fold").textContent = open ? "Hide" : one ? "Show against all others" : "Show";
   $("#compared").hidden = !open;
+  // what is ticked or reached by the tab key is never left behind the panel
+  root.style.scrollPaddingBottom = `${$("#comparison").offsetHeight + 8}px`;
 }
 
 function choose(key, on) {
   const kept = state.compare.split(" ").filter((other) => other && other !== key);
   update({ compare: [...kept, ...(on ? [key] : [])].slice(0, MOST).join(" ") }, showCompared);
-  const box = on && $(`.choose[value="${CSS.escape(key)}"]`, table).getBoundingClientRect();
-  const covered = box && box.bottom - $("#comparison").getBoundingClientRect().top;
-  if (covered > 0) scrollBy(0, covered + 16); // what was ticked stays in sight
+  if (on) $(`.choose[value="${CSS.escape(key)}"]`, table).closest("tr").scrollIntoView({ block: "nearest" });
 }
 
 // What was answered instead of what, for one model; drawn where a dataset is open.
@@ -470,7 +471,7 @@ let classes = null;
 
 function showMatrices() {
   classes ||= JSON.parse($("#classes-data").textContent);
-  const row = known.get(state.matrix in classes ? state.matrix : data.rows.find((r) => r.key in classes)?.key);
+  const row = known.get(Object.hasOwn(classes, state.matrix) ? state.matrix : data.rows.find((r) => r.key in classes)?.key);
   if (!row) return;
   $("#matrix-model").value = row.key;
   for (const target of $$("details[open] > .matrix")) {
