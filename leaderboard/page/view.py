@@ -307,7 +307,7 @@ def plot_of_intervals(board: Board, metric: str) -> Forest | None:
         return None
     return forest(
         [board.titles[name] for name in names],
-        [(short(row.name, 28), [ends_of(row, metric, name) for name in names]) for row in shown],
+        [(short(row.name, 25), [ends_of(row, metric, name) for name in names]) for row in shown],
     )
 
 

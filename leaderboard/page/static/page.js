@@ -629,7 +629,7 @@ function goTo(id) {
   const target = document.getElementById(id);
   const around = target?.closest("details");
   if (around) around.open = true;
-  target?.scrollIntoView();
+  (around || target)?.scrollIntoView();
   target?.focus({ preventScroll: true });
 }
 
