@@ -1048,6 +1048,7 @@ def test_nothing_hostile_runs(page: Any) -> None:
 def test_table_is_complete_with_scripts_off(site: str, tmp_path: Path) -> None:
     driver = start_browser(tmp_path / "profile", scripts=False)
     try:
+        set_width(driver, 1280)
         driver.get(site)
         assert "on" not in (find(driver, "html").get_attribute("class") or "").split()
         rows = driver.find_elements("css selector", "#board tr[data-key]")
