@@ -13,6 +13,7 @@ from sentibench.scoring.parse import answer_text, parse_strict
 from sentibench.scoring.samples import SampleText
 
 Marks = list[tuple[str, str]]
+PRIVATE_USE = range(0xE000, 0xF900)  # characters of Unicode that mean nothing by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,14 @@ class Prompts:
         ways: For each way of asking, N lists of positions in ``blocks``; these blocks, joined by
             blank lines, are the prompt. An empty list where an item was not asked.
         way_of: Row key -> position in ``ways``; rows whose prompts were not logged are left out.
+        mark: A letter that stands in ``blocks`` for the item's own sentence, and in no prompt;
+            empty where prompts hold all letters that could.
     """
 
     blocks: Sequence[str] = ()
     ways: Sequence[Sequence[Sequence[int]]] = ()
     way_of: Mapping[str, int] = field(default_factory=dict[str, int])
+    mark: str = chr(PRIVATE_USE[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,33 +107,41 @@ def build_items(entries: Sequence[Entry], source: Source) -> dict[str, TaskItems
                 marks[key] = [
                     _marks(n_elements, own[i.index]) if i.index in own else [] for i in items
                 ]
-        found[task] = TaskItems(items, answers, right, marks, _prompts(asked))
+        found[task] = TaskItems(items, answers, right, marks, _prompts(asked, items))
     return found
 
 
-def _prompts(asked: Mapping[str, Sequence[str]]) -> Prompts:
+def _prompts(asked: Mapping[str, Sequence[str]], items: Sequence[ItemText]) -> Prompts:
     """Take prompts apart.
 
     Args:
         asked: Row key -> N prompts. Rows of one protocol and seed have the same.
+        items: The N items.
     """
-    blocks: dict[str, int] = {}
     numbers: dict[tuple[str, ...], int] = {}
     way_of = {
         key: numbers.setdefault(tuple(prompts), len(numbers))
         for key, prompts in asked.items()
         if any(prompts)
     }
+    every = [prompt for prompts in numbers for prompt in prompts]
+    mark = next((m for m in map(chr, PRIVATE_USE) if not any(m in p for p in every)), "")
+    blocks: dict[str, int] = {}
+
+    def taken_apart(prompt: str, sentence: str) -> list[int]:
+        if not prompt:
+            return []
+        before, found, after = (
+            prompt.rpartition(sentence) if sentence and mark else ("", "", prompt)
+        )
+        parts = f"{before}{found and mark}{after}".split("\n\n")
+        return [blocks.setdefault(part, len(blocks)) for part in parts]
+
     ways = [
-        [
-            [blocks.setdefault(block, len(blocks)) for block in prompt.split("\n\n")]
-            if prompt
-            else []
-            for prompt in prompts
-        ]
+        [taken_apart(prompt, item.sentence) for prompt, item in zip(prompts, items, strict=True)]
         for prompts in numbers
     ]
-    return Prompts(list(blocks), ways, way_of)
+    return Prompts(list(blocks), ways, way_of, mark)
 
 
 def _marks(n_elements: int, text: SampleText) -> Marks:

@@ -1,8 +1,8 @@
 """The board -> one self-contained page.
 
 Every name and text in it may be hostile. Three things keep it text: Jinja2 escapes all of it, the
-JSON for the script cannot end its element, and the policy in the page runs nothing but the one
-script and the one style sheet whose hashes it names.
+JSON for the script cannot end its element, and the policy in the page runs nothing but the two
+scripts and the one style sheet whose hashes it names.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ METRIC_NAMES = {
     "tuple_f1": "F1 of exact opinions",
     "graph_f1": "F1 of weighted opinions",
 }
+# stands in the head, so that nothing is laid out twice while the page comes in
+FIRST_SCRIPT = 'document.documentElement.classList.add("on")'
 FOREST_NOTE = (
     "Dots: scores; bars: 95% intervals over the test items. Hollow: reported, not measured here."
 )
@@ -126,8 +128,9 @@ def render_page(board: Board, items: Mapping[str, TaskItems] | None) -> str:
         citation=CITATION,
         recipe=_recipe(board),
         css=Markup(css),
+        first_script=Markup(FIRST_SCRIPT),
         script=Markup(script),
-        policy=_policy(css, script),
+        policy=_policy(css, FIRST_SCRIPT, script),
         board_json=_json(_script_data(board, columns, scores, axes)),
         pairs_json=_json(data.script_comparisons(board)),
         classes_json=_json(_classes(board)),
@@ -182,13 +185,14 @@ def _grid(axis: Axis) -> str:
     return f"td.plot{{background-image:linear-gradient(90deg,{','.join(lines)})}}\n"
 
 
-def _policy(css: str, script: str) -> str:
+def _policy(css: str, *scripts: str) -> str:
     def digest(text: str) -> str:
         return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
+    allowed = " ".join(f"'sha256-{digest(script)}'" for script in scripts)
     return (
         f"default-src 'none'; style-src 'sha256-{digest(css)}'; "
-        f"script-src 'sha256-{digest(script)}'; img-src data:; base-uri 'none'; form-action 'none'"
+        f"script-src {allowed}; img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -220,7 +224,11 @@ def _packed_items(task: str, of_task: TaskItems) -> list[tuple[str, str]]:
     }
     packed = [(task, _packed(content))]
     if of_task.prompts.ways:
-        prompts = {"blocks": of_task.prompts.blocks, "ways": of_task.prompts.ways}
+        prompts = {
+            "blocks": of_task.prompts.blocks,
+            "mark": of_task.prompts.mark,
+            "ways": of_task.prompts.ways,
+        }
         packed.append((f"prompts of {task}", _packed(prompts)))
     return packed
 

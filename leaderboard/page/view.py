@@ -61,7 +61,7 @@ def columns_of(board: Board) -> list[Column]:
     titles = {task.name: task.title for task in board.tasks}
     mean = "Mean of the four datasets of the category"
     every = ("averages", "datasets", "about")
-    return [
+    columns = [
         Column("rank", "Rank", "rank", "Where 95 of 100 redraws of the items put it", views=every),
         Column("overall", "Overall", "average", "Mean of all datasets", "Averages", True, every),
         Column("plot", "Plot", "plot", "", "Averages", views=("averages",)),
@@ -101,6 +101,12 @@ def columns_of(board: Board) -> list[Column]:
                 ("trained", "Trained on", "Datasets that its makers declare as training data"),
             )
         ),
+    ]
+    # what no row says has no column
+    return [
+        column
+        for column in columns
+        if column.kind != "fact" or any(fact_text(row, column.name) != NONE for row in board.rows)
     ]
 
 

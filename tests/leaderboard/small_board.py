@@ -203,7 +203,7 @@ def make_items() -> dict[str, TaskItems]:
             right={"teacher": "01" * 60, "base": "0011" * 30},
             marks={},
             prompts=Prompts(
-                blocks=["Decide the sentiment.", f"An example {SCRIPT}", "Another way."],
+                blocks=["Decide the sentiment.", f"An example {SCRIPT}", "Another way for \ue000."],
                 ways=[[[0, 1, 0]] * n, [[2]] * (n - 1) + [[]]],
                 way_of={"teacher": 0, "base": 1},
             ),

@@ -168,9 +168,10 @@ def test_facts_of_a_run_are_shown_where_they_are_known() -> None:
     )
     page = render_page(replace(board, rows=(known, *board.rows[1:])), None)
     for name, text in (("speed", "12.3"), ("memory", "2.5 GB"), ("invalid", "1.2%")):
-        assert f'<td class="fact {name}">{text}</td>' in page
-    assert '<td class="fact trained">sst2</td>' in page
-    assert page.count('<td class="fact speed">–</td>') == 7
+        assert f'<td class="fact {name} more">{text}</td>' in page
+    assert '<td class="fact trained more">sst2</td>' in page
+    assert page.count('<td class="fact speed more">–</td>') == 7
+    assert 'class="fact speed' not in render_page(board, None)  # no row says it: no column
 
 
 def test_settings_that_say_nothing_are_not_printed() -> None:

@@ -374,7 +374,7 @@ def test_the_prompt_that_a_model_saw_is_shown(page: Any) -> None:
     first = find(page, "#sample-table tbody tr")
     titles = [summary.text for summary in first.find_elements("css selector", "summary")]
     assert titles == ["Prompt of A", "Prompt of B"]
-    for place, text in ((0, "Decide the sentiment."), (1, "Another way.")):
+    for place, text in ((0, "Decide the sentiment."), (1, f"Another way for Text 0 {SCRIPT}.")):
         first.find_elements("css selector", "summary")[place].click()
         wait_for(page, f"document.querySelectorAll('.prompt pre')[{place}].textContent")
         assert text in first.find_elements("css selector", ".prompt pre")[place].text
@@ -543,9 +543,9 @@ def test_nothing_hostile_runs(page: Any) -> None:
     assert page.execute_script("return window.hacked") is None
     assert page.execute_script("return document.images.length") == 0
     kinds = page.execute_script("return [...document.scripts].map((s) => s.type)")
-    assert kinds.count("") == 1
+    assert kinds.count("") == 2
     assert kinds.count("application/json") == 3
-    assert kinds.count("text/plain") == len(kinds) - 4 == 2
+    assert kinds.count("text/plain") == len(kinds) - 5 == 2
     names = page.execute_script(
         "return [...document.querySelectorAll('#board th.name bdi')].map((e) => e.textContent)"
     )
@@ -655,11 +655,18 @@ def test_axe_finds_nothing_serious(page: Any, scheme: str) -> None:
     for key in ("student2", "other"):
         tick(page, key)
     open_samples(page)
-    page.execute_script(path.read_text(encoding="utf-8"))
-    found = page.execute_async_script(
-        "const done = arguments[0];"
-        "axe.run(document).then((r) => done(r.violations), (e) => done([String(e)]))"
+    page.execute_script(
+        "const all = new CSSStyleSheet(); all.replaceSync('* { content-visibility: visible }');"
+        "document.adoptedStyleSheets.push(all)"  # what is far away is checked too
     )
+    page.execute_script(path.read_text(encoding="utf-8"))
+    found = []
+    for view in ("datasets", "about", "averages"):
+        page.execute_script(f"document.querySelector('[name=view][value={view}]').click()")
+        found += page.execute_async_script(
+            "const done = arguments[0];"
+            "axe.run(document).then((r) => done(r.violations), (e) => done([String(e)]))"
+        )
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     serious = [
         (v["id"], v["help"], [node["html"][:200] for node in v["nodes"][:3]])

@@ -3,7 +3,6 @@
 const $ = (selector, from = document) => from.querySelector(selector);
 const $$ = (selector, from = document) => [...from.querySelectorAll(selector)];
 const root = document.documentElement;
-root.classList.add("on");
 const data = JSON.parse($("#board-data").textContent);
 const table = $("#board");
 const controls = $("#controls");
@@ -232,6 +231,7 @@ function showColumns() {
   const wide = data.columns.some((column) => column.kind === "dataset" && shown.has(column.name));
   $(".over", table).hidden = !wide; // the few others need no titles above them
   table.classList.toggle("compact", wide);
+  table.classList.remove("first");
   for (const box of $$("[name=column]", controls)) box.checked = shown.has(box.value);
   for (const radio of $$("[name=view]", controls)) radio.checked = radio.value === state.cols;
   const first = data.scores.find((name) => shown.has(name));
@@ -503,6 +503,8 @@ let limit = 50;
 let asked = 0;
 
 async function inflate(name) {
+  // the texts stand behind this script, so that nobody waits for them
+  if (document.readyState === "loading") await new Promise((done) => addEventListener("DOMContentLoaded", done));
   const element = $$(".packed").find((script) => script.dataset.name === name);
   if (!element) return null;
   const bytes = Uint8Array.from(atob(element.textContent), (letter) => letter.charCodeAt(0));
@@ -514,22 +516,23 @@ function unpack(name) {
   return unpacked.get(name);
 }
 
-function showPrompt(box, task, way, i) {
+function showPrompt(box, task, way, i, sentence) {
   box.addEventListener("toggle", async () => {
     const found = await unpack(`prompts of ${task}`);
     const numbers = found ? found.ways[way][i] : [];
-    $("pre", box).textContent = numbers.length ? numbers.map((n) => found.blocks[n]).join("\n\n") : "This prompt was not logged.";
+    const text = numbers.map((n) => found.blocks[n]).join("\n\n");
+    $("pre", box).textContent = (found?.mark ? text.replaceAll(found.mark, () => sentence) : text) || "This prompt was not logged.";
   }, { once: true });
 }
 
-function promptsOf(task, ways, a, b, i) {
+function promptsOf(task, ways, a, b, i, sentence) {
   const same = ways[a] === ways[b];
   return [[a, same ? "Prompt" : "Prompt of A"], ...(same ? [] : [[b, "Prompt of B"]])].filter(([key]) => key in ways).map(([key, title]) => {
     const box = make("details", undefined, "prompt");
     const text = make("pre");
     text.tabIndex = 0;
     box.append(make("summary", title), text);
-    showPrompt(box, task, ways[key], i);
+    showPrompt(box, task, ways[key], i, sentence);
     return box;
   });
 }
@@ -606,7 +609,7 @@ async function showSamples() {
   };
   fill($("#sample-table"), "", ["Item", "Text", "Right answer", "A", "B"], kept.slice(0, limit).map((i) => {
     const item = found.items[i];
-    const prompts = promptsOf(task, found.ways, a, b, i);
+    const prompts = promptsOf(task, found.ways, a, b, i, item.sentence);
     return makeRow([text(String(item.index)), text(item.sentence, prompts), text(item.gold), answer(a, i), answer(b, i)]);
   }));
   $("#more").hidden = kept.length <= limit;
