@@ -303,8 +303,8 @@ def test_columns_are_chosen_by_view_and_one_by_one(page: Any, site: str) -> None
     find(page, "[name=column][value=licence]").click()
     assert heads()[-1] == "licence"
     page.get("about:blank")
-    page.get(f"{site}#cols=rank.seen.trained")
-    assert heads() == ["name", "rank", "seen", "trained"]
+    page.get(f"{site}#cols=rank.seen.licence")
+    assert heads() == ["name", "rank", "seen", "licence"]
     assert len(page.find_elements("css selector", "#board td[tabindex='0']")) == 1
 
 
@@ -427,6 +427,8 @@ def test_every_model_has_an_address_of_its_own(page: Any, site: str) -> None:
             "return document.querySelector('#model-student2').getBoundingClientRect().top"
         )
         assert 0 <= top < 900
+        find(page, "th[data-col=overall] button").click()
+        assert page.current_url == f"{site}#sort=overall&dir=descending&model=student2"
 
 
 def test_copy_button_says_what_it_did(page: Any) -> None:
