@@ -1,6 +1,6 @@
 """Time, memory and page size of a leaderboard build over SYNTHETIC results.
 
-python benchmarks/leaderboard_build.py [MODELS [FOLDER]]. Writes result folders of invented models
+python benchmarks/leaderboard_build.py [MODELS [SEEDS]]. Writes result folders of invented models
 whose answers are drawn at random (every name says synthetic), builds the page, prints figures.
 """
 
@@ -9,17 +9,39 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from sentibench.data.cards import Card, Source, Task, load_cards
+from sentibench.data.cards import Card, Source, Task, load_cards, load_tasks
+from sentibench.data.pins import prompt_sha256
+from sentibench.data.read import load_split
+from sentibench.data.records import Example, SentimentTuple
+from sentibench.harness.documents import document_of
+from sentibench.harness.task import render_prompts
+from sentibench.prompts.demonstrations import PAPER_SEEDS
+from sentibench.scoring.metrics import label_matrix, score_function
+from sentibench.scoring.raw_answers import tuple_statistics
+from sentibench.scoring.samples import METRICS, read_samples
 
 PEAK = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
+BUILD = """
+import json, sys
+from sentibench.data.cards import Pins, Task
+pins = json.load(open(sys.argv[1]))
+Task.pins = property(
+    lambda task: Pins(pins[task.name], dict.fromkeys((42, 52, 62), pins[task.name + " prompts"]))
+)
+from leaderboard.__main__ import main
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[2:]))
+"""
+"""Invented items are those of no card; this builds a board as if they were."""
 
 
 def write_results(
@@ -35,7 +57,10 @@ def write_results(
     date: float = 1_790_000_000.0,
     cards: tuple[str, ...] = (),
 ) -> Path:
-    """Write one model's results as lm-eval 0.4.13 does; answers are right by skill."""
+    """Write one model's results as lm-eval 0.4.13 does; answers are right by skill.
+
+    Mini results hold the items and prompts of the package; real ones invented items.
+    """
     random = np.random.default_rng(seed)
     home = folder / model.replace("/", "__")
     home.mkdir(parents=True, exist_ok=True)
@@ -47,12 +72,12 @@ def write_results(
         task = Task(card, source).name
         n_total = card.splits["test"].rows if source == "real" else 24
         n_items = min(limit or n_total, n_total)
-        rows = [_row(card, task, i, skill, random) for i in range(n_items)]
+        rows = _rows(Task(card, source), n_items, shots, demo_seed, skill, random)
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (home / f"samples_{task}_{stamp}.jsonl").write_text(lines, encoding="utf-8")
         configs[task] = {"num_fewshot": shots, "metadata": {"demo_seed": demo_seed}}
         counts[task] = {"original": n_total, "effective": n_items}
-        n_shot[task], versions[task], results[task] = shots, 1.0, {}
+        n_shot[task], versions[task], results[task] = shots, 1.0, _scores(card, rows)
     summary = {
         "results": results,
         "configs": configs,
@@ -80,45 +105,101 @@ def write_results(
     return path
 
 
-def _row(card: Card, task: str, index: int, skill: float, random: np.random.Generator) -> dict:
-    gold = index % max(len(card.labels), 1)
-    right = bool(random.random() < skill)
+@cache
+def _asked(task: Task, shots: int, seed: int) -> list[tuple[dict, str]]:
+    """Documents and prompts of the package's own small texts."""
+    examples = load_split(task, "test").examples
+    prompts = render_prompts(task, seed=seed, shots=shots, limit=None)
+    asked = [(document_of(task, e), p["prompt"]) for e, p in zip(examples, prompts, strict=True)]
+    return json.loads(json.dumps(asked))
+
+
+def _invented(task: Task, n_items: int) -> list[tuple[dict, str]]:
+    """Documents and prompts as long as those of the real task."""
+    card, asked = task.card, []
+    # as long as the five texts of a prompt
+    prompt = "synthetic " * (card.splits["test"].bytes // card.splits["test"].rows // 2)
+    for i in range(n_items):
+        elements = dict.fromkeys(card.elements, f"text {i}") | {"polarity": "positive"}
+        label = card.labels[i % len(card.labels)] if card.labels else None
+        opinions = () if label else (SentimentTuple(**elements),) * (i % 3)
+        written = repr([opinion.written(card.elements) for opinion in opinions])
+        sentence = f"synthetic text {i} of {task.name}"
+        example = Example(i, sentence, label or written, label, None, opinions)
+        asked.append((document_of(Task(card, "mini"), example), f"{prompt}{i}"))
+    return asked
+
+
+def _rows(
+    task: Task, n_items: int, shots: int, seed: int, skill: float, random: np.random.Generator
+) -> list[dict]:
+    is_mini = task.source == "mini"
+    asked = _asked(task, shots, seed) if is_mini else _invented(task, n_items)
+    return [_row(task, *item, bool(random.random() < skill)) for item in asked[:n_items]]
+
+
+def _row(task: Task, document: dict, prompt: str, right: bool) -> dict:
+    card, n_choices = task.card, max(len(task.card.labels), 1)
     row = {
-        "doc_id": index,
+        "doc_id": document["index"],
         "filter": "none",
-        "doc_hash": f"{task}-{index}",
-        "target_hash": f"gold-{index}",
-        "prompt_hash": f"prompt-{task}-{index}",
+        "doc_hash": "",
+        "target_hash": "",
+        "prompt_hash": prompt_sha256(prompt),
         "invalid_rate": 0.0,
-        "doc": {"index": index, "task": task, "sentence": f"synthetic text {index} of {task}"},
-        # as long as the five texts of a prompt, once per choice: what a reader has to get through
-        "arguments": ["synthetic " * (card.splits["test"].bytes // card.splits["test"].rows // 2)]
-        * max(len(card.labels), 1),
+        "doc": document,
+        "arguments": {f"gen_args_{i}": {"arg_0": prompt, "arg_1": ""} for i in range(n_choices)},
     }
     if card.is_label_task:
+        gold = document["gold"]
         predicted = gold if right else (gold + 1) % len(card.labels)
-        row["doc"]["label"] = card.labels[gold]
-        return row | {"score": [gold, predicted, len(card.labels)], "resps": [[]]}
-    n_gold = index % 3
-    hits = n_gold if right else max(n_gold - 1, 0)
-    row["doc"]["answer"] = repr([("synthetic", "positive")] * n_gold)
-    official = [hits, n_gold, hits, n_gold]
-    strict = official if n_gold else [float(right), 1, float(right), 1]
-    return row | {"official_f1": official, "strict_f1": strict, "resps": [["[]"]]}
+        choices = [[[str(-float(i != predicted)), "False"]] for i in range(len(card.labels))]
+        return row | {"score": [gold, predicted, len(card.labels)], "resps": choices}
+    wrong = [dict(zip(card.elements, ["wrong"] * len(card.elements), strict=True))]
+    answer = document["answer"] if right else repr([tuple(wrong[0].values())])
+    row["resps"] = [[answer]]
+    found = tuple_statistics(task, row)
+    return row | {f"{metric}_f1": found.get(metric, found["strict"]) for metric in METRICS}
 
 
-def main(n_models: int = 100, folder: str | None = None) -> None:
+def _scores(card: Card, rows: list[dict]) -> dict:
+    """What lm-eval writes of them into the results file, as far as the board compares it."""
+    if card.is_label_task:
+        gold, predicted, k = np.array([row["score"] for row in rows]).T
+        statistics = label_matrix(gold, predicted, k[0])
+    else:
+        statistics = np.array([row["official_f1"] for row in rows])
+    score = float(score_function(card)(statistics.sum(axis=0)))
+    return {"score,none": score, "invalid_rate,none": 0.0}
+
+
+def write_pins(results: Path, path: Path) -> None:
+    """The hashes of the items and prompts of the first results, as if the cards held them."""
+    pins = {}
+    for file in sorted(next(results.iterdir()).glob("samples_*.jsonl")):
+        name = file.stem.removeprefix("samples_").rpartition("_")[0]
+        samples = read_samples(file, load_tasks()[name])
+        pins |= {name: samples.data_key, f"{name} prompts": samples.prompt_key}
+    path.write_text(json.dumps(pins), encoding="utf-8")
+
+
+def main(n_models: int = 100, n_seeds: int = 1) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        root = Path(folder or temporary)
+        root = Path(temporary)
         start = time.perf_counter()
         for number in range(n_models):
             skill = 0.3 + 0.6 * number / max(n_models - 1, 1)
-            write_results(root / "results", f"synthetic-{number:03d}", skill, seed=number)
-        print(f"wrote {n_models} synthetic models in {time.perf_counter() - start:.1f} s")
+            for demo_seed in PAPER_SEEDS[:n_seeds]:
+                given = {"seed": number * 100 + demo_seed, "demo_seed": demo_seed}
+                write_results(root / "results", f"synthetic-{number:03d}", skill, **given)
+        print(
+            f"wrote {n_models} synthetic models, {n_seeds} seeds, in {time.perf_counter() - start:.1f} s"
+        )
         for flags in (["--no-text"], []) if n_models <= 20 else (["--no-text"],):
+            write_pins(root / "results", root / "pins.json")
             start = time.perf_counter()
-            command = [sys.executable, "-m", "leaderboard", "build", str(root / "results")]
-            command += ["--out", str(root / "site"), *flags]
+            command = [sys.executable, "-c", BUILD, str(root / "pins.json"), "build"]
+            command += [str(root / "results"), "--out", str(root / "site"), *flags]
             # a child starts with its parent's peak, so a small process measures
             measured = [sys.executable, "-c", PEAK, *command]
             peak_mb = int(subprocess.run(measured, check=True, stdout=-1).stdout) / 1e3
@@ -131,4 +212,4 @@ def main(n_models: int = 100, folder: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(a) if a.isdecimal() else a for a in sys.argv[1:]))
+    main(*map(int, sys.argv[1:]))

@@ -6,19 +6,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import cpu_count
 from pathlib import Path
 from typing import cast
 
-from leaderboard.board import positions, read_previous, schema_text, to_json
+from leaderboard.board import schema_text, to_json
 from leaderboard.build import build_board
-from leaderboard.entries import Entry, collect_entries, short_name
-from leaderboard.exports import rank_flips, to_csv, to_hardest, to_latex, to_markdown
+from leaderboard.exports import to_csv, to_hardest, to_latex, to_markdown
 from leaderboard.items import build_items, hardest_items
-from leaderboard.models import load_manifest_models, load_models
-from leaderboard.results import Problem, load_results
+from leaderboard.previous import changes, read_previous
+from leaderboard.runs.entries import Entry, collect_entries
+from leaderboard.runs.models import load_declared, short_name
+from leaderboard.runs.results import Problem, load_results
 from sentibench.command_line import Parser, exit_code
 from sentibench.data.cards import Source
 from sentibench.errors import InputError
+from sentibench.pages.text import counted
 from sentibench.scoring.statistics import REPLICATES
 
 GENERATOR = '<meta name="generator" content="SentiBench leaderboard">'
@@ -49,7 +52,7 @@ def _build_parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="look for what would spoil the page; for CI")
     check.add_argument("results", type=Path, metavar="RESULTS_DIR")
     check.add_argument(
-        "--previous", type=Path, metavar="leaderboard.json", help="report rank flips"
+        "--previous", type=Path, metavar="leaderboard.json", help="say what has changed since"
     )
     check.add_argument(
         "--allow-unranked", action="store_true", help="rows without rank are notes, not findings"
@@ -60,7 +63,8 @@ def _build_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--source",
             choices=("real", "mini"),
-            help="default: real, or mini where there is nothing else",
+            help="show results of sentibench (real) or of sentibench_mini (mini); "
+            "default: real, or mini where there is nothing else",
         )
         command.add_argument(
             "--replicates", type=int, default=REPLICATES, help=f"default: {REPLICATES}"
@@ -99,10 +103,11 @@ def _load(options: argparse.Namespace) -> _Loaded:
         raise InputError(f"--replicates: got {options.replicates}, expected at least 100")
     if options.models is not None and not options.models.is_file():
         raise InputError(f"--models {options.models}: no such file")
-    described, unusable = load_manifest_models(folder)
-    models = described | load_models(options.models or folder / "models.yaml")
     with_texts = not getattr(options, "no_text", True)
-    runs, problems = load_results(folder, with_texts=with_texts)
+    # texts are one object for all models, as long as one process reads them
+    processes = 1 if with_texts else min(cpu_count() or 1, 8)
+    runs, problems = load_results(folder, with_texts=with_texts, processes=processes)
+    declared, unusable = load_declared(folder, options.models or folder / "models.yaml", runs)
     problems = unusable + problems
     if not runs:
         listed = [f"; first of {len(problems)} files: {p.file}: {p.reason}" for p in problems[:1]]
@@ -116,10 +121,14 @@ def _load(options: argparse.Namespace) -> _Loaded:
         raise InputError(f"--source {source}: no such results in {folder}")
     names = {run.model for run in runs}
     names |= set(map(short_name, names))
-    notes = [f"models.yaml: {name!r} is the name of no run" for name in models if name not in names]
+    notes = [
+        f"models.yaml: {name!r} is the name of no run"
+        for name in declared.publisher
+        if name not in names
+    ]
     if len(sources) > 1:
         notes.append(f"only {source} results are shown; choose others with --source")
-    return _Loaded(collect_entries(runs, models, source), problems, source, notes)
+    return _Loaded(collect_entries(runs, declared, source), problems, source, notes)
 
 
 def _build(options: argparse.Namespace) -> None:
@@ -152,7 +161,8 @@ def _build(options: argparse.Namespace) -> None:
     for note in [*loaded.notes, *(f"left out: {p.file}: {p.reason}" for p in problems)]:
         print(note, file=sys.stderr)
     n_ranked = sum(row.ranked for row in board.rows)
-    counts = f"{len(entries)} rows ({n_ranked} ranked), {len(problems)} files left out"
+    counts = f"{counted(len(entries), 'row')} ({n_ranked} ranked)"
+    counts += f", {counted(len(problems), 'file')} left out"
     print(f"{counts}: {out / 'index.html'}", file=sys.stderr)
 
 
@@ -184,8 +194,7 @@ def _check(options: argparse.Namespace) -> int:
     ]
     unranked = [f"{entry.info.name}: {reason}" for entry in entries for reason in entry.reasons]
     findings += [] if options.allow_unranked else unranked
-    for note in [*(unranked if options.allow_unranked else []), *loaded.notes]:
-        print(f"note: {note}")
+    notes = [*(unranked if options.allow_unranked else []), *loaded.notes]
     if options.previous is not None:
         previous = read_previous(options.previous)
         if previous is None:
@@ -196,13 +205,15 @@ def _check(options: argparse.Namespace) -> int:
                 f"results, expected {source!r}; choose with --source"
             )
         board = build_board(entries, loaded.problems, source, options.replicates)
-        before, after = (positions(rows, "official") for rows in (previous.rows, board.rows))
-        findings += rank_flips(before, after)
+        changed, new = changes(previous, board)
+        findings, notes = findings + changed, notes + new
+    for note in notes:
+        print(f"note: {note}")
     for finding in findings:
         print(finding)
     if findings:
-        raise InputError(f"check: {len(findings)} findings, expected none; they are listed above")
-    print(f"{len(entries)} rows, nothing to complain about")
+        raise InputError(f"check: {counted(len(findings), 'finding')}, expected none; see above")
+    print(f"{counted(len(entries), 'row')}, nothing to complain about")
     return 0
 
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from inspect import cleandoc
-from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from leaderboard.models import ModelInfo
-from leaderboard.results import Problem
+from leaderboard.runs.models import ModelInfo
+from leaderboard.runs.results import Problem
 from sentibench.data.cards import CATEGORIES, SEEN, Card, Category, Metric, Source, Task, load_cards
 from sentibench.scoring.samples import METRICS
 from sentibench.scoring.statistics import Estimate
@@ -85,7 +84,7 @@ class Rank:
 
 @dataclass(frozen=True, slots=True)
 class ClassScore:
-    """Scores of one label, over all seeds together."""
+    """Scores of one label; the means of the seeds' scores."""
 
     label: str
     precision: Fraction
@@ -146,7 +145,8 @@ class Row(ModelInfo):
         items_per_second: Items of all runs over these seconds.
         peak_memory_bytes: Largest of its runs; None where none says it.
         newest: Date of its newest run, UTC; empty for reported rows.
-        confusion: Label task -> counts; rows gold, columns predicted, the last unreadable.
+        confusion: Label task -> counts over all seeds; rows gold, columns predicted, the last
+            unreadable.
         per_class: Label task -> scores of the labels.
         lineage: From the first ancestor to the row itself; empty without a known base.
     """
@@ -243,11 +243,12 @@ class TaskTest:
     """Test of one task between two rows.
 
     Attributes:
-        test: McNemar where each answer is right or wrong, else a permutation of the answers.
+        test: McNemar where each answer is right or wrong; else a permutation of the answers
+            (sign-flip); the bootstrap where a row has several seeds.
         adjusted: p over all tasks of the pair (Holm).
     """
 
-    test: Literal["McNemar", "sign-flip"]
+    test: Literal["McNemar", "sign-flip", "bootstrap"]
     p: Fraction
     adjusted: Fraction
 
@@ -362,36 +363,3 @@ def schema_text() -> str:
     schema = adapter.json_schema(mode="serialization", schema_generator=_Documented)
     head = {"$schema": _Documented.schema_dialect}
     return json.dumps(head | schema, indent=1, ensure_ascii=False) + "\n"
-
-
-# An older board
-
-
-@dataclass(frozen=True, slots=True)
-class PreviousRow:
-    """What is read of a row of an older leaderboard.json."""
-
-    name: str
-    rank: Mapping[str, Rank] | None
-
-
-@dataclass(frozen=True, slots=True)
-class PreviousBoard:
-    """What is read of an older leaderboard.json; whatever else it holds may have changed."""
-
-    schema: Annotated[int, Field(ge=SCHEMA, le=SCHEMA)]  # true is a Literal[1] for pydantic
-    source: Source
-    rows: tuple[PreviousRow, ...]
-
-
-def read_previous(path: Path) -> PreviousBoard | None:
-    """Read a leaderboard.json; None if it is none of ours or damaged."""
-    try:
-        return TypeAdapter(PreviousBoard).validate_json(path.read_bytes(), strict=True)
-    except (OSError, ValidationError):
-        return None
-
-
-def positions(rows: Iterable[Row | PreviousRow], metric: str) -> dict[str, int]:
-    """Name -> position of the ranked rows."""
-    return {row.name: row.rank[metric].position for row in rows if row.rank and metric in row.rank}

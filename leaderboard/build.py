@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
@@ -33,9 +34,9 @@ from leaderboard.board import (
     rounded,
     tasks_of,
 )
-from leaderboard.entries import PROTOCOL, Entry
 from leaderboard.ranking import Ranking, cells_of, compare, gap_closed, rank_entries
-from leaderboard.results import Problem, TaskRun
+from leaderboard.runs.entries import PROTOCOL, Entry
+from leaderboard.runs.results import Problem, TaskRun
 from sentibench.data.cards import CATEGORIES, Card, Source, Task, load_cards
 from sentibench.data.read import split_file
 from sentibench.prompts.demonstrations import DEFAULT_SEED, PAPER_SEEDS
@@ -49,11 +50,14 @@ TITLE = {
 TITLES = {"basic": "Basic", "multifaceted": "Multifaceted", "finegrained": "Fine-grained"}
 SHOWN_ARGUMENTS = (
     *("pretrained", "model", "revision", "peft", "delta", "tokenizer", "dtype", "softmax_dtype"),
-    *("max_length", "add_bos_token", "trust_remote_code", "gguf_file", "load_in_4bit"),
-    *("load_in_8bit", "attn_implementation", "parallelize", "quantization"),
+    *("max_length", "truncation", "add_bos_token", "prefix_token_id", "trust_remote_code"),
+    *("gguf_file", "subfolder", "load_in_4bit", "load_in_8bit", "quantization", "parallelize"),
+    *("bnb_4bit_quant_type", "bnb_4bit_compute_dtype", "use_fast_tokenizer"),
+    *("attn_implementation", "enable_thinking", "think_end_token", "max_gen_toks", "backend"),
     *("tensor_parallel_size", "data_parallel_size", "max_model_len", "gpu_memory_utilization"),
 )
-"""Model arguments that a command shows; others may be private (addresses, keys, folders)."""
+"""Model arguments whose value is shown; others may be private (addresses, keys, folders)."""
+HIDDEN = "(not shown)"
 
 
 def build_board(
@@ -74,7 +78,7 @@ def build_board(
     unranked = (entry for entry in entries if entry.reasons)
     order = [*(rankings["official"].entries if rankings else ())]
     order += sorted(unranked, key=lambda entry: (entry.info.name, entry.key))
-    rows = [_measured(entry, rankings) for entry in order]
+    rows = [_measured(entry, rankings, source) for entry in order]
     rows += _reported() if source == "real" else []
     lineages = _lineages(rows, {entry.key: _conditions(entry) for entry in order}, source)
     gaps = {entry.key: _gaps(entry, lineages[entry.key], rankings) for entry in order}
@@ -160,13 +164,20 @@ def _gold_facts(card: Card, run: TaskRun) -> tuple[tuple[Count, ...], tuple[Base
 # Rows
 
 
-def _measured(entry: Entry, rankings: Mapping[str, Ranking]) -> Row:
+def _measured(entry: Entry, rankings: Mapping[str, Ranking], source: Source) -> Row:
     invalid = {
         task: float(np.mean([run.samples.invalid.mean() for run in runs]))
         for task, runs in entry.runs.items()
     }
     ranked = not entry.reasons
-    cells = {m: of.cells[entry.key] for m, of in rankings.items()} if ranked else cells_of(entry)
+    if ranked:
+        cells = {metric: of.cells[entry.key] for metric, of in rankings.items()}
+    else:
+        cells = cells_of(entry, source)
+    files = {run.file: run.facts.seconds for run in entry.all_runs}
+    seconds = sum(taken or 0 for taken in files.values()) if all(files.values()) else None
+    n_items = sum(run.samples.n_items for run in entry.all_runs)
+    peaks = [run.facts.peak_memory_bytes or 0 for run in entry.all_runs]
     columns = (*COLUMNS, *SPLITS, *entry.runs)
     confusion, per_class = _label_details(entry)
     return Row(
@@ -184,6 +195,10 @@ def _measured(entry: Entry, rankings: Mapping[str, Ranking]) -> Row:
         invalid_interval={
             task: wilson(rate, entry.n_items(task)) for task, rate in invalid.items()
         },
+        arguments={n: _shown_argument(n, value) for n, value in entry.arguments.items()},
+        seconds=seconds,
+        items_per_second=n_items / seconds if seconds else None,
+        peak_memory_bytes=max(peaks) or None,
         newest=max(map(_date, entry.all_runs)),
         badges=_badges(entry.all_runs),
         command="\n".join(_command(entry, run) for run in next(iter(entry.runs.values()))),
@@ -245,15 +260,20 @@ def _command(entry: Entry, run: TaskRun) -> str:
         (protocol.chat_template, "--apply_chat_template", None),
         (protocol.chat_template, "--fewshot_as_multiturn", str(protocol.multiturn).lower()),
         (protocol.system_instruction, "--system_instruction", protocol.system_instruction),
-        (protocol.gen_kwargs, "--gen_kwargs", protocol.gen_kwargs),
+        (protocol.gen_kwargs, "--gen_kwargs", json.dumps(protocol.gen_kwargs)),
         (facts.limit is not None, "--limit", facts.limit),
-        (facts.batch_size is not None, "--batch_size", facts.batch_size),
+        (facts.batch_size, "--batch_size", facts.batch_size),
         (True, "--output_path", "results"),
         (True, "--log_samples", None),
     ):
         if is_changed:
             parts += [name] if value is None else [name, str(value)]
     return shlex.join(parts)
+
+
+def _shown_argument(name: str, value: str) -> str:
+    """The value of an argument; of one that may be private only that there is one."""
+    return _shown_value(value) if name in SHOWN_ARGUMENTS else HIDDEN
 
 
 def _shown_value(value: str) -> str:
@@ -266,7 +286,7 @@ def _shown_value(value: str) -> str:
 def _label_details(
     entry: Entry,
 ) -> tuple[dict[str, list[list[int]]], dict[str, tuple[ClassScore, ...]]]:
-    """Confusion matrices and class scores of the label tasks, over all seeds together."""
+    """Of the label tasks: answers counted over all seeds, and the means of the seeds' scores."""
     confusion: dict[str, list[list[int]]] = {}
     per_class: dict[str, tuple[ClassScore, ...]] = {}
     for task, runs in entry.runs.items():
@@ -275,12 +295,13 @@ def _label_details(
             continue
         k = len(labels)
         matrix = np.zeros((k, k + 1), dtype=int)
-        rows = np.concatenate([run.samples.statistics["official"] for run in runs])
-        gold, predicted, _ = np.split(rows, 3, axis=1)
+        of_seeds = entry.statistics(task, "official")
+        gold, predicted, _ = np.split(np.concatenate(of_seeds), 3, axis=1)
         columns = np.where(predicted.sum(axis=1) == 0, k, predicted.argmax(axis=1))
         np.add.at(matrix, (gold.argmax(axis=1), columns), 1)
         confusion[task] = matrix.tolist()
-        scores = zip(*class_scores(rows.sum(axis=0)), strict=True)
+        sums_RX = np.stack([of_seed.sum(axis=0) for of_seed in of_seeds])
+        scores = zip(*(of.mean(axis=0) for of in class_scores(sums_RX)), strict=True)
         per_class[task] = tuple(
             ClassScore(label, *map(float, of_label))
             for label, of_label in zip(labels, scores, strict=True)
@@ -322,20 +343,37 @@ def _reported() -> list[Row]:
 
 def _distinct_names(rows: Sequence[Row]) -> dict[str, str]:
     """Key -> a name that says how rows of one model differ, where several have the same."""
-    names = {row.key: row.name for row in rows}
-    counts = Counter(names.values())
+    named: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if counts[row.name] > 1 and row.kind == "measured":
-            shots, seeds = row.protocol["shots"], ", ".join(map(str, row.seeds))
-            notes = [f"{shots} shots"] if shots != PROTOCOL.shots else []
-            notes += ["chat template"] if row.protocol["chat_template"] else []
-            notes += ["limited"] if any("limited" in reason for reason in row.reasons) else []
-            notes += [f"seeds {seeds}"] if row.seeds != (DEFAULT_SEED,) else []
+        named[row.name].append(row)
+    names = {row.key: row.name for row in rows}
+    for of_name in named.values():
+        measured = [row for row in of_name if row.kind == "measured"]
+        for row in measured if len(of_name) > 1 else ():
+            notes = _differences(row, measured)
             names[row.key] += f" ({'; '.join(notes)})" if notes else ""
     counts = Counter(names.values())
     return {
         key: f"{name} [{key[1:5]}]" if counts[name] > 1 else name for key, name in names.items()
     }
+
+
+def _differences(row: Row, others: Sequence[Row]) -> list[str]:
+    """How a row was made, as far as that tells it from others or from the benchmark."""
+    differing = {
+        name
+        for other in others
+        for name in {**row.arguments, **other.arguments}
+        if row.arguments.get(name) != other.arguments.get(name)
+    }
+    shots, seeds = row.protocol["shots"], ", ".join(map(str, row.seeds))
+    return [
+        *(f"{name}={row.arguments[name]}" for name in sorted(differing) if name in row.arguments),
+        *([f"{shots} shots"] if shots != PROTOCOL.shots else []),
+        *(["chat template"] if row.protocol["chat_template"] else []),
+        *(["limited"] if any("limited" in reason for reason in row.reasons) else []),
+        *([f"seeds {seeds}"] if row.seeds != (DEFAULT_SEED,) else []),
+    ]
 
 
 # Lines from base to student

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -146,20 +146,3 @@ def _latex(cell: Cell | None, ranked: bool, best: float, size: str) -> str:
     value, _, ends = _quoted(cell).partition(" ")
     value = f"\\textbf{{{value}}}" if ranked and cell.value == best else value
     return f"{value} {{\\{size} {ends}}}" if ends else value
-
-
-def rank_flips(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
-    """Models that changed places since an older board, or lost theirs.
-
-    Args:
-        before: Name -> position in the older board.
-        after: The same of the new one.
-    """
-    gone = [f"{name} had a rank and has none now" for name in before if name not in after]
-    shared = sorted(set(before) & set(after), key=lambda name: before[name])
-    return gone + [
-        f"{a} was before {b}, is now behind"
-        for i, a in enumerate(shared)
-        for b in shared[i + 1 :]
-        if after[a] > after[b]
-    ]

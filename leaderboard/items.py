@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from leaderboard.board import tasks_of
-from leaderboard.entries import Entry
+from leaderboard.runs.entries import Entry
 from sentibench.data.cards import Source
 from sentibench.scoring.parse import answer_text, parse_strict
 from sentibench.scoring.samples import SampleText

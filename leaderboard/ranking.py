@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -19,8 +19,8 @@ from leaderboard.board import (
     TaskTest,
     tasks_of,
 )
-from leaderboard.entries import Entry
-from sentibench.data.cards import Source, Task, load_cards
+from leaderboard.runs.entries import Entry
+from sentibench.data.cards import Source, Task, load_cards, load_tasks
 from sentibench.scoring import statistics
 from sentibench.scoring.metrics import score_function
 from sentibench.scoring.samples import METRICS
@@ -29,7 +29,7 @@ from sentibench.scoring.statistics import REPLICATES, Floats, Scores
 MAX_COMPARED = 120  # all pairs up to here, neighbours beyond
 MAX_TESTED = 40  # task by task up to here
 EXCHANGES = 2_000  # of the permutation test
-Kind = Literal["McNemar", "sign-flip"]
+Kind = Literal["McNemar", "sign-flip", "bootstrap"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,12 +41,14 @@ class Ranking:
         ranks: Their places, in the same order.
         cells: Per entry's key and column or task name.
         overall: Their overall scores, in the same order.
+        tasks: The same of each task; empty on boards whose tasks are not compared.
     """
 
     entries: tuple[Entry, ...]
     ranks: tuple[Rank, ...]
     cells: Mapping[str, Mapping[str, Cell]]
     overall: Scores
+    tasks: Mapping[str, Scores]
 
     def rank_of(self, entry: Entry) -> Rank:
         """The place of an entry."""
@@ -73,15 +75,31 @@ def rank_entries(
     return {metric: _rank(entries, of_metric, source) for metric, of_metric in scores.items()}
 
 
-def cells_of(entry: Entry) -> dict[str, dict[str, Cell]]:
-    """Per metric the scores of an entry that is not ranked; it has no averages."""
+def cells_of(entry: Entry, source: Source) -> dict[str, dict[str, Cell]]:
+    """Per metric the scores of an entry that is not ranked.
+
+    A column has a mean where all its tasks were run on all items; it is never one over fewer.
+    """
     # seeds over different items cannot be averaged per item
     tasks = [t for t, runs in entry.runs.items() if len({r.samples.n_items for r in runs}) == 1]
-    scores = _scores([entry], tasks, REPLICATES)
-    return {
-        metric: {task: _cell(of_task, 0, entry.n_items(task)) for task, of_task in of.items()}
-        for metric, of in scores.items()
-    }
+    n_items = {task: entry.n_items(task) for task in tasks}
+    whole = {task for task in tasks if entry.is_whole(task)}
+    found: dict[str, dict[str, Cell]] = {}
+    for metric, scores in _scores([entry], tasks, REPLICATES).items():
+        _add_means(scores, n_items, whole, source)
+        found[metric] = {name: _cell(of, 0, n_items[name]) for name, of in scores.items()}
+    return found
+
+
+def _add_means(
+    scores: dict[str, Scores], n_items: dict[str, int], whole: Set[str], source: Source
+) -> None:
+    """Add the columns whose tasks are all there to the scores of tasks."""
+    for column in (*COLUMNS, *SPLITS):
+        members = tasks_of(column, source)
+        if set(members) <= whole:
+            scores[column] = statistics.mean_over_tasks([scores[task] for task in members])
+            n_items[column] = sum(n_items[task] for task in members)
 
 
 def _scores(
@@ -91,24 +109,21 @@ def _scores(
     scores: dict[str, dict[str, Scores]] = {metric: {} for metric in METRICS}
     for task in tasks:
         card = entries[0].runs[task][0].task.card
-        for metric, of_metric in scores.items():
-            if card.is_label_task and metric != "official":  # labels have one metric
-                of_metric[task] = scores["official"][task]
-            else:
-                stacked = np.stack([entry.statistics(task, metric) for entry in entries])
-                of_metric[task] = statistics.resample(card, stacked, replicates)
+        distinct = METRICS[:1] if card.is_label_task else METRICS  # labels have one metric
+        runs = [entry.statistics(task, metric) for metric in distinct for entry in entries]
+        drawn = statistics.resample(card, runs, replicates)  # both metrics with the same draws
+        for n, metric in enumerate(METRICS):
+            first = n % len(distinct) * len(entries)
+            scores[metric][task] = drawn.of(range(first, first + len(entries)))
     return scores
 
 
 def _rank(entries: Sequence[Entry], of_tasks: Mapping[str, Scores], source: Source) -> Ranking:
     scores, n_items = dict(of_tasks), {task: entries[0].n_items(task) for task in of_tasks}
-    for column in (*COLUMNS, *SPLITS):
-        members = tasks_of(column, source)
-        scores[column] = statistics.mean_over_tasks([scores[task] for task in members])
-        n_items[column] = sum(n_items[task] for task in members)
+    _add_means(scores, n_items, scores.keys(), source)
     values_M = scores["overall"].values_M
     order = sorted(range(len(entries)), key=lambda i: (-values_M[i], entries[i].key))
-    overall = Scores(values_M[order], scores["overall"].draws_BM[:, order])
+    overall = scores["overall"].of(order)
     return Ranking(
         entries=tuple(entries[i] for i in order),
         ranks=_ranks(overall.draws_BM),
@@ -117,12 +132,17 @@ def _rank(entries: Sequence[Entry], of_tasks: Mapping[str, Scores], source: Sour
             for i in order
         },
         overall=overall,
+        tasks={task: scores[task].of(order) for task in of_tasks} if _is_tested(entries) else {},
     )
 
 
 def _cell(scores: Scores, place: int, n_items: int) -> Cell:
     found = statistics.estimate(scores.values_M[place], scores.draws_BM[:, place])
-    return Cell(found.value, found.low, found.high, n_items)
+    return Cell(found.value, found.low, found.high, n_items, scores.spread(place))
+
+
+def _is_tested(entries: Sequence[Entry]) -> bool:
+    return len(entries) <= MAX_TESTED
 
 
 def _ranks(overall_BM: Floats) -> tuple[Rank, ...]:
@@ -169,67 +189,68 @@ def compare(ranking: Ranking, metric: str) -> list[Comparison]:
         with up to 40 rows, a test of each task.
     """
     entries, values_M = ranking.entries, ranking.overall.values_M
-    tested = len(entries) <= MAX_TESTED
     # a model's draws side by side: a pair is compared in half the time
     overall_MB: Floats = np.ascontiguousarray(np.transpose(ranking.overall.draws_BM))
     reach = len(entries) if len(entries) <= MAX_COMPARED else 10
+    flips = _sign_flips(ranking, metric) if ranking.tasks else {}
     comparisons: list[Comparison] = []
     for i, entry in enumerate(entries):
-        others = entries[i + 1 : i + 1 + reach]
-        tests = [dict[str, TaskTest]() for _ in others]
-        if tested:
-            tests = _tests_of_tasks(entry, others, metric)
-        for j, (other, of_tasks) in enumerate(zip(others, tests, strict=True), start=i + 1):
+        for j in range(i + 1, min(len(entries), i + 1 + reach)):
             drawn_B = overall_MB[i] - overall_MB[j]
             found = statistics.estimate(values_M[i] - values_M[j], drawn_B)
-            ends, p = (found.value, found.low, found.high), statistics.p_value(drawn_B)
-            least = statistics.detectable_difference(drawn_B)
-            comparisons.append(Comparison(metric, entry.key, other.key, *ends, p, least, of_tasks))
+            comparisons.append(
+                Comparison(
+                    metric=metric,
+                    a=entry.key,
+                    b=entries[j].key,
+                    difference=found.value,
+                    low=found.low,
+                    high=found.high,
+                    p=statistics.p_value(drawn_B),
+                    detectable=statistics.detectable_difference(drawn_B),
+                    tests=_tests_of_tasks(ranking, i, j, flips),
+                )
+            )
     return comparisons
 
 
 def _tests_of_tasks(
-    entry: Entry, others: Sequence[Entry], metric: str
-) -> list[dict[str, TaskTest]]:
-    """Test one entry against others, task by task.
+    ranking: Ranking, i: int, j: int, flips: Mapping[tuple[str, int, int], float]
+) -> dict[str, TaskTest]:
+    """Test two entries task by task.
 
-    McNemar's test where an item is right or wrong: label tasks run with one seed. Elsewhere, for
-    F1 of tuples and for means over seeds, the sign-flip test of the F1 difference.
+    Where both have one seed: McNemar's test of label tasks, whose items are right or wrong, and the
+    sign-flip test of the F1 difference of tuples. A mean over seeds has no answers that could
+    change places: there the draws of the bootstrap decide.
     """
-    found: list[dict[str, tuple[Kind, float]]] = [{} for _ in others]
-    for number, (task, runs) in enumerate(entry.runs.items() if others else ()):
-        card, theirs = runs[0].task.card, [other.runs[task] for other in others]
-        once = [card.is_label_task and len(runs) == len(other) == 1 for other in theirs]
-        flipped = [
-            other.statistics(task, metric)
-            for other, is_once in zip(others, once, strict=True)
-            if not is_once
-        ]
-        p_values = iter(
-            statistics.sign_flip(
-                entry.statistics(task, metric),
-                np.stack(flipped),
-                score_function(card),
-                EXCHANGES,
-                seed=number,
-            )
-            if flipped
-            else ()
-        )
-        for tests, other, is_once in zip(found, theirs, once, strict=True):
-            if is_once:
-                tests[task] = (
-                    "McNemar",
-                    statistics.mcnemar(runs[0].samples.right, other[0].samples.right),
-                )
-            else:
-                tests[task] = "sign-flip", next(p_values)
-    return [_adjusted(tests) for tests in found]
-
-
-def _adjusted(tests: Mapping[str, tuple[Kind, float]]) -> dict[str, TaskTest]:
+    tests: dict[str, tuple[Kind, float]] = {}
+    a, b = ranking.entries[i], ranking.entries[j]
+    for task, scores in ranking.tasks.items():
+        (first, *more), (other, *others) = a.runs[task], b.runs[task]
+        if more or others:
+            drawn_B = scores.draws_BM[:, i] - scores.draws_BM[:, j]
+            tests[task] = "bootstrap", statistics.p_value(drawn_B)
+        elif first.task.card.is_label_task:
+            tests[task] = "McNemar", statistics.mcnemar(first.samples.right, other.samples.right)
+        else:
+            tests[task] = "sign-flip", flips[task, i, j]
     adjusted = statistics.holm([p for _, p in tests.values()])
     return {
         task: TaskTest(kind, p, of_family)
         for (task, (kind, p)), of_family in zip(tests.items(), adjusted, strict=True)
     }
+
+
+def _sign_flips(ranking: Ranking, metric: str) -> dict[tuple[str, int, int], float]:
+    """p-values of the extraction tasks: (task, place, later place) -> p, of single runs."""
+    found: dict[tuple[str, int, int], float] = {}
+    for task in ranking.tasks:
+        card = load_tasks()[task].card
+        places = [i for i, entry in enumerate(ranking.entries) if len(entry.runs[task]) == 1]
+        own = {i: ranking.entries[i].statistics(task, metric)[0] for i in places}
+        for n, i in enumerate([] if card.is_label_task else places[:-1]):
+            others = np.stack([own[j] for j in places[n + 1 :]])
+            seed = statistics.task_seed(card)
+            p_values = statistics.sign_flip(own[i], others, score_function(card), EXCHANGES, seed)
+            found |= {(task, i, j): p for j, p in zip(places[n + 1 :], p_values, strict=True)}
+    return found

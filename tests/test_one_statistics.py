@@ -10,9 +10,9 @@ import pytest
 from distill.report.comparison import compare
 from leaderboard.board import Comparison, rounded
 from leaderboard.build import build_board
-from leaderboard.entries import collect_entries
-from leaderboard.models import ModelInfo
-from leaderboard.results import load_results
+from leaderboard.runs.entries import collect_entries
+from leaderboard.runs.models import Declared, ModelInfo
+from leaderboard.runs.results import load_results
 
 WRITER = Path(__file__).parents[1] / "benchmarks" / "leaderboard_build.py"
 MODELS = ("base", "knowdist", "icldist", "teacher")
@@ -34,7 +34,7 @@ def both_pages(folder: Path, skills: tuple[float, ...]) -> tuple[Any, Any]:
     report = compare(of_models, "base", ["knowdist", "icldist"], "teacher")
     runs, problems = load_results(folder)
     assert problems == []
-    return report, build_board(collect_entries(runs, INFOS, "mini"), problems, "mini")
+    return report, build_board(collect_entries(runs, Declared(INFOS), "mini"), problems, "mini")
 
 
 def difference(board: Any, a: str, b: str) -> tuple[float, float, float]:

@@ -157,11 +157,10 @@ def _resample(found: Found, tasks: Sequence[str]) -> Mapping[str, TaskScores]:
     scores: dict[str, dict[str, Scores]] = {model: {} for model in found}
     for task in tasks:
         models = [model for model in found if task in found[model]]
-        statistics_MNS = np.stack([found[m][task].statistics["official"] for m in models])
-        of_all = resample(load_tasks()[task].card, statistics_MNS)
+        runs = [[found[model][task].statistics["official"]] for model in models]
+        of_all = resample(load_tasks()[task].card, runs)
         for place, model in enumerate(models):
-            own = slice(place, place + 1)
-            scores[model][task] = Scores(of_all.values_M[own], of_all.draws_BM[:, own])
+            scores[model][task] = of_all.of([place])
     return scores
 
 

@@ -48,8 +48,7 @@ def load_split(task: Task, split: str) -> Split:
     expected, is_real = split_file(task, split), task.source == "real"
     if is_real:
         ensure_dataset(task.card)
-    path = (data_home() if is_real else MINI_FOLDER) / "datasets" / task.card.folder
-    path /= f"{split}.json"
+    path = _path(task, split)
     remedy = f"sentibench fetch {task.name}" if is_real else "reinstall sentibench"
     try:
         content = path.read_bytes()
@@ -62,6 +61,19 @@ def load_split(task: Task, split: str) -> Split:
             f"{path}: damaged or of another version; {problem}; repair it with: {remedy}"
         )
     return read_split(task.card, content, str(path))
+
+
+def load_split_at_hand(task: Task, split: str) -> Split | None:
+    """Load one split where this machine has it, intact; nothing is fetched."""
+    try:
+        return load_split(task, split) if _path(task, split).is_file() else None
+    except DataError:
+        return None
+
+
+def _path(task: Task, split: str) -> Path:
+    home = data_home() if task.source == "real" else MINI_FOLDER
+    return home / "datasets" / task.card.folder / f"{split}.json"
 
 
 def split_file(task: Task, split: str) -> SplitFile:

@@ -30,6 +30,11 @@ def short(value: object, length: int = 60) -> str:
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
+def counted(n: int, what: str) -> str:
+    """A number of things: "1 row", "2 rows"."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
 def without_surrogates(text: str) -> str:
     """The text as a file can hold it: half of a pair of UTF-16 is no character."""
     return SURROGATES.sub("\ufffd", text)

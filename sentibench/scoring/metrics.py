@@ -72,6 +72,24 @@ def label_statistics(gold: int, predicted: int | None, n_labels: int) -> Floats:
     return statistics
 
 
+def label_matrix(
+    gold_N: NDArray[np.int64], predicted_N: NDArray[np.int64], n_labels: int
+) -> Floats:
+    """``label_statistics`` of N items at once; a predicted position of -1 is an unreadable answer.
+
+    Returns:
+        Shape (N, 3K).
+    """
+    items_N = np.arange(len(gold_N))
+    matrix = np.zeros((len(gold_N), 3 * n_labels))
+    matrix[items_N, gold_N] = 1
+    read_N = predicted_N >= 0
+    matrix[items_N[read_N], n_labels + predicted_N[read_N]] = 1
+    hit_N = predicted_N == gold_N
+    matrix[items_N[hit_N], 2 * n_labels + gold_N[hit_N]] = 1
+    return matrix
+
+
 def class_scores(sums: Floats) -> tuple[Floats, Floats, Floats]:
     """Precision, recall and F1 per label.
 

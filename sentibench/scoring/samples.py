@@ -6,25 +6,40 @@ unusable as a whole, with the reason; the reason never quotes it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from sys import intern
-from typing import Any, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic_core import from_json
 
 from sentibench.data.cards import Task, load_tasks
+from sentibench.data.pins import document_line, key_of, prompt_sha256
 from sentibench.data.read import split_file
 from sentibench.errors import DataError
-from sentibench.scoring.metrics import Floats, label_row, predicted_label
+from sentibench.scoring.metrics import Floats, label_matrix, predicted_label
+from sentibench.scoring.raw_answers import (
+    chosen_label,
+    generated_text,
+    tuple_statistics,
+    written_opinions,
+)
 
-METRICS = ("official", "strict")
-Rows = Mapping[int, Mapping[str, Any]]
+METRICS: tuple[str, ...] = ("official", "strict")
+MAX_SAMPLES_BYTES = 4 * 2**30
+MAX_LINE = 64 * 2**20
+MAX_COUNT = 1e6  # tuples in an answer
+BAD_CONTENT = (
+    *(LookupError, TypeError, ValueError, AttributeError),
+    *(ArithmeticError, RecursionError, MemoryError),
+)
+"""What reading a value of an unexpected type or size raises."""
 
 
 class Unusable(DataError):
@@ -52,9 +67,9 @@ class Samples:
         statistics: Per metric, additive statistics of shape (N, S); see
             ``sentibench.scoring.metrics``: S is 3K for K labels, 4 for tuples.
         invalid: Shape (N,): 1 where the answer was unreadable, else 0.
-        data_key: Hash over position, document and target of every item: equal where the same items
-            were asked, whatever the order of ranks.
-        prompt_key: Hash over positions and prompts.
+        data_key: Hash over position, text and gold of every item: equal where the same items were
+            asked, whatever the order of ranks. See ``sentibench.data.pins``.
+        prompt_key: Hash over the prompts.
         texts: Of the items, where they were asked for.
     """
 
@@ -72,9 +87,14 @@ class Samples:
         return len(self.indices)
 
     @property
+    def split_size(self) -> int:
+        """Items of the test set."""
+        return split_file(self.task, "test").rows
+
+    @property
     def is_whole(self) -> bool:
         """Whether the model was asked about every item of the test set."""
-        return self.n_items == split_file(self.task, "test").rows
+        return self.n_items == self.split_size
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -135,16 +155,31 @@ def read_samples(path: Path, task: Task, *, with_texts: bool = False) -> Samples
         with_texts: Keep texts and answers.
 
     Raises:
-        Unusable: If it cannot be read, has no item or one twice, or holds what no run of the task
-            can have.
+        Unusable: If it cannot be read, has no item or one twice, holds what no run of the task can
+            have, or statistics that its own answers do not have.
     """
     try:
-        with path.open(encoding="utf-8", newline="\n") as lines:
-            return _samples(task, _rows(lines, with_texts), with_texts)
-    except (OSError, UnicodeDecodeError) as error:
+        with open_bounded(path, MAX_SAMPLES_BYTES) as lines:
+            return _samples(task, list(_items(lines, task, with_texts)))
+    except OSError as error:
         raise Unusable(f"cannot be read: {kind_of(error)}") from None
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except BAD_CONTENT as error:
         raise Unusable(f"{path.name}: not in the format of our tasks ({kind_of(error)})") from None
+
+
+def open_bounded(path: Path, max_bytes: int) -> BinaryIO:
+    """Open a regular file of at most so many bytes.
+
+    Raises:
+        Unusable: If it is a device, a pipe or a folder, or larger.
+        OSError: If it cannot be opened.
+    """
+    found = path.stat()
+    if not S_ISREG(found.st_mode):
+        raise Unusable("no regular file")
+    if found.st_size > max_bytes:
+        raise Unusable(f"got {found.st_size:,} bytes, expected at most {max_bytes:,}")
+    return path.open("rb")
 
 
 def kind_of(error: Exception) -> str:
@@ -152,12 +187,16 @@ def kind_of(error: Exception) -> str:
     return (isinstance(error, OSError) and error.strerror) or type(error).__name__
 
 
-def load_json(text: str) -> Any:
+def load_json(text: bytes) -> Any:
     """Read JSON of another program.
 
     Raises:
         Unusable: If it is none.
     """
+    try:
+        return from_json(text)  # three times as fast, and refuses more than 200 levels
+    except ValueError:
+        pass  # half of a pair of UTF-16, which models write, is a mistake to it
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -174,88 +213,114 @@ def require(condition: bool, otherwise: str) -> None:
         raise Unusable(f"scores that no run of ours can have: {otherwise}")
 
 
-def _rows(lines: Iterable[str], with_texts: bool) -> Rows:
-    """Rows by position in the test file, in its order."""
-    found: dict[int, Mapping[str, Any]] = {}
-    for row in (load_json(line) for line in lines if line.strip()):
+class _Item(NamedTuple):
+    """What is kept of a line."""
+
+    position: int
+    statistics: Mapping[str, Sequence[float]]
+    invalid: float
+    document: str  # as items_key wants it
+    prompt_hash: str
+    text: SampleText | None
+
+
+def _items(lines: BinaryIO, task: Task, with_texts: bool) -> Iterator[_Item]:
+    """The items of a file, in the order of its lines."""
+    while line := lines.readline(MAX_LINE + 1):
+        if len(line) > MAX_LINE:
+            raise Unusable(f"a line of more than {MAX_LINE:,} bytes")
+        if not line.strip():
+            continue
+        row = load_json(line)
         if row.get("filter", "none") == "none":
-            position = int(row["doc"]["index"])
-            if position in found:
-                raise Unusable("an item stands twice in the samples")
-            prompt = _prompt_of(row.pop("arguments", None))  # most of the file
-            row["prompt"] = intern(prompt) if with_texts else ""
-            found[position] = row
-    return dict(sorted(found.items()))
+            yield _item(row, task, with_texts)
 
 
-def _prompt_of(arguments: Any) -> str:
+def _item(row: Mapping[str, Any], task: Task, with_texts: bool) -> _Item:
+    document, prompt, prompt_hash = row["doc"], _prompt_of(row), row["prompt_hash"]
+    index, sentence = int(document["index"]), str(document["sentence"])
+    require(index >= 0, "an item outside of the test set")
+    invalid = float(row.get("invalid_rate", 0.0))
+    require(invalid in (0, 1), "invalid_rate is neither 0 nor 1")
+    if prompt:
+        right_hash = prompt_hash == prompt_sha256(prompt)
+        require(right_hash, "a prompt that has not the hash beside it")
+    if task.card.is_label_task:
+        statistics, gold, opinions = _label_statistics(task, row), str(document["label"]), ()
+    else:
+        statistics, gold = _tuple_statistics(task, row), str(document["answer"])
+        opinions = written_opinions(task, row)
+    line = document_line(index, sentence, gold, opinions)
+    text = None
+    if with_texts:
+        # interned: every model was asked about the same texts
+        kept = intern(sentence), intern(gold), _answer_of(task, row), intern(prompt)
+        text = SampleText(index, *kept)
+    return _Item(index, statistics, invalid, line, str(prompt_hash), text)
+
+
+def _answer_of(task: Task, row: Mapping[str, Any]) -> str:
+    if not task.card.is_label_task:
+        return generated_text(row) or ""
+    predicted = predicted_label(row["score"])
+    return "" if predicted is None else task.card.labels[predicted]
+
+
+def _prompt_of(row: Mapping[str, Any]) -> str:
     """The prompt among the logged arguments; empty where they were not logged.
 
     lm-eval writes ``{"gen_args_0": {"arg_0": prompt, ...}, ...}``, one entry per choice.
     """
-    try:
-        first: Any = next(iter(arguments.values()))
-        return str(first["arg_0"])
-    except (AttributeError, LookupError, TypeError, StopIteration):
-        return ""
+    arguments: Any = row.get("arguments") or {}
+    return str(arguments["gen_args_0"]["arg_0"]) if "gen_args_0" in arguments else ""
 
 
-def _samples(task: Task, rows: Rows, with_texts: bool) -> Samples:
-    if not rows:
+def _label_statistics(task: Task, row: Mapping[str, Any]) -> Mapping[str, Sequence[float]]:
+    labels = task.card.labels
+    gold, predicted, k = cast("list[int]", row["score"])
+    require(k == len(labels) and gold in range(k), "a gold label outside of the task's")
+    require(predicted in range(-1, k), "a predicted label outside of the task's")
+    require(row["doc"]["label"] == labels[gold], "gold is not the label of the document")
+    chosen = chosen_label(row)
+    require(chosen in (None, predicted), "a label that is not the likeliest of the saved answers")
+    return {"label": (gold, predicted)}
+
+
+def _tuple_statistics(task: Task, row: Mapping[str, Any]) -> Mapping[str, Sequence[float]]:
+    saved = {metric: tuple(map(float, row[f"{metric}_f1"])) for metric in METRICS}
+    for of_metric in saved.values():
+        require(len(of_metric) == 4, "not four statistics per item")
+        found, predicted, recalled, gold = of_metric
+        require(all(0 <= x < MAX_COUNT for x in of_metric), "a negative or an endless count")
+        within = found <= predicted + 1e-9 and recalled <= gold + 1e-9
+        require(within, "more hits than tuples")
+    for metric, of_answer in (tuple_statistics(task, row) or {}).items():
+        same = all(abs(a - b) < 1e-6 for a, b in zip(of_answer, saved[metric], strict=True))
+        require(same, f"{metric} statistics that the saved answer does not have")
+    return saved
+
+
+def _samples(task: Task, items: list[_Item]) -> Samples:
+    if not items:
         raise Unusable("the sample file has no row")
-    indices = np.array(list(rows))
-    invalid = np.array([float(row.get("invalid_rate", 0.0)) for row in rows.values()])
+    items.sort(key=lambda item: item.position)
+    indices = np.array([item.position for item in items])
+    if (np.diff(indices) == 0).any():
+        raise Unusable("an item stands twice in the samples")
     n_total = split_file(task, "test").rows
-    require(indices[0] >= 0 and indices[-1] < n_total, "an item outside of the test set")
-    require(bool(((invalid == 0) | (invalid == 1)).all()), "invalid_rate is neither 0 nor 1")
-    of_labels = _label_matrix(task, rows) if task.card.is_label_task else None
+    require(int(indices[-1]) < n_total, "an item outside of the test set")
+    if task.card.is_label_task:
+        pairs = np.array([item.statistics["label"] for item in items], dtype=int)
+        rows = label_matrix(pairs[:, 0], pairs[:, 1], len(task.card.labels))
+        statistics = dict.fromkeys(METRICS, rows)
+    else:
+        statistics = {m: np.array([item.statistics[m] for item in items]) for m in METRICS}
     return Samples(
         task=task,
         indices=indices,
-        statistics={
-            metric: _tuple_matrix([row[f"{metric}_f1"] for row in rows.values()])
-            if of_labels is None
-            else of_labels
-            for metric in METRICS
-        },
-        invalid=invalid,
-        data_key=_hash(rows, "doc_hash", "target_hash"),
-        prompt_key=_hash(rows, "prompt_hash"),
-        texts=tuple(_text(i, row, task) for i, row in rows.items()) if with_texts else (),
+        statistics=statistics,
+        invalid=np.array([item.invalid for item in items]),
+        data_key=key_of(item.document for item in items),
+        prompt_key=key_of(item.prompt_hash for item in items),
+        texts=tuple(item.text for item in items if item.text),
     )
-
-
-def _label_matrix(task: Task, rows: Rows) -> Floats:
-    labels = task.card.labels
-    for row in rows.values():
-        gold, predicted, k = cast("list[int]", row["score"])
-        require(k == len(labels) and gold in range(k), "a gold label outside of the task's")
-        require(predicted in range(-1, k), "a predicted label outside of the task's")
-        require(row["doc"]["label"] == labels[gold], "gold is not the label of the document")
-    return np.stack([label_row(row["score"]) for row in rows.values()])
-
-
-def _tuple_matrix(statistics: Sequence[Any]) -> Floats:
-    matrix = np.array(statistics, dtype=np.float64)
-    require(matrix.shape == (len(statistics), 4), "not four statistics per item")
-    require(bool(np.isfinite(matrix).all() and (matrix >= 0).all()), "a negative count or NaN")
-    within = matrix[:, [0, 2]] <= matrix[:, [1, 3]] + 1e-9
-    require(bool(within.all()), "more hits than tuples")
-    return matrix
-
-
-def _text(index: int, row: Mapping[str, Any], task: Task) -> SampleText:
-    document = row["doc"]
-    if task.card.is_label_task:
-        predicted = predicted_label(row["score"])
-        gold, answer = document["label"], "" if predicted is None else task.card.labels[predicted]
-    else:
-        gold, answer = document["answer"], str(row["resps"][0][0])
-    # interned: every model was asked about the same texts
-    return SampleText(index, intern(document["sentence"]), intern(gold), answer, row["prompt"])
-
-
-def _hash(rows: Rows, *names: str) -> str:
-    """Hash over items in their own order: lm-eval's depends on the order of ranks."""
-    texts = (":".join((str(index), *(row[n] for n in names))) for index, row in rows.items())
-    return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]

@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 
 REPLICATES = 10_000
 CHUNK = 500  # replicates in memory at once: CHUNK x N weights
+EXACT = 2**24  # whole numbers below have all their digits in float32
 STDERR_CHUNK = 1_000  # the same, of CHUNK x distinct rows
 
 
@@ -88,16 +89,30 @@ class Scores:
     """Scores of M models, of one task or the mean over several; fractions.
 
     Attributes:
-        values_M: As measured.
-        draws_BM: B replicates, paired: row b is the same draw of items for all models.
+        values_M: As measured; the mean over the seeds of a model.
+        draws_BM: B replicates, paired: row b is the same draw of items for all models and seeds.
+        seeds_M: The scores of each model's seeds, in their order; empty where they have no mean.
     """
 
     values_M: Floats
     draws_BM: Floats
+    seeds_M: tuple[Floats, ...]
 
     def __post_init__(self) -> None:
-        if self.draws_BM.shape[1:] != self.values_M.shape:
-            raise ValueError(f"values {self.values_M.shape}, draws {self.draws_BM.shape}")
+        shapes = self.draws_BM.shape[1:], (len(self.seeds_M),)
+        if any(shape != self.values_M.shape for shape in shapes):
+            raise ValueError(f"values {self.values_M.shape}, draws and seeds {shapes}")
+
+    def spread(self, place: int) -> float | None:
+        """Standard deviation of the scores of a model's seeds (ddof 1); None for one seed."""
+        of_seeds = self.seeds_M[place]
+        return float(of_seeds.std(ddof=1)) if len(of_seeds) > 1 else None
+
+    def of(self, places: Sequence[int]) -> Scores:
+        """The scores of some of the models, in this order."""
+        chosen = list(places)
+        seeds = tuple(self.seeds_M[place] for place in chosen)
+        return Scores(self.values_M[chosen], self.draws_BM[:, chosen], seeds)
 
 
 def task_seed(card: Card) -> int:
@@ -108,17 +123,30 @@ def task_seed(card: Card) -> int:
     return list(load_cards()).index(card.name)
 
 
-def resample(card: Card, statistics_MNS: Floats, replicates: int = REPLICATES) -> Scores:
+def resample(
+    card: Card, runs_M: Sequence[Sequence[Floats]], replicates: int = REPLICATES
+) -> Scores:
     """Score M models on one task, and score them again under B draws of its items.
+
+    A model's score is the mean of its seeds' scores. It is never a score of counts that were added
+    up over seeds: two seeds that lean to opposite labels would look better together than each is.
 
     Args:
         card: The dataset: it names the metric and the seed of the draws.
-        statistics_MNS: Additive statistics; item n is the same for all models.
+        runs_M: Per model the additive statistics of its seeds, each of shape (N, S); item n is the
+            same for all seeds and models.
         replicates: B.
     """
     metric = score_function(card)
-    draws_BM = replicate_scores(statistics_MNS, metric, replicates, task_seed(card))
-    return Scores(metric(statistics_MNS.sum(axis=1)), draws_BM)
+    statistics_RNS = np.stack([of_seed for of_model in runs_M for of_seed in of_model])
+    values_R = metric(statistics_RNS.sum(axis=1))
+    draws_BR = replicate_scores(statistics_RNS, metric, replicates, task_seed(card))
+    counts_M = np.array([len(of_model) for of_model in runs_M])
+    starts_M = np.cumsum(counts_M) - counts_M
+    if len(draws_BR.T) > len(runs_M):
+        draws_BR = np.add.reduceat(draws_BR, starts_M, axis=1) / counts_M
+    seeds_M = tuple(np.split(values_R, starts_M[1:]))
+    return Scores(np.array([of_seeds.mean() for of_seeds in seeds_M]), draws_BR, seeds_M)
 
 
 def mean_over_tasks(tasks: Sequence[Scores]) -> Scores:
@@ -126,7 +154,14 @@ def mean_over_tasks(tasks: Sequence[Scores]) -> Scores:
     return Scores(
         np.mean([task.values_M for task in tasks], axis=0),
         np.mean([task.draws_BM for task in tasks], axis=0),
+        tuple(map(_mean_of_seeds, zip(*(task.seeds_M for task in tasks), strict=True))),
     )
+
+
+def _mean_of_seeds(of_tasks: Sequence[Floats]) -> Floats:
+    """Means over tasks seed by seed; empty where the tasks have different numbers of seeds."""
+    same = len({len(of_task) for of_task in of_tasks}) == 1
+    return np.mean(of_tasks, axis=0) if same else np.array([])
 
 
 def replicate_scores(
@@ -145,6 +180,8 @@ def replicate_scores(
     """
     n_models, n_items, width = statistics.shape
     flat_NX = np.ascontiguousarray(statistics.transpose(1, 0, 2)).reshape(n_items, -1)
+    if statistics.max(initial=0) * n_items < EXACT and (flat_NX == np.rint(flat_NX)).all():
+        flat_NX = flat_NX.astype(np.float32)  # half the time, and sums of counts stay exact
     random = np.random.default_rng(seed)
     parts: list[Floats] = []
     for start in range(0, replicates, CHUNK):
@@ -152,8 +189,9 @@ def replicate_scores(
         drawn = random.integers(0, n_items, size=(n_draws, n_items))
         drawn += np.arange(n_draws)[:, None] * n_items
         weights_BN = np.bincount(drawn.ravel(), minlength=n_draws * n_items)
-        weights_BN = weights_BN.reshape(n_draws, n_items).astype(np.float64)
-        parts.append(metric((weights_BN @ flat_NX).reshape(n_draws, n_models, width)))
+        weights_BN = weights_BN.reshape(n_draws, n_items).astype(flat_NX.dtype)
+        sums_BX = (weights_BN @ flat_NX).astype(np.float64)
+        parts.append(metric(sums_BX.reshape(n_draws, n_models, width)))
     return np.concatenate(parts)
 
 

@@ -20,7 +20,7 @@ from leaderboard.board import (
     TaskTest,
 )
 from leaderboard.items import ItemText, Prompts, TaskItems
-from leaderboard.results import Problem
+from leaderboard.runs.results import Problem
 
 SCRIPT = "<script>window.hacked = 1; alert(1)</script>"
 ENDING = "</script><script>window.hacked = 1</script>"

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from leaderboard.results import Facts, Protocol, TaskRun
+from leaderboard.runs.results import Facts, Protocol, TaskRun
 from sentibench.data.cards import Task, load_cards
 from sentibench.scoring.metrics import label_statistics
 from sentibench.scoring.samples import Samples
 
-FACTS = Facts("1.0", "0.4.13", "float32", None, 16, "hf", {}, None)
+FACTS = Facts("1.0", "0.4.13", "", None, "16", "hf", {}, None)
 PROTOCOL = Protocol()
 N = 24
 
@@ -35,23 +35,25 @@ def run(
     seed: int = 42,
     date: float = 1.0,
     protocol: Protocol = PROTOCOL,
-    data: str = "d",
-    prompts: str = "p",
+    data: str | None = None,
+    prompts: str | None = None,
     source: str = "mini",
+    file: str = "",
     **facts,
 ) -> TaskRun:
+    task = Task(load_cards()[card], source)
     official = statistics(card, right)
     strictly = official if strict is None else statistics(card, strict)
     samples = Samples(
-        task=Task(load_cards()[card], source),
+        task=task,
         indices=np.arange(len(right)),
         statistics={"official": official, "strict": strictly},
         invalid=np.zeros(len(right)),
-        data_key=data,
-        prompt_key=prompts,
+        data_key=data or task.pins.items,
+        prompt_key=prompts or task.pins.prompts.get(seed, ""),
         texts=(),
     )
-    return TaskRun(model, seed, protocol, date, replace(FACTS, **facts), samples)
+    return TaskRun(model, seed, protocol, date, replace(FACTS, **facts), samples, file)
 
 
 def runs(model: str, skill: float, *, seed: int = 42, **given) -> list[TaskRun]:

@@ -13,14 +13,15 @@ from pydantic import TypeAdapter, ValidationError
 from scipy import stats as scipy_stats
 
 from leaderboard.__main__ import main
-from leaderboard.board import Board, Row, positions, to_json
+from leaderboard.board import Board, Row, to_json
 from leaderboard.build import build_board
-from leaderboard.entries import collect_entries
-from leaderboard.exports import rank_flips, to_csv, to_hardest, to_latex, to_markdown
+from leaderboard.exports import to_csv, to_hardest, to_latex, to_markdown
 from leaderboard.items import build_items, hardest_items
-from leaderboard.models import ModelInfo, load_manifest_models, load_models
+from leaderboard.previous import changes, read_previous
 from leaderboard.ranking import rank_entries
-from leaderboard.results import load_results
+from leaderboard.runs.entries import collect_entries
+from leaderboard.runs.models import Declared, ModelInfo, load_declared, load_models
+from leaderboard.runs.results import load_results
 from sentibench.errors import InputError
 from sentibench.scoring.statistics import holm
 
@@ -36,8 +37,11 @@ def synthetic():
 
 def view_of(folder: Path, replicates: int = 500):
     runs, problems = load_results(folder)
-    rows = collect_entries(runs, {}, "mini")
+    rows = collect_entries(runs, Declared(), "mini")
     return build_board(rows, problems, "mini", replicates)
+
+
+SENTENCE = "Hardly a false note in it."  # of the small SST2
 
 
 def mini(folder: Path, model: str, skill: float, **options) -> Path:
@@ -77,9 +81,8 @@ def test_an_incomparable_run_is_shown_but_not_ranked(tmp_path: Path, options, re
     assert not rows["other"].ranked
     assert rows["other"].rank is None
     assert any(reason in text for text in rows["other"].reasons)
-    assert "overall" not in rows["other"].scores["official"] or (
-        rows["other"].scores["official"]["overall"] is None
-    )
+    overall = rows["other"].scores["official"].get("overall")
+    assert (overall is not None) == ("shots" in options)  # all tasks on all items
 
 
 def test_the_newest_run_wins_and_the_older_is_history(tmp_path: Path) -> None:
@@ -103,7 +106,9 @@ def test_other_data_is_not_ranked(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         mini(tmp_path, name, 0.7)
     (samples,) = (tmp_path / "c").glob("samples_sentibench_mini_sst2_*")
-    text = samples.read_text(encoding="utf-8").replace('"sentibench_mini_sst2-0"', '"changed"')
+    text = samples.read_text(encoding="utf-8").replace(
+        '"sentence": "Hardly a', '"sentence": "Barely a'
+    )
     samples.write_text(text, encoding="utf-8")
     rows = {row.name: row for row in view_of(tmp_path).rows}
     assert rows["c"].reasons == ("other data: sentibench_mini_sst2",)
@@ -139,7 +144,7 @@ def test_comparisons_carry_mcnemar_of_the_label_tasks(tmp_path: Path) -> None:
     for number, skill in enumerate((0.9, 0.2)):
         mini(tmp_path, f"m{number}", skill, seed=number)
     runs, problems = load_results(tmp_path)
-    rows = collect_entries(runs, {}, "mini")
+    rows = collect_entries(runs, Declared(), "mini")
     board = build_board(rows, problems, "mini", 200)
     comparison = board.comparisons[0]
     kinds = Counter(test.test for test in comparison.tests.values())
@@ -153,12 +158,12 @@ def test_comparisons_carry_mcnemar_of_the_label_tasks(tmp_path: Path) -> None:
     assert [t.adjusted for t in everything] == pytest.approx(holm([t.p for t in everything]))
 
 
-def test_two_seeds_are_tested_by_sign_flips(tmp_path: Path) -> None:
+def test_means_over_two_seeds_are_tested_by_the_bootstrap(tmp_path: Path) -> None:
     for seed in (42, 52):
         mini(tmp_path, "a", 0.9, seed=seed, demo_seed=seed)
         mini(tmp_path, "b", 0.1, seed=seed + 1, demo_seed=seed)
     (comparison,) = [c for c in view_of(tmp_path).comparisons if c.metric == "official"]
-    assert {test.test for test in comparison.tests.values()} == {"sign-flip"}
+    assert {test.test for test in comparison.tests.values()} == {"bootstrap"}
     assert comparison.tests["sentibench_mini_sst2"].p < 0.01
 
 
@@ -174,7 +179,7 @@ def test_seen_and_unseen_average_their_datasets(tmp_path: Path) -> None:
 def test_hardest_items_are_those_that_no_run_got_right(tmp_path: Path) -> None:
     for number in range(2):
         mini(tmp_path, f"m{number}", 0.5, seed=number)
-    rows = collect_entries(load_results(tmp_path)[0], {}, "mini")
+    rows = collect_entries(load_results(tmp_path)[0], Declared(), "mini")
     hardest = hardest_items(rows, "mini")
     samples = build_items(rows, "mini")["sentibench_mini_sst2"]
     wrong = [
@@ -184,8 +189,9 @@ def test_hardest_items_are_those_that_no_run_got_right(tmp_path: Path) -> None:
     ]
     assert wrong
     assert [i.index for i in hardest if i.task == "sentibench_mini_sst2"] == wrong
-    assert "synthetic text" in to_hardest(hardest)
-    without = collect_entries(load_results(tmp_path, with_texts=False)[0], {}, "mini")
+    sentences = {item.index: item.sentence for item in samples.items}
+    assert sentences[wrong[0]].replace('"', '""') in to_hardest(hardest)
+    without = collect_entries(load_results(tmp_path, with_texts=False)[0], Declared(), "mini")
     assert to_hardest(hardest_items(without, "mini")).splitlines()[0] == '"task","index","runs"'
 
 
@@ -226,8 +232,8 @@ def test_a_mistake_in_models_yaml_is_one_line(tmp_path: Path, text: str, message
     manifest = tmp_path / "run" / "run.json"  # the same mistake there is a line of the report
     manifest.parent.mkdir()
     manifest.write_text(json.dumps({"models": {"m": {"parameters": "1B"}}}), encoding="utf-8")
-    found, (problem,) = load_manifest_models(tmp_path)
-    assert found == {}
+    declared, (problem,) = load_declared(tmp_path, tmp_path / "none.yaml", [])
+    assert declared.manifests == {}
     assert problem.file == "run/run.json"
     assert problem.reason.startswith("m.parameters: got '1B', expected")
 
@@ -253,9 +259,10 @@ def test_a_manifest_describes_students_and_models_yaml_has_the_last_word(tmp_pat
     mini(results, "m", 0.5)
     manifest = {"models": {"m": {"name": "Student", "role": "student", "base": "b"}}}
     (results / "run.json").write_text(json.dumps(manifest), encoding="utf-8")
-    found, problems = load_manifest_models(results)
+    declared, problems = load_declared(results, results / "models.yaml", load_results(results)[0])
     assert problems == []
-    assert found["m"] == ModelInfo("Student", role="student", base="b")
+    student = ModelInfo("Student", role="student", base="b")
+    assert declared == Declared({}, {".": {"m": student}})
     assert (
         main(["build", str(results), "--out", str(tmp_path / "site"), "--replicates", "100"]) == 0
     )
@@ -279,8 +286,8 @@ def test_a_build_is_byte_identical_and_no_text_holds_no_text(tmp_path: Path) -> 
         *(f"leaderboard.{e}" for e in ("json", "csv", "md", "tex")),
     }
     assert pages[0] == pages[1]
-    assert b"synthetic text" in pages[0]["index.html"]
-    assert not any(b"synthetic text" in content for content in pages[2].values())
+    assert SENTENCE.encode() in pages[0]["index.html"]
+    assert not any(SENTENCE.encode() in content for content in pages[2].values())
     assert (
         main(["build", str(tmp_path / "results"), "--out", str(tmp_path / "a")]) == 0
     )  # ours: again
@@ -324,11 +331,15 @@ def test_leaderboard_json_follows_the_schema_and_gives_the_board_back(tmp_path: 
 
 
 def test_tuples_of_an_answer_are_marked(tmp_path: Path) -> None:
-    mini(tmp_path, "m", 1.0)
+    mini(tmp_path, "right", 1.0)
+    mini(tmp_path, "wrong", 0.0)
     runs, _ = load_results(tmp_path)
-    items = build_items(collect_entries(runs, {}, "mini"), "mini")
-    (of_model,) = items["sentibench_mini_atsa_rest16"].marks.values()
-    assert of_model[2] == [("synthetic, positive", "missed")] * 2  # gold has two, the answer is []
+    items = build_items(collect_entries(runs, Declared(), "mini"), "mini")
+    by_model = items["sentibench_mini_atsa_rest16"].marks.values()
+    first, second = (of_model[0] for of_model in by_model)
+    right, wrong = (first, second) if len(first) < len(second) else (second, first)
+    assert {mark for _, mark in right} == {"found"}
+    assert wrong == [*((text, "missed") for text, _ in right), ("wrong, wrong", "invented")]
 
 
 HOSTILE = (
@@ -339,7 +350,7 @@ HOSTILE = (
 def test_exports_carry_hostile_names_as_text(tmp_path: Path) -> None:
     mini(tmp_path, "plain", 0.8)
     runs, problems = load_results(tmp_path)
-    rows = collect_entries(runs, {"plain": ModelInfo("=" + HOSTILE)}, "mini")
+    rows = collect_entries(runs, Declared({"plain": ModelInfo("=" + HOSTILE)}), "mini")
     board = build_board(rows, problems, "mini", 200)
     assert "'=" in to_csv(board)
     assert "<script>" not in to_markdown(board)
@@ -348,16 +359,33 @@ def test_exports_carry_hostile_names_as_text(tmp_path: Path) -> None:
     assert build_items(rows, "mini")["sentibench_mini_sst2"].items
 
 
-def test_rank_flips_name_the_pairs_that_changed_places(tmp_path: Path) -> None:
-    mini(tmp_path / "old", "a", 0.9)
-    mini(tmp_path / "old", "b", 0.3)
-    mini(tmp_path / "new", "a", 0.3)
-    mini(tmp_path / "new", "b", 0.9)
-    old, new = view_of(tmp_path / "old"), view_of(tmp_path / "new")
-    before, after = positions(old.rows, "official"), positions(new.rows, "official")
-    assert rank_flips(before, after) == ["a was before b, is now behind"]
-    assert rank_flips(before, before) == []
-    assert rank_flips(before, {"b": 1}) == ["a had a rank and has none now"]
+def test_changes_since_an_older_board_are_named(tmp_path: Path) -> None:
+    def board(name: str, **skills: float):
+        for number, (model, skill) in enumerate(skills.items()):
+            limit = 5 if model.startswith("short") else None
+            model = model.removeprefix("short_")
+            mini(tmp_path / name, model, skill, seed=number, limit=limit)
+        return view_of(tmp_path / name, 100)
+
+    def changed(old, new):
+        path = tmp_path / "leaderboard.json"
+        path.write_text(to_json(old), encoding="utf-8")
+        return changes(read_previous(path), new)
+
+    old = board("old", a=0.9, b=0.3, c=0.5, d=0.4)
+    new = board("new", a=0.9, b=1.0, short_c=0.5, e=0.1)
+    assert changed(old, old) == ([], [])
+    findings, notes = changed(old, new)
+    assert findings[:2] == ["d: the row is gone", "c: had a rank and has none now"]
+    assert all(", " in found for found in findings[2:-1])
+    (of_b,) = [found for found in findings if found.startswith("b: other")]
+    (of_c,) = [found for found in findings if found.startswith("c: other")]
+    assert of_b.startswith("b: other scores: Overall ")
+    assert "-> 100.0, " in of_b
+    assert of_c.startswith("c: other scores: Overall ")
+    assert "-> –" in of_c
+    assert findings[-1] == "a: was before b, is now behind"
+    assert notes == ["e: a new row"]
 
 
 def test_the_gap_closed_is_a_ratio_with_an_interval_and_hidden_without_a_gap(
@@ -370,7 +398,7 @@ def test_the_gap_closed_is_a_ratio_with_an_interval_and_hidden_without_a_gap(
     rows = {
         r.name: r
         for r in build_board(
-            collect_entries(runs, {"student": student}, "mini"), problems, "mini", 500
+            collect_entries(runs, Declared({"student": student}), "mini"), problems, "mini", 500
         ).rows
     }
     gap = rows["student"].gap["official"]
@@ -380,7 +408,9 @@ def test_the_gap_closed_is_a_ratio_with_an_interval_and_hidden_without_a_gap(
     assert gap.low < expected < gap.high
     assert rows["base"].gap["official"] is None
     none = ModelInfo("student", base="base", teacher="base")
-    hidden = build_board(collect_entries(runs, {"student": none}, "mini"), problems, "mini", 500)
+    hidden = build_board(
+        collect_entries(runs, Declared({"student": none}), "mini"), problems, "mini", 500
+    )
     assert all(row.gap["official"] is None for row in hidden.rows)
 
 
@@ -400,7 +430,7 @@ def test_a_lineage_compares_what_all_of_it_answered(tmp_path: Path, options, lim
     mini(tmp_path, "student", 0.8, seed=1, **options)
     runs, problems = load_results(tmp_path)
     student = {"student": ModelInfo("student", base="base")}
-    board = build_board(collect_entries(runs, student, "mini"), problems, "mini", 200)
+    board = build_board(collect_entries(runs, Declared(student), "mini"), problems, "mini", 200)
     rows = {row.name: row for row in board.rows}
     assert rows["base"].lineage == ()
     tasks = [task.name for task in board.tasks]
@@ -421,7 +451,7 @@ def test_a_limited_student_has_the_limited_run_of_its_base(tmp_path: Path) -> No
     mini(tmp_path, "student", 0.8, seed=1, limit=5)
     runs, problems = load_results(tmp_path)
     student = {"student": ModelInfo("student", base="base")}
-    rows = build_board(collect_entries(runs, student, "mini"), problems, "mini", 200).rows
+    rows = build_board(collect_entries(runs, Declared(student), "mini"), problems, "mini", 200).rows
     (lineage,) = [row.lineage for row in rows if row.name == "student"]
     (short,) = [row for row in rows if row.name == "base (limited)"]
     scores = [
@@ -437,8 +467,10 @@ def test_order_of_runs_and_of_files_does_not_matter(tmp_path: Path) -> None:
     for number, skill in enumerate((0.4, 0.8)):
         mini(tmp_path, f"m{number}", skill, seed=number)
     runs, _ = load_results(tmp_path)
-    first = rank_entries(collect_entries(runs, {}, "mini"), "mini", 200)["official"]
-    second = rank_entries(collect_entries(runs[::-1], {}, "mini")[::-1], "mini", 200)["official"]
+    first = rank_entries(collect_entries(runs, Declared(), "mini"), "mini", 200)["official"]
+    second = rank_entries(collect_entries(runs[::-1], Declared(), "mini")[::-1], "mini", 200)[
+        "official"
+    ]
     assert first.cells == second.cells
     assert [entry.key for entry in first.entries] == [entry.key for entry in second.entries]
 
@@ -496,7 +528,7 @@ def test_models_of_one_last_part_stay_apart_and_other_seeds_have_no_rank(tmp_pat
     mini(tmp_path, "orgB/m", 0.3)
     mini(tmp_path, "lucky", 1.0, demo_seed=7)
     runs, _ = load_results(tmp_path)
-    rows = collect_entries(runs, {"m": ModelInfo("m")}, "mini")
+    rows = collect_entries(runs, Declared({"m": ModelInfo("m")}), "mini")
     assert sorted(row.info.name for row in rows) == ["lucky", "orgA/m", "orgB/m"]
     assert [row.info.name for row in rows if row.reasons] == ["lucky"]
 
@@ -563,7 +595,7 @@ def test_check_lists_findings_and_fails(tmp_path: Path, capsys) -> None:
     assert main(["check", str(tmp_path), "--replicates", "100"]) == 2
     shown = capsys.readouterr()
     assert "short: limited run" in shown.out
-    assert "error: check: 1 findings" in shown.err
+    assert "error: check: 1 finding, expected none" in shown.err
 
 
 def test_check_compares_with_a_board_of_before(tmp_path: Path, capsys) -> None:
@@ -585,10 +617,11 @@ def test_check_compares_with_a_board_of_before(tmp_path: Path, capsys) -> None:
     assert check(new)[0] == 0
     code, out, _ = check(old)
     assert code == 2
-    assert out.splitlines() == [
-        "c had a rank and has none now",
-        "b was before a, is now behind",
-    ]
+    lines = out.splitlines()
+    assert lines[0] == "c: the row is gone"
+    assert lines[-1] == "b: was before a, is now behind"
+    changed = sorted(line[:24] for line in lines[1:-1])
+    assert changed == ["a: other scores: Overall", "b: other scores: Overall"]
     content = json.loads(new.read_text(encoding="utf-8"))
     for damage, message in (
         ({"schema": 2}, "no leaderboard.json of ours"),

@@ -5,14 +5,14 @@ import re
 import pytest
 from small_entries import N, run, runs, statistics
 
-from leaderboard.entries import Entry, collect_entries, short_name
-from leaderboard.models import ModelInfo
-from leaderboard.results import Protocol
+from leaderboard.runs.entries import Entry, collect_entries
+from leaderboard.runs.models import Declared, ModelInfo, short_name
+from leaderboard.runs.results import Protocol
 from sentibench.data.cards import load_cards
 
 
 def collected(*given, models=None) -> list[Entry]:
-    return collect_entries([r for some in given for r in some], models or {}, "mini")
+    return collect_entries([r for some in given for r in some], Declared(models or {}), "mini")
 
 
 def test_an_entry_has_the_newest_run_of_each_task_and_seed_and_the_others_are_history() -> None:
@@ -24,7 +24,7 @@ def test_an_entry_has_the_newest_run_of_each_task_and_seed_and_the_others_are_hi
         assert entry.runs["sentibench_mini_sst2"] == (new, second)
         assert entry.history == (old,)
         assert entry.all_runs == [other, new, second]
-    assert collect_entries([run(source="real")], {}, "mini") == []
+    assert collected([run(source="real")]) == []
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,18 @@ def test_an_entry_has_the_newest_run_of_each_task_and_seed_and_the_others_are_hi
         ({"model_args": {"load_in_4bit": True}}, 2),
         ({"model_args": {"load_in_8bit": True}}, 2),
         ({"model_args": {"quantization": "awq"}}, 2),
-        ({"model_args": {"revision": "", "batch_size": 7}}, 1),
+        ({"model_args": {"max_length": "64"}}, 2),
+        ({"model_args": {"add_bos_token": "true"}}, 2),
+        ({"model_args": {"enable_thinking": "true"}}, 2),
+        ({"model_args": {"gguf_file": "a.gguf"}}, 2),
+        ({"model_args": {"subfolder": "a"}}, 2),
+        ({"model_args": {"an_argument_of_next_year": "1"}}, 2),
+        ({"dtype": "float16"}, 2),
+        ({"commit": "abc"}, 2),
+        ({"model_type": "vllm"}, 2),
+        ({"model_type": "sentibench-hf"}, 1),
+        ({"model_args": {"pretrained": "m/", "batch_size": "7", "device": "cpu"}}, 1),
+        ({"model_args": {"api_key": "secret", "base_url": "http://localhost"}}, 1),
         ({"seed": 52}, 1),
         ({"data": "other", "prompts": "other"}, 1),
     ],
@@ -53,6 +64,14 @@ def test_runs_of_one_model_under_one_protocol_are_one_entry(other, n_entries: in
     assert [e.key for e in collected([run(date=2, **other), run(date=1)])] == [
         e.key for e in entries
     ]
+
+
+def test_a_precision_or_revision_counts_as_the_one_that_was_used() -> None:
+    asked = [run(dtype=f"{torch}bfloat16", model_args=given, commit="c1") for torch, given in (
+        ("torch.", {"dtype": "auto"}), ("", {"dtype": "bfloat16", "revision": "main"}), ("", {}),
+    )]  # fmt: skip
+    (entry,) = collected(asked)
+    assert entry.arguments == {"backend": "hf", "dtype": "bfloat16", "revision": "c1"}
 
 
 def test_revisions_of_a_model_are_entries_of_their_own() -> None:
@@ -85,27 +104,28 @@ def test_a_model_is_shown_by_the_last_part_of_its_name(name: str, short: str) ->
 
 
 def test_models_with_the_same_last_part_are_shown_with_their_folder() -> None:
-    declared = {"m": ModelInfo("Mine"), "x/b/m/": ModelInfo("Other")}
-    names = {e.info.name for e in collected([run("x/a/m"), run("x/b/m/"), run("n/m2")])}
+    declared = {"m": ModelInfo("Mine"), "x/b/m": ModelInfo("Other")}
+    names = {e.info.name for e in collected([run("x/a/m"), run("x/b/m"), run("n/m2")])}
     assert names == {"a/m", "b/m", "m2"}
-    names = {e.info.name for e in collected([run("x/a/m"), run("x/b/m/")], models=declared)}
+    names = {e.info.name for e in collected([run("x/a/m"), run("x/b/m")], models=declared)}
     assert names == {"a/m", "Other"}  # "m" could be either
     assert collected([run("x/a/m")], models=declared)[0].info.name == "Mine"
 
 
-def test_statistics_are_averaged_over_the_seeds() -> None:
+def test_the_seeds_of_a_task_keep_their_own_statistics() -> None:
     right, wrong = [1] * N, [1] * 12 + [0] * 12
-    given = [run(right=right, strict=wrong), run(right=wrong, seed=52)]
+    given = [run(right=wrong, seed=52), run(right=right, strict=wrong)]
     (entry,) = collected(given)
-    mean = (statistics("sst2", right) + statistics("sst2", wrong)) / 2
-    assert entry.statistics("sentibench_mini_sst2", "official").tolist() == mean.tolist()
-    of_wrong = statistics("sst2", wrong).tolist()
-    assert entry.statistics("sentibench_mini_sst2", "strict").tolist() == of_wrong
+    first, second = statistics("sst2", right), statistics("sst2", wrong)
+    official = entry.statistics("sentibench_mini_sst2", "official")
+    assert [of_seed.tolist() for of_seed in official] == [first.tolist(), second.tolist()]
+    strict = entry.statistics("sentibench_mini_sst2", "strict")
+    assert [of_seed.tolist() for of_seed in strict] == [second.tolist(), second.tolist()]
 
 
 def test_twelve_whole_tasks_of_the_paper_s_seeds_are_ranked() -> None:
     for seeds in ((42,), (52, 62), (42, 52, 62)):
-        given = [r for seed in seeds for r in runs("m", 0.5, seed=seed, prompts=str(seed))]
+        given = [r for seed in seeds for r in runs("m", 0.5, seed=seed)]
         (entry,) = collected(given)
         assert entry.reasons == ()
         assert not entry.has_other_data
@@ -142,8 +162,7 @@ def test_one_task_that_differs_is_a_reason(changed, reasons: list[str]) -> None:
         ({"chat_template": True}, "chat_template is true, not false"),
         ({"multiturn": True}, "multiturn is true, not false"),
         ({"system_instruction": "Be brief."}, 'system_instruction is "Be brief.", not ""'),
-        ({"gen_kwargs": {"top_p": 0.5}}, 'gen_kwargs is {"top_p": 0.5}, not {}'),
-        ({"gen_kwargs": {"stop": {1}}}, 'gen_kwargs is {"stop": "{1}"}, not {}'),
+        ({"gen_kwargs": {"top_p": "0.5"}}, 'gen_kwargs is {"top_p": "0.5"}, not {}'),
     ],
 )
 def test_every_part_of_the_protocol_is_a_reason_said_once(changed, reason: str) -> None:
@@ -158,21 +177,28 @@ def test_missing_tasks_and_items_are_reasons() -> None:
     assert entry.reasons == ("limited run: not all items",)
 
 
-def test_the_data_and_prompts_that_most_entries_have_are_the_right_ones() -> None:
-    def reasons_of(**votes: str) -> dict[str, tuple[str, ...]]:
-        given = [r for name, data in votes.items() for r in runs(name, 0.5, data=data)]
-        return {entry.info.name: entry.reasons[:1] for entry in collected(given)}
+def test_the_cards_decide_about_data_and_prompts_however_many_rows_have_others() -> None:
+    odd = [r for name in "abc" for r in runs(name, 0.5, data="x", prompts="y")]
+    found = {entry.info.name: entry for entry in collected(odd, runs("honest", 0.5))}
+    assert found["honest"].reasons == ()
+    for name in "abc":
+        assert found[name].has_other_data
+        assert "other data: sentibench_mini_sst2" in found[name].reasons
+        assert "other prompts: sentibench_mini_sst2, seed 42" in found[name].reasons
+    # the prompts of another protocol are others by intention, and those of a limited run are fewer
+    for given in ({"protocol": Protocol(shots=0)}, {"right": (1,) * 5}):
+        (entry,) = collected([run(data="x", prompts="y", **given)])
+        assert not [reason for reason in entry.reasons if "other prompts" in reason]
 
-    first = "other data: sentibench_mini_acsa_rest16"
-    assert reasons_of(a="x", b="y", c="y") == {"a": (first,), "b": (), "c": ()}
-    assert reasons_of(a="x", b="y") == {"a": (first,), "b": (first,)}  # who knows
-    assert reasons_of(a="x", b="y", c="z", d="z") == {
-        **{"a": (first,), "b": (first,), "c": (), "d": ()}
-    }
-    # entries that are not asked as the benchmark asks have no vote, and seeds have one together
-    odd = [r for n in "uv" for r in runs(n, 0.5, data="x", protocol=Protocol(shots=0))]
-    seeds = [r for seed in (42, 52) for r in runs("a", 0.5, seed=seed, data="x")]
-    rest = [r for n in "bc" for r in runs(n, 0.5, data="y")]
-    found = {entry.info.name: entry.reasons for entry in collected(odd, seeds, rest)}
-    assert found["a"][0] == first
-    assert found["b"] == found["c"] == ()
+
+def test_two_runs_of_one_date_are_named_whatever_their_order() -> None:
+    first = run(date=5, file="a/results.json")
+    second = run(date=5, file="b/results.json", right=[0] * N)
+    for order in ([first, second], [second, first]):
+        (entry,) = collected(order)
+        assert entry.reasons[0] == (
+            "one date for two runs of sentibench_mini_sst2: a/results.json and b/results.json"
+        )
+    older = run(date=4, file="c/results.json")
+    (entry,) = collected([older, first])
+    assert not any("one date" in reason for reason in entry.reasons)

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from small_entries import N, runs
 
-from leaderboard.entries import collect_entries
 from leaderboard.items import PRIVATE_USE, build_items
-from leaderboard.results import Protocol, TaskRun
+from leaderboard.runs.entries import collect_entries
+from leaderboard.runs.models import Declared
+from leaderboard.runs.results import Protocol, TaskRun
 from sentibench.scoring.samples import SampleText
 
 TASK = "sentibench_mini_sst2"
@@ -25,7 +26,7 @@ def with_prompts(run: TaskRun, style: str = "", shown: bool = True) -> TaskRun:
 
 
 def items_of(*made: list[TaskRun]):
-    entries = collect_entries([run for of in made for run in of], {}, "mini")
+    entries = collect_entries([run for of in made for run in of], Declared(), "mini")
     keys = {entry.info.name: entry.key for entry in entries}
     return keys, build_items(entries, "mini")[TASK]
 

@@ -618,7 +618,7 @@ def test_on_a_phone_the_table_starts_on_the_first_screen(page: Any, site: str) -
     page.get("about:blank")
     page.get(site)
     places = page.execute_script(
-        "return ['tr[data-key=teacher]', 'tr[data-key=teacher] td.plot circle']"
+        "return ['tr[data-key=teacher]', 'tr[data-key=teacher] td.plot']"
         ".map((s) => document.querySelector(s).getBoundingClientRect())"
         ".map((box) => [box.bottom, box.right])"
     )

@@ -6,9 +6,9 @@ from small_entries import N, run, runs, statistics
 
 import leaderboard.ranking
 from leaderboard.board import Cell, Rank, tasks_of
-from leaderboard.entries import collect_entries
-from leaderboard.models import ModelInfo
 from leaderboard.ranking import cells_of, compare, gap_closed, rank_entries
+from leaderboard.runs.entries import collect_entries
+from leaderboard.runs.models import Declared, ModelInfo
 from sentibench.data.cards import SEEN, load_cards
 from sentibench.scoring.metrics import score_function
 from sentibench.scoring.statistics import (
@@ -37,7 +37,7 @@ COLUMNS = {
 
 
 def entries_of(*given, models=None):
-    found = collect_entries([r for some in given for r in some], models or {}, "mini")
+    found = collect_entries([r for some in given for r in some], Declared(models or {}), "mini")
     return {entry.info.name: entry for entry in found}
 
 
@@ -55,7 +55,7 @@ def oracle(entries, metric: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Per task and column the scores of the models a to d, and 400 draws of them."""
     found = {}
     for seed, (task, card) in enumerate(TASKS.items()):
-        rows = np.stack([entries[name].statistics(task, metric) for name in "abcd"])
+        rows = np.stack([entries[name].statistics(task, metric)[0] for name in "abcd"])
         metric_of = score_function(card)
         draws = replicate_scores(rows, metric_of, 400, seed)
         found[task] = metric_of(rows.sum(axis=1)), draws
@@ -124,14 +124,14 @@ def test_a_comparison_is_that_of_two_rows_item_by_item(ranked, metric: str) -> N
         )
         assert found.metric == metric
         assert found.p == p_value(draws[:, i] - draws[:, j])
-        assert list(found.tests) == sorted(TASKS)
+        assert list(found.tests) == list(TASKS)
         ours, theirs = (entries[of_key[key]] for key in (found.a, found.b))
         for number, (task, test) in enumerate(found.tests.items()):
             if TASKS[task].is_label_task:
                 right = [entry.runs[task][0].samples.right for entry in (ours, theirs)]
                 assert (test.test, test.p) == ("McNemar", mcnemar(*right))
             else:
-                rows = [entry.statistics(task, metric) for entry in (ours, theirs)]
+                rows = [entry.statistics(task, metric)[0] for entry in (ours, theirs)]
                 metric_of = score_function(TASKS[task])
                 (p,) = sign_flip(rows[0], rows[1][None], metric_of, 2000, seed=number)
                 assert (test.test, test.p) == ("sign-flip", pytest.approx(p))
@@ -139,36 +139,70 @@ def test_a_comparison_is_that_of_two_rows_item_by_item(ranked, metric: str) -> N
         assert [test.adjusted for test in found.tests.values()] == pytest.approx(adjusted)
 
 
-def test_means_over_seeds_are_compared_by_exchanges_of_answers_and_single_runs_by_mcnemar() -> None:
-    twice = [r for seed in (42, 52) for r in runs("twice", 0.9, seed=seed, prompts=str(seed))]
-    entries = entries_of(twice, runs("once", 0.5, prompts="42"), runs("again", 0.2, prompts="42"))
+def test_means_over_seeds_are_compared_by_the_bootstrap_and_single_runs_by_their_answers() -> None:
+    twice = [r for seed in (42, 52) for r in runs("twice", 0.9, seed=seed)]
+    entries = entries_of(twice, runs("once", 0.5), runs("again", 0.2))
     ranking = rank_entries(list(entries.values()), "mini", 200)["official"]
     assert [entry.info.name for entry in ranking.entries] == ["twice", "once", "again"]
-    kinds = [{test.test for test in found.tests.values()} for found in compare(ranking, "official")]
-    assert kinds == [{"sign-flip"}, {"sign-flip"}, {"McNemar", "sign-flip"}]
-    task = "sentibench_mini_sst2"
-    rows = [entry.statistics(task, "official") for entry in ranking.entries]
-    place = sorted(TASKS).index(task)
-    expected = sign_flip(rows[0], np.stack(rows[1:]), score_function(TASKS[task]), 2000, seed=place)
-    found = [c.tests[task].p for c in compare(ranking, "official")[:2]]
-    assert found == pytest.approx(expected)
+    found = compare(ranking, "official")
+    kinds = [{test.test for test in comparison.tests.values()} for comparison in found]
+    assert kinds == [{"bootstrap"}, {"bootstrap"}, {"McNemar", "sign-flip"}]
+    draws = ranking.tasks["sentibench_mini_sst2"].draws_BM
+    expected = [p_value(draws[:, 0] - draws[:, place]) for place in (1, 2)]
+    assert [c.tests["sentibench_mini_sst2"].p for c in found[:2]] == expected
+
+
+def test_seeds_that_lean_to_opposite_labels_do_not_hide_each_other() -> None:
+    # by hand: always one of two labels, half of the gold: F1 2/3 of that label and 0 of the other
+    gold = np.arange(N) % 2
+    always = {
+        seed: (gold == label).astype(int).tolist() for seed, label in ((42, 0), (52, 1), (62, 0))
+    }
+    given = [
+        run("m", card, always[seed] if card == "sst2" else [1] * N, seed=seed)
+        for seed in always
+        for card in CARDS
+    ]
+    entries = entries_of(given, runs("other", 0.5))
+    rankings = rank_entries(list(entries.values()), "mini", 500)
+    cell = rankings["official"].cells[entries["m"].key]["sentibench_mini_sst2"]
+    assert cell.value == pytest.approx(1 / 3)  # of added counts it would be 0.49
+    assert cell.high < 0.45
+    assert cell.spread == pytest.approx(0)
+    overall = rankings["official"].cells[entries["m"].key]["overall"]
+    assert overall.value == pytest.approx((11 + 1 / 3) / 12)
+    assert rankings["official"].cells[entries["other"].key]["overall"].spread is None
+    (unranked,) = entries_of([r for r in given if r.task.card.name == "sst2"]).values()
+    of_task = cells_of(unranked, "mini")["official"]["sentibench_mini_sst2"]
+    assert of_task.value == pytest.approx(1 / 3)
+
+
+def test_the_spread_is_the_standard_deviation_of_the_seeds_scores() -> None:
+    given = [run("m", c, [1] * N, seed=s) for s in (42, 52) for c in CARDS if c != "opener"]
+    given += [run("m", "opener", [1] * k + [0] * (N - k), seed=s) for s, k in ((42, 12), (52, 18))]
+    (entry,) = entries_of(given).values()
+    cells = rank_entries([entry], "mini", 100)["official"].cells[entry.key]
+    assert cells["sentibench_mini_opener"].value == pytest.approx((0.5 + 0.75) / 2)
+    assert cells["sentibench_mini_opener"].spread == pytest.approx(0.25 / np.sqrt(2))
+    assert cells["overall"].spread == pytest.approx(0.25 / np.sqrt(2) / 12)
+    assert cells["basic"].spread == 0
 
 
 def test_of_many_rows_neighbours_alone_are_compared_and_not_task_by_task(
     ranked, monkeypatch
 ) -> None:
-    ranking = ranked[1]["official"]
+    entries = list(ranked[0].values())
     monkeypatch.setattr(leaderboard.ranking, "MAX_TESTED", 4)
     monkeypatch.setattr(leaderboard.ranking, "EXCHANGES", 50)
-    found = compare(ranking, "official")
-    assert all(len(comparison.tests) == 12 for comparison in found)
-    draws = ranking.overall.draws_BM
-    assert found[0].p == p_value(draws[:, 0] - draws[:, 1])
+    ranking = rank_entries(entries, "mini", 400)["official"]
+    assert all(len(comparison.tests) == 12 for comparison in compare(ranking, "official"))
     monkeypatch.setattr(leaderboard.ranking, "MAX_TESTED", 3)
+    ranking = rank_entries(entries, "mini", 400)["official"]
     found = compare(ranking, "official")
     assert len(found) == 6
     assert all(comparison.tests == {} for comparison in found)
     # with all draws, as the report of a run compares
+    draws = ranking.overall.draws_BM
     assert found[0].p == p_value(draws[:, 0] - draws[:, 1])
     many = entries_of(*(runs(f"m{n}", n / 12) for n in range(13)))
     of_many = rank_entries(list(many.values()), "mini", 50)["official"]
@@ -180,6 +214,18 @@ def test_of_many_rows_neighbours_alone_are_compared_and_not_task_by_task(
     assert pairs == [(i, j) for i in range(13) for j in range(i + 1, min(i + 11, 13))]
 
 
+def test_an_entry_without_a_rank_has_the_means_of_its_whole_categories() -> None:
+    (lacking,) = entries_of([r for r in runs("m", 0.6) if r.task.card.name != "opener"]).values()
+    cells = cells_of(lacking, "mini")["official"]
+    assert {"basic", "multifaceted", "seen"} <= cells.keys()
+    assert not {"overall", "finegrained", "unseen"} & cells.keys()
+    of_tasks = [cells[f"sentibench_mini_{name}"].value for name in COLUMNS["basic"]]
+    assert cells["basic"].value == pytest.approx(np.mean(of_tasks))
+    assert (cells["basic"].n, cells["basic"].low < cells["basic"].value) == (4 * N, True)
+    (limited,) = entries_of([run("m", card, [1] * 5) for card in CARDS]).values()
+    assert len(cells_of(limited, "mini")["official"]) == 12
+
+
 def test_an_entry_without_a_rank_has_a_score_for_each_task() -> None:
     given = [
         *(run("m", card, ([1, 0] * N)[:N]) for card in ("sst2", "imdb")),
@@ -188,7 +234,7 @@ def test_an_entry_without_a_rank_has_a_score_for_each_task() -> None:
         run("m", "irony18", [1] * 5, seed=52),
     ]
     whole = entries_of(given[:4])["m"]
-    cells = cells_of(whole)
+    cells = cells_of(whole, "mini")
     assert [list(of_metric) for of_metric in cells.values()] == [list(whole.runs)] * 2
     assert list(cells) == ["official", "strict"]
     task = "sentibench_mini_sst2"
@@ -201,7 +247,7 @@ def test_an_entry_without_a_rank_has_a_score_for_each_task() -> None:
     assert opener == [1, 0]
     limited = entries_of([run("m", "irony18", [1] * 5), run("m", "irony18", [1] * 4, seed=52)])
     (uneven,) = limited.values()  # seeds over different items have no mean per item
-    assert cells_of(uneven) == {"official": {}, "strict": {}}
+    assert cells_of(uneven, "mini") == {"official": {}, "strict": {}}
 
 
 def test_the_gap_is_that_of_the_three_overall_scores() -> None:

@@ -7,7 +7,7 @@ in the files of the pinned upstream commit; ``tests/test_cards.py`` counts them 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -64,6 +64,19 @@ def hash_problem(content: bytes, sha256: str) -> str | None:
     return None if got == sha256 else f"got sha256 {got}, expected {sha256}"
 
 
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """Hashes of what every model is asked on one test set; see ``sentibench.data.pins``.
+
+    Attributes:
+        items: Of positions, texts and gold.
+        prompts: Of the prompts with four demonstrations, by demonstration seed.
+    """
+
+    items: str
+    prompts: Mapping[int, str]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Card:
     """The facts of one dataset. Compared by identity: there is one card per dataset.
@@ -78,6 +91,7 @@ class Card:
         instruction_sha256: Hash of the authors' instruction (UTF-8), before a target is filled in.
         splits: ``train``, ``test`` and, where there is one, ``val``.
         facts: What is odd in the data, counted in the files.
+        pins: Of the test set, by source.
         reversed_ties: IDs of ATSA train sentences in which two polarities of one span are written
             in the reverse of file order.
     """
@@ -96,6 +110,7 @@ class Card:
     citation: str
     url: str
     facts: tuple[str, ...]
+    pins: Mapping[Source, Pins]
     reversed_ties: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -103,6 +118,10 @@ class Card:
             raise ValueError(f"card {self.name}: exactly one of labels and elements must be given")
         if not {"train", "test"} <= set(self.splits):
             raise ValueError(f"card {self.name}: splits must hold train and test")
+
+    def __reduce__(self) -> tuple[Callable[[str], Card], tuple[str]]:
+        """Another process has this card too: only the name travels."""
+        return _card_named, (self.name,)
 
     @property
     def is_label_task(self) -> bool:
@@ -131,11 +150,17 @@ class Task:
         """The task name that users type."""
         return f"sentibench_{'mini_' if self.source == 'mini' else ''}{self.card.name}"
 
+    @property
+    def pins(self) -> Pins:
+        """Hashes of what every model is asked."""
+        return self.card.pins[self.source]
+
 
 def _load_card(path: Path) -> Card:
     raw = cast(dict[str, Any], yaml.safe_load(path.read_text(encoding="utf-8")))
     for key in ("labels", "elements", "facts", "reversed_ties"):
         raw[key] = tuple(raw.get(key, ()))
+    raw["pins"] = {source: Pins(**of_source) for source, of_source in raw.get("pins", {}).items()}
     raw["splits"] = MappingProxyType({k: SplitFile(**v) for k, v in raw["splits"].items()})
     return Card(**raw)
 
@@ -145,6 +170,10 @@ def load_cards() -> Mapping[str, Card]:
     """Load the twelve cards, in the order of the paper's table."""
     folder = Path(__file__).parent
     return MappingProxyType({name: _load_card(folder / f"{name}.yaml") for name in ORDER})
+
+
+def _card_named(name: str) -> Card:
+    return load_cards()[name]
 
 
 @cache

@@ -1,6 +1,7 @@
 """The cards say what was counted; here it is counted again."""
 
 import json
+import pickle
 from collections import Counter
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from sentibench.data.cards import (
     task_named,
     tasks_named,
 )
+from sentibench.data.pins import items_key, prompts_key
 from sentibench.data.read import load_split
 from sentibench.errors import InputError
+from sentibench.harness.task import render_prompts
+from sentibench.prompts.demonstrations import PAPER_SEEDS
 
 CARDS = list(load_cards().values())
 
@@ -24,6 +28,21 @@ CARDS = list(load_cards().values())
 def test_there_are_four_cards_in_each_category() -> None:
     assert Counter(card.category for card in CARDS) == dict.fromkeys(CATEGORIES, 4)
     assert len(load_tasks()) == 24
+
+
+def test_a_card_is_the_same_one_in_another_process() -> None:
+    task = load_tasks()["sentibench_mini_opener"]
+    assert pickle.loads(pickle.dumps(task)).card is task.card
+
+
+@pytest.mark.parametrize("name", [name for name in load_tasks() if "mini" in name])
+def test_pins_are_those_of_the_small_items_and_prompts(name: str) -> None:
+    task = load_tasks()[name]
+    assert task.pins.items == items_key(task, load_split(task, "test").examples)
+    assert list(task.pins.prompts) == list(PAPER_SEEDS)
+    for seed, expected in task.pins.prompts.items():
+        asked = render_prompts(task, seed=seed, shots=4, limit=None)
+        assert prompts_key(item["prompt"] for item in asked) == expected
 
 
 def test_scoring_words_are_the_first_words_of_the_labels() -> None:

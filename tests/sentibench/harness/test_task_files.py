@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from sentibench.data.cards import GROUPS, TAG, TASK_VERSION, load_tasks, tasks_folder
+from sentibench.data.pins import items_key, prompts_key
+from sentibench.data.read import load_split
 from sentibench.errors import InputError
 from sentibench.prompts.demonstrations import draw_demonstrations
 
@@ -180,6 +182,10 @@ def test_prompts_of_all_11_974_items_equal_the_authors(
             digest = hashlib.sha256(prompt.encode()).hexdigest()[:16]
             assert digest == hashes[index], f"{name} item {index}"
             n_equal += 1
+        in_order = [prompts[index] for index in sorted(prompts)]
+        assert prompts_key(in_order) == task.definition.pins.prompts[42]
+        examples = load_split(task.definition, "test").examples
+        assert items_key(task.definition, examples) == task.definition.pins.items
     assert n_equal == 11_974
 
 

@@ -4,20 +4,27 @@ import numpy as np
 import pytest
 
 from sentibench.data.cards import load_cards
-from sentibench.scoring.metrics import label_row, macro_f1, predicted_label
-from sentibench.scoring.statistics import REPLICATES, resample
+from sentibench.scoring.metrics import label_matrix, label_row, macro_f1, predicted_label
+from sentibench.scoring.statistics import (
+    REPLICATES,
+    detectable_difference,
+    mean_over_tasks,
+    p_value,
+    resample,
+)
 
 CARDS = load_cards()
 
 
-def models(n_models: int, n_items: int) -> np.ndarray:
-    """Statistics of models that are right on 70% of the items."""
+def models(n_models: int, n_items: int) -> list[list[np.ndarray]]:
+    """Statistics of models that are right on 70% of the items, one seed each."""
     random = np.random.default_rng(7)
     gold = random.integers(0, 2, n_items)
     wrong = random.random((n_models, n_items)) < 0.3
-    return np.array(
-        [[label_row((g, abs(g - w), 2)) for g, w in zip(gold, of, strict=True)] for of in wrong]
-    )
+    return [
+        [np.array([label_row((g, abs(g - w), 2)) for g, w in zip(gold, of, strict=True)])]
+        for of in wrong
+    ]
 
 
 def test_the_draws_of_a_task_depend_on_no_other_model() -> None:
@@ -25,7 +32,7 @@ def test_the_draws_of_a_task_depend_on_no_other_model() -> None:
     together = resample(CARDS["sst2"], statistics, 300)
     alone = resample(CARDS["sst2"], statistics[1:2], 300)
     assert (together.draws_BM[:, 1] == alone.draws_BM[:, 0]).all()
-    assert together.values_M[1] == alone.values_M[0] == macro_f1(statistics[1].sum(axis=0))
+    assert together.values_M[1] == alone.values_M[0] == macro_f1(statistics[1][0].sum(axis=0))
 
 
 def test_tasks_are_drawn_apart_from_each_other() -> None:
@@ -41,6 +48,67 @@ def test_fewer_replicates_are_the_first_of_more() -> None:
     assert many.shape == (1_100, 2)
     assert (many[:700] == few).all()
     assert REPLICATES == 10_000  # what the documentation says
+
+
+def test_a_score_and_each_draw_of_it_is_the_mean_of_the_seeds() -> None:
+    (one,), (two,), (other,) = models(3, 40)
+    together = resample(CARDS["sst2"], [[one, two], [other]], 300)
+    alone = [resample(CARDS["sst2"], [[of_seed]], 300) for of_seed in (one, two, other)]
+    of_seeds = [float(scores.values_M[0]) for scores in alone]
+    assert together.values_M == pytest.approx([np.mean(of_seeds[:2]), of_seeds[2]])
+    assert [of.tolist() for of in together.seeds_M] == [of_seeds[:2], of_seeds[2:]]
+    draws = np.concatenate([scores.draws_BM for scores in alone], axis=1)
+    assert together.draws_BM[:, 0] == pytest.approx(draws[:, :2].mean(axis=1))
+    assert together.draws_BM[:, 1].tolist() == draws[:, 2].tolist()  # the same items are drawn
+    assert together.spread(0) == pytest.approx(np.std(of_seeds[:2], ddof=1))
+    assert together.spread(1) is None
+    mean = mean_over_tasks([together, together])
+    assert mean.spread(0) == pytest.approx(together.spread(0))
+    uneven = mean_over_tasks([together, resample(CARDS["imdb"], [[one], [other]], 300)])
+    assert uneven.spread(0) is None
+
+
+@pytest.mark.parametrize("n_seeds", [1, 3])
+def test_intervals_over_items_cover_the_score_of_all_items(n_seeds: int) -> None:
+    """The true score is that of a large population; each repetition sees 150 items of it."""
+    random = np.random.default_rng([1, n_seeds])
+    n_all, n_seen = 20_000, 150
+    gold = random.integers(0, 2, n_all)
+    # seeds share what is hard about an item, and lean to labels of their own
+    hard = random.random(n_all)
+    seeds = []
+    for lean in np.linspace(-0.25, 0.25, n_seeds):
+        p_wrong = np.clip(0.6 * hard + np.where(gold == 1, lean, -lean), 0, 1)
+        wrong = random.random(n_all) < p_wrong
+        seeds.append(label_matrix(gold, np.where(wrong, 1 - gold, gold), 2))
+    true = np.mean([macro_f1(of_seed.sum(axis=0)) for of_seed in seeds])
+    covered = 0
+    for _ in range(200):
+        seen = random.integers(0, n_all, n_seen)
+        scores = resample(CARDS["sst2"], [[of_seed[seen] for of_seed in seeds]], 400)
+        low, high = np.quantile(scores.draws_BM[:, 0], (0.025, 0.975))
+        covered += bool(low <= true <= high)
+    # 95% of 200 is 190; by the binomial distribution fewer than 178 in 1 of 2,000 programs
+    assert 178 <= covered <= 199
+
+
+def test_a_difference_as_large_as_what_items_show_is_found_in_80_of_100_repetitions() -> None:
+    random = np.random.default_rng(5)
+    n_items, found, least = 300, 0, []
+    for repetition in range(200):
+        hard = random.random(n_items)
+        right = np.stack([hard < 0.72, hard * 0.7 + random.random(n_items) * 0.3 < 0.6])
+        gold = random.integers(0, 2, n_items)
+        rows = [[label_matrix(gold, np.where(of, gold, 1 - gold), 2)] for of in right]
+        draws = resample(CARDS["sst2"], rows, 400).draws_BM
+        drawn = draws[:, 0] - draws[:, 1]
+        least.append(detectable_difference(drawn))
+        # the same errors around a true difference that is as large as the one to be found
+        noise = drawn.mean() - random.choice(drawn)
+        found += bool(p_value(drawn - drawn.mean() + least[-1] + noise) < 0.05)
+        assert repetition or 0 < least[-1] < 0.2
+    assert 0.7 < found / 200 < 0.9
+    assert detectable_difference(np.zeros(10)) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Sample files: read by item, refused with a reason, and task names of two versions of lm-eval."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import sentibench.scoring.samples
 from sentibench.data.cards import load_tasks
 from sentibench.scoring.metrics import macro_f1, tuple_f1
 from sentibench.scoring.samples import (
@@ -27,11 +29,8 @@ STAMP = "2026-01-02T03-04-05.678901"
 def label_row(index: int, gold: int, predicted: int) -> dict[str, Any]:
     return {
         "filter": "none",
-        "doc_hash": f"d{index}",
-        "target_hash": f"t{index}",
         "prompt_hash": f"p{index}",
         "doc": {"index": index, "label": SST2.card.labels[gold], "sentence": f"text {index}"},
-        "arguments": ["a prompt"],
         "invalid_rate": float(predicted < 0),
         "score": [gold, predicted, 2],
         "resps": [[]],
@@ -43,8 +42,14 @@ def tuple_row(index: int, official: Sequence[float], strict: Sequence[float]) ->
         "doc": {"index": index, "answer": "[('soup', 'positive')]", "sentence": f"text {index}"},
         "official_f1": list(official),
         "strict_f1": list(strict),
-        "resps": [["[('soup', 'positive')]"]],
     }
+
+
+def answered(index: int, answer: str, **statistics: Sequence[float]) -> dict[str, Any]:
+    """An item with one gold tuple, and with what a model wrote."""
+    row = tuple_row(index, (1, 1, 1, 1), (1, 1, 1, 1)) | statistics
+    row["doc"]["opinions"] = [{"aspect": "soup", "polarity": "positive"}]
+    return row | {"resps": [[answer]]}
 
 
 def write(folder: Path, rows: Sequence[Any], task: str = SST2.name, stamp: str = STAMP) -> Path:
@@ -80,7 +85,7 @@ def test_tuples_have_the_statistics_of_both_metrics(tmp_path: Path) -> None:
     sums = {metric: of.sum(axis=0) for metric, of in samples.statistics.items()}
     assert sums["official"].tolist() == [2, 3, 2, 4]
     assert float(tuple_f1(sums["strict"])) == pytest.approx(3 / 4)
-    assert samples.texts[0].answer == "[('soup', 'positive')]"
+    assert samples.texts[0].answer == ""  # was not saved
 
 
 @pytest.mark.parametrize(
@@ -106,10 +111,12 @@ def test_keys_depend_on_items_and_prompts_and_not_on_the_order_of_lines(tmp_path
 
     data, prompts = keys(LABELS)
     assert keys(LABELS[::-1]) == (data, prompts)
-    for name in ("doc_hash", "target_hash"):
-        changed = keys([{**LABELS[0], name: "x"}, *LABELS[1:]])
-        assert changed[0] != data
-        assert changed[1] == prompts
+    for changed in ({"sentence": "x"}, {"index": 7}):
+        row = LABELS[0] | {"doc": LABELS[0]["doc"] | changed}
+        assert keys([row, *LABELS[1:]])[0] != data
+    for other_gold in (label_row(3, 0, 1), label_row(3, 0, 0)):
+        assert keys([*LABELS[:3], other_gold])[0] != data
+        assert keys([*LABELS[:3], other_gold])[1] == prompts
     assert keys([{**LABELS[0], "prompt_hash": "x"}, *LABELS[1:]])[1] != prompts
     assert keys(LABELS[:3])[0] != data
 
@@ -121,7 +128,23 @@ LABEL_DAMAGE: list[tuple[str, Change, str]] = [
     ("no object", lambda rows: ["<b>"], "not in the format of our tasks (AttributeError)"),
     ("no document", lambda rows: [rows[0] | {"doc": None}], "not in the format of our tasks"),
     ("no score", lambda rows: [{k: rows[0][k] for k in ("doc",)}], "not in the format"),
-    ("hash a number", lambda rows: [rows[0] | {"doc_hash": 3}], "not in the format"),
+    ("no hash", lambda rows: [{k: v for k, v in rows[0].items() if k != "prompt_hash"}], "format"),
+    (
+        "another prompt",
+        lambda rows: [rows[0] | {"arguments": {"gen_args_0": {"arg_0": "x"}}}],
+        "a prompt that has not the hash beside it",
+    ),
+    (
+        "another answer",
+        lambda rows: [rows[0] | {"resps": [[["-2.0", "False"]], [["-1.0", "False"]]]}],
+        "a label that is not the likeliest of the saved answers",
+    ),
+    (
+        "no answer",
+        lambda rows: [rows[0] | {"resps": [[["nan", "False"]], [["-1.0", "False"]]]}],
+        "a label that is not the likeliest of the saved answers",
+    ),
+    ("endless", lambda rows: [rows[0] | {"doc": {"index": float("inf")}}], "OverflowError"),
     ("foreign label", lambda rows: [rows[0] | {"score": [0, 2, 2]}], "a predicted label outside"),
     ("label -2", lambda rows: [rows[0] | {"score": [0, -2, 2]}], "a predicted label outside"),
     ("other labels", lambda rows: [rows[0] | {"score": [0, 1, 3]}], "a gold label outside"),
@@ -148,10 +171,11 @@ def test_what_no_run_of_a_label_task_writes_is_unusable(
 TUPLE_DAMAGE = [
     ("official_f1", [3, 2, 1, 1], "more hits than tuples"),
     ("strict_f1", [0, 0, 2, 1], "more hits than tuples"),
-    ("official_f1", [-1, 2, 1, 1], "a negative count or NaN"),
-    ("strict_f1", [float("nan")] * 4, "a negative count or NaN"),
+    ("official_f1", [-1, 2, 1, 1], "a negative or an endless count"),
+    ("strict_f1", [float("nan")] * 4, "a negative or an endless count"),
     ("official_f1", [1.0] * 8, "not four statistics per item"),
-    ("strict_f1", None, "not four statistics per item"),
+    ("strict_f1", [1e308] * 4, "a negative or an endless count"),
+    ("strict_f1", None, "not in the format of our tasks (TypeError)"),
     ("official_f1", ["x"] * 4, "not in the format of our tasks (ValueError)"),
 ]
 
@@ -165,10 +189,48 @@ def test_what_no_run_of_an_extraction_task_writes_is_unusable(
         read_samples(write(tmp_path, [row]), ATSA)
 
 
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (answered(0, "[('soup', 'positive')]\nSentence: more"), None),
+        (answered(0, "[]", official_f1=(0, 0, 0, 1), strict_f1=(0, 1, 0, 1)), None),
+        (answered(0, "[('soup', 'negative')]"), "official statistics that the saved answer"),
+        (answered(0, "[]", official_f1=(0, 0, 0, 1)), "strict statistics that the saved answer"),
+    ],
+)
+def test_statistics_of_tuples_are_those_of_the_saved_answer(
+    row: dict[str, Any], reason: str | None, tmp_path: Path
+) -> None:
+    path = write(tmp_path, [row])
+    if reason is None:
+        assert read_samples(path, ATSA, with_texts=True).texts[0].answer == row["resps"][0][0]
+    else:
+        with pytest.raises(Unusable, match=reason):
+            read_samples(path, ATSA)
+
+
+def test_of_equally_likely_labels_the_first_is_the_answer(tmp_path: Path) -> None:
+    equal = {"resps": [[["-1.0", "False"]], [["-1.0", "True"]]]}
+    read_samples(write(tmp_path, [LABELS[0] | equal]), SST2)
+    with pytest.raises(Unusable, match="likeliest"):
+        read_samples(write(tmp_path, [LABELS[3] | equal]), SST2)
+
+
+def test_only_a_regular_file_of_some_size_is_read(tmp_path: Path, monkeypatch) -> None:
+    path = write(tmp_path, LABELS)
+    monkeypatch.setattr(sentibench.scoring.samples, "MAX_SAMPLES_BYTES", 10)
+    with pytest.raises(Unusable, match="bytes, expected at most 10"):
+        read_samples(path, SST2)
+    os.mkfifo(tmp_path / "pipe")
+    for no_file in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(Unusable, match="no regular file"):
+            read_samples(no_file, SST2)
+
+
 def test_a_file_that_is_no_text_or_no_json_is_unusable(tmp_path: Path) -> None:
     path = write(tmp_path, LABELS)
     path.write_bytes(b"\xff\xfe\n")
-    with pytest.raises(Unusable, match="cannot be read: UnicodeDecodeError"):
+    with pytest.raises(Unusable, match=r"^broken JSON \(UnicodeDecodeError\)$"):
         read_samples(path, SST2)
     path.write_text('{"secret": ', encoding="utf-8")
     with pytest.raises(Unusable, match=r"^broken JSON \(JSONDecodeError\)$"):

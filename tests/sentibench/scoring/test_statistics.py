@@ -280,16 +280,16 @@ def test_models_are_scored_as_measured_and_redrawn_with_the_seed_of_the_task() -
         ]
     )
     assert [task_seed(card) for card in load_cards().values()] == list(range(12))
-    scores = resample(card, rows, replicates=300)
+    scores = resample(card, [[of_model] for of_model in rows], replicates=300)
     assert scores.values_M == pytest.approx(macro_f1(rows.sum(axis=1)))
     assert scores.values_M[0] == 1 > scores.values_M[1]
     expected = replicate_scores(rows, macro_f1, 300, seed=task_seed(card))
     assert scores.draws_BM.tolist() == expected.tolist()
-    mean = mean_over_tasks([scores, Scores(np.zeros(2), np.zeros((300, 2)))])
+    mean = mean_over_tasks([scores, Scores(np.zeros(2), np.zeros((300, 2)), (np.zeros(1),) * 2)])
     assert mean.values_M == pytest.approx(scores.values_M / 2)
     assert mean.draws_BM == pytest.approx(scores.draws_BM / 2)
-    with pytest.raises(ValueError, match=r"values \(3,\), draws \(300, 2\)"):
-        Scores(np.zeros(3), scores.draws_BM)
+    with pytest.raises(ValueError, match=r"values \(3,\), draws and seeds \(\(2,\), \(2,\)\)"):
+        Scores(np.zeros(3), scores.draws_BM, scores.seeds_M)
 
 
 def test_the_share_of_the_gap_closed_by_hand() -> None:

@@ -1,0 +1,1 @@
+"""From result folders to rows: what was run, who the models are, which runs belong together."""

@@ -1,0 +1,169 @@
+"""Runs -> entries: which runs make one row, and why a row is shown but not ranked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from leaderboard.runs.models import Declared, ModelInfo
+from leaderboard.runs.results import Protocol, TaskRun
+from sentibench.data.cards import TASK_VERSION, Source, Task, load_cards
+from sentibench.pages.text import short
+from sentibench.prompts.demonstrations import PAPER_SEEDS
+from sentibench.scoring.metrics import Floats
+
+PROTOCOL = Protocol()
+CANNOT_MOVE_A_SCORE = frozenset(
+    (
+        *("batch_size", "max_batch_size", "batch_tokens", "device", "device_map", "parallelize"),
+        *("device_map_option", "max_memory_per_gpu", "max_cpu_memory", "offload_folder"),
+        *("low_cpu_mem_usage", "cache_dir", "download_dir", "local_files_only", "logits_cache"),
+        *("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"),
+        *("gpu_memory_utilization", "swap_space", "cpu_offload_gb", "max_num_seqs"),
+        *("max_num_batched_tokens", "enable_prefix_caching", "disable_log_stats", "load_format"),
+        *("base_url", "num_concurrent", "max_retries", "timeout", "verify_certificate"),
+        *("api_key", "auth_token", "hf_token", "token", "use_auth_token", "header"),
+    )
+)
+"""Model arguments that say how or where a model is computed. All others tell rows apart."""
+SAME_BACKENDS = {"sentibench-hf": "hf", "hf-auto": "hf", "huggingface": "hf"}
+"""Names after ``--model`` that compute the same: docs/performance.md, agreement."""
+
+RunsOfTasks = Mapping[str, tuple[TaskRun, ...]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One model under one protocol: what a row is made from.
+
+    Attributes:
+        key: Unique, stable and safe as an HTML id.
+        info: Declared facts.
+        arguments: What else tells it from other rows of the model.
+        runs: Per task name, the newest run of each seed, seeds ascending.
+        history: Runs that a newer one replaced.
+        reasons: Why it is not ranked; empty if it is.
+    """
+
+    key: str
+    info: ModelInfo
+    arguments: Mapping[str, str]
+    runs: RunsOfTasks
+    history: tuple[TaskRun, ...]
+    reasons: tuple[str, ...]
+
+    def statistics(self, task: str, metric: str) -> list[Floats]:
+        """Additive statistics of a task, each of shape (N, S): one per seed."""
+        return [run.samples.statistics[metric] for run in self.runs[task]]
+
+    def n_items(self, task: str) -> int:
+        """N of a task."""
+        return self.runs[task][0].samples.n_items
+
+    def is_whole(self, task: str) -> bool:
+        """Whether a task was run on all items, with every seed."""
+        return all(run.samples.is_whole for run in self.runs.get(task, ()))
+
+    @property
+    def all_runs(self) -> list[TaskRun]:
+        """The runs that count, of all tasks and seeds."""
+        return [run for runs in self.runs.values() for run in runs]
+
+    @property
+    def has_other_data(self) -> bool:
+        """Whether its items are not those of the benchmark."""
+        return any(reason.startswith("other data") for reason in self.reasons)
+
+
+def collect_entries(runs: Iterable[TaskRun], declared: Declared, source: Source) -> list[Entry]:
+    """Group runs: newest per model, protocol, task and seed; older ones are history.
+
+    A limited run never replaces a full one: it is an entry of its own. Runs of one model from
+    different folders are one entry, and so are runs of two models that models.yaml gives one name.
+    """
+    groups: dict[str, list[TaskRun]] = defaultdict(list)
+    of_source = [run for run in runs if run.task.source == source]
+    names = {run.model for run in of_source}
+    for run in of_source:
+        model = declared.joined_name(run.model, names)
+        parts = (model, asdict(run.protocol), identity(run), run.samples.is_whole)
+        groups[json.dumps(parts, sort_keys=True)].append(run)
+    entries: list[Entry] = []
+    for key, group in sorted(groups.items()):
+        kept, history, conflicts = _newest(group)
+        first = next(iter(kept.values()))[0]
+        info = declared.of(first, names)
+        if info.parameters is None:
+            info = replace(info, parameters=first.facts.parameters)
+        reasons = tuple(dict.fromkeys((*conflicts, *_reasons(kept, source))))
+        name = f"m{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+        entries.append(Entry(name, info, identity(first), kept, history, reasons))
+    return entries
+
+
+def identity(run: TaskRun) -> dict[str, str]:
+    """What tells a run from others of the model of this name: backend and arguments.
+
+    A precision or a revision that was asked for counts as the one that lm-eval says was used.
+    """
+    given = run.facts.model_args
+    found = {name: given[name] for name in given if name not in CANNOT_MOVE_A_SCORE}
+    for name in ("pretrained", "model"):  # its name
+        if found.get(name, "").rstrip("/\\") == run.model:
+            del found[name]
+    if run.facts.dtype:
+        found["dtype"] = run.facts.dtype.removeprefix("torch.")
+    if run.facts.commit:
+        found["revision"] = run.facts.commit
+    backend = SAME_BACKENDS.get(run.facts.model_type, run.facts.model_type)
+    return dict(sorted(found.items())) | {"backend": backend}
+
+
+def _newest(group: Sequence[TaskRun]) -> tuple[RunsOfTasks, tuple[TaskRun, ...], list[str]]:
+    """The newest run of each task and seed, by task; the older ones; which have one date."""
+    newest: dict[tuple[str, int], TaskRun] = {}
+    history: list[TaskRun] = []
+    conflicts: list[str] = []
+    for run in sorted(group, key=lambda run: (run.date, run.file)):
+        slot = run.task.name, run.seed
+        if slot in newest:
+            history.append(newest[slot])
+            if newest[slot].date == run.date:
+                files = f"{newest[slot].file} and {run.file}"
+                conflicts.append(f"one date for two runs of {run.task.name}: {files}")
+        newest[slot] = run
+    by_task: dict[str, tuple[TaskRun, ...]] = {}
+    for (task, _), run in sorted(newest.items()):
+        by_task[task] = (*by_task.get(task, ()), run)
+    return by_task, tuple(history), conflicts
+
+
+def _reasons(runs: RunsOfTasks, source: Source) -> Iterable[str]:
+    """Say why an entry cannot be ranked."""
+    for run in (run for of_task in runs.values() for run in of_task):
+        if not run.samples.is_whole:
+            yield "limited run: not all items"
+        given = asdict(run.protocol)
+        for name, value in asdict(PROTOCOL).items():
+            if given[name] != value:
+                got = short(json.dumps(given[name]), 200)
+                yield f"other protocol: {name} is {got}, not {json.dumps(value)}"
+        if run.facts.version != TASK_VERSION:
+            yield f"task version {run.facts.version}, not {TASK_VERSION}"
+        pins = run.task.pins
+        if run.samples.is_whole and run.samples.data_key != pins.items:
+            yield f"other data: {run.task.name}"
+        is_regular = run.samples.is_whole and run.protocol == PROTOCOL and run.seed in PAPER_SEEDS
+        if is_regular and run.samples.prompt_key != pins.prompts.get(run.seed):
+            yield f"other prompts: {run.task.name}, seed {run.seed}"
+        if run.seed not in PAPER_SEEDS:
+            yield f"seed {run.seed}, not one of the paper's 42, 52 and 62"
+    if len({tuple(run.seed for run in of_task) for of_task in runs.values()}) > 1:
+        yield "seeds differ between tasks"
+    cards = load_cards().values()
+    missing = [card.name for card in cards if Task(card, source).name not in runs]
+    if missing:
+        yield f"{12 - len(missing)}/12 tasks; missing: {', '.join(missing)}"
