@@ -6,7 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,24 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from distill.config import Run, load_config, save_config
-from distill.errors import InputError, SentiBenchError, StoreError
+from distill.errors import InputError, StoreError
 from distill.presets import descriptions, write_preset
 from distill.report.manifest import schema_text
-from distill.run.checks import check_run
+from distill.run.checks import bring_datasets, check_run, missing_datasets
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.run.steps import Step, in_order, states
-from distill.teachers.store import merge
+from distill.teachers.store import disk_errors, merge
+from sentibench.command_line import Parser, exit_code
 
 LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
 JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"
 SCHEMA = "print the JSON schema of a run's results/run.json"
-INIT = "Write a configuration to begin with; without NAME, list them."
+INIT = "write a configuration to begin with; without NAME, list them"
 RATES = {
     "tokens-per-second": ("N", "of the teacher, prompt and answer tokens together: gives the time"),
     "usd-per-million-input": ("X", "price of prompt tokens: gives the cost, with the next"),
     "usd-per-million-output": ("Y", "price of answer tokens"),
-}
-LOOKS = {
-    "plan": "show what would be asked and trained, without calling a teacher",
-    "status": "show what is done and why the rest is not",
 }
 KINDS = {
     "generate": "ask the teacher",
@@ -48,6 +45,19 @@ KINDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 if it went well, 2 after a mistake of the user."""
+
+    def work() -> int | None:
+        options = _options(arguments)
+        return options.work(options)
+
+    try:
+        return exit_code(work)
+    except KeyboardInterrupt:
+        print("stopped; what was done is kept, call again", file=sys.stderr)
+        return 130
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     if hasattr(options, "overrides"):  # argparse takes none behind an option
@@ -55,69 +65,77 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rest = [word for word in rest if word not in options.overrides]
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    try:
-        code = _run(options)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:  # of `| head`; Python would complain once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(options.command in KINDS)  # whose work may not be done
-    except SentiBenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; what was done is kept, call again", file=sys.stderr)
-        return 130
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m distill", description=__doc__)
-    parser.set_defaults(only=None, retry_failed=False)
-    commands = parser.add_subparsers(dest="command", required=True)
-    join = commands.add_parser("merge-answers", help=JOIN, description=JOIN)
+    parser = Parser(prog="python -m distill", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, what: str, work: Callable[..., int | None], *parents: Parser) -> Parser:
+        command = commands.add_parser(name, help=what, description=what, parents=parents)
+        command.set_defaults(command=name, work=work)
+        return command
+
+    join = add("merge-answers", JOIN, _merge_answers)
     join.add_argument("stores", nargs="+", type=Path, metavar="STORE")
     join.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="a new store")
-    init = commands.add_parser("init", help="write a configuration to begin with", description=INIT)
+    init = add("init", INIT, _init)
     init.add_argument("preset", nargs="?", metavar="NAME")
     init.add_argument("path", nargs="?", type=Path, metavar="PATH", help="default NAME.yaml")
     init.add_argument("--list", action="store_true", help="list them, write nothing")
-    commands.add_parser("schema", help=SCHEMA, description=SCHEMA)
-    for name, what in {**KINDS, **LOOKS}.items():
-        command = commands.add_parser(name, help=what, description=what)
-        command.add_argument("config", type=Path, metavar="CONFIG.yaml")
-        command.add_argument(
-            "overrides", nargs="*", metavar="key=value", help="such as icldist.samples=100"
-        )
-        if name == "plan":
-            for rate, (metavar, meaning) in RATES.items():
-                command.add_argument(f"--{rate}", type=float, metavar=metavar, help=meaning)
-        if name == "run":
-            command.add_argument("--only", metavar="STEP", help="do this step, named as by status")
+    add("schema", SCHEMA, _schema)
+    of_run = Parser(add_help=False)
+    of_run.set_defaults(only=None, retry_failed=False)
+    of_run.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    of_run.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="such as icldist.samples=100"
+    )
+    for name, what in KINDS.items():
+        command = add(name, what, _do_all, of_run)
         if name in ("generate", "run"):
             command.add_argument(
                 "--retry-failed", action="store_true", help="ask again what failed before"
             )
+        if name == "run":
+            command.add_argument("--only", metavar="STEP", help="do this step, named as by status")
+    plan = add(
+        "plan", "show what would be asked and trained, without calling a teacher", _plan, of_run
+    )
+    for rate, (metavar, meaning) in RATES.items():
+        plan.add_argument(f"--{rate}", type=float, metavar=metavar, help=meaning)
+    add("status", "show what is done and why the rest is not", _status, of_run)
     return parser
 
 
-def _init(options: argparse.Namespace) -> int:
+def _schema(_: argparse.Namespace) -> None:
+    print(schema_text(), end="")
+
+
+def _merge_answers(options: argparse.Namespace) -> None:
+    added, twins = merge(options.stores, options.out)
+    print(f"{options.out}: {added:,} answers; {twins:,} twins left out")
+
+
+def _init(options: argparse.Namespace) -> None:
     if options.preset is None or options.list:
         for name, what in descriptions().items():
             print(f"{name:28} {what}")
-        return 0
+        return
     path = options.path or Path(f"{options.preset}.yaml")
     write_preset(options.preset, path)
     print(path)
-    return 0
 
 
-def _plan(run: Run, options: argparse.Namespace) -> int:
+def _plan(options: argparse.Namespace) -> None:
     from distill.run.plan import Plan
     from distill.run.plan_text import Rates, render
 
+    run = load_config(options.config, options.overrides)
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
     )
+    bring_datasets(run)
     teachers = teachers_of(run)
     plan = Plan(run, build_steps(run, teachers), teachers)
     for line in render(plan, rates):
@@ -125,38 +143,35 @@ def _plan(run: Run, options: argparse.Namespace) -> int:
         print(line.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()
     check_run(run)  # last: a plan may be made where the teacher is not
-    return 0
 
 
-def _run(options: argparse.Namespace) -> int:
-    if options.command == "init":
-        return _init(options)
-    if options.command == "schema":
-        print(schema_text(), end="")
-        return 0
-    if options.command == "merge-answers":
-        report = merge(options.stores, options.out)
-        print(f"{options.out}: {report.added:,} answers; {report.twins:,} twins left out")
-        return 0
+def _status(options: argparse.Namespace) -> None:
+    run = load_config(options.config, options.overrides)
+    graph = build_steps(run)
+    known = states(graph.values())
+    for name, (state, why) in known.items():
+        print(f"{state:6} {name:24} {why or _summary(graph[name])}")
+    if any(state != "done" for state, _ in known.values()) and (missing := missing_datasets(run)):
+        print(missing)
+
+
+def _do_all(options: argparse.Namespace) -> int:
     run = load_config(options.config, options.overrides)
     if options.retry_failed and "WORLD_SIZE" in os.environ:
         raise InputError(
             "--retry-failed: of one process, which others would not wait for; call "
             "`generate --retry-failed` without a launcher first"
         )
-    if options.command == "plan":
-        return _plan(run, options)
     graph = build_steps(run, retry_failed=options.retry_failed)
-    if options.command == "status":
-        for name, (state, why) in states(graph.values()).items():
-            print(f"{state:6} {name:24} {why or _summary(graph[name])}")
-        return 0
     if options.only and options.only not in graph:
         raise InputError(f"--only {options.only}: no such step; known: {', '.join(graph)}")
     wanted = in_order(graph[name] for name in _wanted(run, options.command, graph))
     steps = [graph[options.only]] if options.only else wanted
-    with _begun(run, steps) if _is_first() else nullcontext():
-        _do(steps, options)
+    try:
+        with _begun(run, steps) if _is_first() else nullcontext():
+            _do(steps, options)
+    except BrokenPipeError:  # of `2>&1 | head`
+        return 1  # the work may not be done
     if _is_first():
         print(run.folder)
     return 0
@@ -173,7 +188,7 @@ def _begun(run: Run, steps: Sequence[Step]) -> Generator[None]:
     folder = run.folder
     lock: Any = FileLock(folder / "run.lock")
     with ExitStack() as stack:
-        with _written(folder):
+        with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             if os.environ.get(LOCK_HELD) != str(folder):
                 try:
@@ -185,17 +200,9 @@ def _begun(run: Run, steps: Sequence[Step]) -> Generator[None]:
                     ) from None
         if any(state != "done" for state, _ in states(in_order(steps)).values()):
             check_run(run)
-        with _written(folder):
+        with disk_errors(folder):
             save_config(run, folder / "config.yaml")
         yield
-
-
-@contextmanager
-def _written(folder: Path) -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written; {error.strerror or error}") from None
 
 
 def _do(steps: Sequence[Step], options: argparse.Namespace) -> None:
@@ -247,8 +254,9 @@ def _wanted(run: Run, command: str, graph: Iterable[str]) -> list[str]:
 
 
 def _summary(step: Step) -> str:
-    summary = (step.record() or {}).get("summary", {})
-    plain = {key: value for key, value in summary.items() if not isinstance(value, (dict, list))}
+    plain = {
+        key: value for key, value in step.summary().items() if not isinstance(value, (dict, list))
+    }
     shown = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in plain.items()}
     return ", ".join(f"{key} {value}" for key, value in shown.items())
 

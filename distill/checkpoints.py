@@ -5,14 +5,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from distill.errors import InputError
+from distill.errors import InputError, SentiBenchError
 
 BLOCK, BLOCKS = 1 << 20, 64  # bytes and number of the pieces of a file in its fingerprint
 WEIGHTS = (".safetensors", ".bin", ".gguf")
+BROUGHT_BY = {
+    ".demo/SmolLM2-135M-Instruct": "make demo",
+    ".demo/gemma-3-270m": "make .demo/gemma-3-270m",
+}
 
 
 def checkpoint_name(model: str) -> str:
@@ -58,6 +64,22 @@ def loading_errors() -> tuple[type[Exception], ...]:
     return OSError, ValueError, KeyError, SafetensorError
 
 
+@contextmanager
+def loading(where: str, model: str, kind: type[SentiBenchError] = InputError) -> Generator[None]:
+    """Say in one line what cannot be loaded.
+
+    Args:
+        where: The setting or the work that names it.
+        model: Folder or name.
+        kind: Of the error that is raised.
+    """
+    try:
+        yield
+    except loading_errors() as error:
+        why = " ".join(str(error).split())[:300]
+        raise kind(f"{where}: {model!r} cannot be loaded; {why}") from None
+
+
 def check_checkpoint(key: str, checkpoint: str) -> None:
     """Refuse, before any work is done, what could not be loaded at its end.
 
@@ -78,8 +100,8 @@ def check_checkpoint(key: str, checkpoint: str) -> None:
             "~": "; ~ is not expanded, write the folder out",
             ".": f" in {Path.cwd()}",
         }[checkpoint[0]]
-        if checkpoint.startswith(".demo/"):
-            hint += "; `make distill-demo` brings it"
+        if checkpoint in BROUGHT_BY:
+            hint += f"; `{BROUGHT_BY[checkpoint]}` brings it, in a clone of this project"
         raise InputError(f"{key}: {checkpoint}: no such folder{hint}")
     weights = [p for p in folder.iterdir() if p.suffix in WEIGHTS] if folder.is_dir() else []
     if folder.is_dir() and not weights:

@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -30,7 +31,7 @@ from pydantic import (
 from distill.errors import ConfigError, nearest
 from distill.files import write_beside
 from distill.records import Reason
-from sentibench.data.cards import load_cards, load_tasks
+from sentibench.data.cards import Source, load_cards, load_tasks
 
 Family = Literal["analysing", "rewriting"]
 Perspective = Literal["expression", "target", "emotion", "background"]
@@ -49,6 +50,9 @@ def _read_exponent(value: Any) -> Any:
     return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
 
 
+ADDRESS = re.compile(
+    r"https?://(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#@]*)?"  # host, port, path
+)
 READ = BeforeValidator(_read_exponent)
 Positive = Annotated[float, Field(gt=0), READ]
 NotNegative = Annotated[float, Field(ge=0), READ]
@@ -173,7 +177,7 @@ class OpenAITeacherConfig(Section):
     @classmethod
     def _holds_no_secret(cls, base_url: str) -> str:
         """It is written into manifests and pages."""
-        if not re.match(r"https?://[^/]", base_url) or "?" in base_url or "@" in base_url:
+        if not ADDRESS.fullmatch(base_url):
             raise ValueError(
                 "expected http(s)://host/v1 without user, password and query; a key goes into the "
                 "environment variable that api_key_env names"
@@ -460,6 +464,13 @@ class Run(Section):
         return self
 
     @property
+    def compared_with(self) -> Source | None:
+        """The test sets whose texts must not be trained on; None where nobody looks."""
+        if "contaminated" in self.filters.skip:
+            return None
+        return "mini" if all(texts.mini for texts in self.texts) else "real"
+
+    @property
     def folder(self) -> Path:
         """Where everything of the run lies."""
         return self.out / self.name
@@ -536,7 +547,13 @@ def _first_mistake(where: str, error: ValidationError) -> str:
     pairs = zip(("", *first["loc"]), first["loc"], strict=False)  # pydantic names the backend too
     place = [str(part) for above, part in pairs if above != "teacher"]
     message = first["msg"].removeprefix("Value error, ")
-    line = f"{'.'.join([where, *place])}: {message[0].lower()}{message[1:]}"
+    line = ": ".join(filter(None, (where, ".".join(place), message[0].lower() + message[1:])))
+    if first["type"] == "missing":  # perhaps misspelt: sections know their keys once they have all
+        known = {key for section in Section.__subclasses__() for key in section.model_fields}
+        given: list[str] = first["input"]
+        for key in [key for key in given if key not in known]:
+            is_near = get_close_matches(key, place[-1:])
+            line += f"; unknown key {key!r}" + (f"; did you mean {place[-1]!r}?" if is_near else "")
     if first["type"] in ("missing", "value_error"):
         return line
     got = first["input"]

@@ -32,7 +32,7 @@ sentibench.prompts         data errors
 sentibench.scoring         data errors
 sentibench.versions        errors
 distill
-distill.__main__           config errors presets report run teachers
+distill.__main__           config errors presets report run teachers sentibench.command_line
 distill.checkpoints        errors
 distill.config             errors files records sentibench.data
 distill.errors             sentibench.errors
@@ -45,7 +45,7 @@ distill.report             config errors files filters texts sentibench.data sen
                            sentibench.scoring
 distill.run                checkpoints config errors files filters prompts records report
                            student teachers texts sentibench.data sentibench.harness
-                           sentibench.prompts
+                           sentibench.pages sentibench.prompts
 distill.student            checkpoints config errors files sentibench.fast sentibench.harness
                            sentibench.prompts sentibench.scoring
 distill.teachers           checkpoints config errors records sentibench.fast

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
 from unicodedata import category
 
 import numpy as np
+import yaml
 
 from distill.records import Request
 from distill.texts.ngrams import fingerprints, nfkc, words_of
@@ -17,30 +19,14 @@ from distill.texts.ngrams import fingerprints, nfkc, words_of
 COPY_WORDS = 5
 REPEAT_WORDS = 4
 
-# Only what an assistant says of itself: a reviewer also "cannot recommend" and "can't help but".
-CONTRACTIONS = {
-    "’": "'",
-    "i am ": "i'm ",
-    "can't": "cannot",
-    "can not": "cannot",
-    "won't": "will not",
-    "don't": "do not",
-}
-APOLOGY = re.compile(
-    r"(?:i'm (?:(?:really|so|truly|very) )?sorry|sorry|i apologi[sz]e|my apologies|unfortunately)"
-    r"\W+(?:but )?"
-)
+REFUSALS = yaml.safe_load((Path(__file__).parent / "refusals.yaml").read_text(encoding="utf-8"))
+APOLOGY = re.compile(rf"(?:{'|'.join(REFUSALS['apologies'])})\W+(?:but )?")
 AS_AN_AI = re.compile(
     r"(?:as|i'm|i'm just) an? (?:ai|artificial intelligence|(?:large )?language model)"
     r"(?: language model| model| assistant)?(?=[,.]| i\b| and\b|$)"
 )
 UNABLE = re.compile(
-    r"i(?: cannot| will not| do not have the ability to|'m (?:not able|unable) to"
-    r"|'m not comfortable(?: with)?) "
-    r"(?:analy[sz](?:e|ing)|answer|assist|classify|complete (?:this task|this request|your)|comply"
-    r"|create|determine|do (?:this|that)|engage in|fulfil|generat(?:e|ing)|help(?! but| \w+ing)"
-    r"|process (?:this|your)|provid(?:e|ing) (?:a|an|any|that|the|this|you)\b|respond|rephrase"
-    r"|restate|rewrit(?:e|ing))"
+    rf"i(?:{'|'.join(REFUSALS['unable'])}) (?:{'|'.join(REFUSALS['tasks'])})"
     r"|i (?:must )?(?:respectfully )?decline\b"
 )
 UNABLE_AT_ALL = re.compile(r"i (?:cannot|will not)\W*$")
@@ -63,7 +49,7 @@ def is_blank(text: str) -> bool:
 def is_refusal(text: str) -> bool:
     """Whether a text begins as assistants do that will not or cannot answer (English)."""
     line = " ".join(text[:REFUSAL_CHARACTERS].lower().split())
-    for long, short in CONTRACTIONS.items():
+    for long, short in REFUSALS["contractions"].items():
         line = line.replace(long, short)
     apology = APOLOGY.match(line)
     rest = line[apology.end() :] if apology else line

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import chain
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from distill.records import REASONS, Failure, Reason, Request
-
-Group = tuple[str, str]
-"""Family and source of a request."""
 
 EXAMPLES = 3  # per reason
 EXCERPT_CHARACTERS = 80
@@ -33,105 +31,39 @@ class DroppedAnswer:
     excerpt: str
 
 
-@dataclass(frozen=True, slots=True)
-class Funnel:
-    """The counts of one stage; they are known to add up.
+class Funnel(BaseModel):
+    """The counts of one stage; what ``funnel.json`` holds, whose texts may be hostile.
 
     Attributes:
-        asked: Requests per group.
-        failed: Requests without an answer, per group and reason of the failure.
-        dropped: Answers dropped, per group and reason.
-        kept: Answers kept, per group.
+        table: One row per family and source, and a last one of the totals. The columns are always
+            the same: family, source, asked, failed, answered, every reason in the order of
+            checking, kept.
+        failures: Requests without an answer, per reason of the failure.
         changed: Kept answers that were cut or put in order, per kind of change.
         overlaps: Answers dropped as contaminated, per test; one may count for several.
-        examples: Per reason at most three, those of the smallest ids.
         not_checked: Reasons that were switched off.
+        examples: Per reason at most three, those of the smallest ids.
     """
 
-    asked: Mapping[Group, int]
-    failed: Mapping[tuple[Group, str], int]
-    dropped: Mapping[tuple[Group, Reason], int]
-    kept: Mapping[Group, int]
-    changed: Mapping[str, int]
-    overlaps: Mapping[str, int]
-    examples: Mapping[Reason, tuple[DroppedAnswer, ...]]
-    not_checked: tuple[Reason, ...] = ()
+    model_config = ConfigDict(frozen=True)
 
-    def __post_init__(self) -> None:
-        ends = Counter(self.kept)
-        for (group, _), n in (*self.failed.items(), *self.dropped.items()):
-            ends[group] += n
-        for group in {*self.asked, *ends}:
-            asked = self.asked.get(group, 0)
-            if asked != ends[group]:
-                raise ValueError(
-                    f"funnel of {group}: {asked} asked, but {ends[group]} failed, dropped or kept"
-                )
+    table: tuple[dict[str, NonNegativeInt | str], ...]
+    failures: dict[str, NonNegativeInt] = {}
+    changed: dict[str, NonNegativeInt] = {}
+    overlaps: dict[str, NonNegativeInt] = {}
+    not_checked: tuple[str, ...] = ()
+    examples: dict[str, tuple[DroppedAnswer, ...]] = {}
+
+    def total(self, column: str) -> int:
+        """Over all families and sources; 0 where it was not counted."""
+        totals = [row for row in self.table if row.get("family") == "all"]
+        n = totals[-1].get(column) if totals else 0
+        return n if isinstance(n, int) else 0
 
     @property
-    def n_asked(self) -> int:
-        """All requests."""
-        return sum(self.asked.values())
-
-    @property
-    def n_failed(self) -> int:
-        """Requests without an answer."""
-        return sum(self.failed.values())
-
-    @property
-    def n_answered(self) -> int:
-        """Requests with an answer, kept or not."""
-        return self.n_asked - self.n_failed
-
-    @property
-    def n_kept(self) -> int:
-        """Answers kept."""
-        return sum(self.kept.values())
-
-    def n_dropped(self, reason: Reason) -> int:
-        """Answers dropped for a reason."""
-        return sum(n for (_, of), n in self.dropped.items() if of == reason)
-
-    def table(self) -> list[dict[str, str | int]]:
-        """Return one row per family and source, and a last one of the totals.
-
-        The columns are always the same: family, source, asked, failed, answered, every reason in
-        the order of checking, kept.
-        """
-        groups = sorted(self.asked)
-        return [*(self._row(*group, [group]) for group in groups), self._row("all", "all", groups)]
-
-    def _row(self, family: str, source: str, groups: Sequence[Group]) -> dict[str, str | int]:
-        asked, kept = (sum(of.get(group, 0) for group in groups) for of in (self.asked, self.kept))
-        failed = sum(n for (group, _), n in self.failed.items() if group in groups)
-        drops = {
-            reason: sum(self.dropped.get((group, reason), 0) for group in groups)
-            for reason in REASONS
-        }
-        return {
-            **{"family": family, "source": source},
-            **{"asked": asked, "failed": failed, "answered": asked - failed},
-            **drops,
-            "kept": kept,
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values that ``json.dumps`` takes, in an order that does not vary."""
-        failures: Counter[str] = Counter()
-        for (_, reason), n in self.failed.items():
-            failures[reason] += n
-        return {
-            "table": self.table(),
-            "failures": dict(sorted(failures.items())),
-            "changed": dict(sorted(self.changed.items())),
-            "overlaps": dict(sorted(self.overlaps.items())),
-            "not_checked": list(self.not_checked),
-            "examples": {
-                reason: [asdict(example) for example in self.examples[reason]]
-                for reason in REASONS
-                if reason in self.examples
-            },
-        }
+    def drops(self) -> dict[str, int]:
+        """Reason -> answers that were dropped."""
+        return {reason: self.total(reason) for reason in REASONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +85,12 @@ class Drop:
 
 def count(
     asked: Iterable[Request],
-    failed: Iterable[tuple[Request, Failure]],
+    failed: Sequence[tuple[Request, Failure]],
     drops: Sequence[Drop],
     kept: Sequence[tuple[Request, tuple[str, ...]]],
     off: Container[Reason],
 ) -> Funnel:
-    """Count what became of every request, and check that all adds up.
+    """Count what became of every request.
 
     Args:
         asked: All requests.
@@ -166,26 +98,52 @@ def count(
         drops: Answers dropped; the examples do not depend on their order.
         kept: The requests of the answers that are kept, and what was changed in these.
         off: Reasons that were switched off.
+
+    Raises:
+        ValueError: If a request is lost, or counted twice.
     """
-    examples: defaultdict[Reason, list[DroppedAnswer]] = defaultdict(list)
+    counts: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    became = chain(
+        ((request, "asked") for request in asked),
+        ((request, "failed") for request, _ in failed),
+        ((drop.request, drop.reason) for drop in drops),
+        ((request, "kept") for request, _ in kept),
+    )
+    for request, column in became:
+        family = str(request.meta.get("family") or "none")
+        counts[family, request.source][column] += 1
+    for group, n in counts.items():
+        if 2 * n["asked"] != n.total():
+            ends = n.total() - n["asked"]
+            raise ValueError(
+                f"funnel of {group}: {n['asked']} asked, but {ends} failed, dropped or kept"
+            )
+    rows = [_row(*group, counts[group]) for group in sorted(counts)]
+    found: defaultdict[Reason, list[DroppedAnswer]] = defaultdict(list)
     for drop in drops:
         example = DroppedAnswer(drop.request.id, ", ".join(drop.details), _excerpt(drop.answer))
-        examples[drop.reason].append(example)
-    overlaps = [drop.details for drop in drops if drop.reason == "contaminated"]
+        found[drop.reason].append(example)
+    overlaps = chain.from_iterable(drop.details for drop in drops if drop.reason == "contaminated")
     return Funnel(
-        asked=Counter(map(_group, asked)),
-        failed=Counter((_group(request), failure.reason) for request, failure in failed),
-        dropped=Counter((_group(drop.request), drop.reason) for drop in drops),
-        kept=Counter(_group(request) for request, _ in kept),
-        changed=Counter(change for _, changes in kept for change in changes),
-        overlaps=Counter(chain.from_iterable(overlaps)),
-        examples={reason: tuple(nsmallest(EXAMPLES, of)) for reason, of in examples.items()},
+        table=(*rows, _row("all", "all", sum(counts.values(), Counter[str]()))),
+        failures=_sorted(failure.reason for _, failure in failed),
+        changed=_sorted(change for _, changes in kept for change in changes),
+        overlaps=_sorted(overlaps),
         not_checked=tuple(reason for reason in REASONS if reason in off),
+        examples={r: tuple(nsmallest(EXAMPLES, found[r])) for r in REASONS if r in found},
     )
 
 
-def _group(request: Request) -> Group:
-    return str(request.meta.get("family") or "none"), request.source
+def _row(family: str, source: str, n: Mapping[str, int]) -> dict[str, int | str]:
+    return {
+        **{"family": family, "source": source},
+        **{"asked": n["asked"], "failed": n["failed"], "answered": n["asked"] - n["failed"]},
+        **{reason: n[reason] for reason in (*REASONS, "kept")},
+    }
+
+
+def _sorted(values: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))
 
 
 def _excerpt(text: str) -> str:

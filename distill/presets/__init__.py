@@ -12,28 +12,9 @@ from distill.errors import ConfigError, unknown_name
 
 HERE = Path(__file__).parent
 
-Changes = Mapping[str, Any]
-# name -> (what differs from the cpu preset, in words, the settings)
-ABLATIONS: Mapping[str, tuple[str, Changes]] = {
-    "ablation-knowdist-only": ("without ICLDist", {"icldist": None}),
-    "ablation-icldist-only": ("without KnowDist", {"knowdist": None}),
-    "ablation-mixed": ("both kinds of samples in one stage", {"mixed": True}),
-    "ablation-no-perspectives": (
-        "KnowDist asks from no particular perspective",
-        {"knowdist": {"perspectives": []}},
-    ),
-    "ablation-no-diversification": (
-        "ICLDist with one taxonomy per task, the usual words, full instructions, no other tasks",
-        {
-            "icldist": {
-                "label_words": False,
-                "taxonomies": False,
-                "instructions": ["full"],
-                "other_tasks": 0.0,
-            }
-        },
-    ),
-}
+ABLATIONS: Mapping[str, Mapping[str, Any]] = yaml.safe_load(
+    (HERE / "ablations.yaml").read_text(encoding="utf-8")
+)
 
 
 def descriptions() -> dict[str, str]:
@@ -41,8 +22,9 @@ def descriptions() -> dict[str, str]:
     first_lines = {
         path.stem: path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
         for path in sorted(HERE.glob("*.yaml"))
+        if path.stem != "ablations"
     }
-    return first_lines | {name: f"cpu, but {what}" for name, (what, _) in ABLATIONS.items()}
+    return first_lines | {name: f"cpu, but {one['what']}" for name, one in ABLATIONS.items()}
 
 
 def preset(name: str) -> str:
@@ -52,12 +34,11 @@ def preset(name: str) -> str:
         InputError: If there is none of that name.
     """
     if name in ABLATIONS:
-        what, changes = ABLATIONS[name]
         settings = yaml.safe_load(preset("cpu")) | {"name": name}
-        for key, value in changes.items():
+        for key, value in ABLATIONS[name]["settings"].items():
             settings[key] = settings[key] | value if isinstance(value, dict) else value
         written = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-        return f"# The preset cpu, but {what}.\n{written}"
+        return f"# The preset cpu, but {ABLATIONS[name]['what']}.\n{written}"
     if name not in descriptions():
         raise unknown_name("init", name, descriptions())
     return (HERE / f"{name}.yaml").read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -290,24 +290,16 @@ def load_other_tasks(files: Iterable[Path] = ()) -> dict[str, list[OtherRow]]:
 def coverage(requests: Iterable[Request]) -> dict[str, Counter[str]]:
     """How many requests there are per value of each axis."""
     axes = ("family", "taxonomy", "label_words", "instruction", "shots")
-    table: dict[str, Counter[str]] = {axis: Counter() for axis in axes}
-    for request in requests:
-        for axis in axes:
-            table[axis][str(request.meta[axis])] += 1
-    return table
+    metas = [request.meta for request in requests]
+    return {axis: Counter(str(meta[axis]) for meta in metas) for axis in axes}
 
 
 def _pool(texts: Sequence[Text], taxonomy: Taxonomy, seed: int) -> list[Text]:
     """The first texts of every source in the taxonomy's own order."""
     order = sorted(texts, key=lambda text: text.id)
     random.Random(f"{seed}/pool/{taxonomy.name}").shuffle(order)
-    taken: Counter[str] = Counter()
-    pool: list[Text] = []
-    for text in order:
-        if taken[text.source] < POOL:
-            taken[text.source] += 1
-            pool.append(text)
-    return pool
+    place = defaultdict[str, Iterator[int]](count)  # within the source
+    return [text for text in order if next(place[text.source]) < POOL]
 
 
 @cache

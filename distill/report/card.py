@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from distill.config import Run, Texts
+from distill.config import Run
 from distill.files import write_beside
 from distill.report.manifest import SCOPES, Manifest, Stage, last_part
 from distill.report.wording import (
@@ -76,8 +76,8 @@ def write_card(checkpoint: Path, model: Stage, manifest: Manifest) -> Path:
         teacher=_public_name(manifest.teacher.name),
         through=through,
         facts=_facts(through, manifest),
-        texts=list(map(_source, config.texts)),
-        decontamination=_decontamination(manifest),
+        contaminated=_contaminated(manifest),
+        ngram_words=NGRAM_WORDS,
         columns=columns,
         scores=[row for row in manifest.score_rows() if set(row[1]) & set(columns)],
         tasks=load_tasks(),
@@ -85,7 +85,7 @@ def write_card(checkpoint: Path, model: Stage, manifest: Manifest) -> Path:
         worse_than_base=Ready(worse_than_base(manifest.comparison).get(model, "")),
         left_out=left_out(manifest.comparison),
         notes=list(map(Ready, evaluation_notes(manifest))),
-        command=Ready(_commands(config)),
+        commands=_commands(config),
     )
     path = checkpoint / "README.md"
     write_beside(path, without_surrogates(text))
@@ -185,39 +185,17 @@ def _facts_of(stage: Stage, manifest: Manifest) -> dict[str, str]:
     return facts
 
 
-def _source(text: Texts) -> str:
-    """Where user texts are from; of files and folders no more than the name in reports."""
-    path = text.file or text.folder
-    name = short(text.name or text.dataset or (path.name if path else ""), 60)
-    if text.mini:
-        return f"{name} (the package's own small texts)"
-    return f"{name} (training split of the SentiBench dataset)" if text.dataset else name
-
-
-def _decontamination(manifest: Manifest) -> Ready:
-    config = manifest.config
-    if "contaminated" in config.filters.skip:
-        return Ready("Overlap with the SentiBench test sets was not checked.")
+def _contaminated(manifest: Manifest) -> int:
+    """User texts that were left out as they are in a test set."""
     left_out = manifest.summary("texts").left_out
-    dropped = sum(n for _, reason, n in left_out if reason == "contaminated")
-    tests = "mini" if all(text.mini for text in config.texts) else "SentiBench"
-    return Ready(
-        f"Texts, prompts and answers that share a run of {NGRAM_WORDS} words with a {tests} "
-        "test text (or are the same as a shorter one) were left out. "
-        f"User texts left out for that reason: {dropped:,}."
-    )
+    return sum(n for _, reason, n in left_out if reason == "contaminated")
 
 
-def _commands(config: Run) -> str:
-    """How the scores are measured again, with the settings of the run; one line per limit."""
+def _commands(config: Run) -> list[tuple[Ready, int | None]]:
+    """Tasks and limits with which the scores are measured again."""
     evaluation = config.evaluation
     tasks = ",".join(t for t in evaluation.tasks if TASK_NAME.fullmatch(t)) or "sentibench"
     of_limit: dict[int | None, list[str]] = {evaluation.limit: [tasks]}
     for task, n in known_limits(evaluation).items():
         of_limit.setdefault(n, []).append(task)
-    return "\n".join(
-        "lm_eval --model sentibench-hf --model_args pretrained=path/to/this/model,"
-        f"dtype={evaluation.dtype},softmax_dtype=float32 "
-        f"\\\n  --tasks {','.join(names)}" + ("" if limit is None else f" --limit {limit}")
-        for limit, names in of_limit.items()
-    )
+    return [(Ready(",".join(names)), limit) for limit, names in of_limit.items()]

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from distill.files import write_beside
-from distill.filters.funnel import REASONS, DroppedAnswer
+from distill.filters.funnel import Funnel
 from distill.report.manifest import SCOPES, Compared, Manifest, Mean, Progress, Score, Stage
 from distill.report.wording import (
     evaluation_notes,
@@ -25,7 +26,7 @@ from distill.report.wording import (
     worse_than_base,
 )
 from sentibench.data.cards import load_tasks
-from sentibench.pages.drawing import Axis, Bar, Curve, Plot, curve, falling_bars, interval_plot
+from sentibench.pages.drawing import Axis, Curve, Plot, curve, falling_bars, interval_plot
 from sentibench.pages.text import without_surrogates
 from sentibench.scoring.statistics import Estimate
 
@@ -174,47 +175,25 @@ def _curve(run_folder: Path, stage: Stage) -> tuple[Curve | None, int]:
 # Requests
 
 
-class _Funnel(BaseModel):
-    """What ``funnel.json`` holds; see ``filters.funnel``."""
-
-    table: list[dict[str, NonNegativeInt | str]]
-    failures: dict[str, NonNegativeInt] = {}
-    changed: dict[str, NonNegativeInt] = {}
-    overlaps: dict[str, NonNegativeInt] = {}
-    not_checked: list[str] = []
-    examples: dict[str, list[DroppedAnswer]] = {}
-
-    def total(self, column: str) -> int:
-        """Over all families and sources; 0 where it was not counted."""
-        totals = [row for row in self.table if row.get("family") == "all"]
-        n = totals[-1].get(column) if totals else 0
-        return n if isinstance(n, int) else 0
-
-    @property
-    def drops(self) -> dict[str, int]:
-        """Reason -> answers that were dropped."""
-        return {reason: self.total(reason) for reason in REASONS}
-
-    @property
-    def columns(self) -> list[str]:
-        """Of the table, without the reasons for which nothing was dropped."""
-        return ["asked", "failed", *(reason for reason, n in self.drops.items() if n), "kept"]
-
-    @property
-    def bars(self) -> list[Bar]:
-        """From asked to kept."""
-        drops = {"no answer": self.total("failed"), **self.drops}
-        return falling_bars(self.total("asked"), drops, self.total("kept"))
-
-
-def _funnel(run_folder: Path, source: Stage) -> _Funnel | None:
+def _funnel(run_folder: Path, source: Stage) -> dict[str, Any] | None:
     """None where the file is not there, not in its form or counts nothing."""
     try:
         path = run_folder / f"{source}-filter" / "funnel.json"
-        found = _Funnel.model_validate_json(path.read_bytes())
+        found = Funnel.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    return found if found.total("asked") else None
+    asked, drops = found.total("asked"), found.drops
+    if not asked:
+        return None
+    met = [reason for reason, n in drops.items() if n]
+    return {
+        **dict(found),
+        "unmet": [reason for reason in drops if reason not in (*met, *found.not_checked)],
+        "columns": ["asked", "failed", *met, "kept"],
+        "bars": falling_bars(
+            asked, {"no answer": found.total("failed"), **drops}, found.total("kept")
+        ),
+    }
 
 
 def _coverage(manifest: Manifest) -> dict[str, list[tuple[str, int]]]:

@@ -85,27 +85,9 @@ def known_limits(evaluation: Evaluation) -> dict[str, int]:
 
 def evaluation_notes(manifest: Manifest) -> list[str]:
     """What a reader has to know about the scores of a run."""
-    notes: list[str] = []
-    evaluation, tasks = manifest.config.evaluation, manifest.comparison.tasks
-    limit, limits = evaluation.limit, known_limits(evaluation)
-    if limit is not None and tasks and all(task.n < limit for task in tasks.values()):
-        limit = None  # no task has so many items
-    others = ", ".join(f"{n} of {task_title(task)}" for task, n in limits.items())
-    if limit is not None:
-        but = f" ({others})" if others else ""
-        notes.append(f"Only the first {limit} items of each task were evaluated{but}.")
-    elif others:
-        notes.append(f"Of some tasks only the first items were evaluated ({others}).")
-    if notes:
-        notes.append("These scores cannot be compared with those of whole test sets.")
-    if any("_mini" in task for task in evaluation.tasks):
-        notes.append(
-            "The mini tasks are the package's small stand-ins for the datasets: their scores say "
-            "nothing about SentiBench."
-        )
-    if evaluation.dtype != "float32":
-        notes.append(f"Weights were held in {evaluation.dtype}.")
-    return notes
+    notes = template("notes.txt.jinja", str)
+    limits = known_limits(manifest.config.evaluation)
+    return notes.render(manifest=manifest, limits=limits).splitlines()
 
 
 def worse_than_base(comparison: Comparison) -> dict[str, str]:

@@ -4,16 +4,62 @@ from __future__ import annotations
 
 from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import HfTeacher, Run, VllmTeacher
-from distill.errors import InputError
+from distill.errors import DataError, InputError
 from distill.run import stages
+from sentibench.data.cards import Card, load_cards, load_groups, load_tasks
+from sentibench.data.fetch import data_home, ensure_dataset
+
+
+def datasets_of(run: Run) -> list[Card]:
+    """The datasets that a run reads: texts, test sets that these are compared with, tasks."""
+    names = {texts.dataset for texts in run.texts if not texts.mini}
+    if run.compared_with == "real":
+        names |= load_cards().keys()
+    tasks = {**load_groups(), **{name: (task,) for name, task in load_tasks().items()}}
+    for name in run.evaluation.tasks:
+        names |= {task.card.name for task in tasks.get(name, ()) if task.source == "real"}
+    return [card for name, card in load_cards().items() if name in names]
+
+
+def missing_datasets(run: Run) -> str:
+    """Which of them are not on this machine and the ways out, in one line; empty if none."""
+
+    def is_here(card: Card) -> bool:
+        folder = data_home() / "datasets" / card.folder
+        return all((folder / f"{split}.json").is_file() for split in card.splits)
+
+    names = " ".join(card.name for card in datasets_of(run) if not is_here(card))
+    if not names:
+        return ""
+    own = "; or, where texts are your own, filters.skip=[contaminated]: no overlap is looked for"
+    return (
+        f"datasets are not here; bring them with `sentibench fetch {names}`, or take the "
+        "package's own small texts: mini: true beside each dataset of texts, and "
+        "evaluation.tasks=[sentibench_mini]"
+        + (own if any(texts.dataset is None for texts in run.texts) else "")
+    )
+
+
+def bring_datasets(run: Run) -> None:
+    """Fetch the datasets that a run reads, where they are not here.
+
+    Raises:
+        InputError: If one cannot be brought; the message names the ways out.
+    """
+    for card in datasets_of(run):
+        try:
+            ensure_dataset(card)
+        except DataError as error:
+            raise InputError(f"{missing_datasets(run) or card.name}; {error}") from None
 
 
 def check_run(run: Run) -> None:
     """Refuse checkpoints, tasks and settings that could not be used later.
 
     Raises:
-        InputError: If a checkpoint is missing or damaged, a task is unknown, adapters cannot be
-            trained or merged where they are wanted, or two models have one name.
+        InputError: If a checkpoint is missing or damaged, a dataset is missing and cannot be
+            brought, a task is unknown, adapters cannot be trained or merged where they are wanted,
+            or two models have one name.
     """
     from distill.student.adapters import check_targets
     from distill.student.evaluation import tasks_of
@@ -33,6 +79,7 @@ def check_run(run: Run) -> None:
         if training.method != "full":
             key = f"{stages.leading(stage)}.training.lora"
             check_targets(key, run.student, training.lora)
+    bring_datasets(run)
     tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
     rows = [stages.row_name(run, model) for model in stages.measured(run)]
     for name in rows:

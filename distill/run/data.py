@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from distill.config import KnowDist, Run
-from distill.errors import ConfigError, DataError, InputError
+from distill.errors import ConfigError
 from distill.files import write_json, write_lines
 from distill.filters.judge import filter_answers
 from distill.prompts.icldist import (
@@ -51,17 +51,8 @@ def tests_of(run: Run) -> Tests:
 
     @cache
     def load() -> Contamination | None:
-        if "contaminated" in run.filters.skip:
-            return None
-        source = "mini" if all(texts.mini for texts in run.texts) else "real"
-        try:
-            return Contamination.of_texts(load_tests(source))
-        except DataError as error:
-            raise InputError(
-                "texts are compared with the twelve test sets, lest these be trained on, and the "
-                f"sets are not here: {error}; or give filters.skip=[contaminated], and no overlap "
-                "is looked for"
-            ) from None
+        source = run.compared_with
+        return source and Contamination.of_texts(load_tests(source))
 
     return load
 
@@ -165,7 +156,7 @@ def filter_stage(
     kept, funnel = filter_answers(pairs, run.filters, tests())
     samples = [sample_of(one.request, one.response) for one in kept]
     write_samples(samples, folder / "samples.jsonl")
-    write_json(folder / "funnel.json", funnel.to_json())
+    write_json(folder / "funnel.json", funnel.model_dump(mode="json"))
     if not samples:
         raise ConfigError(
             f"{stage}: no answer of {len(pairs)} is fit to learn from; see {folder / 'funnel.json'}"

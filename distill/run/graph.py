@@ -77,7 +77,7 @@ def build_steps(
             "texts": [texts.model_dump(mode="json") for texts in run.texts],
             "files": _stamps(run),
             "seed": run.seed,
-            "decontaminate": "contaminated" not in run.filters.skip,
+            "decontaminate": run.compared_with is not None,
         },
         (),
         ("texts.jsonl", "left_out.json"),

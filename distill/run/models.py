@@ -7,9 +7,8 @@ for people; it may be killed and called again. What the leaderboard shows of a r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +32,7 @@ from distill.run.stages import (
 from distill.run.steps import Step
 from distill.student.samples import read_samples
 
+# whose versions can change a number
 PACKAGES = ("sentibench", "torch", "transformers", "peft", "lm_eval", "accelerate", "datasets")
 PROBES = ("Sentence: A quiet film that stays with you.\nLabel:", "The soup was cold again.")
 Summary = dict[str, Any]
@@ -96,15 +96,16 @@ def report_run(
 ) -> Summary:
     """Write the manifest, from which model cards, page and leaderboard rows are made."""
     stages, models = training_stages(run), measured(run)
-    results = {model: steps[f"evaluate-{model}"].folder / "results" for model in models}
+    measurements = {model: steps[f"evaluate-{model}"] for model in models}
+    results = {model: step.folder / "results" for model, step in measurements.items()}
     teacher = "teacher" if "teacher" in models else None
     manifest = Manifest(
         name=run.name,
         stages=cast("tuple[Stage, ...]", tuple(stages)),
-        scores={model: _scores(steps, model) for model in models},
+        scores={model: step.summary()["scores"] for model, step in measurements.items()},
         comparison=compare(results, "base", stages, teacher),
         config=run,
-        packages=versions(),
+        packages={name: version(name) for name in PACKAGES},
         teacher=_teacher_facts(teachers),
         steps={
             name: StepRecord(**{key: record[key] for key in StepRecord.model_fields})
@@ -144,19 +145,3 @@ def _teacher_facts(teachers: Mapping[StageName, StageTeacher]) -> TeacherFacts:
         name="; ".join(name + label for (name, _), label in found.items()),
         revision="; ".join(revision + label for (_, revision), label in found.items()),
     )
-
-
-def _scores(steps: Mapping[str, Step], model: str) -> dict[str, Any]:
-    path = steps[f"evaluate-{model}"].folder / "scores.json"
-    return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8")))
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that can change a number."""
-    found: dict[str, str] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

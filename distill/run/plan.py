@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import ReplayTeacherConfig, Run, Training
@@ -102,16 +102,6 @@ class TrainingPlan:
     tokens: float
 
 
-class _Found(NamedTuple):
-    """What the stores hold of a stage's requests; ``answers`` is aligned with those counted."""
-
-    answered: int
-    failed: int
-    waiting: Sequence[Request]
-    unanswerable: int
-    answers: Sequence[Answer | None]
-
-
 class _Response(NamedTuple):
     """What the student would learn to write: a text, or its most tokens where nobody knows it."""
 
@@ -161,9 +151,8 @@ class Plan:
 
     def _done(self, name: str) -> dict[str, Any] | None:
         """Summary of a step that is done, else None."""
-        if self.states.get(name, ("", ""))[0] != "done":
-            return None
-        return cast("dict[str, Any]", self.steps[name].record())["summary"]
+        is_done = self.states.get(name, ("", ""))[0] == "done"
+        return self.steps[name].summary() if is_done else None
 
     def _draw(self) -> tuple[list[Text], list[tuple[str, str, int]]]:
         summary = self._done("texts")
@@ -202,9 +191,19 @@ class Plan:
     def _stage(self, stage: str, requests: Sequence[Request]) -> StagePlan:
         counted = self._counted(stage, requests)
         teacher = self.teacher_of(stage)
-        found = _look_up(teacher, requests, counted)
-        is_gold = teacher.config.backend == "gold"
-        responses = [_response(*pair, is_gold) for pair in zip(counted, found.answers, strict=True)]
+        backend = teacher.config.backend
+        with _stores(teacher) as (own, recording):
+            keys = [own.key_of(request) for request in requests]
+            answered = sum(key in own for key in keys)
+            failed = sum(own.failure(key) is not None for key in keys)
+            waiting, unanswerable = own.waiting(requests), 0
+            if backend == "replay":
+                unanswerable = sum(own.key_of(request) not in recording for request in waiting)
+            elif backend == "gold":
+                unanswerable = sum(gold_label(request) is None for request in waiting)
+            answers = [own.get(key) or recording.get(key) for key in map(own.key_of, counted)]
+        pairs = zip(counted, answers, strict=True)
+        responses = [_response(*pair, backend == "gold") for pair in pairs]
         prompts = [request.prompt for request in counted]
         prompt_tokens = self._lengths(prompts)
         whole = [
@@ -222,15 +221,15 @@ class Plan:
             samples = zip(counted, responses, lengths, strict=True)
             dropped = [self._dropped(r, response, limit) for r, response, n in samples if n > limit]
         bases = Counter(response.basis for response in responses)
-        cost, cost_basis = _cost(teacher.config.backend, prompt_tokens, found)
+        cost, cost_basis = _cost(backend, prompt_tokens, waiting, answers)
         return StagePlan(
             stage=stage,
             axes=coverage(requests) if stage == "icldist" else _axes(stage, requests),
             n_requests=len(requests),
-            answered=found.answered,
-            failed=found.failed,
-            waiting=len(found.waiting),
-            unanswerable=found.unanswerable,
+            answered=answered,
+            failed=failed,
+            waiting=len(waiting),
+            unanswerable=unanswerable,
             cost=cost,
             cost_basis=cost_basis,
             prompt_tokens=tuple(prompt_tokens),
@@ -294,27 +293,16 @@ class Plan:
         return round(n * keep * (1 - stage.left_out / len(stage.prompt_tokens))), basis
 
 
-def _look_up(
-    teacher: StageTeacher, requests: Sequence[Request], counted: Sequence[Request]
-) -> _Found:
+@contextmanager
+def _stores(teacher: StageTeacher) -> Generator[tuple[Store, Store]]:
+    """The teacher's answers, and what is replayed where it is a recording."""
     config, identity = teacher.config, (teacher.name, teacher.revision)
-    with ExitStack() as stack:
-        own = recording = stack.enter_context(Store.read(teacher.store, identity))
-        if isinstance(config, ReplayTeacherConfig):
-            recording = stack.enter_context(Store.read(config.store, identity))
-        waiting, unanswerable = own.waiting(requests), 0
-        if config.backend == "replay":
-            unanswerable = sum(own.key_of(request) not in recording for request in waiting)
-        elif config.backend == "gold":
-            unanswerable = sum(gold_label(request) is None for request in waiting)
-        keys = [own.key_of(request) for request in requests]
-        return _Found(
-            answered=sum(key in own for key in keys),
-            failed=sum(own.failure(key) is not None for key in keys),
-            waiting=waiting,
-            unanswerable=unanswerable,
-            answers=[own.get(key) or recording.get(key) for key in map(own.key_of, counted)],
-        )
+    with Store.read(teacher.store, identity) as own:
+        if not isinstance(config, ReplayTeacherConfig):
+            yield own, own
+            return
+        with Store.read(config.store, identity) as recording:
+            yield own, recording
 
 
 def _response(request: Request, answer: Answer | None, is_gold: bool) -> _Response:
@@ -327,22 +315,27 @@ def _response(request: Request, answer: Answer | None, is_gold: bool) -> _Respon
     return _Response("", request.decoding.max_new_tokens, BOUND)
 
 
-def _cost(backend: str, prompt_tokens: Sequence[int], found: _Found) -> tuple[Cost, str]:
+def _cost(
+    backend: str,
+    prompt_tokens: Sequence[int],
+    waiting: Sequence[Request],
+    answers: Sequence[Answer | None],
+) -> tuple[Cost, str]:
     """Tokens of the waiting requests: as the teacher counted so far, else as the student."""
-    if not found.waiting:
+    if not waiting:
         return Cost(), "nothing waits"
     told = [
         (answer.prompt_tokens, n)
-        for answer, n in zip(found.answers, prompt_tokens, strict=True)
+        for answer, n in zip(answers, prompt_tokens, strict=True)
         if answer and answer.prompt_tokens
     ]
     scale = sum(n for n, _ in told) / sum(n for _, n in told) if told else 1.0
-    prompts = fmean(prompt_tokens) * scale * len(found.waiting)
+    prompts = fmean(prompt_tokens) * scale * len(waiting)
     scores = backend == "hf"
-    bounds = [r.decoding.max_new_tokens for r in found.waiting if not (scores and r.choices)]
+    bounds = [r.decoding.max_new_tokens for r in waiting if not (scores and r.choices)]
     if not bounds:
         return Cost(prompts), "it scores label words and writes nothing"
-    written = [a.completion_tokens for a in found.answers if a and a.completion_tokens]
+    written = [a.completion_tokens for a in answers if a and a.completion_tokens]
     if not written:
         return Cost(prompts, sum(bounds)), "a bound: every answer at its longest"
     expected = sum(min(fmean(written), bound) for bound in bounds)

@@ -7,11 +7,13 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 
 from distill.errors import InputError
-from distill.run.plan import FREE, Cost, Plan, StagePlan
+from distill.run.plan import FREE, Cost, Plan
+from sentibench.pages.environment import template_environment
 
 SHOWN = 900  # characters of an example, the middle left out beyond
 BARS, BAR_WIDTH = 8, 40
@@ -45,78 +47,29 @@ class Rates:
             )
 
 
-def render(plan: Plan, rates: Rates) -> Iterator[str]:
+def render(plan: Plan, rates: Rates) -> list[str]:
     """The plan in lines, without anything that a terminal would obey."""
-    for line in _lines(plan, rates):
-        yield safe(line)
-
-
-def _lines(plan: Plan, rates: Rates) -> Iterator[str]:
-    run = plan.run
-    teachers = dict.fromkeys(plan.teacher_of(stage.stage).name for stage in plan.stages)
-    yield f"run {run.name}: student {run.student}, teacher {', '.join(teachers)}"
-    stages = (_stage_lines(stage, plan, rates) for stage in plan.stages)
-    totals = (_total_lines(plan, rates), _training_lines(plan), *_examples(plan))
-    for section in (_step_lines(plan), _text_lines(plan), *stages, *totals):
-        yield ""
-        yield from section
-
-
-def _step_lines(plan: Plan) -> Iterator[str]:
-    yield "Steps"
-    for name, (state, why) in plan.states.items():
-        yield f"  {state:6} {name:22} {why}".rstrip()
-
-
-def _text_lines(plan: Plan) -> Iterator[str]:
-    yield f"Texts: {len(plan.texts):,}"
-    drawn = Counter(text.source for text in plan.texts)
-    for source in drawn:
-        out = [f"{n:,} {why}" for name, why, n in plan.left_out if name == source]
-        yield f"  {source:14} {drawn[source]:9,}   left out: {', '.join(out) or 'none'}"
-
-
-def _stage_lines(stage: StagePlan, plan: Plan, rates: Rates) -> Iterator[str]:
-    yield f"Requests of {stage.stage}: {stage.n_requests:,}"
-    for axis, values in stage.axes.items():
-        yield from _axis_lines(axis, values)
-    guessed = stage.stage == "icldist" and plan.gold + plan.placeholders
-    failed = f", {stage.failed:,} failed before (--retry-failed)" if stage.failed else ""
-    yield (
-        f"  answered in the store: {'at least ' if guessed else ''}{stage.answered:,}{failed}; "
-        f"to ask: {'at most ' if guessed else ''}{stage.waiting:,}"
+    teachers = [plan.teacher_of(stage.stage) for stage in plan.stages]
+    template = template_environment(Path(__file__).parent / "templates", safe).get_template(
+        "plan.txt.jinja"
     )
-    if guessed:
-        yield (
-            "  demonstration labels are placeholders until the teacher has answered: "
-            f"{plan.gold:,} gold, {plan.placeholders:,} drawn at random"
-        )
-    backend = plan.teacher_of(stage.stage).config.backend
-    if stage.unanswerable:
-        what = "gold label" if backend == "gold" else "recorded answer"
-        yield f"  {stage.unanswerable:,} of these have no {what} and would fail"
-    yield from _token_lines(stage)
-    if stage.waiting and backend not in FREE:
-        yield f"  teacher: {_tokens(stage.cost)} ({stage.cost_basis})"
-        yield from _price_lines(stage.cost, rates)
-
-
-def _token_lines(stage: StagePlan) -> Iterator[str]:
-    n = len(stage.prompt_tokens)
-    of = f" of {n:,} requests drawn at random" if n < stage.n_requests else ""
-    marks = ", ".join(f"{k} {quantile(stage.prompt_tokens, q):,}" for k, q in QUANTILES.items())
-    yield f"  prompt tokens by the student's tokenizer{of}: {marks}"
-    yield from (f"    {line}" for line in histogram(stage.prompt_tokens))
-    if stage.stage != "demonstrations":
-        yield (
-            f"  responses to learn: about {stage.response_tokens:,.0f} tokens "
-            f"({stage.response_basis})"
-        )
-        yield (
-            f"  too long for training: {stage.shortened:,} of {n:,} lose demonstrations "
-            f"({stage.shortened / n:.1%}), {stage.left_out:,} are left out "
-            f"({stage.left_out / n:.1%})"
-        )
+    shown = template.render(
+        plan=plan,
+        rates=rates,
+        teachers=dict.fromkeys(teacher.name for teacher in teachers),
+        drawn=Counter(text.source for text in plan.texts),
+        total=Cost(*map(sum, zip(*(stage.cost for stage in plan.stages), strict=True))),
+        free=FREE,
+        all_free=all(teacher.config.backend in FREE for teacher in teachers),
+        quantiles=QUANTILES,
+        n="{:,.0f}".format,
+        axis_lines=_axis_lines,
+        price_lines=_price_lines,
+        quantile=quantile,
+        histogram=histogram,
+        shortened=shortened,
+    )
+    return shown.rstrip("\n").split("\n")
 
 
 def _axis_lines(axis: str, values: Counter[str]) -> list[str]:
@@ -137,73 +90,21 @@ def _short(value: str) -> str:
     return line if len(line) <= VALUE_WIDTH else f"{line[: VALUE_WIDTH - 1]}…"
 
 
-def _tokens(cost: Cost) -> str:
-    return f"about {cost.prompt_tokens:,.0f} prompt and {cost.answer_tokens:,.0f} answer tokens"
-
-
 def _price_lines(cost: Cost, rates: Rates) -> Iterator[str]:
     """Time and price, where the user gave what they rest on."""
     if rates.tokens_per_second is not None:
         seconds = (cost.prompt_tokens + cost.answer_tokens) / rates.tokens_per_second
-        yield f"  time: {_duration(seconds)} at {rates.tokens_per_second:,g} tokens per second"
+        yield f"time: {_duration(seconds)} at {rates.tokens_per_second:,g} tokens per second"
     into, out = rates.usd_per_million_input, rates.usd_per_million_output
     if into is not None and out is not None:
         dollars = (cost.prompt_tokens * into + cost.answer_tokens * out) / 1e6
-        yield f"  cost: {dollars:,.2f} US dollars"
-
-
-def _hint_lines(rates: Rates) -> Iterator[str]:
-    """Which options would give what is not known."""
-    if rates.tokens_per_second is None:
-        yield "  time: unknown; give --tokens-per-second N, prompt and answer tokens together"
-    missing = ["--usd-per-million-input X"] if rates.usd_per_million_input is None else []
-    missing += ["--usd-per-million-output Y"] if rates.usd_per_million_output is None else []
-    if missing:
-        yield f"  cost: unknown; give {' and '.join(missing)}"
+        yield f"cost: {dollars:,.2f} US dollars"
 
 
 def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:,.0f} seconds"
     return f"{seconds / 60:,.0f} minutes" if seconds < 7200 else f"{seconds / 3600:,.1f} hours"
-
-
-def _total_lines(plan: Plan, rates: Rates) -> Iterator[str]:
-    waiting = sum(stage.waiting for stage in plan.stages)
-    total = Cost(*map(sum, zip(*(stage.cost for stage in plan.stages), strict=True)))
-    yield f"Teacher, all stages: to ask {waiting:,}"
-    if not waiting:
-        return
-    if all(plan.teacher_of(s.stage).config.backend in FREE for s in plan.stages):
-        yield "  time and cost: none, no model is asked"
-        return
-    yield f"  {_tokens(total)}"
-    yield from _price_lines(total, rates)
-    yield from _hint_lines(rates)
-
-
-def _training_lines(plan: Plan) -> Iterator[str]:
-    yield "Training"
-    for one in plan.trainings:
-        training = one.training
-        yield (
-            f"  {one.stage:9} {one.n_samples:,} samples ({one.basis}), {training.method}, "
-            f"epochs {training.epochs:g}: {one.n_steps:,} steps of {training.batch_size}"
-        )
-        yield (
-            f"  {'':9} about {one.supervised_tokens:,.0f} supervised of {one.tokens:,.0f} tokens, "
-            "with responses as above"
-        )
-
-
-def _examples(plan: Plan) -> Iterator[list[str]]:
-    """The lines of each example."""
-    for stage in plan.stages:
-        numbers: Counter[str] = Counter()
-        for family, kind, prompt in stage.examples:
-            numbers[family] += 1
-            head = f"Example {numbers[family]} of {stage.stage}, {family} ({kind})"
-            yield [head, *(f"  | {line}" for line in shortened(prompt).split("\n"))]
 
 
 def quantile(values: Sequence[int], share: float) -> int:
@@ -235,8 +136,9 @@ def shortened(text: str) -> str:
     return f"{text[: SHOWN // 2]} [... {gone:,} characters ...] {text[-(SHOWN // 2) :]}"
 
 
-def safe(line: str) -> str:
-    """A line for a terminal: control characters, line ends among them, are shown escaped."""
+def safe(value: object) -> str:
+    """A value for a terminal: control characters, line ends among them, are shown escaped."""
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in str(value)
     )

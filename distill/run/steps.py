@@ -54,6 +54,10 @@ class Step:
         found = _read(self.folder / "step.json")
         return cast("dict[str, Any]", found) if isinstance(found, dict) else None
 
+    def summary(self) -> dict[str, Any]:
+        """What its work returned; empty where it is not through."""
+        return (self.record() or {}).get("summary", {})
+
     def _inputs(self) -> dict[str, Any]:
         """Settings and the hashes of what it reads; all steps before it must be done."""
         known: dict[str, Any] = {"settings": json.loads(json.dumps(self.settings))}
@@ -98,7 +102,7 @@ class Step:
         if state == "waits":
             raise InputError(f"{self.name}: waits {why}; do that first")
         if state == "done" and not again:
-            return cast("dict[str, Any]", self.record())["summary"]
+            return self.summary()
         inputs = self._inputs()
         try:
             if not self._is_begun(inputs):
@@ -133,7 +137,7 @@ class Step:
                 self.work(self.folder)
                 joined = True
             time.sleep(WAIT_S)
-        return cast("dict[str, Any]", self.record())["summary"]
+        return self.summary()
 
     def _is_begun(self, inputs: Mapping[str, Any]) -> bool:
         """Whether it was begun with these inputs by a killed process or the first of several."""

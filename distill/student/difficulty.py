@@ -40,8 +40,6 @@ def token_difficulty(
     """
     if log_p_TV.ndim != 2 or target_T.shape != log_p_TV.shape[:1]:
         raise ValueError(f"shapes: got {log_p_TV.shape}, {target_T.shape}; expected (T, V), (T,)")
-    if not 0 < nucleus <= 1:
-        raise ValueError(f"nucleus: got {nucleus}, expected a fraction in (0, 1]")
     if target_T.size and not 0 <= target_T.min() <= target_T.max() < log_p_TV.shape[1]:
         raise ValueError(f"target_T: expected tokens below {log_p_TV.shape[1]}; got {target_T}")
     scores = [
@@ -74,16 +72,8 @@ def keep_probability(relative_rank: ArrayLike, ratio: float) -> NDArray[np.float
 
     Returns:
         Probabilities in [0, 1], in the shape of ``relative_rank``.
-
-    Raises:
-        ValueError: If an argument is out of its range.
     """
-    x = np.asarray(relative_rank, np.float64)
-    if not 0 < ratio <= 1:
-        raise ValueError(f"ratio: got {ratio}, expected a fraction in (0, 1]")
-    if not bool(np.all((x >= 0) & (x <= 1))):
-        raise ValueError("relative_rank: expected fractions in [0, 1]")
-    return x ** (1 / ratio - 1)
+    return np.asarray(relative_rank, np.float64) ** (1 / ratio - 1)
 
 
 def select_hard_samples(

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from distill.checkpoints import checkpoint_name, loading_errors
+from distill.checkpoints import checkpoint_name, loading
 from distill.errors import InputError
 from sentibench.harness import expand_names, task_manager
 from sentibench.scoring.samples import samples_beside
@@ -51,6 +51,7 @@ def evaluate(
         InputError: If a task is unknown, the checkpoint cannot be loaded, or the results could not
             be saved.
     """
+    from sentibench.fast.model import load_model
     from sentibench.harness.evaluation import evaluate_and_save
 
     limits = limits or {}
@@ -64,7 +65,9 @@ def evaluate(
     for name in tqdm(chosen, desc=what, unit="task", disable=None):
         done = saved_results(out / name)
         if done is None:
-            model = model or _load(arguments)
+            if model is None:
+                with loading("evaluation", checkpoint):
+                    model = load_model(**arguments)
             most = limits.get(name, limit)
             evaluate_and_save(model, arguments, name, manager, out / name, limit=most)
             done = saved_results(out / name)
@@ -81,18 +84,6 @@ def tasks_of(manager: Any, tasks: tuple[str, ...], limits: Mapping[str, int]) ->
         if name not in known:
             raise InputError(f"evaluation.limits: {name} is none of the tasks that are evaluated")
     return known
-
-
-def _load(arguments: dict[str, str]) -> Any:
-    from sentibench.fast.model import load_model
-
-    try:
-        return load_model(**arguments)
-    except loading_errors() as error:
-        why = " ".join(str(error).split())[:300]
-        raise InputError(
-            f"evaluation: {arguments['pretrained']!r} cannot be loaded; {why}"
-        ) from None
 
 
 def saved_results(out: Path) -> dict[str, Any] | None:

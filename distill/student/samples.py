@@ -85,12 +85,8 @@ def encode_samples(samples: Sequence[Sample], tokenizer: Any, max_length: int) -
     """Tokenise samples; demonstrations give way first, then the sample.
 
     Raises:
-        InputError: If the tokenizer knows no end of text, or no sample fits.
+        InputError: If no sample fits.
     """
-    if tokenizer.eos_token_id is None:
-        raise InputError(
-            "student: its tokenizer has no end-of-text token, so it cannot learn to stop"
-        )
     encoded = [_encode(sample, tokenizer, max_length) for sample in samples]
     examples = tuple(example for example in encoded if example is not None)
     if not examples:

@@ -22,7 +22,6 @@ import torch
 from tqdm import tqdm
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PrinterCallback,
     ProgressCallback,
@@ -31,7 +30,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from distill.checkpoints import loading_errors
+from distill.checkpoints import load_tokenizer, loading
 from distill.config import Training
 from distill.errors import InputError
 from distill.files import replace_folder, write_json
@@ -120,15 +119,13 @@ def load_student(checkpoint: str, *, four_bits: bool = False) -> tuple[Any, Any]
         rank = int(os.environ.get("LOCAL_RANK", "0"))
         given["device_map"] = {"": f"cuda:{rank}" if torch.cuda.is_available() else "cpu"}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, **given)
+        with loading("student", checkpoint):
+            model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, **given)
     except ImportError as error:
         raise InputError(
             f"training.method: qlora needs bitsandbytes: pip install bitsandbytes; {error}"
         ) from None
-    except loading_errors() as error:
-        why = " ".join(str(error).split())[:300]
-        raise InputError(f"student: {checkpoint!r} cannot be loaded; {why}") from None
+    tokenizer = load_tokenizer(checkpoint)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked by position, not by id
     return tokenizer, model

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from distill.checkpoints import checkpoint_name, fingerprint
 from distill.config import (
     GoldTeacherConfig,
@@ -42,20 +40,18 @@ def load_teacher(config: TeacherConfig) -> Teacher:
     Raises:
         TeacherError: If it cannot be loaded.
     """
-    given: dict[str, Any] = config.model_dump(exclude={"backend"})
     if isinstance(config, GoldTeacherConfig):
         return GoldTeacher()
-    if isinstance(config, HfTeacher):
-        from distill.teachers.hf import HfTeacher as Local
-
-        return Local(**given)
+    if isinstance(config, ReplayTeacherConfig):
+        return ReplayTeacher(config.store)
     if isinstance(config, OpenAITeacherConfig):
         from distill.teachers.openai import OpenAITeacher
 
-        given["revision"] = identity(config)[1]
-        return OpenAITeacher(**given)
-    if isinstance(config, ReplayTeacherConfig):
-        return ReplayTeacher(config.store)
+        return OpenAITeacher(config)
+    if isinstance(config, HfTeacher):
+        from distill.teachers.hf import HfTeacher as Local
+
+        return Local(config)
     from distill.teachers.vllm import VllmTeacher
 
-    return VllmTeacher(**given)
+    return VllmTeacher(config)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from threading import Lock
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from requests import (
     ConnectTimeout,
@@ -84,30 +84,6 @@ class Pace:
             self._free_at += difference * self._seconds_each
 
 
-def endpoint(base_url: str, path: str) -> tuple[str, str]:
-    """Join an address and a path.
-
-    Returns:
-        The address to post to, and how messages call it: without the query, which may hold a key.
-
-    Raises:
-        TeacherError: If that is no address, or it holds a user or a password.
-    """
-    mistake = TeacherError(
-        "teacher.base_url: expected http(s)://host/v1 without user and password; a key goes into "
-        "the environment variable that api_key_env names"
-    )
-    try:
-        parts = urlsplit(base_url)
-        url = parts._replace(path=parts.path.rstrip("/") + path, fragment="")
-        PreparedRequest().prepare_url(url.geturl(), None)
-    except (ValueError, RequestException):
-        raise mistake from None
-    if parts.scheme not in ("http", "https") or "@" in parts.netloc:
-        raise mistake
-    return url.geturl(), url._replace(query="").geturl()
-
-
 def read_key(variable: str) -> str:
     """Return the key in an environment variable; empty if it is not set.
 
@@ -135,7 +111,7 @@ def post(
 
     Args:
         session: Of this thread.
-        url: From :func:`endpoint`.
+        url: Where to.
         payload: What to send.
         key: From :func:`read_key`; if empty, no Authorization is sent.
         timeout_s: Of every silence, and of everything together once the reply has begun.

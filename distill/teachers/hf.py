@@ -13,9 +13,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from distill.checkpoints import checkpoint_name, fingerprint, loading_errors
+from distill import config
+from distill.checkpoints import loading
 from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Request
+from distill.teachers import identity
 
 CHUNK = 64  # prompts whose labels are scored before their answers are handed over
 
@@ -23,30 +25,18 @@ CHUNK = 64  # prompts whose labels are scored before their answers are handed ov
 class HfTeacher:
     """A checkpoint folder, or a name that ``transformers`` finds.
 
-    Args:
-        model: Folder or name.
-        dtype: As for lm-eval's ``hf``.
-        batch_tokens: Tokens of a batch; None for the fast model's default.
-        chat: Whether prompts go through the tokenizer's chat template.
-
     Raises:
         TeacherError: If the model cannot be loaded.
     """
 
-    def __init__(
-        self, model: str, dtype: str = "auto", batch_tokens: int | None = None, chat: bool = False
-    ) -> None:
+    def __init__(self, settings: config.HfTeacher) -> None:
         from sentibench.fast.model import load_model
 
-        try:
-            self.lm: Any = load_model(model, dtype=dtype, batch_tokens=batch_tokens)
-        except loading_errors() as error:
-            raise TeacherError(
-                f"teacher.model: {model!r} cannot be loaded; {' '.join(str(error).split())[:300]}"
-            ) from None
-        self.name = f"hf/{checkpoint_name(model)}"
-        self.chat = chat
-        self.revision = fingerprint(model, dtype, chat)
+        self.name, self.revision = identity(settings)
+        self.chat = settings.chat
+        given = {"dtype": settings.dtype, "batch_tokens": settings.batch_tokens}
+        with loading("teacher.model", settings.model, TeacherError):
+            self.lm: Any = load_model(settings.model, **given)
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
         """Score label words in chunks, write the rest; see ``Teacher``."""
@@ -116,9 +106,7 @@ class HfTeacher:
         import torch
 
         torch.manual_seed(int(request.key(self.name, self.revision)[:15], 16))
-        given: dict[str, Any] = {"do_sample": decoding.temperature > 0}
-        if decoding.temperature > 0:
-            given |= {"temperature": decoding.temperature, "top_p": decoding.top_p}
+        is_drawn = decoding.temperature > 0
         ids = torch.tensor([prompt], device=self.lm.device)
         with torch.inference_mode():
             out = self.lm.model.generate(
@@ -128,7 +116,9 @@ class HfTeacher:
                 pad_token_id=self.lm.tokenizer.pad_token_id,
                 stop_strings=list(decoding.stop) or None,
                 tokenizer=self.lm.tokenizer,
-                **given,
+                do_sample=is_drawn,
+                temperature=decoding.temperature if is_drawn else None,
+                top_p=decoding.top_p if is_drawn else None,
             )
         new = out[0, len(prompt) :].tolist()
         text = self.lm.tok_decode(new)

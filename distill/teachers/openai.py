@@ -15,13 +15,15 @@ from itertools import islice
 from queue import SimpleQueue
 from random import uniform
 from threading import Event, Thread
-from typing import Any, Literal
+from typing import Any
 
 from requests import Session
 
+from distill.config import OpenAITeacherConfig
 from distill.errors import TeacherError
 from distill.records import Answer, Failure, Request
-from distill.teachers.exchange import Pace, Reply, Trouble, clean, endpoint, post, read_key, said
+from distill.teachers import identity
+from distill.teachers.exchange import Pace, Reply, Trouble, clean, post, read_key, said
 
 BACKOFF_S = 1.0  # doubled after every attempt; up to a half is taken off by chance
 MAX_BACKOFF_S = 60.0
@@ -36,54 +38,28 @@ class OpenAITeacher:
     It sees no likelihoods: a request with ``choices`` is answered by free writing.
 
     Args:
-        model: As the server calls it.
-        base_url: Usually ends with ``/v1``.
-        api_key_env: The environment variable with the key; unset for a server that wants none.
-        revision: What tells two versions of the model apart, and two styles of asking it.
-        style: ``chat`` sends messages, ``completions`` their contents joined by blank lines.
-        concurrency: Requests in flight at most.
-        timeout_s: Of every silence of the server, and of an attempt whose reply has begun.
-        max_attempts: After which a request has failed.
-        requests_per_minute: Limit over all threads, attempts counted.
-        tokens_per_minute: Limit over all threads, of prompt and answer together.
+        settings: Address, model and limits.
         give_up_after: So many failed requests in a row end the run; once there was an answer,
             those that the server refuses do not count.
         clock: Seconds that only grow.
         sleep: Waits so many seconds.
-
-    Raises:
-        TeacherError: If ``base_url`` is no address.
     """
 
     def __init__(
         self,
-        model: str,
-        base_url: str,
+        settings: OpenAITeacherConfig,
         *,
-        api_key_env: str = "OPENAI_API_KEY",
-        revision: str = "",
-        style: Literal["chat", "completions"] = "chat",
-        concurrency: int = 8,
-        timeout_s: float = 120,
-        max_attempts: int = 6,
-        requests_per_minute: float | None = None,
-        tokens_per_minute: float | None = None,
         give_up_after: int = 20,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        if concurrency < 1 or max_attempts < 1 or give_up_after < 1:
-            raise ValueError("concurrency, max_attempts and give_up_after are at least 1")
-        self.name = f"openai/{model}"
-        self.revision = revision
-        path = "/chat/completions" if style == "chat" else "/completions"
-        self._url, self._where = endpoint(base_url, path)
-        self._model, self._style, self._api_key_env = model, style, api_key_env
-        self._concurrency, self._max_attempts = concurrency, max_attempts
-        self._timeout_s, self._give_up_after = timeout_s, give_up_after
+        self.name, self.revision = identity(settings)
+        self._settings, self._give_up_after = settings, give_up_after
+        path = "/chat/completions" if settings.style == "chat" else "/completions"
+        self._url = settings.base_url.rstrip("/") + path
         self._clock, self._sleep = clock, sleep
-        self._requests = Pace(requests_per_minute, clock, sleep)
-        self._tokens = Pace(tokens_per_minute, clock, sleep)
+        self._requests = Pace(settings.requests_per_minute, clock, sleep)
+        self._tokens = Pace(settings.tokens_per_minute, clock, sleep)
         self._limit_name = "max_tokens"
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
@@ -94,7 +70,7 @@ class OpenAITeacher:
         Raises:
             TeacherError: If key, model or address are wrong, or nothing but errors comes back.
         """
-        key = read_key(self._api_key_env)
+        key = read_key(self._settings.api_key_env)
         todo: SimpleQueue[Request | None] = SimpleQueue()
         done: SimpleQueue[tuple[Request, Answer | Failure | BaseException]] = SimpleQueue()
         stopped = Event()
@@ -102,7 +78,7 @@ class OpenAITeacher:
         # Ctrl-C would last as long as the slowest answer.
         threads = [
             Thread(target=self._work, args=(key, todo, done, stopped), daemon=True)
-            for _ in range(min(self._concurrency, len(requests)))
+            for _ in range(min(self._settings.concurrency, len(requests)))
         ]
         waiting, n_open, n_failed, is_alive = iter(requests), 0, 0, False
         try:
@@ -126,7 +102,7 @@ class OpenAITeacher:
                 n_failed += not (is_alive and outcome.reason == "refused")
                 if n_failed == self._give_up_after:
                     raise TeacherError(
-                        f"teacher: {self._where} answers nothing but errors; got {n_failed} "
+                        f"teacher: {self._url} answers nothing but errors; got {n_failed} "
                         f"failures in a row, the last: {outcome.reason}, {outcome.detail}; what "
                         "was answered is kept, mend the server and call again with --retry-failed"
                     )
@@ -163,7 +139,7 @@ class OpenAITeacher:
                 wait_s = min(MAX_BACKOFF_S, BACKOFF_S * 2 ** (attempt - 1)) * uniform(0.5, 1)
                 if trouble.wait_s is not None:  # a bit later, lest all threads come back at once
                     wait_s = trouble.wait_s + uniform(0, 1)
-            if failure.reason == "refused" or attempt == self._max_attempts:
+            if failure.reason == "refused" or attempt == self._settings.max_attempts:
                 return failure
             log.info(
                 "%s: %s, %s; again in %.0f s", request.id, failure.reason, failure.detail, wait_s
@@ -188,7 +164,7 @@ class OpenAITeacher:
     def _exchange(self, session: Session, key: str, request: Request) -> Answer:
         limit_name = self._limit_name
         payload = self._payload(request, limit_name)
-        reply = post(session, self._url, payload, key, self._timeout_s, self._clock)
+        reply = post(session, self._url, payload, key, self._settings.timeout_s, self._clock)
         if reply.status == 200:
             return self._parse(reply.body, key, request.decoding.stop)
         newer = "max_completion_tokens"  # the only name that newer models know
@@ -200,7 +176,7 @@ class OpenAITeacher:
     def _payload(self, request: Request, limit_name: str) -> dict[str, Any]:
         decoding = request.decoding
         payload: dict[str, Any] = {
-            "model": self._model,
+            "model": self._settings.model,
             limit_name: decoding.max_new_tokens,
             "temperature": decoding.temperature,
             "top_p": decoding.top_p,
@@ -208,7 +184,7 @@ class OpenAITeacher:
         }
         if decoding.stop:  # some servers refuse an empty list
             payload["stop"] = list(decoding.stop)
-        if self._style == "completions":
+        if self._settings.style == "completions":
             return payload | {"prompt": request.prompt}
         return payload | {"messages": request.turns}
 
@@ -216,7 +192,9 @@ class OpenAITeacher:
         try:
             reply: Any = json.loads(body)
             choice: Any = reply["choices"][0]
-            text: Any = choice["message"]["content"] if self._style == "chat" else choice["text"]
+            text: Any = (
+                choice["message"]["content"] if self._settings.style == "chat" else choice["text"]
+            )
             finish: Any = choice.get("finish_reason")
             usage: Any = reply.get("usage") or {}
             n_prompt, n_written = usage.get("prompt_tokens"), usage.get("completion_tokens")
@@ -237,26 +215,22 @@ class OpenAITeacher:
     def _error(self, reply: Reply, key: str) -> TeacherError | Trouble:
         """What a status other than 200 means."""
         status, words = reply.status, said(reply.body, key)
-        got = f"HTTP {status}" + (f": {words}" if words else "")
+        got = f"got HTTP {status}" + (f": {words}" if words else "")
+        variable, model = self._settings.api_key_env, repr(self._settings.model)
         if status == 401:  # without the server's words: some quote a part of the key
             what = "refuses the key in" if key else "wants a key; set"
-            return TeacherError(
-                f"teacher.api_key_env: {self._where} {what} {self._api_key_env}; got HTTP 401"
+            wrong = f".api_key_env: {self._url} {what} {variable}; got HTTP 401"
+        elif status == 403:
+            wrong = f": {self._url} does not let {variable} use {model}; {got}"
+        elif status in (404, 405) or status < 400:
+            wrong = (
+                f": {self._url} is no such address, or has no model {model}; {got}; check "
+                "teacher.model and teacher.base_url, which usually ends with /v1"
             )
-        if status == 403:
-            return TeacherError(
-                f"teacher: {self._where} does not let {self._api_key_env} use {self._model!r}; "
-                f"got {got}"
-            )
-        if status in (404, 405) or status < 400:
-            return TeacherError(
-                f"teacher: {self._where} is no such address, or has no model {self._model!r}; "
-                f"got {got}; check teacher.model and teacher.base_url, which usually ends with /v1"
-            )
-        if status == 402 or b"insufficient_quota" in reply.body:
-            return TeacherError(f"teacher: the account at {self._where} is used up; got {got}")
-        if status == 429:
-            return Trouble("rate limit", got, reply.wait_s)
-        if status >= 500 or status in (408, 409, 425):
-            return Trouble("timeout" if status == 408 else "server", got, reply.wait_s)
-        return Trouble("refused", got)
+        elif status == 402 or b"insufficient_quota" in reply.body:
+            wrong = f": the account at {self._url} is used up; {got}"
+        else:
+            passing = {429: "rate limit", 408: "timeout", 409: "server", 425: "server"}
+            reason = passing.get(status, "server" if status >= 500 else "refused")
+            return Trouble(reason, got.removeprefix("got "), reply.wait_s)
+        return TeacherError(f"teacher{wrong}")

@@ -11,12 +11,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar, cast
+from typing import Any, BinaryIO, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -59,7 +59,7 @@ class Store(AbstractContextManager["Store"]):
                 a line in the middle is damaged, or the disk is full.
         """
         with ExitStack() as stack:
-            with _disk_errors(folder):
+            with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 _lock(folder, stack)
                 if not any((folder / name).exists() for name in ("store.json", "answers.jsonl")):
@@ -99,10 +99,6 @@ class Store(AbstractContextManager["Store"]):
     def __len__(self) -> int:
         return len(self._answers.offsets)
 
-    def __iter__(self) -> Iterator[tuple[str, Answer]]:
-        """Yield key and answer in the order of answering."""
-        return self._answers.items()
-
     def get(self, key: str) -> Answer | None:
         """Return the first answer; None if there is none."""
         return self._answers.get(key)
@@ -110,10 +106,6 @@ class Store(AbstractContextManager["Store"]):
     def failure(self, key: str) -> Failure | None:
         """Return the last failure of a request that was never answered; else None."""
         return None if key in self else self._failures.get(key)
-
-    def failures(self) -> Iterator[tuple[str, Failure]]:
-        """Yield key and last failure of every request that was never answered."""
-        return ((key, failure) for key, failure in self._failures.items() if key not in self)
 
     def add(self, request: Request, answer: Answer) -> None:
         """Write an answer down at once; of a request that has one, the first is kept.
@@ -162,25 +154,16 @@ class Store(AbstractContextManager["Store"]):
             self._failures.take(other._failures, self)
 
 
-@dataclass(frozen=True, slots=True)
-class MergeReport:
-    """What a merge did.
-
-    Attributes:
-        added: Answers in the merged store.
-        twins: Answers left out, as an earlier folder answered the same request.
-    """
-
-    added: int
-    twins: int
-
-
-def merge(folders: Sequence[Path], out: Path) -> MergeReport:
+def merge(folders: Sequence[Path], out: Path) -> tuple[int, int]:
     """Merge the shards of one teacher; the first answer to a request is kept.
 
     Args:
         folders: At least one store.
         out: A folder that does not exist yet. It is written beside and renamed.
+
+    Returns:
+        Answers in the merged store, and answers left out, as an earlier folder answered the same
+        request.
 
     Raises:
         StoreError: If there is no folder, ``out`` exists, or teachers or revisions differ.
@@ -198,12 +181,12 @@ def merge(folders: Sequence[Path], out: Path) -> MergeReport:
             shards = [stack.enter_context(Store.read(folder)) for folder in folders]
             merged = stack.enter_context(Store.open(beside, teacher, revision))
             merged.take(shards)
-            report = MergeReport(len(merged), sum(map(len, shards)) - len(merged))
-        with _disk_errors(out):
+            added, n_answers = len(merged), sum(map(len, shards))
+        with disk_errors(out):
             beside.rename(out)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return report
+    return added, n_answers - added
 
 
 class _Log(Generic[Outcome]):
@@ -223,7 +206,7 @@ class _Log(Generic[Outcome]):
         self.repaired = self._end = 0
         self._synced = time.monotonic()
         self._writer = None
-        with _disk_errors(path):
+        with disk_errors(path):
             if append:
                 self._writer = stack.enter_context(path.open("ab", buffering=0))
                 stack.callback(self.sync)
@@ -285,11 +268,6 @@ class _Log(Generic[Outcome]):
             raise StoreError(f"{self.path}: changed while open; got {found}, expected {key}")
         return outcome
 
-    def items(self) -> Iterator[tuple[str, Outcome]]:
-        """Key and record, in the order of the file; adding meanwhile is allowed."""
-        for key in list(self.offsets):
-            yield key, cast(Outcome, self.get(key))
-
     def append(self, key: str, line: bytes) -> None:
         """Write one line, whole or not at all."""
         if self._writer is None or self._writer.closed:
@@ -301,7 +279,7 @@ class _Log(Generic[Outcome]):
                 f"{self.path}: changed while open; got {size} bytes, expected {self._end}; "
                 "stop what else writes there and run again"
             )
-        with _disk_errors(self.path):
+        with disk_errors(self.path):
             try:
                 if os.write(descriptor, line) < len(line):
                     raise OSError(ENOSPC, os.strerror(ENOSPC))
@@ -322,7 +300,7 @@ class _Log(Generic[Outcome]):
     def sync(self) -> None:
         """Bring what was written to the disk, which a power cut asks for and a kill does not."""
         if self._writer is not None:
-            with _disk_errors(self.path):
+            with disk_errors(self.path):
                 os.fsync(self._writer.fileno())
             self._synced = time.monotonic()
 
@@ -352,7 +330,8 @@ def _line(key: str, request: Request, outcome: dict[str, Any]) -> bytes:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Generator[None]:
+def disk_errors(path: Path) -> Generator[None]:
+    """Say in one line that a file cannot be read or written."""
     try:
         yield
     except OSError as error:
@@ -385,7 +364,7 @@ def _identity(folder: Path) -> tuple[str, str]:
             f"{folder}: no store; got no store.json, expected one; name another folder"
         )
     try:
-        with _disk_errors(path):
+        with disk_errors(path):
             known = json.loads(path.read_bytes())
         if known["format"] != FORMAT:
             raise StoreError(f"{path}: other format; got {known['format']!r}, expected {FORMAT}")

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from distill.checkpoints import checkpoint_name, fingerprint
+from distill import config
+from distill.checkpoints import loading
 from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Request
+from distill.teachers import identity
 
 CHUNK = 512  # prompts handed to the engine at once, whose answers are written down together
 
@@ -22,14 +24,7 @@ class VllmTeacher:
         TeacherError: If vLLM is not installed or cannot load the model.
     """
 
-    def __init__(
-        self,
-        model: str,
-        dtype: str = "auto",
-        tensor_parallel: int = 1,
-        max_length: int | None = None,
-        chat: bool = False,
-    ) -> None:
+    def __init__(self, settings: config.VllmTeacher) -> None:
         try:
             from vllm import LLM
         except ImportError:
@@ -37,19 +32,16 @@ class VllmTeacher:
                 "teacher.backend: vllm is not installed; pip install vllm, or use backend hf or "
                 "a vLLM server with backend openai"
             ) from None
-        try:
+        with loading("teacher.model", settings.model, TeacherError):
             self.engine = LLM(
-                model,
-                dtype=dtype,
-                tensor_parallel_size=tensor_parallel,
-                max_model_len=max_length,
+                settings.model,
+                dtype=settings.dtype,
+                tensor_parallel_size=settings.tensor_parallel,
+                max_model_len=settings.max_length,
                 enable_prefix_caching=True,
             )
-        except (OSError, ValueError) as error:
-            raise TeacherError(f"teacher.model: {model!r} cannot be loaded; {error}") from None
-        self.name = f"vllm/{checkpoint_name(model)}"
-        self.revision = fingerprint(model, dtype, chat)
-        self.chat = chat
+        self.name, self.revision = identity(settings)
+        self.chat = settings.chat
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
         """Write every answer, chunk by chunk; see ``Teacher``."""

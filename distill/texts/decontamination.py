@@ -34,20 +34,12 @@ class Contamination:
         ngram_words: Length of a run, in words.
         hashes_H: H hashes, ascending, each once.
         tests_H: Per hash the tests that have it, one bit each in the order of ``names``.
-        unseen: Per test the texts without a word (only emoji or links): nothing overlaps them.
     """
 
     names: tuple[str, ...]
     ngram_words: int
     hashes_H: Hashes
     tests_H: Hashes
-    unseen: Mapping[str, int]
-
-    def __post_init__(self) -> None:
-        if self.hashes_H.shape != self.tests_H.shape or self.hashes_H.ndim != 1:
-            raise ValueError("hashes_H and tests_H must have the same length")
-        if len(self.names) > MAX_TESTS or len(set(self.names)) < len(self.names):
-            raise ValueError(f"names: expected at most {MAX_TESTS} different; got {self.names}")
 
     @classmethod
     def of_texts(
@@ -66,12 +58,10 @@ class Contamination:
             raise InputError(f"decontaminate: got {len(tests)} tests, expected 1 to {MAX_TESTS}")
         hashes: list[Hashes] = []
         bits: list[Hashes] = []
-        unseen: dict[str, int] = {}
         for number, (name, texts) in enumerate(tests.items()):
             grams = [fingerprints(words_of(text), ngram_words) for text in texts]
             if not grams:
                 raise InputError(f"decontaminate: test {name!r} has no texts; expected at least 1")
-            unseen[name] = sum(not len(gram) for gram in grams)
             hashes.append(np.unique(np.concatenate(grams)))
             bits.append(np.full(len(hashes[-1]), 1 << number, np.uint64))
         all_hashes, all_bits = np.concatenate(hashes), np.concatenate(bits)
@@ -79,7 +69,7 @@ class Contamination:
         hashes_H, starts = np.unique(all_hashes[order], return_index=True)
         if len(starts):
             all_bits = np.bitwise_or.reduceat(all_bits[order], starts)
-        return cls(tuple(tests), ngram_words, hashes_H, all_bits, unseen)
+        return cls(tuple(tests), ngram_words, hashes_H, all_bits)
 
     def overlaps(self, text: str) -> tuple[str, ...]:
         """Return the names of the tests that share a run of words, or a short text, with a text."""

@@ -42,12 +42,7 @@ def near_duplicates(texts: Mapping[str, str], threshold: float) -> dict[str, str
 
     Returns:
         id of a duplicate -> id of the kept text, the smallest that is similar.
-
-    Raises:
-        ValueError: If the threshold is not in (0, 1].
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"threshold: got {threshold}, expected a fraction in (0, 1]")
     ids = sorted(texts)
     bands_NB = np.zeros((len(ids), BANDS), np.uint64)
     for row, id_ in enumerate(ids):

@@ -64,8 +64,6 @@ def fingerprints(words: Sequence[str], n: int) -> Hashes:
         W - n + 1 hashes in text order; of a shorter text one hash of the whole; of no words none.
         Runs of different lengths do not collide on purpose: the length is part of the hash.
     """
-    if n < 1:
-        raise ValueError(f"n: got {n}, expected at least 1 word")
     size = min(n, len(words))
     if not size:
         return np.empty(0, np.uint64)

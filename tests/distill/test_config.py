@@ -18,7 +18,7 @@ icldist: {samples: 10}
 MISTAKES = [
     (
         "icldist.training.lerning_rate=0.1",
-        "small.yaml.icldist.training: unknown key 'lerning_rate'",
+        "small.yaml: icldist.training: unknown key 'lerning_rate'",
     ),
     ("icldist.training.lerning_rate=0.1", "did you mean 'learning_rate'?"),
     ("icldist.training.learning_rate='1e-4x'", "icldist.training.learning_rate: input should be"),
@@ -35,9 +35,9 @@ MISTAKES = [
     ("icldist.samples='12'", "icldist.samples: input should be a valid integer; got '12' (text)"),
     ("icldist.samples=12.0", "icldist.samples: input should be a valid integer; got 12.0"),
     ("icldist.samples=1e2", "icldist.samples: input should be a valid integer; got '1e2' (text)"),
-    ("mixed='no'", "small.yaml.mixed: input should be a valid boolean; got 'no' (text)"),
-    ("mixed=0", "small.yaml.mixed: input should be a valid boolean; got 0"),
-    ("student=12", "small.yaml.student: input should be a valid string; got 12"),
+    ("mixed='no'", "small.yaml: mixed: input should be a valid boolean; got 'no' (text)"),
+    ("mixed=0", "small.yaml: mixed: input should be a valid boolean; got 0"),
+    ("student=12", "small.yaml: student: input should be a valid string; got 12"),
     ("evaluation.tasks=sentibench", "evaluation.tasks: input should be a valid array"),
     ("evaluation={2024-01-01: 3}", "settings that JSON cannot hold; keys must be"),
     ("name=2026-01-01", "settings that JSON cannot hold; Object of type date"),
@@ -46,14 +46,14 @@ MISTAKES = [
     ("texts=&a [*a]", "settings that JSON cannot hold; Circular"),
     ("icldist.training.learning_rate=-1", "greater than 0; got -1"),
     ("teacher.backend=gpt", "teacher: input tag 'gpt'"),
-    ("teacher.modell=x", "small.yaml.teacher: unknown key 'modell'; did you mean 'model'?"),
+    ("teacher.modell=x", "small.yaml: teacher: unknown key 'modell'; did you mean 'model'?"),
     ("texts=[]", "texts: tuple should have at least 1 item"),
     ("texts=[{dataset: sst3}]", "texts.0: dataset: unknown name 'sst3'; did you mean 'sst2'?"),
     ("texts=[{dataset: sst2, file: a.txt}]", "exactly one of dataset, file, folder"),
     ("texts=[{dataset: sst2}, {dataset: sst2}]", "texts: sst2 is the name of more than one source"),
     ("texts=[{}]", "exactly one of dataset, file, folder; got none"),
     ("icldist=null", "nothing to do: give knowdist, icldist or both"),
-    ("name=../up", "small.yaml.name: string should match pattern"),
+    ("name=../up", "small.yaml: name: string should match pattern"),
     ("knowdist.families=[praising]", "knowdist.families.0: input should be 'analysing'"),
     ("icldist.samples=many", "icldist.samples: input should be a valid integer"),
     ("seed", "'seed': expected section.key=value"),
@@ -71,9 +71,15 @@ MISTAKES = [
         "teacher={backend: openai, model: m, base_url: 'http://h/v1?key=SECRET'}",
         "teacher.base_url: expected http(s)://host/v1 without user, password and query",
     ),
-    (
-        "teacher={backend: openai, model: m, base_url: localhost:8000/v1}",
-        "teacher.base_url: expected http(s)://host/v1",
+    *(
+        (
+            f"teacher={{backend: openai, model: m, base_url: '{base_url}'}}",
+            "teacher.base_url: expected http(s)://host/v1",
+        )
+        for base_url in (
+            *("", "localhost:8000/v1", "ftp://host/v1", "http:///v1"),
+            *("http://h:p/v1", "http://[::1/v1", "http://host/v1#part", "http://ho st/v1"),
+        )
     ),
     ("texts=[{dataset: sst2, count: 1, count: 2}]", "key 'count' is there twice"),
     ("texts=[{file: a.csv, labels: {5: positive}}]", "labels: of a label_column"),
@@ -103,6 +109,26 @@ def test_a_mistake_is_named_with_its_place(override: str, message: str, tmp_path
         load_config(written(tmp_path), [override])
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("student:", "studnet:", "student: field required; unknown key 'studnet'"),
+        ("student:", "studnet:", "; did you mean 'student'?"),
+        ("model:", "modle:", "teacher.model: field required; unknown key 'modle'; did you"),
+        ("name: small", "colour: red", "name: field required; unknown key 'colour'"),
+        ("name: small", "", "small.yaml: name: field required"),
+    ],
+)
+def test_a_misspelt_key_that_is_required_is_shown_with_what_it_should_be(
+    right: str, wrong: str, message: str, tmp_path: Path
+) -> None:
+    assert right in GOOD
+    with pytest.raises(ConfigError) as refused:
+        load_config(written(tmp_path, GOOD.replace(right, wrong)))
+    assert message in str(refused.value)
+    assert ("did you mean" in str(refused.value)) == (wrong in ("studnet:", "modle:"))
 
 
 def test_an_override_of_one_value_leaves_the_rest_of_its_stage_alone(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_an_ablation_differs_from_cpu_in_what_it_says(
     for change in changes:  # none of them is in cpu already
         assert load_config(tmp_path / "cpu.yaml", [change]) != cpu
     first = (tmp_path / f"{name}.yaml").read_text().split("\n", 1)[0]
-    assert first == f"# The preset cpu, but {ABLATIONS[name][0]}."
+    assert first == f"# The preset cpu, but {ABLATIONS[name]['what']}."
 
 
 @pytest.mark.parametrize("name", ["cpu", *ABLATIONS])

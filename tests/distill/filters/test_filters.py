@@ -15,9 +15,9 @@ from distill.filters.checks import (
     prompt_markers,
     repeated_share,
 )
-from distill.filters.funnel import REASONS, Funnel
+from distill.filters.funnel import Drop, count
 from distill.filters.judge import _CHECKS, Kept, filter_answers
-from distill.records import Answer, Failure, Message, Request
+from distill.records import REASONS, Answer, Failure, Message, Request
 from distill.texts.decontamination import Contamination
 
 TEXT = (
@@ -53,7 +53,7 @@ def judged(
     """The reason for which one answer is dropped, and what is kept."""
     answers = [(request, Answer(text, finish))]  # type: ignore[arg-type]
     kept, funnel = filter_answers(answers, FilterConfig(**config), tests)
-    reasons = [reason for reason in REASONS if funnel.n_dropped(reason)]
+    reasons = [reason for reason in REASONS if funnel.total(reason)]
     assert len(reasons) + len(kept) == 1
     return (reasons[0], None) if reasons else (None, kept[0])
 
@@ -468,7 +468,7 @@ def test_a_test_text_in_the_demonstrations_contaminates_but_a_label_does_not() -
     tests = Contamination.of_texts({"a": [TEST_TEXT], "b": [TEST_TEXT], "c": ["positive"]})
     request = ask(prompt=f"Text: {TEST_TEXT}\npositive\n\nText: {TEXT}\n", choices=LABELS)
     _, funnel = filter_answers([(request, Answer("positive", "choice"))], FilterConfig(), tests)
-    assert funnel.n_dropped("contaminated") == 1
+    assert funnel.total("contaminated") == 1
     assert funnel.overlaps == {"a": 1, "b": 1}
     assert funnel.examples["contaminated"][0].detail == "a, b"
     assert judged(ask(choices=LABELS), "positive", "choice", tests)[0] is None
@@ -505,7 +505,7 @@ def test_of_two_answers_that_say_the_same_the_smaller_id_stays(
     for order in (pairs, pairs[::-1]):
         kept, funnel = filter_answers(order, config, None)
         assert [one.request.id for one in kept] == (["a"] if are_same else ["a", "b"])
-        assert funnel.n_dropped("near-duplicate") == are_same
+        assert funnel.total("near-duplicate") == are_same
         if are_same:
             assert funnel.examples["near-duplicate"][0].detail == "a"
 
@@ -573,7 +573,7 @@ def test_no_answer_is_dropped_in_favour_of_one_that_is_dropped_itself() -> None:
     ]
     kept, funnel = filter_answers(pairs, FilterConfig(), TESTS)
     assert [one.request.id for one in kept] == ["c"]
-    assert (funnel.n_dropped("contaminated"), funnel.n_dropped("cut off")) == (1, 1)
+    assert (funnel.total("contaminated"), funnel.total("cut off")) == (1, 1)
 
 
 def mixture(n: int) -> list[tuple[Request, Answer | Failure]]:
@@ -607,13 +607,13 @@ def test_the_result_does_not_depend_on_the_order_of_the_answers() -> None:
         random.Random(seed).shuffle(pairs)
         kept, funnel = filter_answers(iter(pairs), config, TESTS)
         assert kept == expected[0]
-        assert funnel.to_json() == expected[1].to_json()
+        assert funnel.model_dump(mode="json") == expected[1].model_dump(mode="json")
 
 
 def test_the_funnel_adds_up_in_every_row_and_in_total() -> None:
     pairs = mixture(600)
     kept, funnel = filter_answers(pairs, FilterConfig(), TESTS)
-    rows = funnel.table()
+    rows = funnel.table
     assert len(rows) == 7  # three families, two sources, the total
     assert {row["family"] for row in rows} == {"analysing", "rewriting", "none", "all"}
     for row in rows:
@@ -623,11 +623,11 @@ def test_the_funnel_adds_up_in_every_row_and_in_total() -> None:
         assert numbers["answered"] == numbers["kept"] + sum(numbers[r] for r in REASONS)
     for column in ("asked", "kept", *REASONS):
         assert rows[-1][column] == sum(int(row[column]) for row in rows[:-1])
-    assert rows[-1]["asked"] == funnel.n_asked == 600
-    assert rows[-1]["kept"] == funnel.n_kept == len(kept)
-    assert funnel.n_failed == sum(isinstance(answer, Failure) for _, answer in pairs) > 20
-    assert funnel.n_answered == 600 - funnel.n_failed
-    fired = {reason for reason in REASONS if funnel.n_dropped(reason)}
+    assert rows[-1]["asked"] == funnel.total("asked") == 600
+    assert rows[-1]["kept"] == funnel.total("kept") == len(kept)
+    assert funnel.total("failed") == sum(isinstance(answer, Failure) for _, answer in pairs) > 20
+    assert funnel.total("answered") == 600 - funnel.total("failed")
+    fired = {reason for reason in REASONS if funnel.total(reason)}
     assert fired == set(REASONS) - {"too short", "too long"}
 
 
@@ -650,7 +650,7 @@ def test_a_report_has_a_row_per_family_and_source_and_its_counts_by_hand() -> No
         return {"family": family, "source": source, **counts, **none, **dropped, "kept": kept}
 
     twice, two = {"near-duplicate": 1}, {"refusal": 1, "contaminated": 1}
-    assert funnel.to_json() == {
+    assert funnel.model_dump(mode="json") == {
         "table": [
             row("analysing", "imdb", 3, 0, twice, 2),
             row("none", "imdb", 1, 1, {}, 0),
@@ -697,7 +697,7 @@ def test_a_report_shows_three_short_examples_of_each_reason() -> None:
     pairs = [(ask(id=f"{n}"), Answer(REFUSED + " so" * n, "stop")) for n in range(9, -1, -1)]
     pairs.append((ask(id="x"), Answer("", "stop")))
     _, funnel = filter_answers(pairs, FilterConfig(), None)
-    report = json.loads(json.dumps(funnel.to_json()))
+    report = json.loads(json.dumps(funnel.model_dump(mode="json")))
     assert [e["id"] for e in report["examples"]["refusal"]] == ["0", "1", "2"]
     assert report["examples"]["refusal"][0]["excerpt"] == REFUSED
     assert report["examples"]["empty"] == [{"id": "x", "detail": "", "excerpt": ""}]
@@ -723,8 +723,8 @@ def test_what_was_changed_in_kept_answers_is_counted() -> None:
 def test_no_answers_give_an_empty_funnel() -> None:
     kept, funnel = filter_answers([], FilterConfig(), None)
     assert kept == []
-    assert [row["family"] for row in funnel.table()] == ["all"]
-    assert funnel.table()[0]["asked"] == 0
+    assert [row["family"] for row in funnel.table] == ["all"]
+    assert funnel.table[0]["asked"] == 0
 
 
 def test_a_request_given_twice_is_an_error() -> None:
@@ -734,11 +734,11 @@ def test_a_request_given_twice_is_an_error() -> None:
 
 
 def test_a_funnel_that_does_not_add_up_cannot_be_made() -> None:
-    group = ("analysing", "imdb")
+    request = ask()
     with pytest.raises(ValueError, match="3 asked, but 2"):
-        Funnel({group: 3}, {}, {(group, "empty"): 1}, {group: 1}, {}, {}, {})
+        count([request] * 3, [], [Drop(request, "", "empty")], [(request, ())], ())
     with pytest.raises(ValueError, match="0 asked, but 1"):
-        Funnel({}, {}, {}, {group: 1}, {}, {}, {})
+        count([], [], [], [(request, ())], ())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -16,18 +17,23 @@ pytest.importorskip("peft")
 
 from filelock import FileLock
 from small_runs import TWO, Scripted, config, do, do_all_before, samples_of, steps_of, store_of
+from store_contents import answers, failures
 
 from distill.__main__ import main
+from distill.checkpoints import check_checkpoint
 from distill.config import load_config
-from distill.errors import TeacherError
+from distill.errors import InputError, TeacherError
 from distill.records import Answer, Failure, Message, Request
 from distill.report.manifest import load_manifest
+from distill.run.checks import datasets_of, missing_datasets
 from distill.run.data import read_texts
 from distill.run.stages import training_stages
 from distill.run.steps import Step, states
 from distill.teachers.store import Store
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
+
+ROOT = Path(__file__).parents[3]
 
 
 def data_steps(steps: dict[str, Step]):
@@ -71,8 +77,8 @@ do(steps, "texts", "ask", "filter", "demonstrations")
 
 def outcome(steps: dict[str, Step]):
     with Store.read(store_of(steps)) as store:
-        answers = dict(store)
-    return answers, [step.record()["outputs"] for step in data_steps(steps)]  # type: ignore[index]
+        answered = dict(answers(store))
+    return answered, [step.record()["outputs"] for step in data_steps(steps)]  # type: ignore[index]
 
 
 @pytest.mark.slow
@@ -212,8 +218,7 @@ def test_a_setting_may_stand_behind_an_option(tiny_student: Path, tmp_path: Path
     path = str(config(tmp_path, tiny_student))
     assert main(["run", path, "--retry-failed", "icldist.sampels=3"]) == 2
     assert "did you mean 'samples'?" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="2"):
-        main(["run", path, "--retries=3"])
+    assert main(["run", path, "--retries=3"]) == 2
     assert "unrecognized arguments: --retries=3" in capsys.readouterr().err
 
 
@@ -282,7 +287,7 @@ def test_a_recording_leaves_what_it_lacks_to_the_teacher(
     replayed["texts"].do()
     replayed["knowdist-ask"].do()
     with Store.read(store_of(replayed)) as store:
-        assert list(store.failures()) == []
+        assert failures(store) == []
     teacher = Scripted()
     sibling = run.model_copy(update={"name": "sibling"})
     asked = steps_of(sibling, teacher)
@@ -347,6 +352,65 @@ def test_a_mistake_of_the_user_is_one_line(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
     assert expected.format() in error
+
+
+@pytest.mark.parametrize("command", ["status", "plan", "run"])
+def test_datasets_that_are_not_here_are_named_with_the_ways_out(
+    command: str, tiny_student: Path, tmp_path: Path, capsys
+) -> None:
+    path = str(config(tmp_path, tiny_student))
+    teacher = "teacher={backend: openai, model: m, base_url: 'http://127.0.0.1:9/v1'}"
+    real = [teacher, "texts=[{dataset: sst2}]", "filters.skip=[contaminated]"]
+    ways = ("`sentibench fetch sst2 irony18`", "mini: true", "evaluation.tasks=[sentibench_mini]")
+    code = main([command, path, *real, "evaluation.tasks=[sentibench_irony18]"])
+    shown = capsys.readouterr()
+    assert code == (0 if command == "status" else 2)
+    said = (shown.out if command == "status" else shown.err).splitlines()[-1]
+    assert all(way in said for way in ways)
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").glob("*/texts*"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "needed"),
+    [
+        ([], 0),
+        (["evaluation.tasks=[sentibench_basic]"], 4),
+        (["texts=[{dataset: sst2}]"], 12),  # all test sets must not be trained on
+        (["texts=[{file: own.txt}]"], 12),
+        (["texts=[{file: own.txt}]", "filters.skip=[contaminated]"], 0),
+    ],
+)
+def test_a_run_reads_the_datasets_of_its_texts_tests_and_tasks(
+    overrides: list[str], needed: int, tmp_path: Path, monkeypatch, real_data: Path
+) -> None:
+    run = load_config(config(tmp_path, tmp_path), overrides)
+    assert len(datasets_of(run)) == needed
+    assert bool(missing_datasets(run)) == bool(needed)
+    assert ("where texts are your own" in missing_datasets(run)) == (
+        "own" in str(overrides[:1]) and needed > 0
+    )
+    monkeypatch.setenv("SENTIBENCH_HOME", str(real_data))
+    assert not missing_datasets(run)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "way"),
+    [
+        (".demo/gemma-3-270m", "`make .demo/gemma-3-270m` brings it"),
+        (".demo/SmolLM2-135M-Instruct", "`make demo` brings it"),
+        ("./own", "no such folder in "),
+    ],
+)
+def test_a_missing_checkpoint_of_the_demo_is_told_with_what_brings_it(
+    checkpoint: str, way: str, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"student: {checkpoint}: no such folder in ") as refused:
+        check_checkpoint("student", checkpoint)
+    assert way in str(refused.value)
+    assert ("make" in str(refused.value)) == ("make" in way)
+    for target in re.findall("make ([^`]+)", way):
+        assert f"\n{target}:" in (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
 def test_two_processes_do_not_work_on_one_run(tiny_student: Path, tmp_path: Path, capsys) -> None:

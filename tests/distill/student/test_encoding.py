@@ -1,11 +1,13 @@
 """The guards of training data: something is supervised, the end is, demonstrations give way."""
 
+import copy
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("torch")
 
+from distill.checkpoints import load_tokenizer
 from distill.errors import InputError
 from distill.student.samples import Sample, encode_samples, read_samples, write_samples
 from sentibench.prompts.few_shot import render_few_shot
@@ -61,12 +63,12 @@ def test_without_instruction_the_last_demonstration_stays(tiny_tokenizer) -> Non
         encode_samples([bare], tiny_tokenizer, n - 1)
 
 
-def test_a_tokenizer_without_an_end_is_refused(tiny_tokenizer) -> None:
-    class Endless:
-        eos_token_id = None
-
+def test_a_tokenizer_without_an_end_is_refused(tiny_tokenizer, tmp_path: Path) -> None:
+    endless = copy.deepcopy(tiny_tokenizer)
+    endless.eos_token = None
+    endless.save_pretrained(tmp_path)
     with pytest.raises(InputError, match="cannot learn to stop"):
-        encode_samples([sample(1)], Endless(), 100)
+        load_tokenizer(str(tmp_path))
 
 
 def test_samples_read_back_as_they_were_and_a_damaged_line_is_named(tmp_path: Path) -> None:

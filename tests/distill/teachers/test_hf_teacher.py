@@ -6,15 +6,20 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from distill import config  # noqa: E402
 from distill.checkpoints import fingerprint  # noqa: E402
 from distill.errors import TeacherError  # noqa: E402
 from distill.records import Answer, Decoding, Failure, Message, Request  # noqa: E402
 from distill.teachers.hf import HfTeacher  # noqa: E402
 
 
+def made(model: Path, **given) -> HfTeacher:
+    return HfTeacher(config.HfTeacher(backend="hf", model=str(model), **given))
+
+
 @pytest.fixture(scope="module")
 def teacher(tiny_student: Path) -> HfTeacher:
-    return HfTeacher(str(tiny_student), dtype="float32")
+    return made(tiny_student, dtype="float32")
 
 
 def request(number: int, **given) -> Request:
@@ -69,7 +74,7 @@ def test_sampling_depends_on_the_request_alone(teacher: HfTeacher) -> None:
 
 def test_a_model_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(TeacherError, match="cannot be loaded"):
-        HfTeacher(str(tmp_path / "nothing"))
+        made(tmp_path / "nothing")
 
 
 def test_a_fingerprint_tells_weights_and_settings_apart(tmp_path: Path) -> None:

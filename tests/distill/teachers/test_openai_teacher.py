@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import pytest
 
+from distill.config import OpenAITeacherConfig
 from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Message, Request, Teacher
 from distill.teachers import exchange
@@ -193,9 +194,15 @@ def request(prompt: str = "a text", decoding: Decoding | None = None, id: str = 
     return Request(id or prompt, messages, prompt, "invented", decoding=decoding or Decoding())
 
 
+def made(base_url: str, model: str = "m", **given: Any) -> OpenAITeacher:
+    apart = {k: given.pop(k) for k in ("give_up_after", "clock", "sleep") if k in given}
+    known = {"backend": "openai", "model": model, "base_url": base_url, **given}
+    return OpenAITeacher(OpenAITeacherConfig.model_validate(known), **apart)
+
+
 def teacher(server: Server, naps: list[float] | None = None, **given: Any) -> OpenAITeacher:
     sleep = (naps if naps is not None else list[float]()).append
-    return OpenAITeacher("m", server.url, **{"sleep": sleep, "timeout_s": 10, **given})
+    return made(server.url, **{"sleep": sleep, "timeout_s": 10, **given})
 
 
 def only(teacher: OpenAITeacher, asked: Request | None = None) -> Answer | Failure:
@@ -241,7 +248,7 @@ def test_a_completions_request_joins_the_contents_by_blank_lines(server: Server)
 
 
 def test_name_and_revision_are_those_given() -> None:
-    asked: Teacher = OpenAITeacher("org/m", "http://host/v1", revision="2025-01")
+    asked: Teacher = made("http://host/v1", "org/m", revision="2025-01")
     assert (asked.name, asked.revision) == ("openai/org/m", "2025-01")
 
 
@@ -410,11 +417,10 @@ def test_an_endless_reply_is_cut(server: Server, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_server_that_is_not_there_is_named_by_the_cause_alone(server: Server) -> None:
-    absent = OpenAITeacher("m", "http://127.0.0.1:9/v1?key=secret", sleep=lambda _: None)
+    absent = made("http://127.0.0.1:9/v1", sleep=lambda _: None)
     found = failure(absent)
     assert (found.reason, found.attempts) == ("unreachable", 6)
     assert found.detail.startswith("ConnectionRefusedError")
-    assert "secret" not in found.detail
 
 
 @pytest.mark.parametrize("status", [400, 413, 422, 451])
@@ -494,36 +500,10 @@ def test_a_server_that_dies_after_its_first_answer_ends_the_run(server: Server) 
     assert [type(outcome) for outcome in found] == [Answer, *[Failure] * 4]
 
 
-@pytest.mark.parametrize(
-    "base_url",
-    [
-        "",
-        "localhost:8000/v1",
-        "ftp://host/v1",
-        "http:///v1",
-        "http://host:port/v1",
-        "http://[::1/v1",
-        "https://me:secret@host/v1",
-    ],
-)
-def test_a_wrong_address_is_refused_before_anything_is_sent(base_url: str) -> None:
-    with pytest.raises(TeacherError, match="base_url: expected") as caught:
-        OpenAITeacher("m", base_url)
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize("suffix", ["", "/", "?api-version=1", "/?api-version=1#part"])
-def test_slashes_and_queries_of_the_address_are_kept_right(server: Server, suffix: str) -> None:
-    assert isinstance(only(OpenAITeacher("m", server.url + suffix)), Answer)
-    query = "?api-version=1" if "?" in suffix else ""
-    assert server.paths == [f"/v1/chat/completions{query}"]
-
-
-def test_a_query_that_may_hold_a_key_is_in_no_error(server: Server) -> None:
-    server.always = sends(404)
-    with pytest.raises(TeacherError, match="/v1/chat/completions is no such") as caught:
-        only(OpenAITeacher("m", f"{server.url}?key=secret"))
-    assert "secret" not in str(caught.value)
+@pytest.mark.parametrize("suffix", ["", "/", "//"])
+def test_slashes_of_the_address_are_kept_right(server: Server, suffix: str) -> None:
+    assert isinstance(only(made(server.url + suffix)), Answer)
+    assert server.paths == ["/v1/chat/completions"]
 
 
 def test_a_bug_in_a_thread_reaches_the_caller(server: Server) -> None:
@@ -765,7 +745,9 @@ def test_ctrl_c_does_not_wait_for_the_server(server: Server) -> None:
         "import sys; from distill.teachers.openai import OpenAITeacher\n"
         "from distill.records import Message, Request\n"
         "asked = [Request('a', (Message('user', 'a'),), 'a', 's')]\n"
-        "list(OpenAITeacher('m', sys.argv[1], timeout_s=9999).answer(asked))\n"
+        "from distill.config import OpenAITeacherConfig\n"
+        "given = {'backend': 'openai', 'model': 'm', 'base_url': sys.argv[1], 'timeout_s': 9999}\n"
+        "list(OpenAITeacher(OpenAITeacherConfig(**given)).answer(asked))\n"
     )
     arrived = threading.Event()
 
@@ -855,7 +837,7 @@ def test_tokens_per_minute_go_by_an_estimate_if_the_server_does_not_count(server
     assert naps == pytest.approx([24])  # by hand: (9 + 7) / 4 of the prompt and 20 of the answer
 
 
-@pytest.mark.parametrize("name", ["concurrency", "max_attempts", "give_up_after"])
+@pytest.mark.parametrize("name", ["concurrency", "max_attempts"])
 def test_impossible_numbers_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        OpenAITeacher("m", "http://host/v1", **{name: 0})  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        made("http://host/v1", **{name: 0})

@@ -16,10 +16,11 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from store_contents import answers, failures
 
 from distill.errors import StoreError
 from distill.records import Answer, Decoding, Failure, Message, Request
-from distill.teachers.store import MergeReport, Store, _Log, merge
+from distill.teachers.store import Store, _Log, merge
 
 ROOT = Path(__file__).parents[3]
 TEACHER, REVISION = "hf/tiny", "r1"
@@ -77,7 +78,7 @@ def other_process(command: str, folder: Path, *more: str) -> subprocess.Popen:
         [sys.executable, __file__, command, str(folder), *more],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'distill'}"},
     )
 
 
@@ -96,7 +97,7 @@ def test_an_answer_comes_back_as_it_was_given_and_after_reopening(tmp_path: Path
         with again as store:
             assert key_of(request) in store
             assert len(store) == 1
-            assert list(store) == [(key_of(request), given)]
+            assert answers(store) == [(key_of(request), given)]
             assert (store.teacher, store.revision, store.repaired) == (TEACHER, REVISION, 0)
             assert store.get("0" * 64) is None
             assert store.failure(key_of(request)) is None
@@ -169,7 +170,7 @@ def test_a_failure_is_no_answer_and_is_asked_again_only_on_demand(tmp_path: Path
     with opened(tmp_path) as store:
         assert bad not in store
         assert store.get(bad) is None
-        assert [key for key, _ in store] == [key_of(requests[0])]
+        assert [key for key, _ in answers(store)] == [key_of(requests[0])]
         assert len(store) == 1
         assert store.failure(bad) == Failure("server", "second", 3)
         assert store.waiting(requests) == requests[2:]
@@ -180,7 +181,7 @@ def test_a_failure_is_no_answer_and_is_asked_again_only_on_demand(tmp_path: Path
     with Store.read(tmp_path) as store:
         assert store.get(bad) == answer_to(requests[1])
         assert store.failure(bad) is None
-        assert list(store.failures()) == [(key_of(requests[2]), Failure("refused", "no"))]
+        assert failures(store) == [(key_of(requests[2]), Failure("refused", "no"))]
         assert store.waiting(requests, retry_failed=True) == requests[2:]
     assert len(lines(tmp_path, "failures.jsonl")) == 3
 
@@ -197,7 +198,7 @@ def test_twins_are_asked_once_and_the_first_answer_wins(tmp_path: Path) -> None:
     with (tmp_path / "answers.jsonl").open("ab") as file:
         file.write(doubled + b"\n")
     with opened(tmp_path) as store:
-        assert list(store) == [(key_of(first), Answer("first", "stop"))]
+        assert answers(store) == [(key_of(first), Answer("first", "stop"))]
 
 
 def test_answers_stay_on_the_disk_and_only_keys_in_memory(tmp_path: Path) -> None:
@@ -210,15 +211,6 @@ def test_answers_stay_on_the_disk_and_only_keys_in_memory(tmp_path: Path) -> Non
         assert len(store) == 1000
     tracemalloc.stop()
     assert held < 1_000_000  # of more than ten million characters
-
-
-def test_records_added_while_iterating_do_not_disturb_it(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        store.add(asked(1), answer_to(asked(1)))
-        for number, (_, answer) in enumerate(store, 2):
-            assert answer == answer_to(asked(number - 1))
-            store.add(asked(number), answer_to(asked(number)))
-        assert [answer for _, answer in store] == [answer_to(asked(n)) for n in (1, 2)]
 
 
 # Kills and damage
@@ -272,17 +264,17 @@ def test_a_run_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path: Pat
         rest, _ = child.communicate()
         acknowledged.update((said + rest).decode().split("\n")[:-1])
         with Store.read(folder) as store:
-            assert acknowledged <= {key for key, _ in store}
+            assert acknowledged <= {key for key, _ in answers(store)}
             assert len(store) - len(acknowledged) <= kills + 1  # written, not yet printed
         with opened(folder) as store:
-            assert acknowledged <= {key for key, _ in store}
+            assert acknowledged <= {key for key, _ in answers(store)}
         if child.returncode == 0:
             break
         kills += 1
     assert kills >= 5
     undisturbed = filled(tmp_path / "undisturbed", range(count))
     with Store.read(folder) as one, Store.read(undisturbed) as other:
-        assert dict(one) == dict(other)
+        assert answers(one) == answers(other)
         assert len(one) == count
     assert lines(folder) == lines(undisturbed)
 
@@ -301,7 +293,7 @@ def test_a_last_line_torn_anywhere_is_cut_off_and_asked_anew(
     for length in range(first + 1, len(whole)):
         path.write_bytes(whole[:length])
         with Store.read(tmp_path) as store:
-            assert len(store) + len(list(store.failures())) == 3
+            assert len(store) + len(failures(store)) == 3
             assert store.repaired == 0
         assert path.stat().st_size == length
         with opened(tmp_path) as store:
@@ -374,7 +366,7 @@ def test_a_record_half_written_by_another_process_is_not_seen(tmp_path: Path) ->
         with (tmp_path / "answers.jsonl").open("ab") as file:
             file.write(b'{"key": "abc"')
         with Store.read(tmp_path) as reader:
-            assert [key for key, _ in reader] == [key_of(asked(1))]
+            assert [key for key, _ in answers(reader)] == [key_of(asked(1))]
         with pytest.raises(StoreError, match=r"changed while open; got \d+ bytes, expected"):
             writer.add(asked(2), answer_to(asked(2)))
 
@@ -393,7 +385,7 @@ def test_a_record_finished_by_its_writer_while_it_is_read_is_no_damage(
 
     monkeypatch.setattr(_Log, "_parse", parse)
     with Store.read(tmp_path) as store:
-        assert [key for key, _ in store] == [key_of(asked(1))]
+        assert [key for key, _ in answers(store)] == [key_of(asked(1))]
     assert path.read_bytes() == whole
 
 
@@ -540,7 +532,7 @@ def test_a_full_disk_keeps_what_was_written_and_leaves_no_half_line(
         store.add(asked(2), answer_to(asked(2)))  # there is room again
     with opened(tmp_path) as store:
         assert store.repaired == 0
-        assert [answer for _, answer in store] == [answer_to(asked(n)) for n in (1, 2)]
+        assert [answer for _, answer in answers(store)] == [answer_to(asked(n)) for n in (1, 2)]
 
 
 def test_a_line_that_can_not_be_cut_back_is_not_written_behind(tmp_path: Path, monkeypatch) -> None:
@@ -563,7 +555,7 @@ def test_a_line_that_can_not_be_cut_back_is_not_written_behind(tmp_path: Path, m
             store.add(asked(3), answer_to(asked(3)))
     with opened(tmp_path) as store:
         assert store.repaired > 0
-        assert [answer for _, answer in store] == [answer_to(asked(1))]
+        assert [answer for _, answer in answers(store)] == [answer_to(asked(1))]
 
 
 def test_a_real_limit_of_the_file_size_is_met_in_the_same_way(tmp_path: Path) -> None:
@@ -576,7 +568,7 @@ def test_a_real_limit_of_the_file_size_is_met_in_the_same_way(tmp_path: Path) ->
     assert (tmp_path / "answers.jsonl").read_bytes().endswith(b"\n")
     with opened(tmp_path) as store:
         assert store.repaired == 0
-        assert [key for key, _ in store] == keys
+        assert [key for key, _ in answers(store)] == keys
 
 
 # Shards
@@ -592,13 +584,13 @@ def test_shards_merge_into_the_store_of_one_run(tmp_path: Path) -> None:
         store.add(asked(30), Answer("second", "stop"))
         store.fail(asked(20), Failure("server", "newer"))
     out = tmp_path / "out"
-    assert merge([one, two], out) == MergeReport(added=11, twins=3)  # by hand: 4, 5 and 30
+    assert merge([one, two], out) == (11, 3)  # by hand: 4, 5 and 30
     with opened(out) as store:
         numbers = [*range(0, 6), 30, *range(6, 10)]
-        assert [key for key, _ in store] == [key_of(asked(number)) for number in numbers]
+        assert [key for key, _ in answers(store)] == [key_of(asked(number)) for number in numbers]
         assert store.get(key_of(asked(30))) == Answer("first", "stop")
         assert store.get(key_of(asked(9))) == answer_to(asked(9))
-        assert list(store.failures()) == [(key_of(asked(20)), Failure("server", "newer"))]
+        assert failures(store) == [(key_of(asked(20)), Failure("server", "newer"))]
         assert store.repaired == 0
     assert len(lines(out, "failures.jsonl")) == 2  # both of 20, none of 7
     assert set(lines(out)) <= set(lines(one)) | set(lines(two))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from distill import config
 from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Message, Request
 from distill.teachers.vllm import VllmTeacher
@@ -57,6 +58,10 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", module)
 
 
+def made(model: str, **given: Any) -> VllmTeacher:
+    return VllmTeacher(config.VllmTeacher(backend="vllm", model=model, **given))
+
+
 def request(word: str, max_new_tokens: int = 8) -> Request:
     message = Message("user", f"say {word}")
     return Request(word, (message,), word, "here", decoding=Decoding(max_new_tokens))
@@ -64,7 +69,7 @@ def request(word: str, max_new_tokens: int = 8) -> Request:
 
 @pytest.mark.parametrize("chat", [False, True])
 def test_every_request_gets_its_own_answer(chat: bool) -> None:
-    teacher = VllmTeacher("org/large", tensor_parallel=2, chat=chat)
+    teacher = made("org/large", tensor_parallel=2, chat=chat)
     requests = [request("soup"), request("tea"), request("an-endless-word", 4)]
     found = {asked.id: outcome for asked, outcome in teacher.answer(requests)}
     assert found == {
@@ -76,7 +81,7 @@ def test_every_request_gets_its_own_answer(chat: bool) -> None:
 
 
 def test_a_prompt_that_does_not_fit_is_its_own_failure() -> None:
-    teacher = VllmTeacher("org/large")
+    teacher = made("org/large")
     found = list(teacher.answer([request("x" * 60), request("soup")]))
     (long, failure), (short, answer) = found
     assert (long.id, short.id) == ("x" * 60, "soup")
@@ -87,10 +92,10 @@ def test_a_prompt_that_does_not_fit_is_its_own_failure() -> None:
 
 def test_a_model_that_is_not_there_is_one_clear_error() -> None:
     with pytest.raises(TeacherError, match="'missing' cannot be loaded; no such model"):
-        VllmTeacher("missing")
+        made("missing")
 
 
 def test_without_vllm_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(TeacherError, match="pip install vllm"):
-        VllmTeacher("org/large")
+        made("org/large")

@@ -110,7 +110,6 @@ def test_a_text_overlaps_by_thirteen_words_or_as_a_whole(text: str, overlaps: bo
     short = Contamination.of_texts({"tweets": ["Lovely soup, thanks!", "😀", "..."]})
     found = tests.overlaps(text) + short.overlaps(text)
     assert found == ((("long",) if "ferry" in text.lower() else ("tweets",)) if overlaps else ())
-    assert short.unseen == {"tweets": 2}
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8])
@@ -140,11 +139,6 @@ def test_a_text_that_is_made_of_two_tests_overlaps_with_both() -> None:
     assert tests.overlaps("red tea, cold soup") == ()
 
 
-def test_a_run_has_at_least_one_word() -> None:
-    with pytest.raises(ValueError, match="n: got 0, expected at least 1 word"):
-        fingerprints(["soup"], 0)
-
-
 @pytest.mark.parametrize(
     "tests", [{}, {"ours": []}, {str(n): ["text"] for n in range(65)}], ids=["none", "empty", "65"]
 )
@@ -155,23 +149,7 @@ def test_tests_without_texts_or_too_many_tests_are_refused(tests: dict[str, list
 
 def test_a_test_of_nothing_but_emoji_overlaps_with_nothing() -> None:
     tests = Contamination.of_texts({"ours": ["😀", "..."]})
-    assert tests.unseen == {"ours": 2}
     assert tests.overlaps("😀") == tests.overlaps("soup") == ()
-
-
-@pytest.mark.parametrize(
-    ("names", "n_hashes", "n_tests", "message"),
-    [
-        (("ours",), 2, 1, "same length"),
-        (("ours",), (2, 2), (2, 2), "same length"),
-        (("ours", "ours"), 2, 2, "expected at most 64 different; got"),
-        (tuple(map(str, range(65))), 2, 2, "expected at most 64 different; got"),
-    ],
-)
-def test_hashes_and_their_tests_must_belong_together(names, n_hashes, n_tests, message) -> None:
-    hashes, tests = np.zeros(n_hashes, np.uint64), np.zeros(n_tests, np.uint64)
-    with pytest.raises(ValueError, match=message):
-        Contamination(names, 13, hashes, tests, {})
 
 
 def test_the_real_tests_are_asked_for_unless_others_are_named() -> None:
@@ -212,7 +190,6 @@ def test_the_known_overlaps_of_the_real_train_sets_are_found(real_home: Path) ->
     tests = load_tests("real")
     grams = Contamination.of_texts(tests)
     assert len(grams.hashes_H) > 400_000
-    assert sum(grams.unseen.values()) == 2
     found = {}
     for card in KNOWN:
         name = f"sentibench_{card}"
