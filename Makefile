@@ -6,7 +6,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: setup demo distill-demo browser test test-model test-latest bench bench-training mutants \
+.PHONY: setup demo distill-demo axe browser test test-model test-latest bench bench-training mutants \
   check clean
 
 setup: $(VENV)/.installed
@@ -76,11 +76,21 @@ distill-demo: .demo/wheel .demo/gemma-3-270m
 	$(BIN)/python -m leaderboard build .demo/distill-results --source $$source --out .demo/distill-site
 	@echo "page: $(CURDIR)/.demo/distill-site/index.html"
 
-# The browser tests want Debian's chromium and skip without it. CI machines get it, yours is left alone.
+# Checks whether everybody can use the page. From its npm package, pinned by hash; nothing is installed.
+AXE := axe-core-4.14.1.tgz
+AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
+axe: .axe/package/axe.min.js
+.axe/package/axe.min.js:
+	@mkdir -p .axe && cd .axe && npm pack --silent $(subst core-,core@,$(AXE:.tgz=)) >/dev/null && \
+	echo "$(AXE_SHA256)  $(AXE)" | sha256sum --check --quiet && tar -xzf $(AXE) package/axe.min.js package/LICENSE
+
+# The browser tests want Debian's chromium and axe-core and skip without them. CI machines get both, yours is left alone.
 browser:
 	@if [ -n "$$CI" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v chromedriver >/dev/null; then \
 	  (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver) >/dev/null 2>&1 \
 	  || echo "chromium could not be installed: browser tests will skip"; fi
+	@if [ -n "$$CI" ] && command -v npm >/dev/null; then \
+	  $(MAKE) --no-print-directory axe || echo "axe-core could not be fetched: its test will skip"; fi
 
 test: setup browser
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
@@ -146,4 +156,4 @@ check: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
-	rm -rf $(VENV) .latest .demo mutants
+	rm -rf $(VENV) .latest .demo .axe mutants

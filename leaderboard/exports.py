@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from leaderboard.board import Board, Row
+from leaderboard.board import Board, Cell, Row
 from leaderboard.items import HardItem
+from sentibench.pages.text import quoted
 
 LATEX = str.maketrans(
     {
@@ -84,8 +85,12 @@ def _rank(row: Row, metric: str) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
+def _quoted(cell: Cell | None) -> str:
+    return "" if cell is None else quoted(cell.value, cell.low, cell.high)
+
+
 def to_markdown(board: Board, metric: str = "official") -> str:
-    """A table for a README: rank interval, model, averages and tasks."""
+    """A table for a README: rank interval, model, averages and tasks, each with its interval."""
     titles = board.titles
     lines = [
         "| rank | model | " + " | ".join(titles.values()) + " |",
@@ -94,38 +99,50 @@ def to_markdown(board: Board, metric: str = "official") -> str:
     for row in board.rows:
         name, reason = _markdown(row.name), row.reasons[0] if row.reasons else ""
         note = "" if row.ranked else f" (not ranked: {_markdown(reason)})"
-        values = [row.value(metric, column) for column in titles]
-        cells = ["" if value is None else f"{100 * value:.1f}" for value in values]
+        cells = [_quoted(row.cell(metric, column)) for column in titles]
         lines.append(f"| {_rank(row, metric)} | {name}{note} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def to_latex(board: Board, metric: str = "official") -> str:
-    r"""A booktabs table; best value per column bold, rows tied with the best marked by a dagger."""
-    titles = board.titles
+    r"""Two booktabs tables, averages and datasets, with intervals; best value per column bold.
+
+    Rows that cannot be told apart from the best are marked by a dagger. The datasets' intervals
+    stand in a smaller type: twelve columns are wide.
+    """
+    datasets = [task.name for task in board.tasks]
+    averages = [name for name in board.titles if name not in datasets]
+    return (
+        "% needs \\usepackage{booktabs}\n% averages, with 95% intervals\n"
+        + _latex_table(board, metric, averages, "small")
+        + "\n% datasets, with 95% intervals\n"
+        + _latex_table(board, metric, datasets, "tiny")
+        + "% dagger: cannot be told apart from the best row\n"
+    )
+
+
+def _latex_table(board: Board, metric: str, columns: Sequence[str], size: str) -> str:
     ranked = [row for row in board.rows if row.ranked]
-    best = {
-        name: max((row.value(metric, name) or 0.0 for row in ranked), default=0) for name in titles
-    }
+    best = {c: max((row.value(metric, c) or 0.0 for row in ranked), default=0) for c in columns}
     lines = [
-        "% needs \\usepackage{booktabs}",
-        "\\begin{tabular}{ll" + "r" * len(titles) + "}",
+        "\\begin{tabular}{ll" + "r" * len(columns) + "}",
         "\\toprule",
-        "Rank & Model & " + " & ".join(t.translate(LATEX) for t in titles.values()) + " \\\\",
+        f"Rank & Model & {' & '.join(board.titles[c].translate(LATEX) for c in columns)} \\\\",
     ]
     for _, rows in groupby(board.rows, key=lambda row: row.group):
         lines.append("\\midrule")
         for row in rows:
             tied = row.rank and row.rank[metric].group == 1 and row is not ranked[0]
             name = _one_line(row.name).translate(LATEX) + ("$^\\dagger$" if tied else "")
-            cells = [_latex(row.value(metric, c), row.ranked, best[c]) for c in titles]
+            cells = [_latex(row.cell(metric, c), row.ranked, best[c], size) for c in columns]
             rank = _rank(row, metric).replace("-", "--")
             lines.append(f"{rank} & {name} & {' & '.join(cells)} \\\\")
-    lines += ["\\bottomrule", "\\end{tabular}", "% dagger: not separable from the best row"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
 
 
-def _latex(value: float | None, ranked: bool, best: float) -> str:
-    if value is None:
+def _latex(cell: Cell | None, ranked: bool, best: float, size: str) -> str:
+    if cell is None:
         return "--"
-    return f"\\textbf{{{100 * value:.1f}}}" if ranked and value == best else f"{100 * value:.1f}"
+    value, _, ends = _quoted(cell).partition(" ")
+    value = f"\\textbf{{{value}}}" if ranked and cell.value == best else value
+    return f"{value} {{\\{size} {ends}}}" if ends else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leaderboard.board import tasks_of
 from leaderboard.runs.entries import Entry
@@ -13,6 +13,7 @@ from sentibench.scoring.parse import answer_text, parse_strict
 from sentibench.scoring.samples import SampleText
 
 Marks = list[tuple[str, str]]
+PRIVATE_USE = range(0xE000, 0xF900)  # characters of Unicode that mean nothing by themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,25 @@ class ItemText:
 
 
 @dataclass(frozen=True, slots=True)
+class Prompts:
+    """The prompts of a task, without the repetitions: demonstrations stand in many of them.
+
+    Attributes:
+        blocks: What stands between blank lines in any prompt, each text once.
+        ways: For each way of asking, N lists of positions in ``blocks``; these blocks, joined by
+            blank lines, are the prompt. An empty list where an item was not asked.
+        way_of: Row key -> position in ``ways``; rows whose prompts were not logged are left out.
+        mark: A letter that stands in ``blocks`` for the item's own sentence, and in no prompt;
+            empty where prompts hold all letters that could.
+    """
+
+    blocks: Sequence[str] = ()
+    ways: Sequence[Sequence[Sequence[int]]] = ()
+    way_of: Mapping[str, int] = field(default_factory=dict[str, int])
+    mark: str = chr(PRIVATE_USE[0])
+
+
+@dataclass(frozen=True, slots=True)
 class TaskItems:
     """N items of a task and what the rows answered, by their key.
 
@@ -32,12 +52,14 @@ class TaskItems:
         answers: N texts; empty where an item was not asked.
         right: N letters: 1 right, 0 wrong, - not asked.
         marks: Of tuples: per item (tuple, found, missed or invented).
+        prompts: What the rows were asked, like ``answers`` with the first seed.
     """
 
     items: Sequence[ItemText]
     answers: Mapping[str, Sequence[str]]
     right: Mapping[str, str]
     marks: Mapping[str, Sequence[Marks]]
+    prompts: Prompts = Prompts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +95,53 @@ def build_items(entries: Sequence[Entry], source: Source) -> dict[str, TaskItems
             continue
         answers: dict[str, list[str]] = {}
         right: dict[str, str] = {}
+        asked: dict[str, list[str]] = {}
         marks: dict[str, list[Marks]] = {}
         for key, of_row in samples.items():
             own = {text.index: text for text in of_row.texts}
             hits = dict(zip(own, of_row.right.tolist(), strict=True))
             answers[key] = [own[i.index].answer if i.index in own else "" for i in items]
+            asked[key] = [own[i.index].prompt if i.index in own else "" for i in items]
             right[key] = "".join("01"[hits[i.index]] if i.index in own else "-" for i in items)
             if n_elements := len(of_row.task.card.elements):
                 marks[key] = [
                     _marks(n_elements, own[i.index]) if i.index in own else [] for i in items
                 ]
-        found[task] = TaskItems(items, answers, right, marks)
+        found[task] = TaskItems(items, answers, right, marks, _prompts(asked, items))
     return found
+
+
+def _prompts(asked: Mapping[str, Sequence[str]], items: Sequence[ItemText]) -> Prompts:
+    """Take prompts apart.
+
+    Args:
+        asked: Row key -> N prompts. Rows of one protocol and seed have the same.
+        items: The N items.
+    """
+    numbers: dict[tuple[str, ...], int] = {}
+    way_of = {
+        key: numbers.setdefault(tuple(prompts), len(numbers))
+        for key, prompts in asked.items()
+        if any(prompts)
+    }
+    every = [prompt for prompts in numbers for prompt in prompts]
+    mark = next((m for m in map(chr, PRIVATE_USE) if not any(m in p for p in every)), "")
+    blocks: dict[str, int] = {}
+
+    def taken_apart(prompt: str, sentence: str) -> list[int]:
+        if not prompt:
+            return []
+        before, found, after = (
+            prompt.rpartition(sentence) if sentence and mark else ("", "", prompt)
+        )
+        parts = f"{before}{found and mark}{after}".split("\n\n")
+        return [blocks.setdefault(part, len(blocks)) for part in parts]
+
+    ways = [
+        [taken_apart(prompt, item.sentence) for prompt, item in zip(prompts, items, strict=True)]
+        for prompts in numbers
+    ]
+    return Prompts(list(blocks), ways, way_of, mark)
 
 
 def _marks(n_elements: int, text: SampleText) -> Marks:

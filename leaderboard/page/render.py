@@ -1,8 +1,8 @@
 """The board -> one self-contained page.
 
 Every name and text in it may be hostile. Three things keep it text: Jinja2 escapes all of it, the
-JSON for the script cannot end its element, and the policy in the page runs nothing but the one
-script and the one style sheet whose hashes it names.
+JSON for the script cannot end its element, and the policy in the page runs nothing but the two
+scripts and the one style sheet whose hashes it names.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from markupsafe import Markup
 
 from leaderboard.board import Board
 from leaderboard.items import TaskItems
-from leaderboard.page import view
+from leaderboard.page import data, view
+from sentibench.pages.drawing import Axis
 from sentibench.pages.environment import template_environment
 from sentibench.pages.text import percent, short, without_surrogates
 
@@ -28,8 +30,32 @@ HERE = Path(__file__).parent
 GROUPS = {
     "ranked": "Ranked",
     "unranked": "Measured, not ranked",
-    "reported": "Reported, not measured here",
+    "reported": "Reported in publications, not measured here",
 }
+PAPER = "https://arxiv.org/abs/2503.03225"
+CODE = "https://github.com/HITSZ-HLT/Sentiment-Distillation"
+CITATION = """\
+@inproceedings{zhang-etal-2025-targeted,
+  title     = {Targeted Distillation for Sentiment Analysis},
+  author    = {Zhang, Yice and Xie, Guangyu and Lin, Jingjie and Bao, Jianzhu and
+               Wang, Qianlong and Zeng, Xi and Xu, Ruifeng},
+  booktitle = {Proceedings of the 2025 Conference on Empirical Methods in Natural Language
+               Processing},
+  year      = {2025},
+  pages     = {22158--22181},
+  doi       = {10.18653/v1/2025.emnlp-main.1127},
+  note      = {arXiv:2503.03225}
+}"""
+METRIC_NAMES = {
+    "macro_f1": "mean F1 of the labels",
+    "tuple_f1": "F1 of exact opinions",
+    "graph_f1": "F1 of weighted opinions",
+}
+# stands in the head, so that nothing is laid out twice while the page comes in
+FIRST_SCRIPT = 'document.documentElement.classList.add("on")'
+FOREST_NOTE = (
+    "Dots: scores; bars: 95% intervals over the test items. Hollow: reported, not measured here."
+)
 # what would end a script element, is no line end in JSON but one in old JavaScript, or is no text
 UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
@@ -50,12 +76,15 @@ def render_page(board: Board, items: Mapping[str, TaskItems] | None) -> str:
     filters |= {"percent": percent, "parameters": view.parameters, "short": short}
     filters |= {"p": view.p_text, "link": view.link}
     css, script = _static("page.css"), _static("page.js")
-    rows, items = board.rows, items or {}
-    columns = ["overall", *(group.name for group in board.categories)]
-    columns += [task for group in board.categories for task in group.tasks]
+    rows, items, metric = board.rows, items or {}, board.metrics[0]
+    columns = view.columns_of(board)
+    scores = [column.name for column in columns if column.is_score]
+    axes = {m: data.axes_of(board, m) for m in board.metrics}
+    css += _grid(axes[metric]["overall"])
     page = environment.get_template("page.html.j2").render(
         board=board,
         rows=rows,
+        metric=metric,
         by_key={row.key: row for row in rows},
         groups=[
             (group, title, members)
@@ -64,24 +93,79 @@ def render_page(board: Board, items: Mapping[str, TaskItems] | None) -> str:
         ],
         tasks={task.name: task for task in board.tasks},
         columns=columns,
-        best=view.best_cells(board, columns),
-        plots={metric: view.plot_of(board, metric) for metric in board.metrics},
-        matrices={metric: view.pair_matrix(board, metric) for metric in board.metrics},
+        averages=["overall", *(group.name for group in board.categories), "seen", "unseen"],
+        titles=board.titles | {"seen": "Seen", "unseen": "Unseen"},
+        best=view.best_cells(board, scores),
+        shades={
+            name: {key: of.shade for key, of in data.standings(board, metric, name).items()}
+            for name in scores
+        },
+        letters={metric: view.tie_letters(board, metric)},
+        axes=axes[metric],
+        headlines={m: view.headline(board, m) for m in board.metrics},
+        forests={m: view.plot_of_intervals(board, m) for m in board.metrics},
+        forest_titles={m: _forest_title(board, m) for m in board.metrics},
+        forest_note=FOREST_NOTE,
+        plots={m: view.plot_of(board, m) for m in board.metrics},
+        matrices={m: view.pair_matrix(board, m) for m in board.metrics},
         chains=[row for row in rows if row.lineage],
         families=sorted({row.family for row in rows if row.family}),
         roles=sorted({row.role for row in rows if row.role}),
         sizes=view.SIZES,
         size_bin=view.size_bin,
-        cell=view.cell_text,
+        quote=view.quote,
+        interval=view.interval,
         rank=view.rank_text,
+        fact=view.fact_text,
+        spread=view.spread_text,
+        facts=view.run_facts,
+        protocol=view.protocol_facts,
+        settings=view.settings,
+        metric_names=METRIC_NAMES,
+        paper=PAPER,
+        code=CODE,
+        data=f"{CODE}/tree/HEAD/datasets",
+        citation=CITATION,
+        recipe=_recipe(board),
         css=Markup(css),
+        first_script=Markup(FIRST_SCRIPT),
         script=Markup(script),
-        policy=_policy(css, script),
-        board_json=_json(_script_data(board)),
+        policy=_policy(css, FIRST_SCRIPT, script),
+        board_json=_json(_script_data(board, columns, scores, axes)),
+        pairs_json=_json(data.script_comparisons(board)),
+        classes_json=_json(_classes(board)),
         sample_tasks=[task for task in board.tasks if task.name in items],
-        sample_json={name: _json(_items_data(of)) for name, of in sorted(items.items())},
+        packed=[part for name, of in sorted(items.items()) for part in _packed_items(name, of)],
     )
     return without_surrogates(page)
+
+
+def render_plots(board: Board) -> dict[str, str]:
+    """The plot of all intervals as files beside the page: name -> SVG, one per metric."""
+    environment = template_environment(HERE / "templates")
+    files: dict[str, str] = {}
+    for metric in board.metrics:
+        plot = view.plot_of_intervals(board, metric)
+        if plot is not None:
+            title = _forest_title(board, metric)
+            text = environment.get_template("intervals.svg.j2").render(
+                id=f"forest-{metric}", title=title, plot=plot, note=FOREST_NOTE
+            )
+            files[f"intervals_{metric}.svg"] = without_surrogates(text.strip() + "\n")
+    return files
+
+
+def _forest_title(board: Board, metric: str) -> str:
+    date = f", {board.newest[:10]}" if board.newest else ""
+    return f"{board.title}: {metric} metric{date}"
+
+
+def _recipe(board: Board) -> str:
+    group = "sentibench" if board.source == "real" else "sentibench_mini"
+    return (
+        f"lm_eval --model hf --model_args pretrained=MODEL --tasks {group} "
+        "--output_path results --log_samples\npython -m leaderboard build results --out site"
+    )
 
 
 def _static(name: str) -> str:
@@ -92,13 +176,23 @@ def _static(name: str) -> str:
     return text
 
 
-def _policy(css: str, script: str) -> str:
+def _grid(axis: Axis) -> str:
+    """The lines of the table's plot: a background costs nothing where rows are moved."""
+    lines = (
+        f"#0000 {x}%,var(--line) {x}% calc({x}% + 1px),#0000 calc({x}% + 1px)"
+        for x in map(axis.at, axis.ticks)
+    )
+    return f"td.plot{{background-image:linear-gradient(90deg,{','.join(lines)})}}\n"
+
+
+def _policy(css: str, *scripts: str) -> str:
     def digest(text: str) -> str:
         return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
+    allowed = " ".join(f"'sha256-{digest(script)}'" for script in scripts)
     return (
         f"default-src 'none'; style-src 'sha256-{digest(css)}'; "
-        f"script-src 'sha256-{digest(script)}'; img-src data:; base-uri 'none'; form-action 'none'"
+        f"script-src {allowed}; img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -110,27 +204,68 @@ def _json(value: Any) -> Markup:
     return Markup(UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
-def _items_data(of_task: TaskItems) -> dict[str, Any]:
-    return {
+def _packed(value: Any) -> str:
+    """JSON, compressed, as letters that are safe in any element.
+
+    Deflate with zlib's header: gzip's names the operating system, which may differ.
+    """
+    text = without_surrogates(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
+
+
+def _packed_items(task: str, of_task: TaskItems) -> list[tuple[str, str]]:
+    """Name -> packed items and answers, and the prompts apart: most readers open none."""
+    content = {
         "items": list(map(asdict, of_task.items)),
-        "answers": of_task.answers,
-        "right": of_task.right,
-        "marks": of_task.marks,
+        "answers": dict(sorted(of_task.answers.items())),
+        "right": dict(sorted(of_task.right.items())),
+        "marks": dict(sorted(of_task.marks.items())),
+        "ways": dict(sorted(of_task.prompts.way_of.items())),
+    }
+    packed = [(task, _packed(content))]
+    if of_task.prompts.ways:
+        prompts = {
+            "blocks": of_task.prompts.blocks,
+            "mark": of_task.prompts.mark,
+            "ways": of_task.prompts.ways,
+        }
+        packed.append((f"prompts of {task}", _packed(prompts)))
+    return packed
+
+
+def _script_data(
+    board: Board,
+    columns: Sequence[view.Column],
+    scores: Sequence[str],
+    axes: Mapping[str, Mapping[str, Axis]],
+) -> dict[str, Any]:
+    """What the script needs of the board besides what stands in the tables."""
+    return {
+        "metrics": board.metrics,
+        "scores": scores,
+        "titles": board.titles | {"seen": "Seen", "unseen": "Unseen"},
+        "columns": [
+            {"name": c.name, "kind": c.kind, "group": c.group, "views": c.views} for c in columns
+        ],
+        "axes": {
+            m: {
+                name: [axis.low, axis.high, [[axis.at(t), axis.tick_text(t)] for t in axis.ticks]]
+                for name, axis in of.items()
+            }
+            for m, of in axes.items()
+        },
+        "rows": data.script_rows(board, scores),
+        "tasks": [{"name": task.name, "labels": task.labels} for task in board.tasks],
     }
 
 
-def _script_data(board: Board) -> dict[str, Any]:
-    """What the script needs of the board besides what stands in the tables."""
+def _classes(board: Board) -> dict[str, Any]:
+    """Row key -> which label was answered instead of which, and the scores of the labels."""
     return {
-        "rows": [
-            {
-                "key": row.key,
-                "name": short(row.name, 80),
-                "confusion": row.confusion,
-                "per_class": {t: list(map(asdict, of)) for t, of in row.per_class.items()},
-            }
-            for row in board.rows
-        ],
-        "tasks": [{"name": task.name, "labels": task.labels} for task in board.tasks],
-        "comparisons": list(map(asdict, board.comparisons)),
+        row.key: {
+            "confusion": row.confusion,
+            "per_class": {t: list(map(asdict, of)) for t, of in row.per_class.items()},
+        }
+        for row in board.rows
+        if row.confusion
     }

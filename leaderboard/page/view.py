@@ -1,15 +1,17 @@
-"""Texts of the page: what a cell, a rank or a number looks like, and which rows are best."""
+"""What the page says: texts of cells and ranks, the headline, columns, drawings."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from leaderboard.board import Board, Comparison, Row
+from leaderboard.board import Board, Cell, Comparison, Row
+from sentibench.pages.forest import Ends, Forest, forest
 from sentibench.pages.size_plot import Model, SizePlot, size_plot
-from sentibench.pages.text import NONE, percent, short
+from sentibench.pages.text import NONE, percent, quoted, short
 
 SIZES = (
     ("s", "under 500 M", 0.0, 5e8),
@@ -17,6 +19,95 @@ SIZES = (
     ("l", "2 B to 10 B", 2e9, 1e10),
     ("xl", "10 B and more", 1e10, math.inf),
 )
+PROTOCOL = {
+    "shots": "Worked examples in the prompt",
+    "chat_template": "Chat template",
+    "multiturn": "Examples as turns of a chat",
+    "system_instruction": "System instruction",
+    "gen_kwargs": "Changed generation settings",
+}
+"""What the settings of a run are called on the page."""
+EMPTY = ("", "None", "none", "{}", "[]")  # settings that say nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table.
+
+    Attributes:
+        kind: ``average`` or ``dataset`` for scores, else ``rank``, ``plot`` or ``fact``.
+        hint: What the title alone does not say.
+        group: What stands above it and its neighbours.
+        is_first: Whether it begins a group.
+        views: The ready-made choices of columns that show it.
+    """
+
+    name: str
+    title: str
+    kind: str
+    hint: str = ""
+    group: str = ""
+    is_first: bool = False
+    views: tuple[str, ...] = ()
+
+    @property
+    def is_score(self) -> bool:
+        """Whether it shows scores."""
+        return self.kind in ("average", "dataset")
+
+
+def columns_of(board: Board) -> list[Column]:
+    """The columns behind the model's name, in their order."""
+    titles = {task.name: task.title for task in board.tasks}
+    mean = "Mean of the four datasets of the category"
+    every = ("averages", "datasets", "about")
+    columns = [
+        Column("rank", "Rank", "rank", "Where 95 of 100 redraws of the items put it", views=every),
+        Column("overall", "Overall", "average", "Mean of all datasets", "Averages", True, every),
+        Column("plot", "Plot", "plot", "", "Averages", views=("averages",)),
+        *(
+            Column(g.name, g.title, "average", mean, "Averages", views=("averages",))
+            for g in board.categories
+        ),
+        *(
+            Column(name, titles.get(name, name), "dataset", name, g.title, i == 0, ("datasets",))
+            for g in board.categories
+            for i, name in enumerate(g.tasks)
+        ),
+        *(
+            Column(name, title, "average", hint, "About", name == "seen", ("about",))
+            for name, title, hint in (
+                ("seen", "Seen", "Mean of the five datasets whose training texts the paper used"),
+                ("unseen", "Unseen", "Mean of the seven other datasets"),
+            )
+        ),
+        Column("size", "Size", "fact", "Number of weights", "About", views=("averages", "about")),
+        Column(
+            "seeds",
+            "Seeds",
+            "fact",
+            "How many choices of worked examples were run; below it the standard deviation of the "
+            "overall score between them",
+            "About",
+            views=("averages", "about"),
+        ),
+        *(
+            Column(name, title, "fact", hint, "About", views=("about",))
+            for name, title, hint in (
+                ("invalid", "Unreadable", "Share of answers that are no allowed label or list"),
+                ("speed", "Items/s", "Items per second of the whole run, loading included"),
+                ("memory", "Memory", "Largest memory that the run took"),
+                ("licence", "Licence", "As declared"),
+                ("trained", "Trained on", "Datasets that its makers declare as training data"),
+            )
+        ),
+    ]
+    # what no row says has no column
+    return [
+        column
+        for column in columns
+        if column.kind != "fact" or any(fact_text(row, column.name) != NONE for row in board.rows)
+    ]
 
 
 def parameters(count: float | None) -> str:
@@ -53,51 +144,128 @@ def link(url: str) -> str:
     return url if parts.scheme in ("http", "https") and parts.netloc else ""
 
 
-@dataclass(frozen=True, slots=True)
-class CellText:
-    """Texts of a table cell; ``data`` holds all of them for the script, empty for no value."""
-
-    data: str = ""
-    value: str = ""
-    interval: str = ""
-    title: str = ""
+def bytes_text(count: int | None) -> str:
+    """An amount of memory in GB."""
+    return NONE if count is None else f"{count / 1e9:.1f} GB"
 
 
-def cell_text(row: Row, metric: str, column: str) -> CellText:
-    """Texts of a score cell."""
-    found = row.cell(metric, column)
-    if found is None:
-        return CellText()
-    known = found.low is not None and found.high is not None
-    interval = f"{percent(found.low)}–{percent(found.high)}" if known else ""
-    title = f"95% interval {interval}" if known else "no interval known"
-    return CellText(
-        data=f"{percent(found.value)}|{interval}|{found.n or ''}|{found.value:.6f}",
-        value=percent(found.value),
-        interval=interval,
-        title=title + (f", n = {found.n}" if found.n else ""),
-    )
+def quote(cell: Cell | None) -> str:
+    """A score as one quotes it: ``83.8 [83.1, 84.5]``; without an interval the score alone."""
+    return NONE if cell is None else quoted(cell.value, cell.low, cell.high)
 
 
-@dataclass(frozen=True, slots=True)
-class RankText(CellText):
-    """The same of a rank, with the tie group; 0 for none."""
+def fact_text(row: Row, name: str) -> str:
+    """What a column of facts says of a row."""
+    texts = {
+        "size": parameters(row.parameters),
+        "seeds": str(len(row.seeds) or NONE),
+        "invalid": NONE if row.invalid_rate is None else f"{percent(row.invalid_rate)}%",
+        "speed": NONE if row.items_per_second is None else f"{row.items_per_second:.3g}",
+        "memory": bytes_text(row.peak_memory_bytes),
+        "licence": short(row.licence, 40) or NONE,
+        "trained": short(", ".join(row.trained_on), 60) or NONE,
+    }
+    return texts[name]
 
-    group: int = 0
+
+def spread_text(row: Row, metric: str) -> str:
+    """The standard deviation of the overall score over seeds; empty for one seed."""
+    cell = row.cell(metric, "overall")
+    return "" if cell is None or cell.spread is None else f"SD {percent(cell.spread)}"
 
 
-def rank_text(row: Row, metric: str) -> RankText:
-    """Texts of a rank."""
+def run_facts(row: Row) -> list[tuple[str, str]]:
+    """What a run took and when it was, where that is known."""
+    took = "" if row.seconds is None else f"{row.seconds / 60:,.0f} min"
+    texts = [("Seeds", ", ".join(map(str, row.seeds))), ("Newest run (UTC)", row.newest)]
+    texts += [("Time", took), ("Items per second", fact_text(row, "speed"))]
+    texts += [("Largest memory", fact_text(row, "memory"))]
+    texts += [("Unreadable answers", fact_text(row, "invalid"))]
+    return [(name, text) for name, text in texts if text not in ("", NONE)]
+
+
+def interval(cell: Cell | None) -> str:
+    """The interval alone, in brackets; empty where none is known."""
+    return "" if cell is None else quoted(cell.value, cell.low, cell.high).partition(" ")[2]
+
+
+def rank_text(row: Row, metric: str) -> str:
+    """The places that a row may have: ``2`` or ``1–3``."""
     if not row.rank:
-        return RankText()
-    found = row.rank[metric]
-    text = f"{found.low}" if found.low == found.high else f"{found.low}–{found.high}"
-    place, p_above = f"position {found.position}", p_text(found.p_above)
-    return RankText(
-        data=f"{text}|{found.group}|{p_above}|{found.position}",
-        value=text,
-        title=f"{place}, tie group {found.group}, p against the row above: {p_above}",
-        group=found.group,
+        return NONE
+    place = row.rank[metric]
+    return f"{place.low}" if place.low == place.high else f"{place.low}–{place.high}"
+
+
+def tie_letters(board: Board, metric: str) -> dict[str, str]:
+    """Row key -> letter of its tie group; rows that are alone in theirs have none."""
+    of_row = {row.key: row.rank[metric].group for row in board.rows if row.rank}
+    sizes = Counter(of_row.values())
+    shared = sorted(group for group, size in sizes.items() if size > 1)
+    letters = {group: _letters(number) for number, group in enumerate(shared)}
+    return {key: letters[group] for key, group in of_row.items() if group in letters}
+
+
+def _letters(number: int) -> str:
+    """A to Z, then AA, AB and so on."""
+    tens, ones = divmod(number, 26)
+    return (_letters(tens - 1) if tens else "") + chr(ord("A") + ones)
+
+
+def protocol_facts(row: Row) -> list[tuple[str, str]]:
+    """The settings of a row that say something: what is off or empty is left out."""
+    said = [(PROTOCOL.get(name, name), value) for name, value in row.protocol.items()]
+    kept = [(n, v) for n, v in said if (v if isinstance(v, bool) else str(v) not in EMPTY)]
+    return [(name, "yes" if value is True else str(value)) for name, value in kept]
+
+
+def settings(row: Row) -> list[tuple[str, str]]:
+    """The comparability badges that say something."""
+    return [(badge.name, badge.value) for badge in row.badges if badge.value not in EMPTY]
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """Who leads, and how sure that is.
+
+    Attributes:
+        ahead: By how much, in points; empty without a second row or comparison.
+        ends: The interval of that difference, in brackets.
+        sure: Whether the two can be told apart.
+        detectable: Smallest difference that the items would show, in points.
+        n_tied: Rows besides the leader that cannot be told apart from it.
+    """
+
+    leader: Row
+    second: Row | None = None
+    ahead: str = ""
+    ends: str = ""
+    sure: bool = False
+    detectable: str = ""
+    n_tied: int = 0
+
+
+def headline(board: Board, metric: str) -> Headline | None:
+    """The headline under one metric; None if no row is ranked."""
+    places = {row.rank[metric].position: row for row in board.rows if row.rank}
+    if not places:
+        return None
+    leader, second = (places.get(place) for place in (1, 2))
+    leader = leader or places[min(places)]
+    n_tied = sum(r.rank is not None and r.rank[metric].group == 1 for r in board.rows) - 1
+    if second is None:
+        return Headline(leader)
+    pair = pair_matrix(board, metric).get((leader.key, second.key))
+    if pair is None:
+        return Headline(leader, second, n_tied=n_tied)
+    return Headline(
+        leader,
+        second,
+        ahead=percent(pair.difference),
+        ends=f"[{percent(pair.low)}, {percent(pair.high)}]",
+        sure=pair.p < 0.05,
+        detectable=percent(pair.detectable),
+        n_tied=n_tied,
     )
 
 
@@ -125,6 +293,28 @@ def pair_matrix(board: Board, metric: str) -> dict[tuple[str, str], Comparison]:
                 pair, difference=-pair.difference, low=-pair.high, high=-pair.low
             )
     return cells
+
+
+# Drawings
+
+
+def ends_of(row: Row, metric: str, column: str) -> Ends | None:
+    """A score and its interval; None if there is none."""
+    cell = row.cell(metric, column)
+    return None if cell is None else (cell.value, cell.low, cell.high)
+
+
+def plot_of_intervals(board: Board, metric: str) -> Forest | None:
+    """All rows with an overall score: the averages with their intervals; None without one."""
+    names = ["overall", *(group.name for group in board.categories)]
+    shown = [row for row in board.rows if row.value(metric, "overall") is not None]
+    shown.sort(key=lambda row: (not row.ranked, -(row.value(metric, "overall") or 0)))
+    if not shown:
+        return None
+    return forest(
+        [board.titles[name] for name in names],
+        [(short(row.name, 25), [ends_of(row, metric, name) for name in names]) for row in shown],
+    )
 
 
 def plot_of(board: Board, metric: str) -> SizePlot | None:

@@ -18,6 +18,12 @@ def percent(fraction: float | None, signed: bool = False, digits: int = 1) -> st
     return text.replace("-", "−")
 
 
+def quoted(value: float, low: float | None, high: float | None) -> str:
+    """A score with its interval as one quotes it: ``83.8 [83.1, 84.5]``; or the score alone."""
+    ends = "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
+    return percent(value) + ends
+
+
 def short(value: object, length: int = 60) -> str:
     """The beginning of a text, on one line."""
     text = " ".join(str(value)[: 4 * length].split())
