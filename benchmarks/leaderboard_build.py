@@ -192,9 +192,8 @@ def main(n_models: int = 100, n_seeds: int = 1) -> None:
             for demo_seed in PAPER_SEEDS[:n_seeds]:
                 given = {"seed": number * 100 + demo_seed, "demo_seed": demo_seed}
                 write_results(root / "results", f"synthetic-{number:03d}", skill, **given)
-        print(
-            f"wrote {n_models} synthetic models, {n_seeds} seeds, in {time.perf_counter() - start:.1f} s"
-        )
+        seconds = time.perf_counter() - start
+        print(f"wrote {n_models} synthetic models with {n_seeds} seeds in {seconds:.1f} s")
         for flags in (["--no-text"], []) if n_models <= 20 else (["--no-text"],):
             write_pins(root / "results", root / "pins.json")
             start = time.perf_counter()

@@ -140,7 +140,7 @@ def _build(options: argparse.Namespace) -> None:
     entries, problems, source = loaded.entries, loaded.problems, loaded.source
     board = build_board(entries, problems, source, options.replicates)
     items = None if options.no_text else build_items(entries, source)
-    from leaderboard.page.render import render_page
+    from leaderboard.page.render import render_page, render_plots
 
     files = {
         "index.html": render_page(board, items),
@@ -149,6 +149,7 @@ def _build(options: argparse.Namespace) -> None:
         "leaderboard.tex": to_latex(board),
         "leaderboard.json": to_json(board),
         "hardest_items.csv": to_hardest(hardest_items(entries, source)),
+        **render_plots(board),
     }
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Literal
 
 import numpy as np
@@ -72,7 +72,8 @@ def rank_entries(
         return {}
     tasks = [Task(card, source).name for card in load_cards().values()]
     scores = _scores(entries, tasks, replicates)
-    return {metric: _rank(entries, of_metric, source) for metric, of_metric in scores.items()}
+    # popped: the draws of a hundred rows take 100 MB and more
+    return {metric: _rank(entries, scores.pop(metric), source) for metric in METRICS}
 
 
 def cells_of(entry: Entry, source: Source) -> dict[str, dict[str, Cell]]:
@@ -87,7 +88,7 @@ def cells_of(entry: Entry, source: Source) -> dict[str, dict[str, Cell]]:
     found: dict[str, dict[str, Cell]] = {}
     for metric, scores in _scores([entry], tasks, REPLICATES).items():
         _add_means(scores, n_items, whole, source)
-        found[metric] = {name: _cell(of, 0, n_items[name]) for name, of in scores.items()}
+        found[metric] = {name: _cells(of, n_items[name])[0] for name, of in scores.items()}
     return found
 
 
@@ -112,9 +113,9 @@ def _scores(
         distinct = METRICS[:1] if card.is_label_task else METRICS  # labels have one metric
         runs = [entry.statistics(task, metric) for metric in distinct for entry in entries]
         drawn = statistics.resample(card, runs, replicates)  # both metrics with the same draws
-        for n, metric in enumerate(METRICS):
-            first = n % len(distinct) * len(entries)
-            scores[metric][task] = drawn.of(range(first, first + len(entries)))
+        parts = [drawn] if card.is_label_task else drawn.split(2)
+        for metric, part in zip(METRICS, cycle(parts), strict=False):
+            scores[metric][task] = part
     return scores
 
 
@@ -124,21 +125,23 @@ def _rank(entries: Sequence[Entry], of_tasks: Mapping[str, Scores], source: Sour
     values_M = scores["overall"].values_M
     order = sorted(range(len(entries)), key=lambda i: (-values_M[i], entries[i].key))
     overall = scores["overall"].of(order)
+    cells = {name: _cells(of, n_items[name]) for name, of in scores.items()}
     return Ranking(
         entries=tuple(entries[i] for i in order),
         ranks=_ranks(overall.draws_BM),
-        cells={
-            entries[i].key: {name: _cell(of, i, n_items[name]) for name, of in scores.items()}
-            for i in order
-        },
+        cells={entries[i].key: {name: of[i] for name, of in cells.items()} for i in order},
         overall=overall,
         tasks={task: scores[task].of(order) for task in of_tasks} if _is_tested(entries) else {},
     )
 
 
-def _cell(scores: Scores, place: int, n_items: int) -> Cell:
-    found = statistics.estimate(scores.values_M[place], scores.draws_BM[:, place])
-    return Cell(found.value, found.low, found.high, n_items, scores.spread(place))
+def _cells(scores: Scores, n_items: int) -> list[Cell]:
+    """The scores of M models in one column."""
+    ends_2M = statistics.intervals(scores.draws_BM)
+    return [
+        Cell(float(value), float(low), float(high), n_items, scores.spread(place))
+        for place, (value, low, high) in enumerate(zip(scores.values_M, *ends_2M, strict=True))
+    ]
 
 
 def _is_tested(entries: Sequence[Entry]) -> bool:
@@ -195,17 +198,18 @@ def compare(ranking: Ranking, metric: str) -> list[Comparison]:
     flips = _sign_flips(ranking, metric) if ranking.tasks else {}
     comparisons: list[Comparison] = []
     for i, entry in enumerate(entries):
-        for j in range(i + 1, min(len(entries), i + 1 + reach)):
-            drawn_B = overall_MB[i] - overall_MB[j]
-            found = statistics.estimate(values_M[i] - values_M[j], drawn_B)
+        drawn_OB = overall_MB[i] - overall_MB[i + 1 : i + 1 + reach]
+        low_O, high_O = statistics.intervals(np.transpose(drawn_OB))
+        for n, drawn_B in enumerate(drawn_OB):
+            j = i + 1 + n
             comparisons.append(
                 Comparison(
                     metric=metric,
                     a=entry.key,
                     b=entries[j].key,
-                    difference=found.value,
-                    low=found.low,
-                    high=found.high,
+                    difference=float(values_M[i] - values_M[j]),
+                    low=float(low_O[n]),
+                    high=float(high_O[n]),
                     p=statistics.p_value(drawn_B),
                     detectable=statistics.detectable_difference(drawn_B),
                     tests=_tests_of_tasks(ranking, i, j, flips),

@@ -108,6 +108,13 @@ class Scores:
         of_seeds = self.seeds_M[place]
         return float(of_seeds.std(ddof=1)) if len(of_seeds) > 1 else None
 
+    def split(self, n_parts: int) -> list[Scores]:
+        """The first M/n models, the next, and so on; they share the memory."""
+        values, draws = np.split(self.values_M, n_parts), np.split(self.draws_BM, n_parts, axis=1)
+        n_models = len(self.values_M) // n_parts
+        seeds = [self.seeds_M[n * n_models : (n + 1) * n_models] for n in range(n_parts)]
+        return list(map(Scores, values, draws, seeds))
+
     def of(self, places: Sequence[int]) -> Scores:
         """The scores of some of the models, in this order."""
         chosen = list(places)
@@ -195,10 +202,15 @@ def replicate_scores(
     return np.concatenate(parts)
 
 
-def interval(replicates_B: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of a bootstrap distribution."""
+def intervals(replicates_BM: Floats, level: float = 0.95) -> Floats:
+    """Percentile intervals of M bootstrap distributions: lower and upper ends, shape (2, M)."""
     tail = (1 - level) / 2
-    low, high = np.quantile(replicates_B, (tail, 1 - tail))
+    return np.quantile(replicates_BM, (tail, 1 - tail), axis=0)
+
+
+def interval(replicates_B: Floats, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of one bootstrap distribution."""
+    low, high = intervals(replicates_B, level)
     return float(low), float(high)
 
 

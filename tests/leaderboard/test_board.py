@@ -292,6 +292,8 @@ def test_a_build_is_byte_identical_and_no_text_holds_no_text(tmp_path: Path) -> 
     assert set(pages[0]) == {
         "index.html",
         "hardest_items.csv",
+        "intervals_official.svg",
+        "intervals_strict.svg",
         *(f"leaderboard.{e}" for e in ("json", "csv", "md", "tex")),
     }
     assert pages[0] == pages[1]
