@@ -92,8 +92,9 @@ browser:
 	@if [ -n "$$CI" ] && command -v npm >/dev/null; then \
 	  $(MAKE) --no-print-directory axe || echo "axe-core could not be fetched: its test will skip"; fi
 
+# Each of at most four processes needs a core and 2 GB.
 test: setup browser
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-model: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m model

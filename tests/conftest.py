@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+# two processes test side by side, so each leaves the other a core
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(autouse=True)
 def no_data_by_itself(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -120,9 +120,12 @@ class Card:
         if not {"train", "test"} <= set(self.splits):
             raise ValueError(f"card {self.name}: splits must hold train and test")
 
-    def __reduce__(self) -> tuple[Callable[[str], Card], tuple[str]]:
-        """Another process has this card too: only the name travels."""
-        return _card_named, (self.name,)
+    def __reduce__(self) -> tuple[Callable[..., Card], tuple[Any, ...]]:
+        """Another process has the twelve cards too, so of these only the name travels."""
+        if load_cards().get(self.name) is self:
+            return _card_named, (self.name,)
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        return Card, tuple((values | {"splits": dict(self.splits)}).values())
 
     @property
     def is_label_task(self) -> bool:

@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ def test_there_are_four_cards_in_each_category() -> None:
 def test_a_card_is_the_same_one_in_another_process() -> None:
     task = load_tasks()["sentibench_mini_opener"]
     assert pickle.loads(pickle.dumps(task)).card is task.card
+    changed = replace(task.card, title="Mine")
+    assert pickle.loads(pickle.dumps(changed)).title == "Mine"
 
 
 @pytest.mark.parametrize("name", [name for name in load_tasks() if "mini" in name])
