@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ with parts_of("lm-eval"):
 
     require(HFLM, "loglikelihood", "_loglikelihood_tokens(override_bs)", "generate_until")
     require(HFLM, "tok_encode", "tok_decode", "apply_chat_template", "model", "device", "rank")
+    require(HFLM, "get_model_info")
     require(HFLM, "max_length", "max_gen_toks", "eot_token_id", "prefix_token_id")
 
 with parts_of("transformers"):
@@ -154,6 +156,19 @@ class SentiBenchLM(HFLM):
                 "expected a folder with a checkpoint or a model's name; got "
                 f"{' '.join(str(error).split())}"
             ) from error
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval writes of the model into its results; with the memory that it took."""
+        info = super().get_model_info()
+        if self.device.type == "cuda":
+            info["peak_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
+        elif sys.platform != "win32":
+            import resource  # not there on Windows
+
+            unit = 1 if sys.platform == "darwin" else 1024
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            info["peak_memory_bytes"] = peak * unit
+        return info
 
     def _agrees(self) -> bool:
         """Whether a few tokens get the logits of the plain model: not so for unusual decoders."""

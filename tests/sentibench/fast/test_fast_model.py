@@ -87,6 +87,13 @@ def test_the_shared_beginning_goes_through_the_model_once(tokenizer) -> None:
     assert fast.tokens_computed < sum(lengths) - (len(one) - 2) * instruction + 64
 
 
+def test_results_say_how_much_memory_the_evaluation_took(tokenizer) -> None:
+    fast = SentiBenchLM(pretrained=make("llama"), tokenizer=tokenizer, device="cpu")
+    info = fast.get_model_info()
+    assert info["model_num_parameters"] == sum(p.numel() for p in fast.model.parameters())
+    assert 2**26 < info["peak_memory_bytes"] < 2**37  # this process: more than 64 MB
+
+
 def test_prompts_too_long_for_the_model_are_cut_on_the_left_as_by_hf(tokenizer) -> None:
     common = {
         "pretrained": make("llama"),
