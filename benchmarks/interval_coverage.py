@@ -2,15 +2,22 @@
 
 python benchmarks/interval_coverage.py [TRIALS]. Draws test sets from a population whose score is
 known and counts the intervals that cover it: accuracy, macro-F1 of three and of six classes (one
-of them rare), F1 of tuples, and the paired difference of two models' macro-F1.
+of them rare), F1 of tuples, the paired difference of two models' macro-F1, and the mean of three
+seeds that lean to different labels. Then, how often two models are told apart whose true difference
+is the one that their items should show in 80 of 100 repetitions.
 """
 
 import sys
 
 import numpy as np
 
-from sentibench.scoring.metrics import label_statistics, macro_f1, tuple_f1
-from sentibench.scoring.statistics import interval, replicate_scores
+from sentibench.scoring.metrics import label_matrix, label_statistics, macro_f1, tuple_f1
+from sentibench.scoring.statistics import (
+    detectable_difference,
+    interval,
+    p_value,
+    replicate_scores,
+)
 
 REPLICATES = 1_000
 
@@ -32,10 +39,18 @@ def tuple_population(skill: float, random: np.random.Generator) -> np.ndarray:
     return np.stack([hits, predicted, hits, gold], axis=1).astype(float)
 
 
+def seed_population(random: np.random.Generator) -> np.ndarray:
+    """Statistics of 100,000 items with two labels for three seeds that lean to different ones."""
+    gold, hard = random.integers(0, 2, size=100_000), random.random(100_000)
+    leans = [np.where(gold == 1, lean, -lean) for lean in (-0.25, 0.0, 0.25)]
+    wrong = [random.random(len(gold)) < np.clip(0.6 * hard + lean, 0, 1) for lean in leans]
+    return np.stack([label_matrix(gold, np.where(of, 1 - gold, gold), 2) for of in wrong])
+
+
 def coverage(population, metric, n_items: int, trials: int, random) -> float:
-    """Share of trials whose interval covers the population's score (or difference of two)."""
+    """Share of trials whose interval covers the truth: a score, a difference, or a mean."""
     models = population if population.ndim == 3 else population[None]
-    signs = np.array([1, -1])[: len(models)]  # of two models, their difference
+    signs = {1: [1], 2: [1, -1], 3: [1 / 3] * 3}[len(models)]
     truth = metric(models.sum(axis=1)) @ signs
     covered = 0
     for trial in range(trials):
@@ -44,6 +59,21 @@ def coverage(population, metric, n_items: int, trials: int, random) -> float:
         low, high = interval(draws_BM @ signs)
         covered += low <= truth <= high
     return covered / trials
+
+
+def power(n_items: int, gap: float, trials: int, random) -> tuple[float, float, float]:
+    """True difference of two models, what their items should show (mean), how often they do."""
+    gold, hard = random.integers(0, 2, size=100_000), random.random(100_000)
+    right = [hard < 0.8, 0.7 * hard + 0.3 * random.random(len(gold)) < gap]
+    models = np.stack([label_matrix(gold, np.where(of, gold, 1 - gold), 2) for of in right])
+    first, second = macro_f1(models.sum(axis=1))
+    found, least = 0, 0.0
+    for trial in range(trials):
+        seen = models[:, random.integers(0, len(gold), size=n_items)]
+        draws_B = replicate_scores(seen, macro_f1, REPLICATES, seed=trial) @ [1, -1]
+        found += p_value(draws_B) < 0.05
+        least += detectable_difference(draws_B) / trials
+    return float(first - second), least, found / trials
 
 
 def main() -> None:
@@ -62,9 +92,14 @@ def main() -> None:
         ("macro-F1, six classes, one of 2%", six, macro_f1),
         ("F1 of tuples", tuple_population(0.6, random), tuple_f1),
         ("difference of macro-F1, six classes", two, macro_f1),
+        ("mean macro-F1 of three seeds", seed_population(random), macro_f1),
     ):
         shares = [coverage(population, metric, n, trials, random) for n in (150, 400, 1_000)]
         print(f"{name:38} " + "  ".join(f"{share:.3f}" for share in shares), flush=True)
+    print("items, true difference, difference that they should show, share of trials that show it")
+    for n_items, gap in ((300, 0.672), (1_000, 0.689)):
+        true, least, found = power(n_items, gap, trials, random)
+        print(f"{n_items:5d}  {true:.4f}  {least:.4f}  {found:.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -93,21 +93,22 @@ def test_intervals_over_items_cover_the_score_of_all_items(n_seeds: int) -> None
 
 
 def test_a_difference_as_large_as_what_items_show_is_found_in_80_of_100_repetitions() -> None:
+    """Two models of a population; each repetition sees other items of it."""
     random = np.random.default_rng(5)
-    n_items, found, least = 300, 0, []
-    for repetition in range(200):
-        hard = random.random(n_items)
-        right = np.stack([hard < 0.72, hard * 0.7 + random.random(n_items) * 0.3 < 0.6])
-        gold = random.integers(0, 2, n_items)
-        rows = [[label_matrix(gold, np.where(of, gold, 1 - gold), 2)] for of in right]
-        draws = resample(CARDS["sst2"], rows, 400).draws_BM
-        drawn = draws[:, 0] - draws[:, 1]
-        least.append(detectable_difference(drawn))
-        # the same errors around a true difference that is as large as the one to be found
-        noise = drawn.mean() - random.choice(drawn)
-        found += bool(p_value(drawn - drawn.mean() + least[-1] + noise) < 0.05)
-        assert repetition or 0 < least[-1] < 0.2
-    assert 0.7 < found / 200 < 0.9
+    n_all, n_seen, repetitions = 50_000, 300, 400
+    gold, hard = random.integers(0, 2, n_all), random.random(n_all)
+    better = hard < 0.80
+    worse = 0.7 * hard + 0.3 * random.random(n_all) < 0.6735
+    models = [label_matrix(gold, np.where(of, gold, 1 - gold), 2) for of in (better, worse)]
+    first, second = (float(macro_f1(rows.sum(axis=0))) for rows in models)
+    found, least = 0, []
+    for _ in range(repetitions):
+        seen = random.integers(0, n_all, n_seen)
+        draws = resample(CARDS["sst2"], [[rows[seen]] for rows in models], 400).draws_BM
+        found += p_value(draws[:, 0] - draws[:, 1]) < 0.05
+        least.append(detectable_difference(draws[:, 0] - draws[:, 1]))
+    assert first - second == pytest.approx(np.mean(least), rel=0.05)  # a difference of that size
+    assert 0.73 < found / repetitions < 0.87
     assert detectable_difference(np.zeros(10)) == 0
 
 
