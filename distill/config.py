@@ -32,6 +32,7 @@ from distill.errors import ConfigError, nearest
 from distill.files import write_beside
 from distill.records import Reason
 from sentibench.data.cards import Source, load_cards, load_tasks
+from sentibench.data.tables import OnBadRows, plain_text
 
 Family = Literal["analysing", "rewriting"]
 Perspective = Literal["expression", "target", "emotion", "background"]
@@ -86,7 +87,7 @@ class Texts(Section):
 
     Attributes:
         dataset: A dataset of the benchmark; its training split, with gold labels.
-        file: JSON lines, CSV or plain text (one text per line), by its ending.
+        file: By its ending: CSV, TSV, JSON, JSON lines, Parquet, or text with one text per line.
         folder: A folder written by ``datasets``' ``save_to_disk``.
         split: Of ``folder``, where it holds several.
         column: Of the text, in a table.
@@ -95,6 +96,10 @@ class Texts(Section):
         name: What reports call the source; default the dataset or the file's name.
         count: Texts drawn at most; None for all.
         mini: The package's own small texts instead of the dataset.
+        delimiter: Of a CSV file; default: found.
+        encoding: Of a text file; default: UTF-8, or found.
+        on_bad_rows: Whether a row that is not as its header says, or has an empty label, stops the
+            run, or is left out and counted.
     """
 
     dataset: str | None = None
@@ -107,6 +112,17 @@ class Texts(Section):
     name: str = ""
     count: Count | None = None
     mini: bool = False
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    encoding: str | None = None
+    on_bad_rows: OnBadRows = "stop"
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_as_written(cls, labels: Any) -> Any:
+        """YAML reads 5, 5.0 and true as no texts."""
+        if not isinstance(labels, dict):
+            return labels
+        return {plain_text(key): value for key, value in cast("dict[Any, Any]", labels).items()}
 
     @model_validator(mode="after")
     def _one_source(self) -> Texts:
@@ -121,8 +137,9 @@ class Texts(Section):
             raise ValueError("labels: of a label_column, which is not given")
         if self.mini and not self.dataset:
             raise ValueError("mini: of a dataset of this package; remove it")
-        of_tables = ("column", "label_column", "labels", "split")
-        foreign = {"dataset": of_tables, "file": of_tables[-1:], "folder": ()}[given[0]]
+        of_files = ("delimiter", "encoding")
+        of_tables = ("column", "label_column", "labels", "split", "on_bad_rows", *of_files)
+        foreign = {"dataset": of_tables, "file": ("split",), "folder": of_files}[given[0]]
         fields = type(self).model_fields
         ignored = [key for key in foreign if getattr(self, key) != fields[key].default]
         if ignored:

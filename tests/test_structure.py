@@ -83,11 +83,11 @@ def read_table(table: str) -> dict[str, set[str]]:
 ARROWS = read_table(TABLE)
 # Where heavy libraries may be imported, inside functions too.
 HEAVY_ROOMS = {
+    "sentibench.data": {"datasets"},  # in the function that reads its folders
     "sentibench.harness": {"lm_eval", "datasets"},
     "sentibench.fast": {"lm_eval", "torch", "transformers"},
     "sentibench.evaluate_metrics": {"datasets", "evaluate"},
     "distill.checkpoints": {"transformers"},
-    "distill.texts": {"datasets"},
     "distill.teachers": {"torch"},
     "distill.student": {"torch", "transformers"},
 }

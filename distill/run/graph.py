@@ -15,7 +15,7 @@ from typing import Any
 
 from distill import prompts
 from distill.checkpoints import fingerprint
-from distill.config import ICLDist, KnowDist, Run
+from distill.config import ICLDist, KnowDist, Run, Texts
 from distill.files import digest
 from distill.filters.judge import RULES_VERSION
 from distill.run import data, models, stages
@@ -47,6 +47,13 @@ class _Steps(dict[str, Step]):
         self[name] = Step(name, self.folder / name, settings, needed, outputs, work, **kind)
 
 
+def _texts(texts: Texts) -> dict[str, Any]:
+    """The settings of a source; how a table is read counts where it is not the default."""
+    plain = {name for name in ("delimiter", "encoding") if getattr(texts, name) is None}
+    plain |= {"on_bad_rows"} if texts.on_bad_rows == "stop" else set()
+    return texts.model_dump(mode="json", exclude=plain)
+
+
 def build_steps(
     run: Run,
     teachers: Mapping[StageName, StageTeacher] | None = None,
@@ -74,7 +81,7 @@ def build_steps(
         "texts",
         partial(data.draw, run, tests),
         {
-            "texts": [texts.model_dump(mode="json") for texts in run.texts],
+            "texts": list(map(_texts, run.texts)),
             "files": _stamps(run),
             "seed": run.seed,
             "decontaminate": run.compared_with is not None,

@@ -6,21 +6,20 @@ share a long passage with a test set never reach a teacher.
 
 from __future__ import annotations
 
-import csv
-import json
 import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from distill.config import Texts
 from distill.errors import InputError
 from distill.texts.decontamination import Contamination
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
+from sentibench.data.tables import Row, Table, plain_text, read_table
 
 LOOKED_AT = 500  # texts of a source that are compared before it is drawn from
 MOST_OVERLAP = 0.5
@@ -67,7 +66,7 @@ def draw_texts(sources: Sequence[Texts], seed: int, tests: Contamination | None)
     left_out: Counter[tuple[str, str]] = Counter()
     seen: set[str] = set()
     for source in sources:
-        rows = list(read_texts(source))
+        rows = list(read_texts(source, left_out))
         random.Random(f"{seed}/{source.source}").shuffle(rows)
         taken = 0
         _refuse_a_test_set(source, rows, tests)
@@ -111,12 +110,17 @@ def _unfit(text: Text, seen: set[str], tests: Contamination | None) -> str:
     return "contaminated" if tests is not None and tests.overlaps(text.text) else ""
 
 
-def read_texts(source: Texts) -> Iterator[Text]:
+def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -> Iterator[Text]:
     """Read a source from its beginning to its end.
+
+    Args:
+        source: The source.
+        dropped: Counts rows that are left out, by source and reason.
 
     Raises:
         InputError: With the file, the row and what was expected.
     """
+    dropped = Counter() if dropped is None else dropped
     if source.dataset:
         prefix = "sentibench_mini_" if source.mini else "sentibench_"
         task = load_tasks()[prefix + source.dataset]
@@ -124,65 +128,48 @@ def read_texts(source: Texts) -> Iterator[Text]:
             identity = f"{source.source}/{example.index:06d}"
             yield Text(identity, example.sentence, source.source, example.label)
         return
-    place = source.file or source.folder
-    row: dict[str, Any] = {}
-    has_labels = source.label_column is None
-    for number, row in enumerate(_rows(source)):
-        has_labels = has_labels or source.label_column in row
-        where = f"{place} row {number}"
-        if source.column not in row:
-            got = ", ".join(map(str, row)) or "none"
-            raise InputError(f"{where}: no column {source.column!r}; got {got}")
-        text, label = row[source.column], None
+    table = _table(source)
+    for reason, n in table.dropped.items():
+        dropped[source.source, reason] += n
+    labelled = 0
+    for number, row in enumerate(table.rows):
+        text = row.values.get(source.column)
+        if source.column not in row.values:
+            got = ", ".join(map(str, row.values)) or "none"
+            raise InputError(f"{row.where}: no column {source.column!r}; got {got}")
         if not isinstance(text, str):
             got = type(text).__name__
-            raise InputError(f"{where} column {source.column!r}: expected text; got {got}")
-        if source.label_column and row.get(source.label_column) is not None:
-            label = str(row[source.label_column])
+            raise InputError(f"{row.where}: column {source.column!r}: expected text; got {got}")
+        label = row.values.get(source.label_column) if source.label_column else None
+        labelled += label is not None
+        if label is not None:
+            label = plain_text(label)
+            if not label and source.on_bad_rows == "drop":
+                dropped[source.source, "no label"] += 1
+                continue
+            if not label:
+                raise InputError(
+                    f"{row.where}: column {source.label_column!r} is empty; expected a label; "
+                    "leave such rows out with on_bad_rows: drop"
+                )
             label = source.labels.get(label, label)
         yield Text(f"{source.source}/{number:06d}", text, source.source, label)
-    if row and not has_labels:
-        got = ", ".join(map(str, row))
+    if source.label_column and table.rows and not labelled:
+        got = ", ".join(map(str, table.rows[0].values))
+        place = source.file or source.folder
         raise InputError(f"{place}: no row has the label_column {source.label_column!r}; got {got}")
 
 
-def _rows(source: Texts) -> Iterator[dict[str, Any]]:
-    path = cast(Path, source.file or source.folder)
-    try:
-        if source.folder:
-            yield from _table(source)
-            return
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix == ".csv":
-                yield from csv.DictReader(file)
-            elif path.suffix in (".jsonl", ".ndjson"):
-                yield from (_object(path, n, line) for n, line in enumerate(file) if line.strip())
-            elif path.suffix == ".txt":
-                yield from ({source.column: line.rstrip("\r\n")} for line in file)
-            else:
-                raise InputError(f"{path}: unknown ending; expected .jsonl, .csv or .txt")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read; {error}") from None
-
-
-def _object(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} line {number + 1}: no JSON; {error}") from None
-    if not isinstance(row, dict):
-        raise InputError(f"{path} line {number + 1}: expected an object; got {line[:40]!r}")
-    return cast("dict[str, Any]", row)
-
-
-def _table(source: Texts) -> Iterator[dict[str, Any]]:
-    import datasets
-
-    loaded = cast(Any, datasets).load_from_disk(str(source.folder))
-    if isinstance(loaded, datasets.DatasetDict):
-        splits = cast("dict[str, Any]", loaded)
-        name = source.split or "train"
-        if name not in splits:
-            raise InputError(f"{source.folder}: no split {name!r}; got {', '.join(splits)}")
-        loaded = splits[name]
-    yield from loaded
+def _table(source: Texts) -> Table:
+    """The rows of a file or folder; a text file has one column."""
+    table = read_table(
+        cast(Path, source.file or source.folder),
+        delimiter=source.delimiter,
+        encoding=source.encoding,
+        split=source.split or "train",
+        on_bad_rows=source.on_bad_rows,
+    )
+    if table.form.startswith("text") and source.column != "text":
+        rows = (Row(row.where, {source.column: row.values["text"]}) for row in table.rows)
+        return replace(table, rows=tuple(rows))
+    return table

@@ -46,16 +46,20 @@ def test_a_datasets_folder_gives_its_split(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": rows}).save_to_disk(str(tmp_path / "d"))
     texts = Texts(folder=tmp_path / "d", column="review")
     assert [t.text for t in read_texts(texts)] == ["fine"]
-    with pytest.raises(InputError, match="no split 'dev'; got train"):
+    with pytest.raises(InputError, match="split: unknown name 'dev'; known: train"):
         list(read_texts(Texts(folder=tmp_path / "d", split="dev")))
 
 
 MISTAKES = [
-    ("a.jsonl", '{"txt": "x"}\n', "row 0: no column 'text'; got txt"),
-    ("a.jsonl", '{"text": "x"}\n{"text": 3}\n', "row 1 column 'text': expected text; got int"),
-    ("a.jsonl", "{\n", "line 1: no JSON"),
-    ("a.jsonl", "[1]\n", "line 1: expected an object"),
-    ("a.parquet", "x", "unknown ending; expected .jsonl, .csv or .txt"),
+    ("a.jsonl", '{"txt": "x"}\n', "a.jsonl:1: no column 'text'; got txt"),
+    ("a.jsonl", '{"text": "x"}\n{"text": 3}\n', "jsonl:2: column 'text': expected text; got int"),
+    ("a.jsonl", "{\n", "a.jsonl:1: broken JSON"),
+    ("a.jsonl", "[1]\n", "a.jsonl:1: got a list, expected an object"),
+    ("a.parquet", "x", "no Parquet file"),
+    ("a.doc", "x", "got the ending '.doc', expected one of .csv, .tsv, .json"),
+    ("a.csv", "text,stars\nfine, really,5\n", "a.csv:2: got 3 fields, expected 2"),
+    ("a.csv", "text,stars\nfine\n", "a.csv:2: got 1 fields, expected 2"),
+    ("a.csv", 'text,stars\n"fine,5\nbad,1\n', "a.csv:2: the row that begins here is no CSV"),
 ]
 
 
@@ -76,6 +80,43 @@ def test_a_missing_label_column_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n{"text": "y", "star": 5}\n')
     texts = Texts(file=tmp_path / "a.jsonl", label_column="star")
     assert [text.label for text in read_texts(texts)] == [None, "5"]
+
+
+def test_rows_that_are_not_as_their_header_says_can_be_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,stars\nfine,5\nwell, no,1\nso so,\n", encoding="utf-8")
+    given = {"label_column": "stars", "labels": {5: "positive"}}
+    with pytest.raises(InputError, match=r"a\.csv:3: got 3 fields"):
+        draw_texts([source(tmp_path / "a.csv", **given)], 1, None)
+    draw = draw_texts([source(tmp_path / "a.csv", on_bad_rows="drop", **given)], 1, None)
+    assert [(text.text, text.label) for text in draw.texts] == [("fine", "positive")]
+    assert draw.left_out == {
+        ("mine", "other fields than the header"): 1,
+        ("mine", "no label"): 1,
+    }
+    (tmp_path / "b.csv").write_text("text,stars\nfine,5\nso so,\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"b\.csv:3: column 'stars' is empty"):
+        list(read_texts(source(tmp_path / "b.csv", **given)))
+
+
+def test_labels_are_understood_as_yaml_and_tables_write_them(tmp_path: Path) -> None:
+    rows = [{"text": "a", "y": 5.0}, {"text": "b", "y": True}, {"text": "c", "y": "FALSE"}]
+    (tmp_path / "a.JSONL").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    given = {"label_column": "y", "labels": {5: "five", True: "yes", "false": "no"}}
+    assert [t.label for t in read_texts(source(tmp_path / "a.JSONL", **given))] == [
+        *("five", "yes", "no")
+    ]
+
+
+def test_class_numbers_of_datasets_are_their_names(tmp_path: Path) -> None:
+    import datasets
+
+    features = datasets.Features(
+        text=datasets.Value("string"), y=datasets.ClassLabel(names=["bad", "good"])
+    )
+    rows = [{"text": "a", "y": 1}, {"text": "b", "y": -1}]
+    datasets.Dataset.from_list(rows, features=features).save_to_disk(str(tmp_path / "d"))
+    texts = Texts(folder=tmp_path / "d", label_column="y")
+    assert [text.label for text in read_texts(texts)] == ["good", None]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

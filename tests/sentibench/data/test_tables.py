@@ -1,0 +1,126 @@
+"""Tables of people's own texts, as they are really written."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sentibench.data.tables import Table, plain_text, read_table
+from sentibench.errors import InputError
+
+LONG = "long " * 4_000  # 20,000 characters
+
+
+def values(table: Table) -> list[dict]:
+    return [dict(row.values) for row in table.rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "form", "expected"),
+    [
+        ("a.csv", b"text,kind\nfine,x\n", "CSV, comma, utf-8", [("fine", "x")]),
+        ("a.CSV", b"text;kind\nfine, I say;x\n", "CSV, semicolon, utf-8", [("fine, I say", "x")]),
+        ("a.tsv", b"text\tkind\na, b; c\tx\n", "CSV, tab, utf-8", [("a, b; c", "x")]),
+        ("a.csv", b"text|kind\na, b|x\nc, d|y\n", "CSV, vertical bar, utf-8", [("a, b", "x")]),
+        ("a.csv", b'text,kind\r\n"say ""no"",\nthen go",x\r\n', "CSV, comma", None),
+        ("a.csv", "\ufefftext,kind\nfine \U0001f600,x\n".encode(), "CSV, comma, utf-8", None),
+        ("a.csv", f"text,kind\n{LONG},x\n".encode(), "CSV, comma, utf-8", [(LONG, "x")]),
+        ("a.csv", b"text,kind\n\n  ,  \nfine,x\n\n", "CSV, comma, utf-8", [("fine", "x")]),
+        ("a.csv", b"text,kind\n<b>fine</b>,Two Words\n", "CSV", [("<b>fine</b>", "Two Words")]),
+        ("a.json", b'[{"text": "fine", "kind": "x"}]', "JSON, utf-8", [("fine", "x")]),
+        ("a.ndjson", b'{"text": "fine", "kind": "x"}\n\n', "JSON, utf-8", [("fine", "x")]),
+    ],
+)
+def test_files_are_read_as_they_are_written(
+    name: str, content: bytes, form: str, expected: list | None, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    table = read_table(tmp_path / name)
+    assert table.form.startswith(form)
+    found = [(row["text"], row["kind"]) for row in values(table)]
+    if expected is None:
+        assert found[0][0] in ('say "no",\nthen go', "fine \U0001f600")
+    else:
+        assert found[: len(expected)] == expected
+
+
+def test_another_encoding_is_found_stated_or_given(tmp_path: Path) -> None:
+    text = "text,kind\nUn café très agréable, à côté de l'église,x\n".replace("able, ", "able ")
+    (tmp_path / "a.csv").write_bytes((text * 5).encode("latin-1"))
+    table = read_table(tmp_path / "a.csv")
+    assert values(table)[0]["text"].startswith("Un café très agréable à côté")
+    assert not table.form.endswith("utf-8")
+    given = read_table(tmp_path / "a.csv", encoding="latin-1")
+    assert given.form == "CSV, comma, latin-1"
+    assert values(given) == values(table)
+    with pytest.raises(InputError, match="is not in the encoding ascii"):
+        read_table(tmp_path / "a.csv", encoding="ascii")
+    with pytest.raises(InputError, match="unknown encoding 'klingon'"):
+        read_table(tmp_path / "a.csv", encoding="klingon")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "", "got an empty file, expected a header and rows"),
+        ("a.csv", "a,a\n1,2\n", "a.csv:1: the header has 'a' twice or empty"),
+        ("a.csv", "a,\n1,2\n", "a.csv:1: the header has '' twice or empty"),
+        ("a.csv", 'a,b\n"1\n\n2",3\n4,5,6\n', "a.csv:5: got 3 fields, expected 2"),
+        ("a.csv", 'a,b\n1,"2\n3,4\n5,6\n', "a.csv:2: the row that begins here is no CSV"),
+        ("a.csv", 'a,b\n1,"2\n3,"4"\n5,6\n', "a.csv:2: the row that begins here is no CSV"),
+        ("a.json", "{}", "a.json: got a dict, expected a list of objects"),
+        ("a.json", "[1]", "a.json: item 0: got a int, expected an object"),
+        ("a.jsonl", '{"a": 1}\n{"a"', "a.jsonl:2: broken JSON"),
+        ("a.parquet", "no", "a.parquet: no Parquet file"),
+        ("a.xls", "no", "got the ending '.xls', expected one of .csv, .tsv"),
+    ],
+)
+def test_a_mistake_names_file_and_row(
+    name: str, content: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_table(tmp_path / name)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_rows_are_left_out_and_counted_where_that_is_wished(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n1,2,3\n4\n", encoding="utf-8")
+    table = read_table(tmp_path / "a.csv", on_bad_rows="drop")
+    assert values(table) == [{"a": "1", "b": "2"}]
+    assert table.dropped == {"other fields than the header": 2}
+    assert table.rows[0].where == f"{tmp_path / 'a.csv'}:2"
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n7\n', encoding="utf-8")
+    assert read_table(tmp_path / "a.jsonl", on_bad_rows="drop").dropped == {"no object": 1}
+
+
+def test_parquet_and_delimiters_are_read(tmp_path: Path) -> None:
+    from pyarrow import Table as Columns
+    from pyarrow import parquet
+
+    parquet.write_table(Columns.from_pylist([{"text": "fine", "y": 1}]), tmp_path / "a.parquet")
+    assert values(read_table(tmp_path / "a.parquet")) == [{"text": "fine", "y": 1}]
+    (tmp_path / "a.csv").write_text("text:kind\nfine:x\n", encoding="utf-8")
+    assert values(read_table(tmp_path / "a.csv", delimiter=":")) == [{"text": "fine", "kind": "x"}]
+    with pytest.raises(InputError, match="expected one character"):
+        read_table(tmp_path / "a.csv", delimiter="::")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (5, "5"),
+        (5.0, "5"),
+        ("5.0", "5"),
+        ("5.5", "5.5"),
+        (-1.0, "-1"),
+        (True, "true"),
+        ("TRUE", "true"),
+        (" x ", "x"),
+        ("True story", "True story"),
+        (json.loads("1e3"), "1000"),
+    ],
+)
+def test_labels_are_written_as_people_write_them(value: object, text: str) -> None:
+    assert plain_text(value) == text
