@@ -155,10 +155,9 @@ def _row(task: Task, document: dict, prompt: str, right: bool) -> dict:
         predicted = gold if right else (gold + 1) % len(card.labels)
         choices = [[[str(-float(i != predicted)), "False"]] for i in range(len(card.labels))]
         return row | {"score": [gold, predicted, len(card.labels)], "resps": choices}
-    wrong = [dict(zip(card.elements, ["wrong"] * len(card.elements), strict=True))]
-    answer = document["answer"] if right else repr([tuple(wrong[0].values())])
+    answer = document["answer"] if right else repr([("wrong",) * len(card.elements)])
     row["resps"] = [[answer]]
-    found = tuple_statistics(task, row)
+    found, _ = tuple_statistics(task, row)
     return row | {f"{metric}_f1": found.get(metric, found["strict"]) for metric in METRICS}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from os import cpu_count
 from pathlib import Path
@@ -16,12 +16,12 @@ from leaderboard.exports import to_csv, to_hardest, to_latex, to_markdown
 from leaderboard.items import build_items, hardest_items
 from leaderboard.previous import changes, read_previous
 from leaderboard.runs.entries import Entry, collect_entries
-from leaderboard.runs.models import load_declared, short_name
-from leaderboard.runs.results import Problem, load_results
+from leaderboard.runs.models import Declared, load_declared, short_name
+from leaderboard.runs.results import Problem, lies_in, load_results
 from sentibench.command_line import Parser, exit_code
 from sentibench.data.cards import Source
 from sentibench.errors import InputError
-from sentibench.pages.text import counted
+from sentibench.pages.text import counted, visible
 from sentibench.scoring.statistics import REPLICATES
 
 GENERATOR = '<meta name="generator" content="SentiBench leaderboard">'
@@ -107,7 +107,10 @@ def _load(options: argparse.Namespace) -> _Loaded:
     # texts are one object for all models, as long as one process reads them
     processes = 1 if with_texts else min(cpu_count() or 1, 8)
     runs, problems = load_results(folder, with_texts=with_texts, processes=processes)
-    declared, unusable = load_declared(folder, options.models or folder / "models.yaml", runs)
+    models = options.models or folder / "models.yaml"
+    if options.models is None and not lies_in(folder, models):
+        raise InputError(f"{models}: leads out of the folder; give it as --models")
+    declared, unusable = load_declared(folder, models, runs)
     problems = unusable + problems
     if not runs:
         listed = [f"; first of {len(problems)} files: {p.file}: {p.reason}" for p in problems[:1]]
@@ -119,16 +122,33 @@ def _load(options: argparse.Namespace) -> _Loaded:
     source: Source = options.source or ("real" if "real" in sources else "mini")
     if source not in sources:
         raise InputError(f"--source {source}: no such results in {folder}")
-    names = {run.model for run in runs}
-    names |= set(map(short_name, names))
-    notes = [
-        f"models.yaml: {name!r} is the name of no run"
-        for name in declared.publisher
-        if name not in names
-    ]
+    entries = collect_entries(runs, declared, source)
+    notes = _notes(entries, declared, {run.model for run in runs})
     if len(sources) > 1:
         notes.append(f"only {source} results are shown; choose others with --source")
-    return _Loaded(collect_entries(runs, declared, source), problems, source, notes)
+    return _Loaded(entries, problems, source, notes)
+
+
+def _notes(entries: Sequence[Entry], declared: Declared, names: Set[str]) -> list[str]:
+    """What a maintainer may want to know of rows and declarations."""
+    known = names | set(map(short_name, names))
+    unknown = [name for name in declared.publisher if name not in known]
+    notes = [f"models.yaml: {name!r} is the name of no run" for name in unknown]
+    notes += [
+        f"models.yaml: {name!r} ends the names of several models, so it names none; write the whole"
+        for name in declared.ambiguous(names)
+    ]
+    for entry in entries:
+        if len(entry.folders) > 1:
+            notes.append(f"{entry.info.name}: its runs lie in {', '.join(entry.folders)}")
+        if any("official" in run.samples.unverified for run in entry.all_runs):
+            notes.append(
+                f"{entry.info.name}: the official score of OpeNER was not computed again; "
+                "that wants the dataset: sentibench fetch opener"
+            )
+        for seed in sorted({run.seed for run in entry.apart}):
+            notes.append(f"{entry.info.name}: seed {seed} was not run on all tasks: left out")
+    return notes
 
 
 def _build(options: argparse.Namespace) -> None:
@@ -160,7 +180,7 @@ def _build(options: argparse.Namespace) -> None:
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
     for note in [*loaded.notes, *(f"left out: {p.file}: {p.reason}" for p in problems)]:
-        print(note, file=sys.stderr)
+        print(visible(note), file=sys.stderr)
     n_ranked = sum(row.ranked for row in board.rows)
     counts = f"{counted(len(entries), 'row')} ({n_ranked} ranked)"
     counts += f", {counted(len(problems), 'file')} left out"
@@ -196,6 +216,8 @@ def _check(options: argparse.Namespace) -> int:
     unranked = [f"{entry.info.name}: {reason}" for entry in entries for reason in entry.reasons]
     findings += [] if options.allow_unranked else unranked
     notes = [*(unranked if options.allow_unranked else []), *loaded.notes]
+    board = build_board(entries, loaded.problems, source, options.replicates)
+    to_json(board)  # what cannot be written is found here too
     if options.previous is not None:
         previous = read_previous(options.previous)
         if previous is None:
@@ -205,13 +227,10 @@ def _check(options: argparse.Namespace) -> int:
                 f"--previous {options.previous}: got a board of {previous.source!r} "
                 f"results, expected {source!r}; choose with --source"
             )
-        board = build_board(entries, loaded.problems, source, options.replicates)
         changed, new = changes(previous, board)
         findings, notes = findings + changed, notes + new
-    for note in notes:
-        print(f"note: {note}")
-    for finding in findings:
-        print(finding)
+    for line in [*(f"note: {note}" for note in notes), *findings]:
+        print(visible(line))
     if findings:
         raise InputError(f"check: {counted(len(findings), 'finding')}, expected none; see above")
     print(f"{counted(len(entries), 'row')}, nothing to complain about")

@@ -10,11 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import yaml
 
 from leaderboard.board import (
     COLUMNS,
@@ -36,6 +34,7 @@ from leaderboard.board import (
 )
 from leaderboard.ranking import Ranking, cells_of, compare, gap_closed, rank_entries
 from leaderboard.runs.entries import PROTOCOL, Entry
+from leaderboard.runs.models import load_paper
 from leaderboard.runs.results import Problem, TaskRun
 from sentibench.data.cards import CATEGORIES, Card, Source, Task, load_cards
 from sentibench.data.read import split_file
@@ -78,12 +77,14 @@ def build_board(
     unranked = (entry for entry in entries if entry.reasons)
     order = [*(rankings["official"].entries if rankings else ())]
     order += sorted(unranked, key=lambda entry: (entry.info.name, entry.key))
-    rows = [_measured(entry, rankings, source) for entry in order]
+    rows = [_measured(entry, rankings, source, replicates) for entry in order]
     rows += _reported() if source == "real" else []
     lineages = _lineages(rows, {entry.key: _conditions(entry) for entry in order}, source)
     gaps = {entry.key: _gaps(entry, lineages[entry.key], rankings) for entry in order}
     names = _distinct_names(rows)
     all_runs = [run for entry in order for run in entry.all_runs]
+    ranked_runs = [run for entry in order if not entry.reasons for run in entry.all_runs]
+    counted = ranked_runs or all_runs
     return rounded(
         Board(
             title=TITLE[source],
@@ -105,8 +106,8 @@ def build_board(
             report=tuple(problems),
             newest=max((_date(run) for run in all_runs), default=""),
             versions={
-                "lm-eval": tuple(sorted({run.facts.lm_eval for run in all_runs})),
-                "task version": tuple(sorted({run.facts.version for run in all_runs})),
+                "lm-eval": tuple(sorted({run.facts.lm_eval for run in counted})),
+                "task version": tuple(sorted({run.facts.version for run in counted})),
             },
             n_runs=len(all_runs),
         )
@@ -119,7 +120,7 @@ def build_board(
 def _task_facts(card: Card, source: Source, entries: Sequence[Entry]) -> TaskFacts:
     task = Task(card, source)
     runs = [run for entry in entries for run in entry.runs.get(task.name, ())]
-    whole = next((run for run in runs if run.samples.is_whole), None)
+    whole = next((run for run in runs if run.samples.data_key == task.pins.items), None)
     distribution, baselines = _gold_facts(card, whole) if whole else ((), ())
     return TaskFacts(
         name=task.name,
@@ -164,7 +165,9 @@ def _gold_facts(card: Card, run: TaskRun) -> tuple[tuple[Count, ...], tuple[Base
 # Rows
 
 
-def _measured(entry: Entry, rankings: Mapping[str, Ranking], source: Source) -> Row:
+def _measured(
+    entry: Entry, rankings: Mapping[str, Ranking], source: Source, replicates: int
+) -> Row:
     invalid = {
         task: float(np.mean([run.samples.invalid.mean() for run in runs]))
         for task, runs in entry.runs.items()
@@ -173,7 +176,7 @@ def _measured(entry: Entry, rankings: Mapping[str, Ranking], source: Source) -> 
     if ranked:
         cells = {metric: of.cells[entry.key] for metric, of in rankings.items()}
     else:
-        cells = cells_of(entry, source)
+        cells = cells_of(entry, source, replicates)
     files = {run.file: run.facts.seconds for run in entry.all_runs}
     seconds = sum(taken or 0 for taken in files.values()) if all(files.values()) else None
     n_items = sum(run.samples.n_items for run in entry.all_runs)
@@ -200,7 +203,7 @@ def _measured(entry: Entry, rankings: Mapping[str, Ranking], source: Source) -> 
         items_per_second=n_items / seconds if seconds else None,
         peak_memory_bytes=max(peaks) or None,
         newest=max(map(_date, entry.all_runs)),
-        badges=_badges(entry.all_runs),
+        badges=_badges(entry),
         command="\n".join(_command(entry, run) for run in next(iter(entry.runs.values()))),
         history=tuple(
             PastRun(_date(run), run.task.name, _official_score(run)) for run in entry.history
@@ -220,7 +223,11 @@ def _date(run: TaskRun) -> str:
     return datetime.fromtimestamp(run.date, timezone.utc).strftime("%Y-%m-%d %H:%M")
 
 
-def _badges(runs: Sequence[TaskRun]) -> tuple[Badge, ...]:
+def _badges(entry: Entry) -> tuple[Badge, ...]:
+    runs = entry.all_runs
+    apart = Counter(run.seed for run in entry.apart)
+    unknown = any("official" in run.samples.unverified for run in runs)
+
     def joined(values: Iterable[Any]) -> str:
         return ", ".join(sorted(set(map(str, values))))
 
@@ -233,8 +240,10 @@ def _badges(runs: Sequence[TaskRun]) -> tuple[Badge, ...]:
         "data": _joint_hash((run.task.name, run.samples.data_key) for run in runs),
         "prompts": _joint_hash((run.task.name, run.samples.prompt_key) for run in runs),
         "newest run": max(map(_date, runs)),
+        "not counted": joined(f"seed {seed}: {n} of 12 datasets" for seed, n in apart.items()),
+        "not computed again": "official score of OpeNER" if unknown else "",
     }
-    return tuple(Badge(*pair) for pair in shown.items() if pair != ("limit", "None"))
+    return tuple(Badge(*pair) for pair in shown.items() if pair[1] not in ("", "None"))
 
 
 def _joint_hash(keys: Iterable[tuple[str, str]]) -> str:
@@ -311,9 +320,9 @@ def _label_details(
 
 def _reported() -> list[Row]:
     """The paper's rows."""
-    text = (Path(__file__).parent / "paper.yaml").read_text(encoding="utf-8")
     tasks, rows = tasks_of("overall", "real"), list[Row]()
-    for number, raw in enumerate(cast("list[dict[str, Any]]", yaml.safe_load(text))):
+    for number, given in enumerate(load_paper()):
+        raw = dict(given)
         values = {t: score / 100 for t, score in zip(tasks, raw.pop("scores"), strict=True)}
         for column in (*COLUMNS, *SPLITS):
             members = [values[task] for task in tasks_of(column, "real")]
@@ -404,11 +413,16 @@ def _lineages(
         first, *others = [conditions.get(link.key, reported) for link in chain]
         return [t for t in tasks if t in first and all(o.get(t) == first[t] for o in others)]
 
+    by_name: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_name[row.name].append(row)
     found: dict[str, tuple[Ancestor, ...]] = {}
     for row in rows:
         chain = [row]
         while longer := [
-            [base, *chain] for base in rows if base.name == chain[0].base and base not in chain
+            [base, *chain]
+            for base in by_name[chain[0].base]
+            if base.name not in (link.name for link in chain)
         ]:
             chain = max(longer, key=lambda chain: len(shared(chain)))  # the first of equals
         columns = shared(chain)
@@ -418,8 +432,8 @@ def _lineages(
 
 
 def _mean(row: Row, tasks: Sequence[str]) -> float | None:
-    values = [row.value("official", task) for task in tasks]
-    return float(np.mean(cast("list[float]", values))) if values else None
+    values = [value for task in tasks if (value := row.value("official", task)) is not None]
+    return float(np.mean(values)) if len(values) == len(tasks) > 0 else None
 
 
 def _gaps(

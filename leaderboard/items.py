@@ -78,18 +78,22 @@ class HardItem:
     text: SampleText | None
 
 
-def _comparable(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries over the data that most share: items of others cannot be compared."""
-    return [entry for entry in entries if not entry.has_other_data]
+def _comparable(entries: Sequence[Entry], task: str) -> list[Entry]:
+    """The entries over the items of the benchmark; all that ran a task where there is none."""
+    asked = [entry for entry in entries if task in entry.runs]
+    return [entry for entry in asked if entry.is_pinned(task)] or asked
 
 
 def build_items(entries: Sequence[Entry], source: Source) -> dict[str, TaskItems]:
     """Texts, gold and answers per task, for the sample browser. Not for ``--no-text``."""
     found: dict[str, TaskItems] = {}
-    comparable = _comparable(entries)
     for task in tasks_of("overall", source):
-        samples = {e.key: e.runs[task][0].samples for e in comparable if task in e.runs}
-        texts = {text.index: text for of_row in samples.values() for text in of_row.texts}
+        samples = {e.key: e.runs[task][0].samples for e in entries if task in e.runs}
+        texts = {
+            text.index: text
+            for entry in _comparable(entries, task)
+            for text in samples[entry.key].texts
+        }
         items = [ItemText(i, texts[i].sentence, texts[i].gold) for i in sorted(texts)]
         if not items:
             continue
@@ -98,8 +102,9 @@ def build_items(entries: Sequence[Entry], source: Source) -> dict[str, TaskItems
         asked: dict[str, list[str]] = {}
         marks: dict[str, list[Marks]] = {}
         for key, of_row in samples.items():
-            own = {text.index: text for text in of_row.texts}
-            hits = dict(zip(own, of_row.right.tolist(), strict=True))
+            every = {text.index: text for text in of_row.texts}
+            hits = dict(zip(every, of_row.right.tolist(), strict=True))
+            own = {i: text for i, text in every.items() if i in texts and _same(text, texts[i])}
             answers[key] = [own[i.index].answer if i.index in own else "" for i in items]
             asked[key] = [own[i.index].prompt if i.index in own else "" for i in items]
             right[key] = "".join("01"[hits[i.index]] if i.index in own else "-" for i in items)
@@ -109,6 +114,10 @@ def build_items(entries: Sequence[Entry], source: Source) -> dict[str, TaskItems
                 ]
         found[task] = TaskItems(items, answers, right, marks, _prompts(asked, items))
     return found
+
+
+def _same(one: SampleText, other: SampleText) -> bool:
+    return (one.sentence, one.gold) == (other.sentence, other.gold)
 
 
 def _prompts(asked: Mapping[str, Sequence[str]], items: Sequence[ItemText]) -> Prompts:
@@ -162,13 +171,14 @@ def _marks(n_elements: int, text: SampleText) -> Marks:
 
 def hardest_items(entries: Sequence[Entry], source: Source) -> list[HardItem]:
     """Items that no model got right, in the order of the tasks; entries over other data are out."""
-    comparable = _comparable(entries)
     hardest: list[HardItem] = []
     for task in tasks_of("overall", source):
         asked: Counter[int] = Counter()
         solved: set[int] = set()
         texts: dict[int, SampleText] = {}
-        for samples in (run.samples for entry in comparable for run in entry.runs.get(task, ())):
+        for samples in (
+            run.samples for entry in _comparable(entries, task) for run in entry.runs[task]
+        ):
             asked.update(samples.indices.tolist())
             solved.update(samples.indices[samples.right].tolist())
             texts |= {text.index: text for text in samples.texts}

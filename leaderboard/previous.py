@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +30,7 @@ class PreviousCell:
 class PreviousRow:
     """What is read of a row of an older leaderboard.json."""
 
+    key: str
     name: str
     rank: Mapping[str, Rank] | None
     scores: Mapping[str, Mapping[str, PreviousCell | None]]
@@ -54,25 +55,25 @@ def read_previous(path: Path) -> PreviousBoard | None:
 
 
 def changes(previous: PreviousBoard, board: Board) -> tuple[list[str], list[str]]:
-    """Compare a board with an older one by the names of the rows.
+    """Compare a board with an older one, row by row; their keys name them.
 
     Returns:
         What a maintainer should look at: rows that are gone or lost their rank, scores that
         changed, pairs that changed places. And, apart from these, the rows that are new.
     """
-    before = {row.name: row for row in previous.rows}
-    after = {row.name: row for row in board.rows}
-    shared = [name for name in before if name in after]
-    findings = [f"{name}: the row is gone" for name in before if name not in after]
+    before = {row.key: row for row in previous.rows}
+    after = {row.key: row for row in board.rows}
+    shared = [key for key in before if key in after]
+    findings = [f"{before[key].name}: the row is gone" for key in before if key not in after]
     findings += [
-        f"{name}: had a rank and has none now"
-        for name in shared
-        if before[name].rank and not after[name].rank
+        f"{after[key].name}: had a rank and has none now"
+        for key in shared
+        if before[key].rank and not after[key].rank
     ]
-    for name in shared:
-        findings += _changed_scores(before[name], after[name], board)
+    for key in shared:
+        findings += _changed_scores(before[key], after[key], board)
     findings += _changed_places(before, after)
-    return findings, [f"{name}: a new row" for name in after if name not in before]
+    return findings, [f"{after[key].name}: a new row" for key in after if key not in before]
 
 
 def _changed_scores(before: PreviousRow, after: Row, board: Board) -> list[str]:
@@ -86,16 +87,17 @@ def _changed_scores(before: PreviousRow, after: Row, board: Board) -> list[str]:
 
 
 def _changed_places(before: Mapping[str, PreviousRow], after: Mapping[str, Row]) -> list[str]:
-    old, new = positions(list(before.values())), positions(list(after.values()))
-    shared = sorted(old.keys() & new.keys(), key=lambda name: old[name])
+    old, new = positions(before), positions(after)
+    shared = sorted(old.keys() & new.keys(), key=lambda key: old[key])
     return [
-        f"{a}: was before {b}, is now behind"
+        f"{after[a].name}: was before {after[b].name}, is now behind"
         for i, a in enumerate(shared)
         for b in shared[i + 1 :]
         if new[a] > new[b]
     ]
 
 
-def positions(rows: Sequence[Row | PreviousRow]) -> dict[str, int]:
-    """Name -> position of the ranked rows."""
-    return {row.name: row.rank[METRIC].position for row in rows if row.rank and METRIC in row.rank}
+def positions(rows: Mapping[str, Row | PreviousRow]) -> dict[str, int]:
+    """Key -> position of the ranked rows."""
+    ranked = {key: row.rank for key, row in rows.items() if row.rank}
+    return {key: rank[METRIC].position for key, rank in ranked.items() if METRIC in rank}

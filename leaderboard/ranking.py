@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import cycle, pairwise
 from typing import Literal
@@ -76,7 +76,9 @@ def rank_entries(
     return {metric: _rank(entries, scores.pop(metric), source) for metric in METRICS}
 
 
-def cells_of(entry: Entry, source: Source) -> dict[str, dict[str, Cell]]:
+def cells_of(
+    entry: Entry, source: Source, replicates: int = REPLICATES
+) -> dict[str, dict[str, Cell]]:
     """Per metric the scores of an entry that is not ranked.
 
     A column has a mean where all its tasks were run on all items; it is never one over fewer.
@@ -86,7 +88,7 @@ def cells_of(entry: Entry, source: Source) -> dict[str, dict[str, Cell]]:
     n_items = {task: entry.n_items(task) for task in tasks}
     whole = {task for task in tasks if entry.is_whole(task)}
     found: dict[str, dict[str, Cell]] = {}
-    for metric, scores in _scores([entry], tasks, REPLICATES).items():
+    for metric, scores in _scores([entry], tasks, replicates).items():
         _add_means(scores, n_items, whole, source)
         found[metric] = {name: _cells(of, n_items[name])[0] for name, of in scores.items()}
     return found
@@ -170,10 +172,10 @@ def gap_closed(ranking: Ranking, entry: Entry, base_name: str) -> GapClosed | No
         base_name: Name of the model that the student's line began with.
 
     Returns:
-        None where one of the three is not ranked or ``statistics.gap_closed`` gives none.
+        None where one of the three is not ranked, or no row of base or teacher alone has the
+        seeds of the student, or ``statistics.gap_closed`` gives none.
     """
-    position = {other.info.name: i for i, other in enumerate(ranking.entries)}
-    base, teacher = position.get(base_name), position.get(entry.info.teacher)
+    base, teacher = (_place_of(ranking, name, entry) for name in (base_name, entry.info.teacher))
     if base is None or teacher is None or entry not in ranking.entries:
         return None
     places = (ranking.entries.index(entry), base, teacher)
@@ -182,6 +184,19 @@ def gap_closed(ranking: Ranking, entry: Entry, base_name: str) -> GapClosed | No
     found, _ = statistics.gap_closed((student, start, goal), draws_3B)
     n_items = ranking.cells[entry.key]["overall"].n or 0
     return None if found is None else GapClosed(found.value, found.low, found.high, n_items)
+
+
+def _place_of(ranking: Ranking, name: str, like: Entry) -> int | None:
+    """Place of the one row of a model that was run like another: its seeds, else its arguments."""
+    found = [i for i, other in enumerate(ranking.entries) if name and other.info.name == name]
+
+    def narrowed(places: list[int], what: Callable[[Entry], object]) -> list[int]:
+        same = [i for i in places if what(ranking.entries[i]) == what(like)]
+        return same if len(places) > 1 else places
+
+    found = narrowed(found, lambda entry: {run.seed for run in entry.all_runs})
+    found = narrowed(found, lambda entry: entry.arguments)
+    return found[0] if len(found) == 1 else None
 
 
 def compare(ranking: Ranking, metric: str) -> list[Comparison]:

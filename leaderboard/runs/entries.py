@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import PurePosixPath
 
 from leaderboard.runs.models import Declared, ModelInfo
 from leaderboard.runs.results import Protocol, TaskRun
@@ -23,8 +24,8 @@ CANNOT_MOVE_A_SCORE = frozenset(
         *("low_cpu_mem_usage", "cache_dir", "download_dir", "local_files_only", "logits_cache"),
         *("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"),
         *("gpu_memory_utilization", "swap_space", "cpu_offload_gb", "max_num_seqs"),
-        *("max_num_batched_tokens", "enable_prefix_caching", "disable_log_stats", "load_format"),
-        *("base_url", "num_concurrent", "max_retries", "timeout", "verify_certificate"),
+        *("max_num_batched_tokens", "enable_prefix_caching", "disable_log_stats"),
+        *("num_concurrent", "max_retries", "timeout", "verify_certificate"),
         *("api_key", "auth_token", "hf_token", "token", "use_auth_token", "header"),
     )
 )
@@ -45,6 +46,7 @@ class Entry:
         arguments: What else tells it from other rows of the model.
         runs: Per task name, the newest run of each seed, seeds ascending.
         history: Runs that a newer one replaced.
+        apart: Runs of seeds that were not run on all tasks, where others were.
         reasons: Why it is not ranked; empty if it is.
     """
 
@@ -53,6 +55,7 @@ class Entry:
     arguments: Mapping[str, str]
     runs: RunsOfTasks
     history: tuple[TaskRun, ...]
+    apart: tuple[TaskRun, ...]
     reasons: tuple[str, ...]
 
     def statistics(self, task: str, metric: str) -> list[Floats]:
@@ -72,10 +75,15 @@ class Entry:
         """The runs that count, of all tasks and seeds."""
         return [run for runs in self.runs.values() for run in runs]
 
+    def is_pinned(self, task: str) -> bool:
+        """Whether a task was run on all items, and these are those of the benchmark."""
+        runs = self.runs.get(task, ())
+        return bool(runs) and all(r.samples.data_key == r.task.pins.items for r in runs)
+
     @property
-    def has_other_data(self) -> bool:
-        """Whether its items are not those of the benchmark."""
-        return any(reason.startswith("other data") for reason in self.reasons)
+    def folders(self) -> list[str]:
+        """Where its runs lie, below the results folder."""
+        return sorted({PurePosixPath(run.file).parent.as_posix() for run in self.all_runs})
 
 
 def collect_entries(runs: Iterable[TaskRun], declared: Declared, source: Source) -> list[Entry]:
@@ -89,18 +97,20 @@ def collect_entries(runs: Iterable[TaskRun], declared: Declared, source: Source)
     names = {run.model for run in of_source}
     for run in of_source:
         model = declared.joined_name(run.model, names)
-        parts = (model, asdict(run.protocol), identity(run), run.samples.is_whole)
+        limit = None if run.samples.is_whole else f"{run.facts.limit} {run.samples.n_items}"
+        parts = (model, asdict(run.protocol), identity(run), limit)
         groups[json.dumps(parts, sort_keys=True)].append(run)
     entries: list[Entry] = []
     for key, group in sorted(groups.items()):
         kept, history, conflicts = _newest(group)
+        kept, apart = _complete_seeds(kept)
         first = next(iter(kept.values()))[0]
         info = declared.of(first, names)
         if info.parameters is None:
             info = replace(info, parameters=first.facts.parameters)
         reasons = tuple(dict.fromkeys((*conflicts, *_reasons(kept, source))))
         name = f"m{hashlib.sha256(key.encode()).hexdigest()[:10]}"
-        entries.append(Entry(name, info, identity(first), kept, history, reasons))
+        entries.append(Entry(name, info, identity(first), kept, history, apart, reasons))
     return entries
 
 
@@ -112,8 +122,8 @@ def identity(run: TaskRun) -> dict[str, str]:
     given = run.facts.model_args
     found = {name: given[name] for name in given if name not in CANNOT_MOVE_A_SCORE}
     for name in ("pretrained", "model"):  # its name
-        if found.get(name, "").rstrip("/\\") == run.model:
-            del found[name]
+        if name in found and found[name].rstrip("/\\") == run.model:
+            found.pop(name)
     if run.facts.dtype:
         found["dtype"] = run.facts.dtype.removeprefix("torch.")
     if run.facts.commit:
@@ -126,19 +136,35 @@ def _newest(group: Sequence[TaskRun]) -> tuple[RunsOfTasks, tuple[TaskRun, ...],
     """The newest run of each task and seed, by task; the older ones; which have one date."""
     newest: dict[tuple[str, int], TaskRun] = {}
     history: list[TaskRun] = []
-    conflicts: list[str] = []
+    twins: dict[tuple[str, int], TaskRun] = {}
     for run in sorted(group, key=lambda run: (run.date, run.file)):
         slot = run.task.name, run.seed
-        if slot in newest:
-            history.append(newest[slot])
-            if newest[slot].date == run.date:
-                files = f"{newest[slot].file} and {run.file}"
-                conflicts.append(f"one date for two runs of {run.task.name}: {files}")
+        older = newest.get(slot)
+        if older:
+            history.append(older)
+        if older and older.date == run.date:
+            twins[slot] = older
+        else:
+            twins.pop(slot, None)
         newest[slot] = run
+    conflicts = [
+        f"two runs of one date: {name}, seed {seed}: which is newer is not known"
+        for name, seed in sorted(twins)
+    ]
     by_task: dict[str, tuple[TaskRun, ...]] = {}
     for (task, _), run in sorted(newest.items()):
         by_task[task] = (*by_task.get(task, ()), run)
     return by_task, tuple(history), conflicts
+
+
+def _complete_seeds(runs: RunsOfTasks) -> tuple[RunsOfTasks, tuple[TaskRun, ...]]:
+    """Where some seeds were run on all tasks, the runs of these; and the runs of the others."""
+    tasks_of: dict[int, int] = Counter(run.seed for of_task in runs.values() for run in of_task)
+    whole = {seed for seed, n in tasks_of.items() if n == len(load_cards())}
+    if not whole:
+        return runs, ()
+    kept = {task: tuple(r for r in of if r.seed in whole) for task, of in runs.items()}
+    return kept, tuple(r for of in runs.values() for r in of if r.seed not in whole)
 
 
 def _reasons(runs: RunsOfTasks, source: Source) -> Iterable[str]:
@@ -153,6 +179,8 @@ def _reasons(runs: RunsOfTasks, source: Source) -> Iterable[str]:
                 yield f"other protocol: {name} is {got}, not {json.dumps(value)}"
         if run.facts.version != TASK_VERSION:
             yield f"task version {run.facts.version}, not {TASK_VERSION}"
+        for what in sorted(run.samples.unverified - {"official"}):
+            yield f"{what} were not saved, so nothing can be computed again"
         pins = run.task.pins
         if run.samples.is_whole and run.samples.data_key != pins.items:
             yield f"other data: {run.task.name}"

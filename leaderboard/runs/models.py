@@ -7,10 +7,12 @@ declares it in its ``run.json``, of the models whose results lie in the same fol
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, cast, get_args
 
@@ -26,7 +28,8 @@ from pydantic import (
 
 from leaderboard.runs.results import Problem, TaskRun, files_below
 from sentibench.errors import InputError, unknown_name
-from sentibench.scoring.samples import Unusable, open_bounded
+from sentibench.pages.text import visible
+from sentibench.scoring.samples import Unusable, kind_of, open_bounded
 
 Role = Literal["", "teacher", "student", "baseline"]
 EXPECTED = {
@@ -41,7 +44,7 @@ MAX_BYTES = 16 * 2**20
 def _text(value: Any) -> str:
     if isinstance(value, list | dict):
         raise ValueError("no text")
-    return "" if value is None else str(value)
+    return "" if value is None else visible(str(value)).strip()
 
 
 def _web_address(url: str) -> str:
@@ -51,9 +54,10 @@ def _web_address(url: str) -> str:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | None):
+    parts = cast("list[Any]", value or [])
+    if not isinstance(value, list | None) or len(parts) > 200:
         raise ValueError("no list")
-    return tuple(map(_text, cast("list[Any]", value or [])))
+    return tuple(_text(part)[:200] for part in parts)
 
 
 Text = Annotated[str, BeforeValidator(_text), Field(max_length=2_000)]
@@ -108,14 +112,18 @@ class Declared:
             run: The run.
             names: Full names of all models: a last part alone names one only if it is unique.
         """
-        short, is_unique = short_name(run.model), _is_unique(run.model, names)
-        shown = short if is_unique else "/".join(run.model.split("/")[-2:])
-        return self._by_publisher(run.model, names) or self._by_manifest(run) or ModelInfo(shown)
+        info = self._by_publisher(run.model, names) or self._by_manifest(run) or ModelInfo()
+        return info if info.name else replace(info, name=_shown_name(run.model, names))
 
     def joined_name(self, model: str, names: Set[str]) -> tuple[str, str]:
         """What runs of one model have in common: its name, or the one that the publisher gives."""
         info = self._by_publisher(model, names)
-        return ("named", info.name) if info else ("model", model)
+        return ("named", info.name) if info and info.name else ("model", model)
+
+    def ambiguous(self, names: Set[str]) -> list[str]:
+        """Last parts in ``models.yaml`` that several models share, so that they name none."""
+        shorts = Counter(map(short_name, names))
+        return [key for key in self.publisher if shorts[key] > 1 and key not in names]
 
     def _by_publisher(self, model: str, names: Set[str]) -> ModelInfo | None:
         by_short_name = short_name(model) if _is_unique(model, names) else model
@@ -132,6 +140,12 @@ class Declared:
 def short_name(model: str) -> str:
     """Return the last part of a hub name or path."""
     return model.rstrip("/").rpartition("/")[2] or model
+
+
+def _shown_name(model: str, names: Set[str]) -> str:
+    """The last part; of a hub name the whole where others end alike. Folders are private."""
+    is_hub_name = re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", model)
+    return model if is_hub_name and not _is_unique(model, names) else short_name(model)
 
 
 def _is_unique(model: str, names: Set[str]) -> bool:
@@ -157,7 +171,7 @@ def load_declared(
     publisher = load_models(models)
     read: dict[str, dict[str, ModelInfo]] = {}
     problems: list[Problem] = []
-    for path in files_below(folder, "run.json"):
+    for path in files_below(folder, re.compile(r"run\.json")):
         file = path.relative_to(folder)
         own = {run.model for run in runs if PurePosixPath(run.file).is_relative_to(file.parent)}
         try:
@@ -171,7 +185,7 @@ def load_declared(
     for parent, infos in read.items():
         for model in [m for m, info in infos.items() if taken[_plain(info.name)] - {m}]:
             claimed = infos.pop(model).name
-            reason = f"models: it calls {model!r} {claimed!r}, the name of another model"
+            reason = f"models: it calls {short_name(model)!r} {claimed!r}, another model's name"
             problems.append(Problem((PurePosixPath(parent) / "run.json").as_posix(), reason))
     return Declared(publisher, read), problems
 
@@ -189,13 +203,16 @@ def _taken_names(
     for declared in (publisher, *manifests):
         for model, info in declared.items():
             full = {name for name in names if model in (name, short_name(name))}
-            taken[_plain(info.name)] |= full or {model}
+            taken[_plain(info.name or short_name(model))] |= full or {model}
+    for row in load_paper():
+        taken[_plain(row["name"])].add("the paper's row")
     return taken
 
 
 def _plain(name: str) -> str:
     """A name without what readers do not see: case, blanks and forms of one letter."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    seen = visible(unicodedata.normalize("NFKC", name)).replace("\ufffd", "")
+    return " ".join(seen.casefold().split())
 
 
 def load_models(path: Path) -> dict[str, ModelInfo]:
@@ -204,7 +221,14 @@ def load_models(path: Path) -> dict[str, ModelInfo]:
     Raises:
         InputError: If it is not YAML, has an unknown key, or a value of the wrong kind.
     """
-    return _read_models(path, _without_aliases) if path.is_file() else {}
+    return _read_models(path, _without_aliases) if path.exists() else {}
+
+
+@cache
+def load_paper() -> list[dict[str, Any]]:
+    """Load the rows that the paper reports, as they stand in ``paper.yaml``."""
+    path = Path(__file__).parents[1] / "paper.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 class _NoAliases(yaml.SafeLoader):
@@ -212,7 +236,9 @@ class _NoAliases(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):  # pyright: ignore[reportUnknownMemberType]
-            raise yaml.YAMLError("aliases (*name) are not read; write the value again")
+            problem = "aliases (*name) are not read; write the value again"
+            mark = cast(Any, self.peek_event()).start_mark  # pyright: ignore
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
         return super().compose_node(parent, index)
 
 
@@ -234,13 +260,13 @@ def _read_models(path: Path, parse: Callable[[str], Any]) -> dict[str, ModelInfo
         raise _mistake(path, error) from None
     except Unusable as error:
         raise InputError(f"{path}: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(f"{path}{where}: no YAML: {error.problem or 'broken'}") from None
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: cannot be read as YAML: {reason}") from None
-    return {
-        model.rstrip("/") or model: replace(facts, name=facts.name or short_name(model))
-        for model, facts in found.items()
-    }
+        raise InputError(f"{path}: cannot be read: {kind_of(error)}") from None
+    return {model.rstrip("/") or model: facts for model, facts in found.items()}
 
 
 def _mistake(path: Path, error: ValidationError) -> InputError:

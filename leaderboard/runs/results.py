@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from itertools import chain
 from multiprocessing import get_context
@@ -23,10 +24,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sentibench.data.cards import Task
 from sentibench.errors import InputError
+from sentibench.pages.text import visible
 from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.scoring.metrics import score_function
 from sentibench.scoring.samples import (
     BAD_CONTENT,
+    METRICS,
     Samples,
     Unusable,
     kind_of,
@@ -41,6 +44,10 @@ from sentibench.scoring.samples import (
 MAX_RESULTS_BYTES = 64 * 2**20
 MAX_DEPTH = 50  # of lists and mappings in a results file
 MAX_NAME = 500  # characters of a model's name or of an argument
+MAX_TASKS = 100  # of ours in a results file
+MAX_FOLDERS = 20  # inside each other
+RESULTS = re.compile(r"results_.*\.json|.*_\d{4}-\d\d-\d\dT[\d-]+\.\d+\.json")
+VERSION = re.compile(r"\d+\.\d+[\w.+]{0,30}|before 0\.4\.9")
 MAX_FILES = 20_000  # in a results folder
 AGREES = 1e-6  # a file's score and ours, which may add in another order
 
@@ -177,7 +184,7 @@ class _Summary(_Part):
     chat_template_sha: Name | None = None
     fewshot_as_multiturn: bool | None = None
     system_instruction: Text | None = None
-    total_evaluation_time_seconds: float | None = None
+    total_evaluation_time_seconds: Annotated[float, Field(ge=0, lt=1e9)] | None = None
 
 
 # Reading
@@ -199,30 +206,41 @@ def load_results(
     Returns:
         All runs of our tasks, and the files that could not be used with the reason. Both sorted.
     """
-    files = files_below(folder, "*.json")
-    paths = [path for path in files if path.name != "run.json"]  # a manifest: models.py reads it
+    paths = files_below(folder, RESULTS)
     read = list(_read_all(folder, paths, with_texts, processes))
     runs = [run for of_file, _ in read for run in of_file]
     problems = [problem for _, of_file in read for problem in of_file]
     problems += [
         Problem(path.relative_to(folder).as_posix(), "no results file of this run: cut off?")
-        for path in files_below(folder, "samples_*.jsonl")
+        for path in files_below(folder, re.compile(r"samples_.*\.jsonl"))
         if not results_beside(path).is_file()
     ]
     runs, copies = _without_copies(runs)
     return runs, problems + copies
 
 
-def files_below(folder: Path, pattern: str) -> list[Path]:
+def files_below(folder: Path, name: re.Pattern[str]) -> list[Path]:
     """Files below a folder, sorted. What a link leads to has to lie there too.
 
     Raises:
         InputError: If there are more than ``MAX_FILES``.
     """
-    found = [path for path in folder.rglob(pattern) if not path.is_dir() and lies_in(folder, path)]
+    found: list[Path] = []
+    level = [folder]
+    for _ in range(MAX_FOLDERS):
+        inside = [path for home in level for path in _inside(home)]
+        found += [p for p in inside if name.fullmatch(p.name) and not p.is_dir()]
+        level = [path for path in inside if path.is_dir() and not path.is_symlink()]
     if len(found) > MAX_FILES:
         raise InputError(f"{folder}: got {len(found):,} files, expected at most {MAX_FILES:,}")
-    return sorted(found)
+    return sorted(path for path in found if lies_in(folder, path))
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def lies_in(folder: Path, path: Path) -> bool:
@@ -240,8 +258,14 @@ def _read_all(
     if min(processes, len(paths) // 4) < 2:  # few are read sooner than a process starts
         yield from map(_read_file, *arguments)
         return
-    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        yield from pool.map(_read_file, *arguments)
+    try:
+        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+            yield from pool.map(_read_file, *arguments)
+    except BrokenProcessPool:
+        raise InputError(
+            f"{folder}: a process that read it was killed, perhaps for want of memory; "
+            "leave out the largest sample files"
+        ) from None
 
 
 def _read_file(folder: Path, path: Path, with_texts: bool) -> tuple[list[TaskRun], list[Problem]]:
@@ -256,6 +280,8 @@ def _read_file(folder: Path, path: Path, with_texts: bool) -> tuple[list[TaskRun
         tasks = sorted(filter(task_of, summary.configs))
         if not tasks:
             raise Unusable("no task of SentiBench in it")
+        if len(tasks) > MAX_TASKS:
+            raise Unusable(f"names {len(tasks):,} tasks of ours, expected at most {MAX_TASKS}")
     except (OSError, Unusable, *BAD_CONTENT) as error:
         listed(name, error)
         return runs, problems
@@ -290,7 +316,7 @@ def _read_summary(path: Path) -> _Summary:
     if not isinstance(content, dict) or not {"results", "configs"} <= content.keys():
         raise Unusable("no results file of lm-eval: it has no results and configs")
     summary = _Summary.model_validate(content)
-    if not re.match(r"0\.\d|before", summary.lm_eval_version):
+    if not VERSION.fullmatch(summary.lm_eval_version):
         raise Unusable("lm-eval's version cannot be read; expected a number such as 0.4.13")
     if summary.date > time.time() + 86_400:
         raise Unusable("its date lies in the future")
@@ -315,14 +341,16 @@ def _read_run(file: str, summary: _Summary, name: str, samples: Samples) -> Task
     """The run of one task of a results file, under the name that lm-eval gave it."""
     config = _TaskConfig.model_validate(summary.configs[name])
     if config.metadata.split != "test":
-        raise Unusable("measured on the split 'val', not on the test set")
+        raise Unusable("measured on another split than the test set")
     _require_agreement(summary, name, samples)
     shots = summary.n_shot.get(name, config.num_fewshot)
     if not isinstance(shots, int) or not 0 <= shots < 1_000:
         raise Unusable("its number of demonstrations cannot be read")
-    model = (summary.model_name or summary.config.model or "unknown").strip()
+    model = visible(summary.model_name or summary.config.model).strip().rstrip("/\\")
+    if not re.search(r"\w", model):
+        raise Unusable("its model has no name")
     return TaskRun(
-        model=model.rstrip("/\\") or model,
+        model=model,
         seed=config.metadata.demo_seed,
         protocol=Protocol(
             shots=shots,
@@ -372,15 +400,15 @@ def _facts(summary: _Summary, name: str) -> Facts:
     only_ours = all(map(task_of, summary.configs))
     seconds = summary.total_evaluation_time_seconds
     return Facts(
-        version=str(summary.versions.get(name, "unknown"))[:40],
+        version=visible(str(summary.versions.get(name, "unknown"))[:40]),
         lm_eval=summary.lm_eval_version,
-        dtype=str(settings.model_dtype or "")[:40],
+        dtype=visible(str(settings.model_dtype or "")[:40]),
         limit=settings.limit,
         batch_size=str(settings.batch_size or ""),
-        model_type=settings.model,
+        model_type=visible(settings.model),
         model_args=arguments_of(settings.model_args),
         parameters=parameters if is_count else None,
-        commit=settings.model_sha or "",
+        commit=visible(settings.model_sha or ""),
         seconds=seconds if only_ours and seconds and seconds > 0 else None,
         peak_memory_bytes=settings.peak_memory_bytes,
     )
@@ -392,7 +420,7 @@ def arguments_of(given: Mapping[str, Any] | str | None) -> dict[str, str]:
         pairs = (part.partition("=") for part in given.split(","))
         given = {name.strip(): value.strip() for name, _, value in pairs}
     texts = {name: _argument(value) for name, value in (given or {}).items()}
-    return {name: texts[name][:MAX_NAME] for name in sorted(texts) if name and texts[name]}
+    return {visible(n): visible(texts[n][:MAX_NAME]) for n in sorted(texts) if n and texts[n]}
 
 
 def _argument(value: Any) -> str:
@@ -411,9 +439,10 @@ def _without_copies(runs: Sequence[TaskRun]) -> tuple[list[TaskRun], list[Proble
     copies: list[Problem] = []
     for run in runs:
         samples = run.samples
-        scores = samples.statistics["strict"].tobytes(), samples.statistics["official"].tobytes()
-        what = (run.task.name, run.seed, repr(run.protocol), repr(run.facts), run.model, run.date)
-        first = kept.setdefault((*what, samples.data_key, samples.prompt_key, hash(scores)), run)
+        scores = [samples.statistics[metric].tobytes() for metric in METRICS]
+        what = (run.model, run.task.name, run.seed, repr(run.protocol), run.date)
+        answers = samples.data_key, samples.prompt_key, hash(tuple(scores))
+        first = kept.setdefault((what, answers), run)
         if first is not run:
             copies.append(Problem(f"{run.file}: {run.task.name}", f"a copy of {first.file}"))
     return list(kept.values()), copies

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 NONE = "–"
+FILLERS = "\u115f\u1160\u3164\uffa0\u2800"  # letters and a symbol without any ink
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -33,6 +35,20 @@ def short(value: object, length: int = 60) -> str:
 def counted(n: int, what: str) -> str:
     """A number of things: "1 row", "2 rows"."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def visible(text: str) -> str:
+    """The text with U+FFFD for what readers do not see, or see in another order than it stands.
+
+    Control characters other than blanks, forms without width, and marks of direction: in a name
+    they hide a difference, in an SVG file they are no XML.
+    """
+    return "".join(" " if c.isspace() else "\ufffd" if _is_hidden(c) else c for c in text)
+
+
+def _is_hidden(character: str) -> bool:
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return hidden or character in FILLERS
 
 
 def without_surrogates(text: str) -> str:

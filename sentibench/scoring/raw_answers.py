@@ -21,16 +21,22 @@ Item = Mapping[str, Any]
 """One line of a sample file."""
 
 
-def chosen_label(item: Item) -> int | None:
+def chosen_label(item: Item, n_labels: int) -> int | None:
     """The label that the saved log-likelihoods choose; None where they were not saved.
 
     Returns:
         The position of the first of equally likely labels; -1 if one of them is NaN.
+
+    Raises:
+        ValueError: If it is not one for each label.
     """
     # lm-eval writes [[["-0.7", "False"]], ...]: per choice its answers, each with its greediness
-    log_likelihoods = [float(answers[0][0]) for answers in item.get("resps", ()) if answers]
-    if not log_likelihoods:
+    saved = item.get("resps", ())
+    if not any(saved):
         return None
+    log_likelihoods = [float(answers[0][0]) for answers in saved]
+    if len(log_likelihoods) != n_labels:
+        raise ValueError(f"{len(log_likelihoods)} answers, {n_labels} labels")
     return -1 if any(map(isnan, log_likelihoods)) else log_likelihoods.index(max(log_likelihoods))
 
 
@@ -46,7 +52,9 @@ def written_opinions(task: Task, item: Item) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(str(opinion[element]) for element in elements) for opinion in opinions)
 
 
-def tuple_statistics(task: Task, item: Item) -> dict[str, metrics.TupleStatistics] | None:
+def tuple_statistics(
+    task: Task, item: Item
+) -> tuple[dict[str, metrics.TupleStatistics], bool] | None:
     """Score the saved generation of an extraction item again.
 
     The gold is the document's, which has to be that of the dataset. Official sentiment-graph F1
@@ -54,7 +62,8 @@ def tuple_statistics(task: Task, item: Item) -> dict[str, metrics.TupleStatistic
     machine has it, and that metric is left out where it has not.
 
     Returns:
-        Metric -> statistics; None where the generation was not saved.
+        Metric -> statistics, and whether the answer was unreadable; None where the generation was
+        not saved.
     """
     generated = generated_text(item)
     if generated is None:
@@ -67,12 +76,13 @@ def tuple_statistics(task: Task, item: Item) -> dict[str, metrics.TupleStatistic
 @lru_cache(maxsize=50_000)  # models agree on many answers
 def _scored(
     task: Task, position: int, sentence: str, opinions: tuple[tuple[str, ...], ...], answer: str
-) -> dict[str, metrics.TupleStatistics]:
+) -> tuple[dict[str, metrics.TupleStatistics], bool]:
     example = _example(task, position, sentence, opinions)
     found: dict[str, metrics.TupleStatistics] = {}
     if task.card.metric != "graph_f1" or all(opinion.spans for opinion in example.opinions):
         found["official"] = metrics.official_statistics(task.card, example, answer)
-    return found | {"strict": metrics.strict_statistics(task.card, example, answer)[0]}
+    found["strict"], invalid = metrics.strict_statistics(task.card, example, answer)
+    return found, invalid
 
 
 def _example(

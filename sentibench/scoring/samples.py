@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
 from sys import intern
@@ -70,6 +71,8 @@ class Samples:
         data_key: Hash over position, text and gold of every item: equal where the same items were
             asked, whatever the order of ranks. See ``sentibench.data.pins``.
         prompt_key: Hash over the prompts.
+        unverified: What could not be compared with anything: ``answers`` and ``prompts`` where they
+            were not saved, ``official`` scores that want a dataset which is not here.
         texts: Of the items, where they were asked for.
     """
 
@@ -80,6 +83,7 @@ class Samples:
     data_key: str
     prompt_key: str
     texts: tuple[SampleText, ...]
+    unverified: frozenset[str] = frozenset()
 
     @property
     def n_items(self) -> int:
@@ -222,10 +226,12 @@ class _Item(NamedTuple):
     document: str  # as items_key wants it
     prompt_hash: str
     text: SampleText | None
+    unverified: tuple[str, ...]
 
 
 def _items(lines: BinaryIO, task: Task, with_texts: bool) -> Iterator[_Item]:
     """The items of a file, in the order of its lines."""
+    n_read, n_total = 0, split_file(task, "test").rows
     while line := lines.readline(MAX_LINE + 1):
         if len(line) > MAX_LINE:
             raise Unusable(f"a line of more than {MAX_LINE:,} bytes")
@@ -233,6 +239,9 @@ def _items(lines: BinaryIO, task: Task, with_texts: bool) -> Iterator[_Item]:
             continue
         row = load_json(line)
         if row.get("filter", "none") == "none":
+            n_read += 1
+            if n_read > n_total:  # before a file that never ends fills the memory
+                raise Unusable(f"more than the {n_total:,} items of the test set")
             yield _item(row, task, with_texts)
 
 
@@ -240,23 +249,26 @@ def _item(row: Mapping[str, Any], task: Task, with_texts: bool) -> _Item:
     document, prompt, prompt_hash = row["doc"], _prompt_of(row), row["prompt_hash"]
     index, sentence = int(document["index"]), str(document["sentence"])
     require(index >= 0, "an item outside of the test set")
-    invalid = float(row.get("invalid_rate", 0.0))
-    require(invalid in (0, 1), "invalid_rate is neither 0 nor 1")
     if prompt:
         right_hash = prompt_hash == prompt_sha256(prompt)
         require(right_hash, "a prompt that has not the hash beside it")
+    unverified = () if prompt else ("prompts",)
     if task.card.is_label_task:
-        statistics, gold, opinions = _label_statistics(task, row), str(document["label"]), ()
+        found, gold, opinions = _label_statistics(task, row), str(document["label"]), ()
     else:
-        statistics, gold = _tuple_statistics(task, row), str(document["answer"])
+        found, gold = _tuple_statistics(task, row), str(document["answer"])
         opinions = written_opinions(task, row)
+    statistics, invalid, unknown = found
+    said = float(row.get("invalid_rate", 0.0))
+    require(said in (0, 1), "invalid_rate is neither 0 nor 1")
+    require(invalid is None or said == invalid, "invalid_rate is not that of the saved answer")
     line = document_line(index, sentence, gold, opinions)
     text = None
     if with_texts:
         # interned: every model was asked about the same texts
         kept = intern(sentence), intern(gold), _answer_of(task, row), intern(prompt)
         text = SampleText(index, *kept)
-    return _Item(index, statistics, invalid, line, str(prompt_hash), text)
+    return _Item(index, statistics, said, line, str(prompt_hash), text, (*unverified, *unknown))
 
 
 def _answer_of(task: Task, row: Mapping[str, Any]) -> str:
@@ -272,21 +284,29 @@ def _prompt_of(row: Mapping[str, Any]) -> str:
     lm-eval writes ``{"gen_args_0": {"arg_0": prompt, ...}, ...}``, one entry per choice.
     """
     arguments: Any = row.get("arguments") or {}
-    return str(arguments["gen_args_0"]["arg_0"]) if "gen_args_0" in arguments else ""
+    prompts = {str(of_choice["arg_0"]) for of_choice in arguments.values()}
+    require(len(prompts) < 2, "an item with several prompts")
+    return prompts.pop() if prompts else ""
 
 
-def _label_statistics(task: Task, row: Mapping[str, Any]) -> Mapping[str, Sequence[float]]:
+Statistics = Mapping[str, Sequence[float]]
+Found = tuple[Statistics, bool | None, tuple[str, ...]]
+"""Statistics, whether the answer was unreadable (None: unknown), and what was not verified."""
+
+
+def _label_statistics(task: Task, row: Mapping[str, Any]) -> Found:
     labels = task.card.labels
     gold, predicted, k = cast("list[int]", row["score"])
     require(k == len(labels) and gold in range(k), "a gold label outside of the task's")
     require(predicted in range(-1, k), "a predicted label outside of the task's")
     require(row["doc"]["label"] == labels[gold], "gold is not the label of the document")
-    chosen = chosen_label(row)
+    chosen = chosen_label(row, k)
     require(chosen in (None, predicted), "a label that is not the likeliest of the saved answers")
-    return {"label": (gold, predicted)}
+    unverified = ("answers",) if chosen is None else ()
+    return {"label": (gold, predicted)}, predicted == -1, unverified
 
 
-def _tuple_statistics(task: Task, row: Mapping[str, Any]) -> Mapping[str, Sequence[float]]:
+def _tuple_statistics(task: Task, row: Mapping[str, Any]) -> Found:
     saved = {metric: tuple(map(float, row[f"{metric}_f1"])) for metric in METRICS}
     for of_metric in saved.values():
         require(len(of_metric) == 4, "not four statistics per item")
@@ -294,10 +314,14 @@ def _tuple_statistics(task: Task, row: Mapping[str, Any]) -> Mapping[str, Sequen
         require(all(0 <= x < MAX_COUNT for x in of_metric), "a negative or an endless count")
         within = found <= predicted + 1e-9 and recalled <= gold + 1e-9
         require(within, "more hits than tuples")
-    for metric, of_answer in (tuple_statistics(task, row) or {}).items():
-        same = all(abs(a - b) < 1e-6 for a, b in zip(of_answer, saved[metric], strict=True))
+    of_answer = tuple_statistics(task, row)
+    if of_answer is None:
+        return saved, None, ("answers",)
+    computed, invalid = of_answer
+    for metric, values in computed.items():
+        same = all(abs(a - b) < 1e-6 for a, b in zip(values, saved[metric], strict=True))
         require(same, f"{metric} statistics that the saved answer does not have")
-    return saved
+    return saved, invalid, tuple(metric for metric in METRICS if metric not in computed)
 
 
 def _samples(task: Task, items: list[_Item]) -> Samples:
@@ -323,4 +347,5 @@ def _samples(task: Task, items: list[_Item]) -> Samples:
         data_key=key_of(item.document for item in items),
         prompt_key=key_of(item.prompt_hash for item in items),
         texts=tuple(item.text for item in items if item.text),
+        unverified=frozenset(chain.from_iterable(item.unverified for item in items)),
     )

@@ -1,6 +1,7 @@
 """Runs -> entries: what makes one row, and each reason why a row has no rank."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from small_entries import N, run, runs, statistics
@@ -52,7 +53,9 @@ def test_an_entry_has_the_newest_run_of_each_task_and_seed_and_the_others_are_hi
         ({"model_type": "vllm"}, 2),
         ({"model_type": "sentibench-hf"}, 1),
         ({"model_args": {"pretrained": "m/", "batch_size": "7", "device": "cpu"}}, 1),
-        ({"model_args": {"api_key": "secret", "base_url": "http://localhost"}}, 1),
+        ({"model_args": {"api_key": "secret", "num_concurrent": "4"}}, 1),
+        ({"model_args": {"base_url": "http://localhost"}}, 2),  # another server
+        ({"model_args": {"load_format": "dummy"}}, 2),
         ({"seed": 52}, 1),
         ({"data": "other", "prompts": "other"}, 1),
     ],
@@ -103,12 +106,16 @@ def test_a_model_is_shown_by_the_last_part_of_its_name(name: str, short: str) ->
     assert entry.info.name == short
 
 
-def test_models_with_the_same_last_part_are_shown_with_their_folder() -> None:
+def test_hub_names_with_the_same_last_part_are_shown_whole() -> None:
     declared = {"m": ModelInfo("Mine"), "x/b/m": ModelInfo("Other")}
-    names = {e.info.name for e in collected([run("x/a/m"), run("x/b/m"), run("n/m2")])}
+    names = {e.info.name for e in collected([run("a/m"), run("b/m"), run("n/m2")])}
     assert names == {"a/m", "b/m", "m2"}
-    names = {e.info.name for e in collected([run("x/a/m"), run("x/b/m")], models=declared)}
+    private = [run("/home/me/m"), run("./mine/m"), run("a/m")]  # folders are not shown
+    assert [e.info.name for e in collected(private)].count("m") == 2
+    names = {e.info.name for e in collected([run("a/m"), run("x/b/m")], models=declared)}
     assert names == {"a/m", "Other"}  # "m" could be either
+    assert Declared(declared).ambiguous({"a/m", "x/b/m"}) == ["m"]
+    assert Declared(declared).ambiguous({"x/a/m"}) == []
     assert collected([run("x/a/m")], models=declared)[0].info.name == "Mine"
 
 
@@ -128,7 +135,7 @@ def test_twelve_whole_tasks_of_the_paper_s_seeds_are_ranked() -> None:
         given = [r for seed in seeds for r in runs("m", 0.5, seed=seed)]
         (entry,) = collected(given)
         assert entry.reasons == ()
-        assert not entry.has_other_data
+        assert all(entry.is_pinned(task) for task in entry.runs)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +158,7 @@ def test_one_task_that_differs_is_a_reason(changed, reasons: list[str]) -> None:
     others = [r for name in "ab" for r in runs(name, 0.5)]
     found = {entry.info.name: entry for entry in collected(given, others)}
     assert found["m"].reasons == tuple(reasons)
-    assert found["m"].has_other_data == ("data" in changed)
+    assert found["m"].is_pinned("sentibench_mini_sst2") == ("data" not in changed)
     assert found["a"].reasons == found["b"].reasons == ()
 
 
@@ -182,7 +189,7 @@ def test_the_cards_decide_about_data_and_prompts_however_many_rows_have_others()
     found = {entry.info.name: entry for entry in collected(odd, runs("honest", 0.5))}
     assert found["honest"].reasons == ()
     for name in "abc":
-        assert found[name].has_other_data
+        assert not found[name].is_pinned("sentibench_mini_sst2")
         assert "other data: sentibench_mini_sst2" in found[name].reasons
         assert "other prompts: sentibench_mini_sst2, seed 42" in found[name].reasons
     # the prompts of another protocol are others by intention, and those of a limited run are fewer
@@ -194,11 +201,43 @@ def test_the_cards_decide_about_data_and_prompts_however_many_rows_have_others()
 def test_two_runs_of_one_date_are_named_whatever_their_order() -> None:
     first = run(date=5, file="a/results.json")
     second = run(date=5, file="b/results.json", right=[0] * N)
+    reason = "two runs of one date: sentibench_mini_sst2, seed 42: which is newer is not known"
     for order in ([first, second], [second, first]):
         (entry,) = collected(order)
-        assert entry.reasons[0] == (
-            "one date for two runs of sentibench_mini_sst2: a/results.json and b/results.json"
-        )
-    older = run(date=4, file="c/results.json")
-    (entry,) = collected([older, first])
-    assert not any("one date" in reason for reason in entry.reasons)
+        assert entry.reasons[0] == reason
+    # what a newer run has replaced does not matter
+    (entry,) = collected([first, second, run(date=6)])
+    assert reason not in entry.reasons
+    (entry,) = collected([run(date=4), first])
+    assert reason not in entry.reasons
+
+
+def test_a_seed_that_was_run_on_some_tasks_takes_no_rank_from_the_others() -> None:
+    (entry,) = collected(runs("m", 0.5), runs("m", 0.9, seed=52)[:3])
+    assert entry.reasons == ()
+    assert {run.seed for run in entry.all_runs} == {42}
+    assert [run.seed for run in entry.apart] == [52] * 3
+    (entry,) = collected(runs("m", 0.5)[:3], runs("m", 0.9, seed=52)[:2])
+    assert "seeds differ between tasks" in entry.reasons  # none is complete
+    assert entry.apart == ()
+
+
+@pytest.mark.parametrize("what", ["answers", "prompts", "official"])
+def test_what_cannot_be_computed_again_has_no_rank(what: str) -> None:
+    given = runs("m", 0.5)
+    given[2] = replace(given[2], samples=replace(given[2].samples, unverified=frozenset([what])))
+    (entry,) = collected(given)
+    expected = (f"{what} were not saved, so nothing can be computed again",)
+    assert entry.reasons == (() if what == "official" else expected)
+
+
+def test_names_in_models_yaml_join_and_other_declarations_do_not() -> None:
+    both = [run("org/m", date=1), run("evil/m", date=2)]
+    declared = {"org/m": ModelInfo(family="A"), "evil/m": ModelInfo(family="B")}
+    found = {entry.info.name: entry.info.family for entry in collected(both, models=declared)}
+    assert found == {"org/m": "A", "evil/m": "B"}
+
+
+def test_limited_runs_over_other_items_are_rows_of_their_own() -> None:
+    given = [run(right=(1,) * n, seed=seed, limit=float(n)) for n, seed in ((5, 42), (7, 52))]
+    assert len(collected(given)) == 2

@@ -8,15 +8,19 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from leaderboard.__main__ import main
 from leaderboard.build import build_board
+from leaderboard.items import build_items, hardest_items
 from leaderboard.page.render import render_page
 from leaderboard.runs.entries import collect_entries
 from leaderboard.runs.models import Declared, load_declared, load_models
 from leaderboard.runs.results import MAX_DEPTH, depth, load_results
+from sentibench.data.cards import load_tasks
 from sentibench.errors import InputError
+from sentibench.scoring.metrics import label_matrix, score_function
 
 WRITER = Path(__file__).parents[2] / "benchmarks" / "leaderboard_build.py"
 write_results = runpy.run_path(str(WRITER))["write_results"]
@@ -61,7 +65,7 @@ def test_counts_and_scores_have_to_be_those_of_the_samples(tmp_path: Path) -> No
                 "lack the key 'score,none'; they have: acc,none, acc_norm,none",
             ),
             (f"n-shot__{sst2}", -1, "its number of demonstrations cannot be read"),
-            (f"configs__{sst2}__metadata__split", "val", "measured on the split 'val'"),
+            (f"configs__{sst2}__metadata__split", "val", "measured on another split"),
         ]
     ):
         home = tmp_path / str(number)
@@ -108,6 +112,170 @@ def test_settings_that_are_no_numbers_stay_texts(tmp_path: Path) -> None:
     assert run.facts.model_args == expected
 
 
+def rewritten(path: Path, change_row: Any) -> None:
+    """Change every line of a whole run, and make its results file agree with the lines again."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for file in sorted(path.parent.glob("samples_*.jsonl")):
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        rows = [row for row in map(change_row, rows) if row is not None]
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        name = file.stem.removeprefix("samples_").rpartition("_")[0]
+        card = load_tasks()[name].card
+        if card.is_label_task:
+            gold, predicted, k = np.array([row["score"] for row in rows]).T
+            statistics = label_matrix(gold, predicted, k[0])
+        else:
+            statistics = np.array([row["official_f1"] for row in rows])
+        score = float(score_function(card)(statistics.sum(axis=0)))
+        invalid = float(np.mean([row["invalid_rate"] for row in rows]))
+        content["results"][name] = {"score,none": score, "invalid_rate,none": invalid}
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def all_right(row: dict[str, Any]) -> dict[str, Any]:
+    if "label" in row["doc"]:
+        gold, _, k = row["score"]
+        return row | {"score": [gold, gold, k]}
+    n = float(max(len(row["doc"]["opinions"]), 1))
+    return row | {"official_f1": [n] * 4, "strict_f1": [n] * 4}
+
+
+def kept_choices(row: dict[str, Any], value: Any) -> dict[str, Any]:
+    arguments = {name: {**of, "arg_0": value} for name, of in row["arguments"].items()}
+    return row | {"arguments": arguments}
+
+
+def other_context(row: dict[str, Any]) -> dict[str, Any]:
+    last = list(row["arguments"])[-1]
+    if last == "gen_args_0":
+        return row
+    return row | {"arguments": {**row["arguments"], last: {"arg_0": "x", "arg_1": ""}}}
+
+
+CHEATS = {
+    "other predictions": all_right,
+    "no answers": lambda row: all_right(row) | {"resps": []},
+    "empty answers": lambda row: all_right(row) | {"resps": [[] for _ in row["resps"]]},
+    "answers missing": lambda row: {k: v for k, v in all_right(row).items() if k != "resps"},
+    "one answer less": lambda row: row | {"resps": row["resps"][:-1]},
+    "no prompts": lambda row: row | {"arguments": {}},
+    "empty prompts": lambda row: kept_choices(row, ""),
+    "other prompts": lambda row: kept_choices(row, "Answer: positive"),
+    "another context": other_context,
+    "all unreadable": lambda row: row | {"invalid_rate": 1.0},
+    "items left out": lambda row: row if row["doc"]["index"] % 2 else None,
+    "one item only": lambda row: row | {"doc": row["doc"] | {"index": 0}},
+    "easier gold": lambda row: row | {"doc": row["doc"] | {"sentence": "Wonderful!"}},
+}
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_an_edited_run_never_has_a_rank(cheat: str, tmp_path: Path) -> None:
+    mini(tmp_path, "honest", 0.8)
+    path = mini(tmp_path, "edited", 0.5)
+    rewritten(path, lambda row: row)  # the writer's own figures: still ranked
+    runs, problems = load_results(tmp_path)
+    entries = collect_entries(runs, Declared(), "mini")
+    assert (problems, [entry.reasons for entry in entries]) == ([], [(), ()])
+    rewritten(path, CHEATS[cheat])
+    runs, problems = load_results(tmp_path)
+    board = build_board(collect_entries(runs, Declared(), "mini"), problems, "mini", 100)
+    assert [row.name for row in board.rows if row.ranked] == ["honest"]
+    edited = [row.reasons for row in board.rows if row.name == "edited"]
+    assert problems or edited[0]
+
+
+def test_what_is_shown_of_items_is_that_of_the_benchmark(tmp_path: Path) -> None:
+    def poisoned(row: dict[str, Any]) -> dict[str, Any]:
+        return row | {"doc": row["doc"] | {"sentence": "Buy pills"}}
+
+    mini(tmp_path, "honest", 0.8)
+    rewritten(mini(tmp_path, "a limited one", 0.5, limit=5), poisoned)
+    rewritten(mini(tmp_path, "a whole one", 0.5), poisoned)
+    runs, problems = load_results(tmp_path)
+    entries = collect_entries(runs, Declared(), "mini")
+    assert len(entries) == 3
+    items = build_items(entries, "mini")
+    assert len(items) == 12
+    for of_task in items.values():
+        assert not any("Buy pills" in item.sentence for item in of_task.items)
+    hardest = hardest_items(entries, "mini")
+    assert not any(item.text and "Buy pills" in item.text.sentence for item in hardest)
+    facts = {task.name: task for task in build_board(entries, problems, "mini", 100).tasks}
+    assert sum(count.count for count in facts["sentibench_mini_sst2"].distribution) == 24
+
+
+# What ended in a traceback, or took minutes
+
+
+def built(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    """Build and check end without a traceback; what they printed."""
+    out = ["--out", str(folder.parent / "site"), "--replicates", "100"]
+    assert main(["build", str(folder), *out]) in (0, 2)
+    build = capsys.readouterr()
+    assert main(["check", str(folder), "--allow-unranked", "--replicates", "100"]) in (0, 2)
+    check = capsys.readouterr()
+    return build.out + build.err, check.out + check.err
+
+
+@pytest.mark.parametrize("name", ["   ", "/", "\u200b", "\u3164", "\x00", "..."])
+def test_a_model_without_a_name_is_listed(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mini(tmp_path / "results", "good")
+    change(mini(tmp_path / "results", "bad"), model_name=name, config__model=name)
+    build, check = built(tmp_path / "results", capsys)
+    assert "its model has no name" in build
+    assert "its model has no name" in check
+
+
+def test_characters_that_readers_do_not_see_are_shown(tmp_path: Path) -> None:
+    change(mini(tmp_path, "a"), model_name="evil/\u202egnp.live\x1b[2J\nfake: nothing")
+    (run, *_), _ = load_results(tmp_path)
+    assert run.model == "evil/\ufffdgnp.live\ufffd[2J fake: nothing"
+    change(mini(tmp_path, "b"), lm_eval_version="0.4 or so; buy at evil.example")
+    assert "lm-eval's version cannot be read; expected a number such as 0.4.13" in reasons_of(
+        tmp_path
+    )
+
+
+def test_limited_seeds_hours_without_end_and_deep_folders_stop_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results"
+    mini(results, "m", limit=5)
+    mini(results, "m", limit=7, demo_seed=52)
+    change(mini(results, "slow"), total_evaluation_time_seconds=1e308)
+    change(mini(results, "slower"), total_evaluation_time_seconds=9e8)
+    many = json.loads(mini(results, "many", cards=("sst2",)).read_text(encoding="utf-8"))
+    many["configs"] = {f"a{n}::sentibench_mini_sst2": {} for n in range(1_000)}
+    (results / "many" / "results_2026.json").write_text(json.dumps(many), encoding="utf-8")
+    (results / "models.yaml").write_text("m: {base: m}\nslower: {base: slower}", encoding="utf-8")
+    deep = results
+    for _ in range(1_800):
+        deep = deep / "d"
+        try:
+            deep.mkdir()
+        except OSError:  # the name of the folder is too long for the system
+            break
+    build, check = built(results, capsys)
+    for printed in (build, check):
+        assert "total_evaluation_time_seconds" in printed
+        assert "names 1,000 tasks of ours, expected at most 100" in printed
+    assert "4 rows" in build
+
+
+def test_a_row_from_several_folders_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mini(tmp_path / "results" / "first", "m")
+    mini(tmp_path / "results" / "second", "m", cards=("sst2",), date=1_795_000_000.0)
+    mini(tmp_path / "results" / "third", "m", cards=("imdb",), demo_seed=52)
+    _, check = built(tmp_path / "results", capsys)
+    assert "note: m: its runs lie in first/m, second/m" in check
+    assert "note: m: seed 52 was not run on all tasks: left out" in check
+
+
 # As other versions and other models of lm-eval write
 FORMS: dict[str, tuple[dict[str, Any], str, dict[str, str]]] = {
     "vllm": (
@@ -140,7 +308,11 @@ FORMS: dict[str, tuple[dict[str, Any], str, dict[str, str]]] = {
             "model_name": "gpt-x",
         },
         "gpt-x",
-        {"backend": "local-chat-completions", "max_gen_toks": "256"},
+        {
+            "backend": "local-chat-completions",
+            "base_url": "http://localhost:8000/v1",
+            "max_gen_toks": "256",
+        },
     ),
     "lm-eval 0.4.9": (
         {
@@ -233,7 +405,7 @@ def test_a_manifest_speaks_for_the_models_of_its_own_folder(tmp_path: Path) -> N
     manifest(tmp_path / "two", plain="Leader")
     names, reasons = shown()
     assert names == ["My student", "leader", "plain"]
-    claim = "two/run.json: models: it calls 'plain' 'Leader', the name of another model"
+    claim = "two/run.json: models: it calls 'plain' 'Leader', another model's name"
     assert reasons == [claim]
     manifest(tmp_path / "two", plain="Honest")
     assert shown() == (["Honest", "My student", "leader"], [])
@@ -259,7 +431,9 @@ def test_only_models_yaml_joins_two_models_in_one_row(tmp_path: Path) -> None:
 # Files that are no files
 
 
-def test_pipes_devices_and_links_to_elsewhere_are_not_read(tmp_path: Path) -> None:
+def test_pipes_devices_and_links_to_elsewhere_are_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     secret = tmp_path / "secret"
     mini(secret, "secret", 1.0)
     results = tmp_path / "results"
@@ -273,7 +447,6 @@ def test_pipes_devices_and_links_to_elsewhere_are_not_read(tmp_path: Path) -> No
     samples.unlink()
     samples.symlink_to(next(secret.rglob("samples_sentibench_mini_sst2_*")))
     os.mkfifo(results / "run.json")
-    os.mkfifo(results / "models.yaml")
     runs, problems = load_results(results)
     assert [(run.model, run.task.card.name) for run in runs] == [("m", "imdb")]
     assert [problem.reason for problem in problems] == [
@@ -282,6 +455,16 @@ def test_pipes_devices_and_links_to_elsewhere_are_not_read(tmp_path: Path) -> No
     ]
     declared, (problem,) = load_declared(results, results / "models.yaml", runs)
     assert (declared, problem.reason) == (Declared(), "no regular file")
+    os.mkfifo(results / "models.yaml")
+    with pytest.raises(InputError, match=r"models\.yaml: no regular file"):
+        load_declared(results, results / "models.yaml", runs)
+    (results / "models.yaml").unlink()
+    (secret / "config.yaml").write_text("password: hunter2: [", encoding="utf-8")
+    (results / "models.yaml").symlink_to(secret / "config.yaml")
+    assert main(["check", str(results)]) == 2
+    shown = capsys.readouterr()
+    assert "leads out of the folder" in shown.err
+    assert "hunter2" not in shown.err + shown.out
 
 
 def test_levels_and_sizes_are_bounded(tmp_path: Path, monkeypatch) -> None:
@@ -314,10 +497,10 @@ def test_aliases_in_models_yaml_are_refused(tmp_path: Path) -> None:
         for old, new in zip("abcdefgh", "bcdefghi", strict=True)
     )
     path.write_text(bomb, encoding="utf-8")
-    with pytest.raises(InputError, match=r"aliases .* are not read"):
+    with pytest.raises(InputError, match=r"line 2, column 8: no YAML: aliases .* are not read"):
         load_models(path)
     path.write_text("[" * 5_000, encoding="utf-8")
-    with pytest.raises(InputError, match="cannot be read as YAML"):
+    with pytest.raises(InputError, match="cannot be read: RecursionError"):
         load_models(path)
 
 

@@ -245,9 +245,6 @@ def test_an_entry_without_a_rank_has_a_score_for_each_task() -> None:
     assert cells["official"][task] == cells["strict"][task] == expected
     opener = [of_metric["sentibench_mini_opener"].value for of_metric in cells.values()]
     assert opener == [1, 0]
-    limited = entries_of([run("m", "irony18", [1] * 5), run("m", "irony18", [1] * 4, seed=52)])
-    (uneven,) = limited.values()  # seeds over different items have no mean per item
-    assert cells_of(uneven, "mini") == {"official": {}, "strict": {}}
 
 
 def test_the_gap_is_that_of_the_three_overall_scores() -> None:
@@ -267,3 +264,19 @@ def test_the_gap_is_that_of_the_three_overall_scores() -> None:
     assert gap_closed(ranking, student, "teacher") is None  # no way to go
     (unranked,) = entries_of(runs("student", 0.6)[:3], models=models).values()
     assert gap_closed(ranking, unranked, "base") is None
+
+
+def test_of_two_rows_of_a_teacher_the_gap_takes_the_one_that_was_run_like_the_student() -> None:
+    models = {"student": ModelInfo("student", teacher="teacher")}
+    given = [runs("base", 0.2), runs("student", 0.6), runs("teacher", 0.95)]
+    alone = collect_entries([r for some in given for r in some], Declared(models), "mini")
+    cut = runs("teacher", 0.62, model_args={"max_length": "64"})
+    both = collect_entries([r for some in [*given, cut] for r in some], Declared(models), "mini")
+
+    def gap(entries):
+        student = next(e for e in entries if e.info.name == "student")
+        return gap_closed(rank_entries(entries, "mini", 300)["official"], student, "base")
+
+    assert gap(alone) == gap(both)
+    twins = [*cut, *runs("teacher", 0.7, model_args={"max_length": "32"}), *given[0], *given[1]]
+    assert gap(collect_entries(twins, Declared(models), "mini")) is None  # whose lead?
