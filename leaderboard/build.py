@@ -103,7 +103,7 @@ def build_board(
             comparisons=tuple(
                 found for metric, of in rankings.items() for found in compare(of, metric)
             ),
-            report=tuple(problems),
+            report=tuple(replace(found, file=_public(found.file)) for found in problems),
             newest=max((_date(run) for run in all_runs), default=""),
             versions={
                 "lm-eval": tuple(sorted({run.facts.lm_eval for run in counted})),
@@ -278,6 +278,11 @@ def _command(entry: Entry, run: TaskRun) -> str:
         if is_changed:
             parts += [name] if value is None else [name, str(value)]
     return shlex.join(parts)
+
+
+def _public(file: str) -> str:
+    """A file below the results; lm-eval names folders after the path of a local model."""
+    return "/".join(part.rpartition("__")[2] for part in file.split("/"))
 
 
 def _shown_argument(name: str, value: str) -> str:

@@ -142,6 +142,11 @@ def test_the_command_shows_neither_secrets_nor_folders(tmp_path: Path) -> None:
     board = to_json(view_of(tmp_path))
     assert "synthetic-secret" not in board
     assert "/home/somebody" not in board
+    for samples in tmp_path.rglob("samples_sentibench_mini_sst2_*"):
+        samples.unlink()
+    board = view_of(tmp_path)
+    assert board.report[0].file.startswith("m/results_")
+    assert "somebody" not in to_json(board)
 
 
 def test_comparisons_carry_mcnemar_of_the_label_tasks(tmp_path: Path) -> None:
