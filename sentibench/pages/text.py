@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 NONE = "–"
 SURROGATES = re.compile("[\ud800-\udfff]")
+BLANKS = "\t\n\v\f\r\x85"
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, formats, halves of pairs, separators
 
 
 def percent(fraction: float | None, signed: bool = False, digits: int = 1) -> str:
@@ -33,6 +36,29 @@ def short(value: object, length: int = 60) -> str:
 def counted(n: int, what: str) -> str:
     """A number of things: "1 row", "2 rows"."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def visible(text: str, lines: bool = False) -> str:
+    """The text with U+FFFD for what readers do not see, or see in another order than it stands.
+
+    Control characters other than blanks, forms without width, and marks of direction: in a name
+    they hide a difference, in an SVG file they are no XML.
+
+    Args:
+        text: Any.
+        lines: Whether line breaks stay; else they become a blank, as other blanks do.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if lines and c == "\n" else _visible(c) for c in text)
+
+
+def _visible(character: str) -> str:
+    if character in BLANKS:
+        return " "
+    # the last two are no characters, and XML refuses them
+    is_hidden = unicodedata.category(character) in HIDDEN or character in "\ufffe\uffff"
+    return "\ufffd" if is_hidden else character
 
 
 def without_surrogates(text: str) -> str:
