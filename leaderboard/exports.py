@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from leaderboard.board import Board, Cell, Row
+from leaderboard.board import Board, Cell
 from leaderboard.items import HardItem
-from sentibench.pages.text import quoted
+from leaderboard.page.view import quote, rank_text
+from sentibench.pages.text import NONE, visible
 
 LATEX = str.maketrans(
     {
@@ -21,8 +22,13 @@ LATEX = str.maketrans(
         "^": r"\textasciicircum{}",
         "\n": " ",
         "\r": " ",
+        "–": "--",
+        "\ufffd": "?",  # LaTeX stops at it
     }
 )
+MARKUP = re.compile(r"[\\`*_{}\[\]()<>#+!|~&-]")
+# GitHub looks for these in texts whose escapes and entities are gone already
+LINKS = re.compile(r"@|(?<=www)(?=\.)|(?=://)|#(?=\d)", re.IGNORECASE)
 
 
 def _csv(lines: Iterable[Sequence[Any]]) -> str:
@@ -63,7 +69,7 @@ def to_hardest(items: Sequence[HardItem]) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join(visible(text).split())
 
 
 def _safe(text: str) -> str:
@@ -73,34 +79,22 @@ def _safe(text: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Escape a name: no markup of it may work in a README."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|~&-])", r"\\\1", _one_line(text))
-
-
-def _rank(row: Row, metric: str) -> str:
-    """The rank: "2" or, where the data leave it open, "1-3"; empty without one."""
-    if not row.rank:
-        return ""
-    low, high = row.rank[metric].low, row.rank[metric].high
-    return str(low) if low == high else f"{low}-{high}"
-
-
-def _quoted(cell: Cell | None) -> str:
-    return "" if cell is None else quoted(cell.value, cell.low, cell.high)
+    """Escape a name: no markup of it may work in a README, and nothing becomes a link."""
+    return LINKS.sub(r"\g<0><!-- -->", MARKUP.sub(r"\\\g<0>", _one_line(text)))
 
 
 def to_markdown(board: Board, metric: str = "official") -> str:
     """A table for a README: rank interval, model, averages and tasks, each with its interval."""
     titles = board.titles
     lines = [
-        "| rank | model | " + " | ".join(titles.values()) + " |",
+        "| rank | model | " + " | ".join(map(_markdown, titles.values())) + " |",
         "|---" * (len(titles) + 2) + "|",
     ]
     for row in board.rows:
         name, reason = _markdown(row.name), row.reasons[0] if row.reasons else ""
         note = "" if row.ranked else f" (not ranked: {_markdown(reason)})"
-        cells = [_quoted(row.cell(metric, column)) for column in titles]
-        lines.append(f"| {_rank(row, metric)} | {name}{note} | {' | '.join(cells)} |")
+        cells = [quote(row.cell(metric, column)) for column in titles]
+        lines.append(f"| {rank_text(row, metric)} | {name}{note} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -135,14 +129,14 @@ def _latex_table(board: Board, metric: str, columns: Sequence[str], size: str) -
             tied = row.rank and row.rank[metric].group == 1 and row is not ranked[0]
             name = _one_line(row.name).translate(LATEX) + ("$^\\dagger$" if tied else "")
             cells = [_latex(row.cell(metric, c), row.ranked, best[c], size) for c in columns]
-            rank = _rank(row, metric).replace("-", "--")
+            rank = rank_text(row, metric).translate(LATEX)
             lines.append(f"{rank} & {name} & {' & '.join(cells)} \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
 
 
 def _latex(cell: Cell | None, ranked: bool, best: float, size: str) -> str:
     if cell is None:
-        return "--"
-    value, _, ends = _quoted(cell).partition(" ")
+        return NONE.translate(LATEX)
+    value, _, ends = quote(cell).partition(" ")
     value = f"\\textbf{{{value}}}" if ranked and cell.value == best else value
     return f"{value} {{\\{size} {ends}}}" if ends else value

@@ -57,7 +57,7 @@ leaderboard.__main__       board build exports items page previous runs
 leaderboard.board          runs sentibench.data sentibench.scoring
 leaderboard.build          board ranking runs sentibench.data sentibench.prompts
                            sentibench.scoring
-leaderboard.exports        board items sentibench.pages
+leaderboard.exports        board items page sentibench.pages
 leaderboard.items          board runs sentibench.data sentibench.scoring
 leaderboard.page           board items sentibench.pages
 leaderboard.previous       board sentibench.data sentibench.pages sentibench.scoring

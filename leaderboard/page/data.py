@@ -60,7 +60,8 @@ def script_rows(board: Board, scores: Sequence[str]) -> list[dict[str, Any]]:
     """Per row what sorting, the switch of the metric and comparisons need.
 
     A score is [tenths, lower end, upper end, items, place in the column, shade, spread over the
-    seeds in hundredths of a point]; the ends and the spread are null where they are unknown.
+    seeds in hundredths of a point, the whole fraction for differences]; the ends and the spread are
+    null where they are unknown.
     """
     found = {
         (metric, column): standings(board, metric, column)
@@ -69,14 +70,14 @@ def script_rows(board: Board, scores: Sequence[str]) -> list[dict[str, Any]]:
     }
     letters = {metric: tie_letters(board, metric) for metric in board.metrics}
 
-    def numbers(row: Row, metric: str, column: str) -> list[int | None] | int:
+    def numbers(row: Row, metric: str, column: str) -> list[float | None] | int:
         cell = row.cell(metric, column)
         if cell is None:
             return 0
         standing = found[metric, column][row.key]
         ends = (tenths(cell.value), tenths(cell.low), tenths(cell.high))
         spread = None if cell.spread is None else round(10000 * cell.spread)
-        return [*ends, cell.n, standing.place, standing.shade, spread]
+        return [*ends, cell.n, standing.place, standing.shade, spread, cell.value]
 
     def place(row: Row, metric: str) -> list[Any] | int:
         if not row.rank:
@@ -98,8 +99,8 @@ def script_rows(board: Board, scores: Sequence[str]) -> list[dict[str, Any]]:
                 "invalid": row.invalid_rate,
                 "speed": row.items_per_second,
                 "memory": row.peak_memory_bytes,
-                "licence": row.licence or None,
-                "trained": ", ".join(row.trained_on) or None,
+                "licence": short(row.licence, 80) or None,
+                "trained": short(", ".join(row.trained_on[:80]), 80) or None,
             },
         }
         for row in board.rows

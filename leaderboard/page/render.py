@@ -2,7 +2,8 @@
 
 Every name and text in it may be hostile. Three things keep it text: Jinja2 escapes all of it, the
 JSON for the script cannot end its element, and the policy in the page runs nothing but the two
-scripts and the one style sheet whose hashes it names.
+scripts and the one style sheet whose hashes it names. What cannot be seen is shown as U+FFFD, but
+in the packed items, which stay what they are, and texts without end are cut.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from markupsafe import Markup
 
@@ -24,7 +25,7 @@ from leaderboard.items import TaskItems
 from leaderboard.page import data, view
 from sentibench.pages.drawing import Axis
 from sentibench.pages.environment import template_environment
-from sentibench.pages.text import percent, short, without_surrogates
+from sentibench.pages.text import percent, short, visible, without_surrogates
 
 HERE = Path(__file__).parent
 GROUPS = {
@@ -51,10 +52,13 @@ METRIC_NAMES = {
     "tuple_f1": "F1 of exact opinions",
     "graph_f1": "F1 of weighted opinions",
 }
+MOST_FILES = 200  # of the build report
+LONGEST_COMMAND = 4_000
 # stands in the head, so that nothing is laid out twice while the page comes in
 FIRST_SCRIPT = 'document.documentElement.classList.add("on")'
 FOREST_NOTE = (
-    "Dots: scores; bars: 95% intervals over the test items. Hollow: reported, not measured here."
+    "Dots: scores; bars: 95% intervals over the test items. Hollow: reported, not measured here. "
+    "Rows without a rank are left out."
 )
 # what would end a script element, is no line end in JSON but one in old JavaScript, or is no text
 UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
@@ -81,7 +85,7 @@ def render_page(board: Board, items: Mapping[str, TaskItems] | None) -> str:
     scores = [column.name for column in columns if column.is_score]
     axes = {m: data.axes_of(board, m) for m in board.metrics}
     css += _grid(axes[metric]["overall"])
-    page = environment.get_template("page.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         board=board,
         rows=rows,
         metric=metric,
@@ -109,7 +113,7 @@ def render_page(board: Board, items: Mapping[str, TaskItems] | None) -> str:
         plots={m: view.plot_of(board, m) for m in board.metrics},
         matrices={m: view.pair_matrix(board, m) for m in board.metrics},
         chains=[row for row in rows if row.lineage],
-        families=sorted({row.family for row in rows if row.family}),
+        families=sorted({short(row.family, 80) for row in rows if row.family}),
         roles=sorted({row.role for row in rows if row.role}),
         sizes=view.SIZES,
         size_bin=view.size_bin,
@@ -117,11 +121,14 @@ def render_page(board: Board, items: Mapping[str, TaskItems] | None) -> str:
         interval=view.interval,
         rank=view.rank_text,
         fact=view.fact_text,
+        whole=view.whole_fact,
         spread=view.spread_text,
         facts=view.run_facts,
         protocol=view.protocol_facts,
         settings=view.settings,
         metric_names=METRIC_NAMES,
+        most_files=MOST_FILES,
+        longest_command=LONGEST_COMMAND,
         paper=PAPER,
         code=CODE,
         data=f"{CODE}/tree/HEAD/datasets",
@@ -137,7 +144,6 @@ def render_page(board: Board, items: Mapping[str, TaskItems] | None) -> str:
         sample_tasks=[task for task in board.tasks if task.name in items],
         packed=[part for name, of in sorted(items.items()) for part in _packed_items(name, of)],
     )
-    return without_surrogates(page)
 
 
 def render_plots(board: Board) -> dict[str, str]:
@@ -151,7 +157,7 @@ def render_plots(board: Board) -> dict[str, str]:
             text = environment.get_template("intervals.svg.j2").render(
                 id=f"forest-{metric}", title=title, plot=plot, note=FOREST_NOTE
             )
-            files[f"intervals_{metric}.svg"] = without_surrogates(text.strip() + "\n")
+            files[f"intervals_{metric}.svg"] = text.strip() + "\n"
     return files
 
 
@@ -197,11 +203,22 @@ def _policy(css: str, *scripts: str) -> str:
 
 
 def _json(value: Any) -> Markup:
-    """JSON that is safe inside a script element."""
+    """JSON that is safe inside a script element; its texts hold nothing that cannot be seen."""
     text = json.dumps(
-        value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+        _shown(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
     )
     return Markup(UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, Mapping):
+        parts = cast("Mapping[str, Any]", value)
+        return {key: _shown(part) for key, part in parts.items()}
+    if isinstance(value, (list, tuple)):
+        return list(map(_shown, cast("Sequence[Any]", value)))
+    return value
 
 
 def _packed(value: Any) -> str:

@@ -136,7 +136,9 @@ def p_text(p: float | None) -> str:
 
 
 def link(url: str) -> str:
-    """Return the address if it is one of the web, else an empty text."""
+    """Return the address if it is one of the web and no endless one, else an empty text."""
+    if len(url) > 2_000:
+        return ""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -163,9 +165,15 @@ def fact_text(row: Row, name: str) -> str:
         "speed": NONE if row.items_per_second is None else f"{row.items_per_second:.3g}",
         "memory": bytes_text(row.peak_memory_bytes),
         "licence": short(row.licence, 40) or NONE,
-        "trained": short(", ".join(row.trained_on), 60) or NONE,
+        "trained": short(", ".join(row.trained_on[:60]), 60) or NONE,
     }
     return texts[name]
+
+
+def whole_fact(row: Row, name: str) -> str:
+    """The whole of a declared text that a cell shows shortened, up to a bound; else empty."""
+    whole = {"licence": row.licence, "trained": ", ".join(row.trained_on[:1000])}.get(name, "")
+    return short(whole, 1000) if short(whole, 1000) != fact_text(row, name) else ""
 
 
 def spread_text(row: Row, metric: str) -> str:
@@ -305,9 +313,16 @@ def ends_of(row: Row, metric: str, column: str) -> Ends | None:
 
 
 def plot_of_intervals(board: Board, metric: str) -> Forest | None:
-    """All rows with an overall score: the averages with their intervals; None without one."""
+    """Ranked and reported rows: the averages with their intervals; None without an overall score.
+
+    What was measured otherwise than the benchmark asks would look like the ranked rows.
+    """
     names = ["overall", *(group.name for group in board.categories)]
-    shown = [row for row in board.rows if row.value(metric, "overall") is not None]
+    shown = [
+        row
+        for row in board.rows
+        if row.group != "unranked" and row.value(metric, "overall") is not None
+    ]
     shown.sort(key=lambda row: (not row.ranked, -(row.value(metric, "overall") or 0)))
     if not shown:
         return None

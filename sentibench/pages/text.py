@@ -8,6 +8,8 @@ import unicodedata
 NONE = "–"
 FILLERS = "\u115f\u1160\u3164\uffa0\u2800"  # letters and a symbol without any ink
 SURROGATES = re.compile("[\ud800-\udfff]")
+BLANKS = "\t\n\v\f\r\x85"
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, formats, halves of pairs, separators
 
 
 def percent(fraction: float | None, signed: bool = False, digits: int = 1) -> str:
@@ -37,18 +39,27 @@ def counted(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
-def visible(text: str) -> str:
+def visible(text: str, lines: bool = False) -> str:
     """The text with U+FFFD for what readers do not see, or see in another order than it stands.
 
     Control characters other than blanks, forms without width, and marks of direction: in a name
     they hide a difference, in an SVG file they are no XML.
+
+    Args:
+        text: Any.
+        lines: Whether line breaks stay; else they become a blank, as other blanks do.
     """
-    return "".join(" " if c.isspace() else "\ufffd" if _is_hidden(c) else c for c in text)
+    if text.isprintable() and not set(FILLERS) & set(text):
+        return text
+    return "".join(c if lines and c == "\n" else _visible(c) for c in text)
 
 
-def _is_hidden(character: str) -> bool:
-    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
-    return hidden or character in FILLERS
+def _visible(character: str) -> str:
+    if character in BLANKS:
+        return " "
+    # the last two are no characters, and XML refuses them
+    is_hidden = unicodedata.category(character) in HIDDEN or character in f"\ufffe\uffff{FILLERS}"
+    return "\ufffd" if is_hidden else character
 
 
 def without_surrogates(text: str) -> str:

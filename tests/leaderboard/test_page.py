@@ -9,13 +9,16 @@ from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from random import Random
 from typing import Any
+from unicodedata import category
 from xml.etree import ElementTree
 
 from small_board import ALL_TASKS, LINE, SCRIPT, TASKS, make_board, make_items, ranks, with_student
 
-from leaderboard.board import Badge, Board, GapClosed
+from leaderboard.board import Ancestor, Badge, Board, GapClosed, PastRun
 from leaderboard.items import Prompts
 from leaderboard.page.render import render_page, render_plots
+from leaderboard.runs.results import Problem
+from sentibench.pages.text import short
 
 
 class Elements(HTMLParser):
@@ -77,7 +80,7 @@ def test_render_page_shows_every_row_and_cell_without_a_script() -> None:
     page = render_page(board, None)
     texts = parsed(page).texts
     for row in board.rows:
-        assert row.name in texts
+        assert short(row.name, 200) in texts
     table = page[page.index('id="board"') : page.index("</table>")]
     cells = re.findall(r'<td class="num[^>]*><span class="v">([^<]*)</span>', table)
     assert len(cells) == 8 * 18
@@ -110,7 +113,8 @@ def test_the_headline_says_who_leads_and_how_sure_that_is() -> None:
         replace(row, rank=ranks(i, 1, 3, 1, None)) for i, row in enumerate(board.rows[:4], 1)
     )
     assert headline_of(replace(board, comparisons=close, rows=tied)).endswith(
-        "The two cannot be told apart: these items show differences from about 3.1 points. "
+        "The two cannot be told apart. With these items, a true difference of 3.1 points or more "
+        "would be found in 8 of 10 repetitions. "
         "In all, 3 models cannot be told apart from the leader."
     )
     assert headline_of(replace(board, rows=board.rows[:1])) == (
@@ -129,7 +133,7 @@ def test_the_first_screen_links_to_paper_code_data_and_says_how_to_cite_and_add_
         "@inproceedings{zhang-etal-2025-targeted",
         "lm_eval --model hf --model_args pretrained=MODEL --tasks sentibench ",
         "<b>6</b> models measured, <b>4</b> ranked",
-        "<b>180</b> runs",
+        "<b>180</b> runs of one dataset each</li>",
         "<b>2026-09-21</b>",
         "lm-eval <b>0.4.13</b>",
         *(f'href="leaderboard.{kind}" download' for kind in ("csv", "json", "md", "tex")),
@@ -197,9 +201,12 @@ def test_the_plot_of_all_intervals_is_a_drawing_of_its_own() -> None:
     root = ElementTree.fromstring(plots["intervals_official.svg"])
     space = "{http://www.w3.org/2000/svg}"
     assert root.tag == f"{space}svg"
-    # seven rows with an overall score, four panels; the two reported ones have no interval
-    assert len(root.findall(f"{space}circle")) == 7 * 4
-    assert len(root.findall(f"{space}line[@class='bar']")) == 5 * 4
+    # four ranked rows and two reported ones without interval, four panels; no unranked one
+    assert len(root.findall(f"{space}circle")) == 6 * 4
+    assert len(root.findall(f"{space}line[@class='bar']")) == 4 * 4
+    names = {text.text for text in root.findall(f"{space}text[@x='8']")}
+    assert "Gemstone 270M + KnowDist" not in names
+    assert {"Gemstone 9B", "Llama-3 70B"} < names
     assert "script" not in {element.tag.removeprefix(space) for element in root.iter()}
     assert "style" not in {element.tag.removeprefix(space) for element in root.iter()}
     assert render_plots(replace(make_board(), rows=())) == {}
@@ -291,3 +298,82 @@ def test_render_page_accepts_an_empty_board_and_lone_surrogates() -> None:
     assert "0 of 0 rows" in render_page(replace(board, rows=(), comparisons=(), report=()), None)
     rows = (replace(board.rows[0], name="half \ud800 pair"), *board.rows[1:])
     render_page(replace(board, rows=rows), None).encode("utf-8")
+
+
+# Characters that nobody sees, and texts without end
+
+HIDDEN = "a\0b\x01c\x1bd\x9be\u202ef\u2066g\u200bh\u2028i\ud800j\ufeffk\ufffel\uffff"
+
+
+def hidden_in(text: str) -> set[str]:
+    kinds = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return {c for c in text if c != "\n" and (category(c) in kinds or c in "\ufffe\uffff")}
+
+
+def with_texts(text: str) -> Board:
+    """A board that says one text wherever it can say one."""
+    board = make_board()
+    texts: dict[str, Any] = dict.fromkeys(
+        ("name", "family", "base", "teacher", "licence", "command"), text
+    )
+    texts |= {"reasons": (text,), "trained_on": (text,), "arguments": {text: text}}
+    texts |= {"protocol": {"system_instruction": text, text: text}, "badges": (Badge(text, text),)}
+    texts |= {"history": (PastRun(text, text, 0.5),), "lineage": (Ancestor(text, 0.5, 12),) * 2}
+    texts |= {"link": f"https://example.org/{text}"}
+    rows = tuple(replace(row, **texts) for row in board.rows)
+    report = (Problem(text, text),)
+    return replace(board, title=text, rows=rows, report=report, versions={text: (text,)})
+
+
+def test_no_page_and_no_plot_holds_what_cannot_be_seen() -> None:
+    board = with_texts(HIDDEN)
+    assert hidden_in(render_page(board, None)) == set()
+    found = re.search(r'id="board-data">(.*?)</script>', render_page(board, None), re.DOTALL)
+    assert found
+    data = json.loads(found[1])
+    texts = [data["rows"][0]["name"], *data["rows"][0]["facts"].values()]
+    assert hidden_in("".join(map(str, texts))) == set()
+    plots = render_plots(board)
+    assert len(plots) == 2
+    for plot in plots.values():
+        assert hidden_in(plot) == set()
+        labels = [element.text or "" for element in ElementTree.fromstring(plot).iter()]
+        assert sum("d\ufffde\ufffdf\ufffdg" in label for label in labels) > 4
+
+
+def test_line_breaks_of_commands_stay() -> None:
+    board = make_board()
+    rows = (replace(board.rows[0], command="lm_eval --seed 1\nlm_eval --seed 2\t\x1b[1m"),)
+    page = render_page(replace(board, rows=rows), None)
+    assert "<code>lm_eval --seed 1\nlm_eval --seed 2 \ufffd[1m</code>" in page
+
+
+def test_a_report_without_end_is_cut_and_counted() -> None:
+    report = tuple(Problem(f"file{i}.json", "not JSON") for i in range(100_000))
+    page = render_page(replace(make_board(), report=report), None)
+    assert page.count("not JSON") == 200
+    assert "file199.json" in page
+    assert "100,000 files were left out." in page
+    assert "and 99,800 more" in page
+    page = render_page(replace(make_board(), report=report[:200]), None)
+    assert page.count("not JSON") == 200
+    assert "more;" not in page.partition('id="h-report"')[2].partition("</section>")[0]
+
+
+def test_declared_texts_without_end_are_shown_shortened() -> None:
+    long = "word " * 20_000
+    page, less = (
+        render_page(replace(with_texts(text), title="ours", versions={}), None)
+        for text in (long, long[:2_000])
+    )
+    assert len(page) < 1.2 * len(less)
+    row = page[page.index('<tr data-key="teacher"') :].partition("</tr>")[0]
+    for text in ("trained", "licence"):
+        cell = re.search(f'<td class="fact {text} more"( title="([^"]*)")?>([^<]*)<', row)
+        assert cell
+        assert len(cell[3]) <= 60
+        assert len(cell[3]) < len(cell[2]) <= 1000
+    licence = re.search(r'<dt>Licence</dt><dd><bdi title="([^"]*)">([^<]*)<', page)
+    assert licence
+    assert (len(licence[1]) > 900, len(licence[2]) <= 200) == (True, True)
+    assert "<dt>Licence</dt><dd><bdi>Apache-2.0</bdi>" in render_page(make_board(), None)

@@ -70,6 +70,7 @@ function say(text) {
 
 // Numbers come in tenths of a point, as the build rounds them.
 const points = (tenths) => (tenths / 10).toFixed(1).replace("-", "−");
+const signed = (text) => (Number(text) < 0 ? text.replace("-", "−") : `+${text.replace("-", "")}`);
 const percent = (x) => (100 * x).toFixed(1);
 const pText = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
 const span = (low, high) => (low === null ? "" : `[${points(low)}, ${points(high)}]`);
@@ -343,7 +344,7 @@ function sentence(a, b) {
   const sure = pair.p < 0.05;
   line.append(name(a), ` is ${points(Math.abs(pair.difference))} points ${below ? "below" : "above"} `, name(b), `, ${span(low, high)}. `,
     make("span", sure ? "The two can be told apart" : "The two cannot be told apart", sure ? "sure" : "unsure"),
-    ` (p ${pair.p < 0.001 ? "" : "= "}${pText(pair.p)}); these items show differences from about ${points(pair.detectable)} points.`);
+    ` (p ${pair.p < 0.001 ? "" : "= "}${pText(pair.p)}). With these items, a true difference of ${points(pair.detectable)} points or more would be found in 8 of 10 repetitions.`);
   return line;
 }
 
@@ -393,8 +394,9 @@ function sideBySide(keys) {
     })];
     if (keys.length === 2) {
       const both = cells[0][n] && cells[1][n];
-      const by = both ? cells[0][n][0] - cells[1][n][0] : 0;
-      line.push(make("td", both ? (by > 0 ? "+" : "") + points(by) : "–", "num"));
+      // of whole scores, not of rounded ones: as the sentence above says it
+      const by = two && name === "overall" ? two.difference / 10 : both ? 100 * (cells[0][n][7] - cells[1][n][7]) : 0;
+      line.push(make("td", both ? signed(by.toFixed(1)) : "–", "num"));
     }
     if (two && Object.keys(two.tests).length) {
       const test = two.tests[data.tasks.findIndex((t) => t.name === name)];
@@ -413,8 +415,8 @@ function against(key) {
   const made = make("table", undefined, "small");
   const lines = data.rows.filter((row) => row.key !== key).map((row) => pairOf(key, row.key)).filter(Boolean);
   fill(made, `${names.get(key)} minus each other model, overall, in points`,
-    ["Model", "Difference", "95% interval", "p", "Told apart", "Items show from"], lines.map((c) => makeRow([
-      rowHead(names.get(c.b)), make("td", (c.difference > 0 ? "+" : "") + points(c.difference), "num"), make("td", span(c.low, c.high), "num"),
+    ["Model", "Difference", "95% interval", "p", "Told apart", "Found in 8 of 10, from"], lines.map((c) => makeRow([
+      rowHead(names.get(c.b)), make("td", signed((c.difference / 10).toFixed(1)), "num"), make("td", span(c.low, c.high), "num"),
       make("td", pText(c.p), "num"), make("td", c.p < 0.05 ? "yes" : "no", c.p < 0.05 ? "sure" : ""), make("td", points(c.detectable), "num")])));
   return lines.length ? made : make("p", "This model has no rank, so it is compared with others only side by side: tick a second one.", "note");
 }
