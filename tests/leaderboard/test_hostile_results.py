@@ -253,7 +253,7 @@ def test_limited_seeds_hours_without_end_and_deep_folders_stop_nothing(
     (results / "many" / "results_2026.json").write_text(json.dumps(many), encoding="utf-8")
     (results / "models.yaml").write_text("m: {base: m}\nslower: {base: slower}", encoding="utf-8")
     deep = results
-    for _ in range(1_800):
+    for _ in range(1_200):
         deep = deep / "d"
         try:
             deep.mkdir()
