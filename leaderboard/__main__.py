@@ -205,19 +205,20 @@ def _refuse_foreign(out: Path) -> None:
 def _check(options: argparse.Namespace) -> int:
     loaded = _load(options)
     entries, source = loaded.entries, loaded.source
-    findings = [f"{problem.file}: {problem.reason}" for problem in loaded.problems]
-    names = {entry.info.name for entry in entries}
-    findings += [
-        f"{entry.info.name}: {role} {name!r} is no row of the board"
-        for entry in entries
-        for role, name in (("base", entry.info.base), ("teacher", entry.info.teacher))
-        if name and name not in names
-    ]
-    unranked = [f"{entry.info.name}: {reason}" for entry in entries for reason in entry.reasons]
-    findings += [] if options.allow_unranked else unranked
-    notes = [*(unranked if options.allow_unranked else []), *loaded.notes]
     board = build_board(entries, loaded.problems, source, options.replicates)
     to_json(board)  # what cannot be written is found here too
+    findings = [f"{problem.file}: {problem.reason}" for problem in loaded.problems]
+    names = {entry.info.name for entry in entries}
+    measured = [row for row in board.rows if row.kind == "measured"]
+    findings += [
+        f"{row.name}: {role} {name!r} is no row of the board"
+        for row in measured
+        for role, name in (("base", row.base), ("teacher", row.teacher))
+        if name and name not in names
+    ]
+    unranked = [f"{row.name}: {reason}" for row in measured for reason in row.reasons]
+    findings += [] if options.allow_unranked else unranked
+    notes = [*(unranked if options.allow_unranked else []), *loaded.notes]
     if options.previous is not None:
         previous = read_previous(options.previous)
         if previous is None:

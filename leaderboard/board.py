@@ -290,6 +290,7 @@ class Board:
         report: Files that were left out.
         newest: Date of the newest run, UTC.
         versions: What the runs were made with: program -> versions.
+        n_models: Models behind the measured rows, by their full names.
         n_runs: Evaluations of one task with one seed behind the measured rows.
     """
 
@@ -306,6 +307,7 @@ class Board:
     report: tuple[Problem, ...]
     newest: str
     versions: Mapping[str, tuple[str, ...]]
+    n_models: int
     n_runs: int
 
     @property

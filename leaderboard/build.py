@@ -110,6 +110,7 @@ def build_board(
                 "task version": tuple(sorted({run.facts.version for run in counted})),
             },
             n_runs=len(all_runs),
+            n_models=len({run.model for run in all_runs}),
         )
     )
 
@@ -204,7 +205,7 @@ def _measured(
         peak_memory_bytes=max(peaks) or None,
         newest=max(map(_date, entry.all_runs)),
         badges=_badges(entry),
-        command="\n".join(_command(entry, run) for run in next(iter(entry.runs.values()))),
+        command="\n".join(_command(of_seed) for of_seed in _by_seed(entry)),
         history=tuple(
             PastRun(_date(run), run.task.name, _official_score(run)) for run in entry.history
         ),
@@ -252,8 +253,15 @@ def _joint_hash(keys: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def _command(entry: Entry, run: TaskRun) -> str:
+def _by_seed(entry: Entry) -> list[list[TaskRun]]:
+    """The runs of each seed, seeds ascending."""
+    seeds = sorted({run.seed for run in entry.all_runs})
+    return [[run for run in entry.all_runs if run.seed == seed] for seed in seeds]
+
+
+def _command(runs: Sequence[TaskRun]) -> str:
     """The command that makes the runs of one seed again, without private arguments."""
+    run, tasks = runs[0], [run.task.name for run in runs]
     protocol, facts = run.protocol, run.facts
     shown = (
         f"{name}={_shown_value(str(value))}"
@@ -262,7 +270,7 @@ def _command(entry: Entry, run: TaskRun) -> str:
     )
     group = "sentibench" if run.task.source == "real" else "sentibench_mini"
     parts = ["lm_eval", "--model", facts.model_type, "--model_args", ",".join(shown)]
-    parts += ["--tasks", group if len(entry.runs) == 12 else ",".join(entry.runs)]
+    parts += ["--tasks", group if len(tasks) == len(load_cards()) else ",".join(tasks)]
     for is_changed, name, value in (
         (protocol.shots != PROTOCOL.shots, "--num_fewshot", protocol.shots),
         (run.seed != DEFAULT_SEED, "--metadata", f"demo_seed={run.seed}"),

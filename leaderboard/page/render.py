@@ -169,8 +169,10 @@ def _forest_title(board: Board, metric: str) -> str:
 def _recipe(board: Board) -> str:
     group = "sentibench" if board.source == "real" else "sentibench_mini"
     return (
-        f"lm_eval --model hf --model_args pretrained=MODEL --tasks {group} "
-        "--output_path results --log_samples\npython -m leaderboard build results --out site"
+        "pip install '.[hf]'   # in a copy of SentiBench\n"
+        "lm_eval --model hf --model_args pretrained=MODEL,dtype=bfloat16,softmax_dtype=float32 \\\n"
+        f"    --tasks {group} --batch_size 4 --output_path results --log_samples\n"
+        "python -m leaderboard build results --out site"
     )
 
 

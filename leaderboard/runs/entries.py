@@ -95,10 +95,10 @@ def collect_entries(runs: Iterable[TaskRun], declared: Declared, source: Source)
     groups: dict[str, list[TaskRun]] = defaultdict(list)
     of_source = [run for run in runs if run.task.source == source]
     names = {run.model for run in of_source}
+    joined = declared.joined_names(names)
     for run in of_source:
-        model = declared.joined_name(run.model, names)
         limit = None if run.samples.is_whole else f"{run.facts.limit} {run.samples.n_items}"
-        parts = (model, asdict(run.protocol), identity(run), limit)
+        parts = (joined[run.model], asdict(run.protocol), identity(run), limit)
         groups[json.dumps(parts, sort_keys=True)].append(run)
     entries: list[Entry] = []
     for key, group in sorted(groups.items()):

@@ -115,10 +115,21 @@ class Declared:
         info = self._by_publisher(run.model, names) or self._by_manifest(run) or ModelInfo()
         return info if info.name else replace(info, name=_shown_name(run.model, names))
 
-    def joined_name(self, model: str, names: Set[str]) -> tuple[str, str]:
-        """What runs of one model have in common: its name, or the one that the publisher gives."""
+    def joined_names(self, names: Set[str]) -> dict[str, tuple[str, str]]:
+        """Model -> what the runs of its row have in common: it, or the name of several models.
+
+        A name that the publisher gives to one model joins nothing, and makes no other row of it.
+        """
+        given = {name: self._name(name, names) for name in names}
+        counts = Counter(given.values())
+        return {
+            name: ("named", given[name]) if given[name] and counts[given[name]] > 1 else ("", name)
+            for name in names
+        }
+
+    def _name(self, model: str, names: Set[str]) -> str:
         info = self._by_publisher(model, names)
-        return ("named", info.name) if info and info.name else ("model", model)
+        return info.name if info else ""
 
     def ambiguous(self, names: Set[str]) -> list[str]:
         """Last parts in ``models.yaml`` that several models share, so that they name none."""

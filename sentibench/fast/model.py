@@ -21,6 +21,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -143,16 +144,34 @@ class SentiBenchLM(HFLM):
         Raises:
             InputError: If nothing can be loaded with these arguments.
         """
+        if "pretrained" not in arg_dict:
+            raise InputError(
+                "--model_args: no pretrained=NAME; expected a folder or a model's name"
+            )
+        name = str(arg_dict["pretrained"])
+        is_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+        if is_path and not Path(name).is_dir():
+            raise InputError(
+                f"--model_args pretrained={name}: no such folder; expected a checkpoint"
+            )
         try:
             return super().create_from_arg_obj(arg_dict, additional_config)
         except (OSError, ValueError, SafetensorError, AttributeError, TypeError) as error:
             # a dtype, say, that is no name in torch
             words = ("pretrained", *arg_dict, *map(str, arg_dict.values()))
-            quoted = any(f"'{word}'" in str(error) for word in words)
-            if isinstance(error, (AttributeError, TypeError)) and not quoted:
-                raise
+            quoted = [word for word in words if f"'{word}'" in str(error)]
+            if isinstance(error, (AttributeError, TypeError)):
+                if not quoted:
+                    raise
+                where = next(
+                    (n for n, v in arg_dict.items() if quoted[0] in (n, str(v))), quoted[0]
+                )
+                got = f"{where}={arg_dict.get(where)}"
+                raise InputError(
+                    f"--model_args {got}: not known to this model or to torch"
+                ) from error
             raise InputError(
-                f"--model_args pretrained={arg_dict.get('pretrained')}: cannot be loaded; "
+                f"--model_args pretrained={name}: cannot be loaded; "
                 "expected a folder with a checkpoint or a model's name; got "
                 f"{' '.join(str(error).split())}"
             ) from error

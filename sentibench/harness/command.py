@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -56,6 +57,9 @@ def mistake_in(error: Exception) -> str | None:
     """
     if isinstance(error, SentiBenchError):
         return str(error)
+    asked = re.match(r"Attempted to load model '(sentibench[^']*)'", str(error))
+    if asked:
+        return f"--model: unknown name {asked[1]!r}; did you mean 'sentibench-hf'?"
     known = (*GROUPS, TAG, *load_tasks())
     head, _, names = str(error).partition(": ")
     for name in names.split(", ") if head == "Tasks not found" else ():

@@ -231,13 +231,17 @@ class _Item(NamedTuple):
 
 def _items(lines: BinaryIO, task: Task, with_texts: bool) -> Iterator[_Item]:
     """The items of a file, in the order of its lines."""
-    n_read, n_total = 0, split_file(task, "test").rows
+    n_lines, n_read, n_total = 0, 0, split_file(task, "test").rows
     while line := lines.readline(MAX_LINE + 1):
+        n_lines += 1
         if len(line) > MAX_LINE:
             raise Unusable(f"a line of more than {MAX_LINE:,} bytes")
         if not line.strip():
             continue
-        row = load_json(line)
+        try:
+            row = load_json(line)
+        except Unusable as error:
+            raise Unusable(f"line {n_lines} of the samples: {error}") from None
         if row.get("filter", "none") == "none":
             n_read += 1
             if n_read > n_total:  # before a file that never ends fills the memory

@@ -179,6 +179,7 @@ def make_board(hostile: bool = True) -> Board:
         comparisons=comparisons,
         newest="2026-09-21 10:00",
         versions={"lm-eval": ("0.4.13",), "task version": ("1.0",)},
+        n_models=9,
         n_runs=180,
         report=(
             Problem(IMAGE if hostile else "a/results.json", "not JSON: line 1"),

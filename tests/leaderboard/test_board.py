@@ -559,6 +559,12 @@ def test_a_row_of_several_seeds_has_a_command_for_each(tmp_path: Path) -> None:
     first, second = row.command.splitlines()
     assert "demo_seed" not in first
     assert "demo_seed=52" in second
+    mini(tmp_path / "few", "n", 0.5, cards=("sst2", "imdb"))
+    mini(tmp_path / "few", "n", 0.5, cards=("sst2",), demo_seed=52)
+    (row,) = view_of(tmp_path / "few", 100).rows
+    first, second = row.command.splitlines()
+    assert "--tasks sentibench_mini_imdb,sentibench_mini_sst2 --" in first
+    assert "--tasks sentibench_mini_sst2 --metadata demo_seed=52 --" in second
 
 
 @pytest.mark.parametrize(("given", "shown"), [(16, "--batch_size 16 "), (None, "")])

@@ -417,6 +417,16 @@ def test_a_manifest_speaks_for_the_models_of_its_own_folder(tmp_path: Path) -> N
     assert len(reasons) == 1
 
 
+def test_a_name_in_models_yaml_makes_no_other_row(tmp_path: Path) -> None:
+    mini(tmp_path, "org/m", cards=("sst2",))
+    runs, _ = load_results(tmp_path)
+    named = tmp_path / "models.yaml"
+    named.write_text("m: {name: Better}", encoding="utf-8")
+    declared, _ = load_declared(tmp_path, named, runs)
+    (plain,), (renamed,) = (collect_entries(runs, d, "mini") for d in (Declared(), declared))
+    assert (plain.key, renamed.info.name) == (renamed.key, "Better")
+
+
 def test_only_models_yaml_joins_two_models_in_one_row(tmp_path: Path) -> None:
     mini(tmp_path, "a", cards=("sst2",))
     mini(tmp_path, "b", cards=("imdb",))

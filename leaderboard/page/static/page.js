@@ -336,7 +336,7 @@ function sentence(a, b) {
     const ranked = [a, b].every((key) => known.get(key).rank[state.metric]);
     line.append(name(a), " and ", name(b), ranked
       ? ": of so many models only neighbours in the ranking are compared item by item."
-      : ": only ranked models are compared item by item, because others did not answer the same items in the same way.");
+      : ": only ranked models are compared item by item; below are their scores, each with its own interval.");
     return line;
   }
   const below = pair.difference < 0;

@@ -329,9 +329,14 @@ def test_plain_lm_eval_knows_the_name_and_loads_the_module_only_when_asked() -> 
             "pretrained=missing/folder: cannot be loaded; expected a folder ",
         ),
         ({"pretrained": "{folder}"}, "name; got Unrecognized model"),
-        ({"pretrained": "{folder}", "dtype": "flot32"}, "no attribute 'flot32'"),
+        (
+            {"pretrained": "{folder}", "dtype": "flot32"},
+            "--model_args dtype=flot32: not known to this model or to torch",
+        ),
+        ({"pretrained": "./nowhere"}, "--model_args pretrained=./nowhere: no such folder"),
+        ({"pretrained": "{folder}", "dtyp": "float32"}, "--model_args dtyp=float32: not known"),
         ({"pretrained": "{folder}", "damaged": "1"}, "Error while deserializing"),
-        ({}, "missing 1 required positional argument: 'pretrained'"),
+        ({}, "--model_args: no pretrained=NAME"),
     ],
 )
 def test_what_cannot_be_loaded_is_a_mistake_of_the_user(

@@ -114,6 +114,11 @@ PLAIN = [
         "--tasks: unknown name 'sentibench_nosuch'; known: sentibench, ",
     ),
     (
+        [sys.executable, "-m", "lm_eval"],
+        ["--model", "sentibench-fh"],
+        "--model: unknown name 'sentibench-fh'; did you mean 'sentibench-hf'?",
+    ),
+    (
         [str(Path(sys.executable).with_name("lm_eval"))],  # another way to the same command
         ["--model", "dummy", "--output_path", "/dev/null/results"],
         "--output_path /dev/null/results: results could not be saved",
@@ -121,7 +126,7 @@ PLAIN = [
 ]
 
 
-@pytest.mark.parametrize(("program", "flags", "message"), PLAIN, ids=range(4))
+@pytest.mark.parametrize(("program", "flags", "message"), PLAIN, ids=range(5))
 def test_a_mistake_is_one_line_of_plain_lm_eval(
     program: list[str], flags: list[str], message: str
 ) -> None:

@@ -228,12 +228,12 @@ def test_only_a_regular_file_of_some_size_is_read(tmp_path: Path, monkeypatch) -
 
 
 def test_a_file_that_is_no_text_or_no_json_is_unusable(tmp_path: Path) -> None:
-    path = write(tmp_path, LABELS)
+    path, line = write(tmp_path, LABELS), r"^line 1 of the samples: "
     path.write_bytes(b"\xff\xfe\n")
-    with pytest.raises(Unusable, match=r"^broken JSON \(UnicodeDecodeError\)$"):
+    with pytest.raises(Unusable, match=line + r"broken JSON \(UnicodeDecodeError\)$"):
         read_samples(path, SST2)
     path.write_text('{"secret": ', encoding="utf-8")
-    with pytest.raises(Unusable, match=r"^broken JSON \(JSONDecodeError\)$"):
+    with pytest.raises(Unusable, match=line + r"broken JSON \(JSONDecodeError\)$"):
         read_samples(path, SST2)
     with pytest.raises(Unusable, match=r"^cannot be read: No such file"):
         read_samples(tmp_path / "none", SST2)
