@@ -132,7 +132,7 @@ def test_the_first_screen_links_to_paper_code_data_and_says_how_to_cite_and_add_
         ">Data</a>",
         "@inproceedings{zhang-etal-2025-targeted",
         "lm_eval --model hf --model_args pretrained=MODEL,dtype=bfloat16,softmax_dtype=float32 ",
-        "<b>6</b> models measured, <b>4</b> ranked",
+        "<b>9</b> models measured, <b>4</b> rows ranked",
         "<b>180</b> runs of one dataset each</li>",
         "<b>2026-09-21</b>",
         "lm-eval <b>0.4.13</b>",
