@@ -138,14 +138,15 @@ def _notes(entries: Sequence[Entry], declared: Declared, names: Set[str]) -> lis
         f"models.yaml: {name!r} ends the names of several models, so it names none; write the whole"
         for name in declared.ambiguous(names)
     ]
+    runs = [run for entry in entries for run in entry.all_runs]
+    if n := sum("official" in run.samples.unverified for run in runs):
+        notes.append(
+            f"in {counted(n, 'run')} the official score of OpeNER was not computed again; "
+            "that wants the dataset: sentibench fetch opener"
+        )
     for entry in entries:
         if len(entry.folders) > 1:
             notes.append(f"{entry.info.name}: its runs lie in {', '.join(entry.folders)}")
-        if any("official" in run.samples.unverified for run in entry.all_runs):
-            notes.append(
-                f"{entry.info.name}: the official score of OpeNER was not computed again; "
-                "that wants the dataset: sentibench fetch opener"
-            )
         for seed in sorted({run.seed for run in entry.apart}):
             notes.append(f"{entry.info.name}: seed {seed} was not run on all tasks: left out")
     return notes

@@ -287,10 +287,12 @@ def _prompt_of(row: Mapping[str, Any]) -> str:
 
     lm-eval writes ``{"gen_args_0": {"arg_0": prompt, ...}, ...}``, one entry per choice.
     """
-    arguments: Any = row.get("arguments") or {}
-    prompts = {str(of_choice["arg_0"]) for of_choice in arguments.values()}
-    require(len(prompts) < 2, "an item with several prompts")
-    return prompts.pop() if prompts else ""
+    arguments: Any = row.get("arguments")
+    if not arguments:
+        return ""
+    prompt, *others = [of_choice["arg_0"] for of_choice in arguments.values()]
+    require(all(other == prompt for other in others), "an item with several prompts")
+    return str(prompt)
 
 
 Statistics = Mapping[str, Sequence[float]]
