@@ -77,7 +77,7 @@ def write_results(
         (home / f"samples_{task}_{stamp}.jsonl").write_text(lines, encoding="utf-8")
         configs[task] = {"num_fewshot": shots, "metadata": {"demo_seed": demo_seed}}
         counts[task] = {"original": n_total, "effective": n_items}
-        n_shot[task], versions[task], results[task] = shots, 1.0, _scores(card, rows)
+        n_shot[task], versions[task], results[task] = shots, 1.0, scores_of(card, rows)
     summary = {
         "results": results,
         "configs": configs,
@@ -161,7 +161,7 @@ def _row(task: Task, document: dict, prompt: str, right: bool) -> dict:
     return row | {f"{metric}_f1": found.get(metric, found["strict"]) for metric in METRICS}
 
 
-def _scores(card: Card, rows: list[dict]) -> dict:
+def scores_of(card: Card, rows: list[dict]) -> dict:
     """What lm-eval writes of them into the results file, as far as the board compares it."""
     if card.is_label_task:
         gold, predicted, k = np.array([row["score"] for row in rows]).T
@@ -169,7 +169,8 @@ def _scores(card: Card, rows: list[dict]) -> dict:
     else:
         statistics = np.array([row["official_f1"] for row in rows])
     score = float(score_function(card)(statistics.sum(axis=0)))
-    return {"score,none": score, "invalid_rate,none": 0.0}
+    invalid = float(np.mean([row["invalid_rate"] for row in rows]))
+    return {"score,none": score, "invalid_rate,none": invalid}
 
 
 def write_pins(results: Path, path: Path) -> None:

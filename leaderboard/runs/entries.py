@@ -97,7 +97,7 @@ def collect_entries(runs: Iterable[TaskRun], declared: Declared, source: Source)
     names = {run.model for run in of_source}
     joined = declared.joined_names(names)
     for run in of_source:
-        limit = None if run.samples.is_whole else f"{run.facts.limit} {run.samples.n_items}"
+        limit = None if run.samples.is_whole else f"limit {run.facts.limit}"
         parts = (joined[run.model], asdict(run.protocol), identity(run), limit)
         groups[json.dumps(parts, sort_keys=True)].append(run)
     entries: list[Entry] = []
@@ -136,16 +136,15 @@ def _newest(group: Sequence[TaskRun]) -> tuple[RunsOfTasks, tuple[TaskRun, ...],
     """The newest run of each task and seed, by task; the older ones; which have one date."""
     newest: dict[tuple[str, int], TaskRun] = {}
     history: list[TaskRun] = []
-    twins: dict[tuple[str, int], TaskRun] = {}
+    twins: set[tuple[str, int]] = set()
     for run in sorted(group, key=lambda run: (run.date, run.file)):
         slot = run.task.name, run.seed
         older = newest.get(slot)
         if older:
             history.append(older)
+        twins.discard(slot)
         if older and older.date == run.date:
-            twins[slot] = older
-        else:
-            twins.pop(slot, None)
+            twins.add(slot)
         newest[slot] = run
     conflicts = [
         f"two runs of one date: {name}, seed {seed}: which is newer is not known"

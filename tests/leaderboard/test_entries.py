@@ -241,3 +241,6 @@ def test_names_in_models_yaml_join_and_other_declarations_do_not() -> None:
 def test_limited_runs_over_other_items_are_rows_of_their_own() -> None:
     given = [run(right=(1,) * n, seed=seed, limit=float(n)) for n, seed in ((5, 42), (7, 52))]
     assert len(collected(given)) == 2
+    # a limit that is a share gives each task another number of items, and is one row
+    share = [run(card=card, right=(1,) * n, limit=0.2) for card, n in (("sst2", 5), ("imdb", 7))]
+    assert len(collected(share)) == 1

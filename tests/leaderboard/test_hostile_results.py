@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from leaderboard.__main__ import main
@@ -21,10 +20,10 @@ from leaderboard.runs.models import Declared, load_declared, load_models
 from leaderboard.runs.results import MAX_DEPTH, depth, load_results
 from sentibench.data.cards import load_tasks
 from sentibench.errors import InputError
-from sentibench.scoring.metrics import label_matrix, score_function
 
 WRITER = Path(__file__).parents[2] / "benchmarks" / "leaderboard_build.py"
-write_results = runpy.run_path(str(WRITER))["write_results"]
+module = runpy.run_path(str(WRITER))
+write_results, scores_of = module["write_results"], module["scores_of"]
 
 
 def mini(folder: Path, model: str, skill: float = 0.8, **options: Any) -> Path:
@@ -121,15 +120,7 @@ def rewritten(path: Path, change_row: Any) -> None:
         rows = [row for row in map(change_row, rows) if row is not None]
         file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         name = file.stem.removeprefix("samples_").rpartition("_")[0]
-        card = load_tasks()[name].card
-        if card.is_label_task:
-            gold, predicted, k = np.array([row["score"] for row in rows]).T
-            statistics = label_matrix(gold, predicted, k[0])
-        else:
-            statistics = np.array([row["official_f1"] for row in rows])
-        score = float(score_function(card)(statistics.sum(axis=0)))
-        invalid = float(np.mean([row["invalid_rate"] for row in rows]))
-        content["results"][name] = {"score,none": score, "invalid_rate,none": invalid}
+        content["results"][name] = scores_of(load_tasks()[name].card, rows)
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
