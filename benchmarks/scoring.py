@@ -17,7 +17,7 @@ from sentibench.scoring.statistics import bootstrap_stderr
 
 def list_scan(card, example: Example, answer: str) -> tuple[float, ...]:
     """The comparison as a scan of lists: quadratic in the number of tuples."""
-    predicted = parse_official(card.name, answer)
+    predicted = parse_official(card, answer)
     gold = metrics.gold_tuples(card, example)
     hits_predicted = sum(element in gold for element in predicted)
     hits_gold = sum(element in predicted for element in gold)

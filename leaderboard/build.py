@@ -127,7 +127,7 @@ def _task_facts(card: Card, source: Source, entries: Sequence[Entry]) -> TaskFac
         name=task.name,
         title=card.title,
         category=card.category,
-        task=card.task,
+        task=card.kind,
         metric=card.metric,
         labels=card.labels,
         elements=card.elements,

@@ -13,7 +13,14 @@ from typing import Any, cast
 
 from sentibench import __version__
 from sentibench.command_line import Parser, exit_code
-from sentibench.data.cards import task_named, tasks_folder, tasks_named
+from sentibench.data.cards import (
+    OWN_FOLDER,
+    load_tasks,
+    name_own_folders,
+    task_named,
+    tasks_folder,
+    tasks_named,
+)
 from sentibench.errors import InputError
 from sentibench.prompts.demonstrations import DEFAULT_SEED, parse_seed
 
@@ -36,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int | None:
+    name_own_folders()
     first = arguments[0] if arguments else ""
     is_own_flag = first in ("-h", "--help", "--version")
     if first in HARNESS_COMMANDS or (first.startswith("-") and not is_own_flag):
@@ -82,8 +90,10 @@ def _build_parser() -> argparse.ArgumentParser:
 
     prompts = add(_prompts, "print what lm-eval will send, as JSON lines", one_task)
     prompts.add_argument("--seed", default=DEFAULT_SEED, help="demonstration seed (default: 42)")
-    prompts.add_argument("--shots", type=int, default=4, metavar="K", help="default: 4")
+    prompts.add_argument("--shots", type=int, metavar="K", help="default: the task's, 4 for ours")
     prompts.add_argument("--limit", type=int, metavar="N", help="first N items only")
+
+    _add_task_command(commands)
 
     score = add(_score, "score predictions without a model", one_task)
     score.add_argument(
@@ -103,13 +113,110 @@ def _build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_task_command(commands: Any) -> None:
+    task = commands.add_parser("task", help="your own tasks").add_subparsers(
+        required=True, metavar="COMMAND"
+    )
+    new = task.add_parser(
+        "new",
+        help="write a card for a table of your own",
+        description="Reads tables of your own items, checks them, and writes a card: an ordinary "
+        "task of lm-eval. Tables: CSV, TSV, JSON, JSON lines, Parquet, a folder of `datasets`.",
+    )
+    new.set_defaults(command=_new)
+    new.add_argument("name", metavar="NAME", help="of the task: letters, digits and _")
+    new.add_argument("--test", required=True, metavar="TABLE", help="items to measure on")
+    new.add_argument("--train", metavar="TABLE", help="items that demonstrations are drawn from")
+    new.add_argument("--val", metavar="TABLE", help="items for choices before the test")
+    new.add_argument("--text", default="text", metavar="COLUMN", help="default: text")
+    new.add_argument("--label", metavar="COLUMN", help="default: label")
+    new.add_argument(
+        "--labels",
+        default="",
+        metavar="NAMES",
+        help="complaint,praise or name=word,...: the word is what a model chooses; default: those "
+        "in the tables; with --elements: the polarities",
+    )
+    new.add_argument(
+        "--describe",
+        action="append",
+        default=[],
+        metavar="LABEL=TEXT",
+        help="what a label means, for the instruction; may be repeated",
+    )
+    new.add_argument(
+        "--elements",
+        default="",
+        metavar="PARTS",
+        help="for opinions instead of labels: aspect,polarity or more of holder, aspect, category, "
+        "opinion, polarity; a column each, one opinion a row, rows of one text together",
+    )
+    new.add_argument("--tuples", metavar="COLUMN", help="one list of opinions a row instead")
+    new.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="PART=COLUMN",
+        help="where an element is; may be repeated",
+    )
+    new.add_argument("--target", metavar="COLUMN", help="stands in the instruction for %%s")
+    new.add_argument("--instruction", default="", metavar="TEXT", help="default: made from labels")
+    new.add_argument("--title", default="", help="in reports; default: the name")
+    new.add_argument("--domain", default="", help="what the texts are, in a few words")
+    new.add_argument("--shots", type=int, metavar="K", help="default: 4 with --train, else 0")
+    new.add_argument("--delimiter", help="of CSV; default: found")
+    new.add_argument("--encoding", help="of text files; default: found")
+    new.add_argument("--out", type=Path, default=Path(OWN_FOLDER), metavar="FOLDER")
+    new.add_argument("--force", action="store_true", help="replace a card of this name")
+
+
+def _new(options: argparse.Namespace) -> None:
+    from sentibench.new_task import NewTask, write_card
+
+    elements = _names(options.elements)
+    if elements and options.label:
+        raise InputError("task new: got --label and --elements, expected one of them")
+    columns = {"text": options.text, "tuples": options.tuples, "target": options.target}
+    columns |= {"label": None if elements else options.label or "label"}
+    columns |= _pairs(options.column, "--column PART=COLUMN")
+    asked = NewTask(
+        name=options.name,
+        files={s: getattr(options, s) for s in ("test", "train", "val") if getattr(options, s)},
+        columns={part: column for part, column in columns.items() if column},
+        labels=_names(options.labels),
+        descriptions=_pairs(options.describe, "--describe LABEL=TEXT"),
+        elements=elements,
+        title=options.title,
+        instruction=options.instruction,
+        domain=options.domain,
+        shots=options.shots,
+        delimiter=options.delimiter,
+        encoding=options.encoding,
+    )
+    for line in write_card(asked, options.out, replace=options.force):
+        print(line)
+    run = "sentibench run --model sentibench-hf --model_args pretrained=MODEL"
+    print(f"next: {run} --tasks {asked.name}")
+
+
+def _names(given: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in given.split(",") if name.strip())
+
+
+def _pairs(given: Sequence[str], option: str) -> dict[str, str]:
+    parts = [one.partition("=") for one in given]
+    if wrong := [name for name, separator, _ in parts if not separator]:
+        raise InputError(f"task new: got {wrong[0]!r}, expected {option}")
+    return {name.strip(): value.strip() for name, _, value in parts}
+
+
 def _list(options: argparse.Namespace) -> None:
     if options.markdown:
         print(
             "| task | category | dataset | test items | answer | score |\n|---|---|---|---|---|---|"
         )
-    groups = ["sentibench"] if options.markdown else ["sentibench", "sentibench_mini"]
-    for task in tasks_named(groups, "list"):
+    tasks = tasks_named(["sentibench"], "list") if options.markdown else load_tasks().values()
+    for task in tasks:
         card = task.card
         answer = ", ".join(card.labels) or f"({', '.join(card.elements)})"
         if options.markdown:
@@ -129,8 +236,9 @@ def _fetch(options: argparse.Namespace) -> None:
 
     tasks = tasks_named(options.tasks, "fetch")
     for task in tasks:
-        if task.source == "mini":
-            print(f"{task.name}: in the package, nothing to fetch", file=sys.stderr)
+        if task.source != "real":
+            where = "in the package" if task.source == "mini" else "your own"
+            print(f"{task.name}: {where}, nothing to fetch", file=sys.stderr)
             continue
         report = fetch_dataset(task.card, force=options.force)
         print(
@@ -166,7 +274,8 @@ def _prompts(options: argparse.Namespace) -> None:
     os.environ["TQDM_DISABLE"] = "1"  # lm-eval's bar for the building of requests
     from sentibench.harness import render_prompts
 
-    for row in render_prompts(task, seed=seed, shots=options.shots, limit=options.limit):
+    shots = task.card.shots if options.shots is None else options.shots
+    for row in render_prompts(task, seed=seed, shots=shots, limit=options.limit):
         print(json.dumps(row, ensure_ascii=False))
 
 

@@ -10,8 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from sentibench.data.cards import Card, SplitFile, Task
+from sentibench.data.cards import Card, Format, SplitFile, Task
 from sentibench.data.fetch import data_home, ensure_dataset
+from sentibench.data.own.items import examples_of, read_own_table
 from sentibench.data.records import ABSENT, Example, OpinionSpans, SentimentTuple, Span
 from sentibench.errors import DataError, nearest
 
@@ -45,11 +46,15 @@ def load_split(task: Task, split: str) -> Split:
         DataError: If the file is missing and cannot be fetched, differs from its recorded hash, or
             is not in the format of its dataset.
     """
-    expected, is_real = split_file(task, split), task.source == "real"
-    if is_real:
+    expected = split_file(task, split)
+    if task.source == "real":
         ensure_dataset(task.card)
     path = _path(task, split)
-    remedy = f"sentibench fetch {task.name}" if is_real else "reinstall sentibench"
+    remedy = {
+        "real": f"sentibench fetch {task.name}",
+        "mini": "pip install --force-reinstall sentibench",
+        "own": f"the old file, or sentibench task new {task.name} --force, which counts it again",
+    }[task.source]
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -60,7 +65,26 @@ def load_split(task: Task, split: str) -> Split:
         raise DataError(
             f"{path}: damaged or of another version; {problem}; repair it with: {remedy}"
         )
+    if task.source == "own":
+        return Split(tuple(examples_of(task.card, read_own_table(task.card, path).rows)), {})
     return read_split(task.card, content, str(path))
+
+
+def demonstration_pool(task: Task) -> tuple[Example, ...]:
+    """Return what demonstrations are taken from: the card's own, else the training split.
+
+    Empty for an own task that has neither.
+
+    Raises:
+        DataError: See ``load_split``.
+    """
+    card = task.card
+    if card.demonstrations:
+        return tuple(
+            Example(index, text, answer, label=answer if card.is_label_task else None)
+            for index, (text, answer) in enumerate(card.demonstrations)
+        )
+    return load_split(task, "train").examples if "train" in card.splits else ()
 
 
 def load_split_at_hand(task: Task, split: str) -> Split | None:
@@ -72,6 +96,8 @@ def load_split_at_hand(task: Task, split: str) -> Split | None:
 
 
 def _path(task: Task, split: str) -> Path:
+    if task.card.path:
+        return task.card.path.parent / task.card.splits[split].file
     home = data_home() if task.source == "real" else MINI_FOLDER
     return home / "datasets" / task.card.folder / f"{split}.json"
 
@@ -117,7 +143,7 @@ def read_split(card: Card, content: bytes, where: str) -> Split:
     if not isinstance(rows, list):
         raise DataError(f"{where}: got a {type(rows).__name__}, expected a list of items")
     changes: Counter[str] = Counter()
-    read_row = _READERS[card.name if card.elements else "label"]
+    read_row = _READERS[card.format]
     examples: list[Example] = []
     for index, row in enumerate(cast(list[Any], rows)):
         try:
@@ -210,10 +236,10 @@ def _extraction_example(
     return Example(index, row["sentence"], answer=answer, opinions=tuple(opinions))
 
 
-_READERS: Mapping[str, Callable[[Card, int, RawItem, Counter[str]], Example]] = {
-    "label": _read_label_item,
-    "atsa_rest16": _read_atsa_item,
-    "acsa_rest16": _read_acsa_item,
-    "asqp_rest16": _read_asqp_item,
+_READERS: Mapping[Format, Callable[[Card, int, RawItem, Counter[str]], Example]] = {
+    "labels": _read_label_item,
+    "atsa": _read_atsa_item,
+    "acsa": _read_acsa_item,
+    "asqp": _read_asqp_item,
     "opener": _read_opener_item,
 }

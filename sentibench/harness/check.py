@@ -101,6 +101,8 @@ def _task_problem(entry: Any, task: Task) -> str | None:
         return _unknown("task")
     try:
         config = load_task_file(entry.yaml_path)
+        if task.source == "own":
+            config = import_module("sentibench.harness.task").own_config(task, {})
     except Exception as error:  # whatever a broken file raises is the finding
         return f"{entry.yaml_path}: cannot be loaded: {error}"
     label = task.card.is_label_task
@@ -108,7 +110,7 @@ def _task_problem(entry: Any, task: Task) -> str | None:
         "dataset_path": task.source,
         "dataset_name": task.card.name,
         "output_type": "multiple_choice" if label else "generate_until",
-        "num_fewshot": 4,
+        "num_fewshot": task.card.shots,
         "test_split": "test",
         "fewshot_split": "test",
         "doc_to_text": "Sentence: {{sentence}}\nLabel:",

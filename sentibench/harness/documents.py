@@ -50,7 +50,8 @@ def document_of(task: Task, example: Example, split: str = "test") -> Document:
 def _instruction(task: Task, example: Example) -> str:
     if task.source == "mini":
         return ""  # our own wording stands in the task files
-    return _raw_instruction(task.card, data_home()).replace("%s", example.target or "")
+    wording = task.card.instruction or _raw_instruction(task.card, data_home())
+    return wording.replace("%s", example.target or "")
 
 
 @lru_cache

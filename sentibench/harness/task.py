@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import datasets
 
-from sentibench.data.cards import Task, load_tasks, tasks_folder
-from sentibench.data.read import load_split
+from sentibench.data.cards import Task, load_tasks, own_folders, own_task, tasks_folder
+from sentibench.data.read import demonstration_pool, load_split
 from sentibench.errors import InputError, nearest
 from sentibench.harness.documents import Document, document_of
 from sentibench.prompts.demonstrations import DEFAULT_SEED, draw_demonstrations, parse_seed
@@ -28,6 +29,7 @@ with parts_of("lm-eval"):
     from lm_eval.api.samplers import ContextSampler
     from lm_eval.api.task import ConfigurableTask
     from lm_eval.tasks import TaskManager
+    from lm_eval.tasks._yaml_loader import load_yaml
 
     require(ContextSampler, "sample(eval_doc)", "set_rnd")
     require(ConfigurableTask, "__init__(config)", "download", "fewshot_docs", "doc_to_target")
@@ -66,9 +68,13 @@ class SentiBenchTask(ConfigurableTask if TYPE_CHECKING else object):
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        own = {key: value for key, value in config.items() if key != "class"}
-        metadata = cast(Mapping[str, Any], own.get("metadata") or {})
-        self.definition = _task_of(own)
+        metadata = cast(Mapping[str, Any], config.get("metadata") or {})
+        if "dataset_path" not in config:  # an own card
+            self.definition = own_task(Path(metadata["config_source"]))
+            own = own_config(self.definition, metadata)
+        else:
+            own = {key: value for key, value in config.items() if key != "class"}
+            self.definition = _task_of(own)
         refuse_misspelled_metadata(metadata)
         self.split = metadata.get("split", "test")
         if self.split not in ("test", "val"):  # the benchmark's items, those for development
@@ -166,6 +172,21 @@ def _is_shown(content: str, rendered: str) -> bool:
     return any(form in str(rendered) for form in (line, *as_json))
 
 
+def own_config(task: Task, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The task file of an own task, in which functions are functions: that of its family.
+
+    Args:
+        task: An own task.
+        metadata: What lm-eval was given for it.
+    """
+    family = "_label_task" if task.card.is_label_task else "_extraction_task"
+    base = load_yaml(tasks_folder() / family, resolve_func=True)
+    own = {"task": task.name, "task_alias": task.card.title, "num_fewshot": task.card.shots}
+    where = {"dataset_path": "own", "dataset_name": task.card.name}
+    kept = {key: value for key, value in base.items() if key not in ("class", "tag")}
+    return kept | own | where | {"metadata": {**base["metadata"], **metadata}}
+
+
 def _task_of(config: Mapping[str, Any]) -> Task:
     source, name = config["dataset_path"], config["dataset_name"]
     for task in load_tasks().values():
@@ -178,14 +199,18 @@ def _task_of(config: Mapping[str, Any]) -> Task:
 
 
 class DemonstrationSampler(ContextSampler):
-    """Gives each document the demonstrations that the authors' scripts give it."""
+    """Gives each document the demonstrations that the authors' scripts give it.
+
+    A card with demonstrations of its own shows the first of these to all.
+    """
 
     def __init__(self, task: Task, seed: int, split: str) -> None:
         super().__init__([], rnd=None)
         self._task = task
         self._seed = seed
-        self._train = load_split(task, "train").examples
-        self.sizes = (len(self._train), len(load_split(task, split).examples))
+        self._fixed = bool(task.card.demonstrations)
+        self._pool = demonstration_pool(task)
+        self.sizes = (len(self._pool), len(load_split(task, split).examples))
 
     def set_rnd(self, *_: Any) -> DemonstrationSampler:
         """Ignore the harness's seed: its generators start anew in every process."""
@@ -197,7 +222,8 @@ class DemonstrationSampler(ContextSampler):
             return []
         assert eval_doc is not None, "fewshot_split must name the test split: see _base files"
         drawn = draw_demonstrations(self._seed, *self.sizes, n)[eval_doc["index"]]
-        return [document_of(self._task, self._train[position]) for position in drawn]
+        positions = range(n) if self._fixed else drawn
+        return [document_of(self._task, self._pool[position]) for position in positions]
 
 
 def task_manager(**metadata: Any) -> Any:
@@ -211,7 +237,9 @@ def task_manager(**metadata: Any) -> Any:
             which settings are chosen.
     """
     return TaskManager(
-        include_path=str(tasks_folder()), include_defaults=False, metadata=metadata or None
+        include_path=[str(folder) for folder in (tasks_folder(), *own_folders())],
+        include_defaults=False,
+        metadata=metadata or None,
     )
 
 

@@ -14,21 +14,15 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from sentibench.data.cards import tasks_folder
+from sentibench.data.own.cards import CardLoader
 
 TARGET_DELIMITER, DEMONSTRATION_DELIMITER = " ", "\n\n"  # lm-eval's defaults, which the tasks keep
-
-
-class _TemplatesOnly(yaml.SafeLoader):
-    """Reads a task file without the functions that it names."""
-
-
-_TemplatesOnly.add_constructor("!function", lambda _loader, node: node.value)
 
 
 def template_sources() -> dict[str, str]:
     """The two templates of the base of the label tasks, by key."""
     content = (tasks_folder() / "_label_task").read_text(encoding="utf-8")
-    base = yaml.load(content, Loader=_TemplatesOnly)
+    base = yaml.load(content, CardLoader)
     return {key: base[key] for key in ("description", "doc_to_text")}
 
 

@@ -163,7 +163,7 @@ def official_statistics(card: Card, example: Example, answer: str) -> TupleStati
     Returns:
         The statistics of the item. Repeated predictions and repeated gold tuples count each time.
     """
-    predicted = parse_official(card.name, answer)
+    predicted = parse_official(card, answer)
     if card.metric == "graph_f1":
         return score_graphs(example, predicted)
     gold = gold_tuples(card, example)
@@ -188,7 +188,7 @@ def gold_tuples(card: Card, example: Example) -> list[tuple[str, ...]]:
     that stands twice counts twice.
     """
     written = [opinion.written(card.elements) for opinion in example.opinions]
-    return written if card.name == "atsa_rest16" else list(dict.fromkeys(written))
+    return written if card.format == "atsa" else list(dict.fromkeys(written))
 
 
 def strict_statistics(card: Card, example: Example, answer: str) -> tuple[TupleStatistics, bool]:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
-from sentibench.data.cards import scoring_word
+from sentibench.data.cards import Card, Format, Label
 from sentibench.data.records import ABSENT, Prediction
 
 MAX_ANSWER_CHARS = 2**20
@@ -22,8 +22,8 @@ MAX_ANSWER_CHARS = 2**20
 UNREADABLE = object()
 """What ``read_literal`` returns for text that is no Python literal."""
 
-_PAIRS = ("atsa_rest16", "acsa_rest16")
-_REPAIRED_AT_MOST = {"acsa_rest16": 3, "asqp_rest16": 3, "opener": None}
+_PAIRS: tuple[Format, ...] = ("atsa", "acsa")
+_REPAIRED_AT_MOST: dict[Format, int | None] = {"acsa": 3, "asqp": 3, "opener": None, "table": None}
 
 
 def answer_text(generated: str) -> str:
@@ -56,38 +56,39 @@ def read_literal(text: str) -> Any:
         return UNREADABLE
 
 
-def _cleaned(task: str, answer: str) -> str:
+def _cleaned(form: Format, answer: str) -> str:
     text = answer.replace("```python", "").replace("```", "").strip()
     text = text.replace("\n]", "]").replace("[\n", "[")
     text = text.split("\n")[-1].strip()
-    if task in _PAIRS:
+    if form in _PAIRS:
         text = text.replace("Label:", "").strip()
     return text
 
 
-def parse_official(task: str, answer: str) -> list[Any]:
-    """Read an extraction answer as the authors' scorer does.
+def parse_official(card: Card, answer: str) -> list[Any]:
+    """Read an extraction answer as the authors' scorer does; of an own task, as of ASQP.
 
     Args:
-        task: A card name: ``atsa_rest16``, ``acsa_rest16``, ``asqp_rest16`` or ``opener``.
+        card: An extraction task.
         answer: The answer text; see ``answer_text``.
 
     Returns:
         The predictions, repeats included. Only a tuple of strings can be right; whatever else
-        stands in the list is wrong and counts. For ``opener`` every element has four parts, or
-        the list is empty.
+        stands in the list is wrong and counts. For OpeNER every element has four parts, or the
+        list is empty.
     """
-    text = _cleaned(task, answer)
+    form, n_parts = card.format, len(card.elements)
+    text = _cleaned(form, answer)
     value, at_most = read_literal(text), None
-    if value is UNREADABLE and task in _REPAIRED_AT_MOST:  # cut off: up to its last complete tuple
+    if value is UNREADABLE and form in _REPAIRED_AT_MOST:  # cut off: up to its last complete tuple
         value = read_literal(text[: text.rfind(")") + 1 or None] + "]")
-        at_most = _REPAIRED_AT_MOST[task]
-    elif task in _PAIRS and value is not UNREADABLE:
-        return _pairs(task, value)
+        at_most = _REPAIRED_AT_MOST[form]
+    elif form in _PAIRS and value is not UNREADABLE:
+        return _pairs(form, value)
     elements = _distinct(value)[:at_most]
-    if task == "asqp_rest16":
-        return [_stripped(element) for element in elements if len(element) == 4]
-    if task == "opener" and any(len(element) != 4 for element in elements):
+    if form in ("asqp", "table"):
+        return [_stripped(element) for element in elements if len(element) == n_parts]
+    if form == "opener" and any(len(element) != n_parts for element in elements):
         return []
     return elements
 
@@ -107,12 +108,12 @@ def _stripped(element: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(part.strip() if isinstance(part, str) else part for part in element)
 
 
-def _pairs(task: str, value: Any) -> list[Any]:
+def _pairs(form: Format, value: Any) -> list[Any]:
     """Turn a readable ATSA or ACSA answer into pairs, or leave it all as it was read."""
     elements = list(_sequence(value) or ())
     if len(elements) == 2 and isinstance(elements[0], str):
         elements = [value]
-    if task == "atsa_rest16" and _is_nested(elements):
+    if form == "atsa" and _is_nested(elements):
         last = elements[-1]
         elements = list(cast(Iterable[Any], last)) if isinstance(last, Iterable) else []
     elements = [element for element in elements if element]
@@ -174,22 +175,23 @@ def normalise(text: str) -> str:
     return " ".join(text.split())
 
 
-def parse_label(answer: str, labels: Sequence[str]) -> Prediction:
+def parse_label(answer: str, classes: Sequence[Label]) -> Prediction:
     """Read a free-text answer of a label task.
 
     Args:
         answer: Model text; its first line counts, case, quotes and punctuation do not.
-        labels: The K labels of the task.
+        classes: The K labels of the task.
 
     Returns:
         The label that the answer is or begins with, or whose scoring word the whole answer is.
     """
     line = next((line for line in answer.splitlines() if line.strip()), "")
     text = normalise(line).casefold().strip("\"'`.,:;!?*()[] ")
-    for label in sorted(labels, key=len, reverse=True):
-        if text.startswith(label) and not text[len(label) :][:1].isalnum():
-            return Prediction(answer, label=label)
-    for label in labels:
-        if text == scoring_word(label):
-            return Prediction(answer, label=label)
+    names = {normalise(label.name).casefold(): label.name for label in classes}
+    for folded in sorted(names, key=len, reverse=True):
+        if text.startswith(folded) and not text[len(folded) :][:1].isalnum():
+            return Prediction(answer, label=names[folded])
+    for label in classes:
+        if text == label.word.casefold():
+            return Prediction(answer, label=label.name)
     return Prediction(answer, problem="no label of the task")

@@ -121,7 +121,7 @@ def _score_labels(
     card: Card, examples: tuple[Example, ...], predictions: list[str]
 ) -> dict[str, Any]:
     labels = card.labels
-    guesses = [parse_label(text, labels).label for text in predictions]
+    guesses = [parse_label(text, card.classes).label for text in predictions]
     positions = [None if guess is None else labels.index(guess) for guess in guesses]
     gold = [labels.index(cast(str, example.label)) for example in examples]
     pairs = zip(gold, positions, strict=True)

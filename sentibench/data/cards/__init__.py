@@ -1,14 +1,16 @@
 """One card per dataset: the facts that readers, tasks, checks and the README's table share.
 
-The YAML files beside this module are the cards. Numbers in them (rows, bytes, hashes) were counted
-in the files of the pinned upstream commit; ``tests/test_cards.py`` counts them again.
+The YAML files beside this module are the twelve cards. Numbers in them (rows, bytes, hashes) were
+counted in the files of the pinned upstream commit; ``tests/test_cards.py`` counts them again.
+People's own tasks are cards of the same form, in folders of theirs (``own_folders``).
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -22,12 +24,15 @@ UPSTREAM_COMMIT = "2810fc2826e8f7c2ae6a0d6dd328ab7d8979744a"
 TASK_VERSION = "1.0"
 """Of all task files; raised with any change that can move a score."""
 
-Category = Literal["basic", "multifaceted", "finegrained"]
+Category = Literal["basic", "multifaceted", "finegrained", "own"]
+Format = Literal["labels", "atsa", "acsa", "asqp", "opener", "table"]
 Metric = Literal["macro_f1", "tuple_f1", "graph_f1"]
-Source = Literal["real", "mini"]
+Source = Literal["real", "mini", "own"]
 
 CATEGORIES: tuple[Category, ...] = ("basic", "multifaceted", "finegrained")
-SOURCES: tuple[Source, ...] = ("real", "mini")
+OURS: tuple[Source, ...] = ("real", "mini")
+OWN_FOLDER = "sentibench_tasks"
+OWN_FOLDERS_VARIABLE = "SENTIBENCH_TASKS"
 GROUPS = ("sentibench", *(f"sentibench_{name}" for name in CATEGORIES), "sentibench_mini")
 TAG = "sentibench_tasks"
 SEEN = ("imdb", "yelp2", "sst2", "twitter17", "emotion20")
@@ -46,11 +51,17 @@ def scoring_word(label: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SplitFile:
-    """One file of a dataset as it lies in the upstream repository."""
+    """One file of a dataset: as it lies in the upstream repository, or as an own card saw it.
+
+    Attributes:
+        file: Of an own card, seen from the card's folder; empty for ``SPLIT.json`` in the upstream
+            folder.
+    """
 
     rows: int
     bytes: int
     sha256: str
+    file: str = ""
 
     def problem(self, content: bytes) -> str | None:
         """Say how a content differs from this file, or None."""
@@ -78,50 +89,90 @@ class Pins:
     prompts: Mapping[int, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One label of a label task.
+
+    Attributes:
+        name: As demonstrations and results write it.
+        word: What a model is asked to choose; the first word of the name where a card gives none.
+        description: What it means, in a few words; may be empty.
+        synonyms: Other words for it, under which a student may see it in training.
+    """
+
+    name: str
+    word: str
+    description: str = ""
+    synonyms: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Card:
     """The facts of one dataset. Compared by identity: there is one card per dataset.
 
     Attributes:
-        name: Last part of the task name, for example ``sst2``.
+        name: Last part of the task name, for example ``sst2``; of an own task the whole name.
+        kind: What is asked, in words.
+        format: How the files are written; ``table`` for own tasks.
         folder: Upstream folder below ``datasets/``.
-        labels: The K labels of a label task in the order of scoring; empty for extraction tasks.
+        classes: The K labels of a label task in the order of scoring; empty for extraction tasks.
         elements: The parts of a tuple in the order in which they are written; empty for label
             tasks.
         metric: What the task reports as ``score``.
+        instruction: Of an own task; ours are fetched.
         instruction_sha256: Hash of the authors' instruction (UTF-8), before a target is filled in.
-        splits: ``train``, ``test`` and, where there is one, ``val``.
+        splits: ``test``; ours have ``train`` too, and some ``val``.
+        shots: Demonstrations where nobody asks for another number.
+        demonstrations: (text, answer) that every item is shown, instead of draws from ``train``.
+        columns: Of the tables of an own task: ``text``, ``label`` and so on -> name in the header.
+        delimiter: Of these, where it is not to be found.
+        encoding: Of these, where it is not to be found.
+        polarities: What the polarity of a tuple of an own task may be.
+        domain: What the texts of an own task are about, in a few words; may be empty.
         facts: What is odd in the data, counted in the files.
         pins: Of the test set, by source.
         reversed_ties: IDs of ATSA train sentences in which two polarities of one span are written
             in the reverse of file order.
+        path: Where an own card lies; None for ours.
     """
 
     name: str
     title: str
+    kind: str
     category: Category
-    task: str
-    folder: str
-    labels: tuple[str, ...]
-    elements: tuple[str, ...]
+    format: Format
     metric: Metric
-    instruction_sha256: str
     splits: Mapping[str, SplitFile]
-    licence: str
-    citation: str
-    url: str
-    facts: tuple[str, ...]
     pins: Mapping[Source, Pins]
+    folder: str = ""
+    classes: tuple[Label, ...] = ()
+    elements: tuple[str, ...] = ()
+    instruction: str = ""
+    instruction_sha256: str = ""
+    shots: int = 4
+    demonstrations: tuple[tuple[str, str], ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    delimiter: str | None = None
+    encoding: str | None = None
+    polarities: tuple[str, ...] = ()
+    domain: str = ""
+    licence: str = ""
+    citation: str = ""
+    url: str = ""
+    facts: tuple[str, ...] = ()
     reversed_ties: tuple[str, ...] = ()
+    path: Path | None = None
 
     def __post_init__(self) -> None:
-        if bool(self.labels) == bool(self.elements):
+        if bool(self.classes) == bool(self.elements):
             raise ValueError(f"card {self.name}: exactly one of labels and elements must be given")
-        if not {"train", "test"} <= set(self.splits):
-            raise ValueError(f"card {self.name}: splits must hold train and test")
+        if "test" not in self.splits:
+            raise ValueError(f"card {self.name}: splits must hold test")
 
     def __reduce__(self) -> tuple[Callable[..., Card], tuple[Any, ...]]:
-        """Another process has the twelve cards too, so of these only the name travels."""
+        """Another process has the twelve cards too, and the files of own ones."""
+        if self.path:
+            return _own_card, (self.path,)
         if load_cards().get(self.name) is self:
             return _card_named, (self.name,)
         values = {part.name: getattr(self, part.name) for part in fields(self)}
@@ -130,21 +181,26 @@ class Card:
     @property
     def is_label_task(self) -> bool:
         """Whether the answer is one of a closed list of labels."""
-        return bool(self.labels)
+        return bool(self.classes)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the K labels in the order of scoring; empty for extraction tasks."""
+        return tuple([label.name for label in self.classes])
 
     @property
     def scoring_words(self) -> tuple[str, ...]:
-        """The first word of each label: what a model is asked to choose between.
+        """The word of each label: what a model is asked to choose between.
 
         The authors compare the first sub-token of each label (protocol: Zhang et al. 2025,
         arXiv 2503.03225, scripts at the pinned commit), which for ``non-irony`` is ``non``.
         """
-        return tuple(map(scoring_word, self.labels))
+        return tuple([label.word for label in self.classes])
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One lm-eval task: a dataset, in full or as our small stand-in."""
+    """One lm-eval task: a dataset in full, our small stand-in for it, or an own one."""
 
     card: Card
     source: Source
@@ -152,7 +208,8 @@ class Task:
     @property
     def name(self) -> str:
         """The task name that users type."""
-        return f"sentibench_{'mini_' if self.source == 'mini' else ''}{self.card.name}"
+        prefix = {"real": "sentibench_", "mini": "sentibench_mini_", "own": ""}[self.source]
+        return prefix + self.card.name
 
     @property
     def pins(self) -> Pins:
@@ -160,41 +217,125 @@ class Task:
         return self.card.pins[self.source]
 
 
-def _load_card(path: Path) -> Card:
-    raw = cast(dict[str, Any], yaml.safe_load(path.read_text(encoding="utf-8")))
-    for key in ("labels", "elements", "facts", "reversed_ties"):
-        raw[key] = tuple(raw.get(key, ()))
-    raw["pins"] = {source: Pins(**of_source) for source, of_source in raw.get("pins", {}).items()}
-    raw["splits"] = MappingProxyType({k: SplitFile(**v) for k, v in raw["splits"].items()})
-    return Card(**raw)
+def card_from(raw: Mapping[str, Any], path: Path | None = None) -> Card:
+    """Build a card from the content of its file, which was checked.
+
+    Args:
+        raw: As YAML gives it.
+        path: Of an own card.
+    """
+    values: dict[str, Any] = dict(raw)
+    for key in ("elements", "facts", "reversed_ties", "polarities"):
+        values[key] = tuple(values.get(key) or ())
+    values["classes"] = tuple(map(_label_from, values.pop("labels", None) or ()))
+    shown = values.get("demonstrations") or ()
+    values["demonstrations"] = tuple((one["text"], one["answer"]) for one in shown)
+    pins: Mapping[Source, Any] = values.get("pins") or {}
+    values["pins"] = {source: Pins(**of_source) for source, of_source in pins.items()}
+    splits = {split: SplitFile(**facts) for split, facts in values["splits"].items()}
+    values |= {"splits": MappingProxyType(splits), "path": path}
+    return Card(**values)
+
+
+def _label_from(raw: str | Mapping[str, Any]) -> Label:
+    if isinstance(raw, str):
+        return Label(raw, scoring_word(raw))
+    word = raw.get("word") or scoring_word(raw["name"])
+    return Label(raw["name"], word, raw.get("description", ""), tuple(raw.get("synonyms") or ()))
 
 
 @cache
 def load_cards() -> Mapping[str, Card]:
     """Load the twelve cards, in the order of the paper's table."""
-    folder = Path(__file__).parent
-    return MappingProxyType({name: _load_card(folder / f"{name}.yaml") for name in ORDER})
+    texts = {name: Path(__file__).with_name(f"{name}.yaml").read_text("utf-8") for name in ORDER}
+    return MappingProxyType({name: card_from(yaml.safe_load(texts[name])) for name in ORDER})
 
 
 def _card_named(name: str) -> Card:
     return load_cards()[name]
 
 
+def named_folders() -> tuple[Path, ...]:
+    """Return the folders with own cards that SENTIBENCH_TASKS names, separated as in PATH."""
+    named = os.environ.get(OWN_FOLDERS_VARIABLE, "").split(os.pathsep)
+    return tuple(Path(folder).absolute() for folder in named if folder and Path(folder).is_dir())
+
+
+def own_folders() -> tuple[Path, ...]:
+    """Return all folders with own cards: ``./sentibench_tasks`` and the named ones, each once."""
+    here = Path(OWN_FOLDER).absolute()
+    return tuple(dict.fromkeys(([here] if here.is_dir() else []) + [*named_folders()]))
+
+
+def name_own_folders() -> None:
+    """Name all of them in SENTIBENCH_TASKS: plain lm_eval does not look beside itself."""
+    if folders := own_folders():
+        os.environ[OWN_FOLDERS_VARIABLE] = os.pathsep.join(map(str, folders))
+
+
+_given: dict[str, Path] = {}  # task name -> card that lm-eval was given by its path
+
+
+def own_task(path: Path) -> Task:
+    """Return the task of an own card, and know it by its name from now on.
+
+    Raises:
+        InputError: If the card is not as it must be.
+    """
+    card = _own_card(path.absolute())
+    if _given.get(card.name) != card.path and card.name not in load_tasks():
+        _given[card.name] = cast(Path, card.path)
+        forget_own_tasks()
+    return load_tasks()[card.name]
+
+
+def forget_own_tasks() -> None:
+    """Read the folders again at the next call: a card was written."""
+    _own_card.cache_clear()
+    _tasks.cache_clear()
+
+
 @cache
-def load_tasks() -> Mapping[str, Task]:
-    """Return all 12 + 12 tasks by the name that users type."""
-    tasks = [Task(card, source) for source in SOURCES for card in load_cards().values()]
+def _own_card(path: Path) -> Card:
+    from sentibench.data.own.cards import load_own_card
+
+    return load_own_card(path)
+
+
+@cache
+def _tasks(folders: tuple[Path, ...]) -> Mapping[str, Task]:
+    tasks = [Task(card, source) for source in OURS for card in load_cards().values()]
+    paths = list(_given.values())
+    if folders:
+        from sentibench.data.own.cards import find_own_cards
+
+        paths = [*find_own_cards(folders), *paths]
+    tasks += [Task(_own_card(path), "own") for path in dict.fromkeys(paths)]
     return MappingProxyType({task.name: task for task in tasks})
+
+
+def load_tasks() -> Mapping[str, Task]:
+    """Return all 12 + 12 tasks, then the own ones, by the name that users type.
+
+    Raises:
+        InputError: If an own card is not as it must be.
+    """
+    return _tasks(own_folders())
+
+
+def tasks_of_source(source: Source) -> list[Task]:
+    """Return the tasks of one source, in the order of the paper's table, own ones by name."""
+    return [task for task in load_tasks().values() if task.source == source]
 
 
 @cache
 def load_groups() -> Mapping[str, tuple[Task, ...]]:
     """Return the tasks of every group and of the tag, in the order of the paper's table."""
     groups: dict[str, tuple[Task, ...]] = dict.fromkeys((*GROUPS, TAG), ())
-    for task in load_tasks().values():
-        real = ("sentibench", f"sentibench_{task.card.category}", TAG)
-        for name in real if task.source == "real" else ("sentibench_mini",):
+    for task in tasks_of_source("real"):
+        for name in ("sentibench", f"sentibench_{task.card.category}", TAG):
             groups[name] += (task,)
+    groups["sentibench_mini"] = tuple(tasks_of_source("mini"))
     return MappingProxyType(groups)
 
 

@@ -47,19 +47,20 @@ def add_tasks(module):
 
     def init(original, *args, **kwargs):
         try:
-            from sentibench.data.cards import tasks_folder
+            from sentibench.data.cards import named_folders, tasks_folder
 
             bound = accepted.bind(*args, **kwargs)
             user = bound.arguments.get("include_path") or []
             user = list(user) if isinstance(user, (list, tuple)) else [user]
-            ours = str(tasks_folder())
             known = {os.path.abspath(str(path)) for path in user}
+            ours = [str(folder) for folder in (tasks_folder(), *named_folders())]
             if (
-                os.path.isdir(ours)
-                and ours not in known
+                os.path.isdir(ours[0])
+                and ours[0] not in known
                 and bound.arguments.get("include_defaults", True)
             ):
-                bound.arguments["include_path"] = [ours, *user]  # later folders win
+                added = [folder for folder in ours if folder not in known]
+                bound.arguments["include_path"] = [*added, *user]  # later folders win
                 bound.arguments["include_defaults"] = foreign_tasks
             args, kwargs = bound.args, bound.kwargs
         except Exception as error:

@@ -1,0 +1,1 @@
+"""People's own tasks: their cards, their tables, and how a card is written."""

@@ -1,0 +1,254 @@
+"""Own task cards: YAML files that lm-eval reads as task files and that this package reads as cards.
+
+The form is that of the twelve cards of ours, and ``CardFile`` is that form. Two keys are lm-eval's:
+``task``, the name, and ``class``, which of our two families runs it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sentibench.data.cards import (
+    GROUPS,
+    ORDER,
+    TAG,
+    Card,
+    Category,
+    Format,
+    Metric,
+    Source,
+    card_from,
+    scoring_word,
+)
+from sentibench.errors import InputError, nearest
+
+CLASSES = ("sentibench.harness.LabelTask", "sentibench.harness.ExtractionTask")
+ELEMENTS = ("holder", "aspect", "category", "opinion", "polarity")
+MAX_LABELS = 100
+MAX_BYTES = 4 << 20
+SPLITS = ("train", "val", "test")
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class LabelEntry(_Part):
+    """A label; see ``cards.Label``."""
+
+    name: Text
+    word: str = ""
+    description: str = ""
+    synonyms: list[Text] = []
+
+
+class FileEntry(_Part):
+    """A file of a split; see ``cards.SplitFile``."""
+
+    rows: int
+    bytes: int
+    sha256: str
+    file: str = ""
+
+
+class DemonstrationEntry(_Part):
+    """A demonstration that every item is shown: a label, or the tuples as a prompt writes them."""
+
+    text: Text
+    answer: Text
+
+
+class PinsEntry(_Part):
+    """Hashes of what models are asked; see ``cards.Pins``."""
+
+    items: str
+    prompts: dict[int, str]
+
+
+class CardFile(_Part):
+    """The content of a card; see ``cards.Card`` for what each key means."""
+
+    name: str = Field(pattern=r"^[A-Za-z]\w*$", max_length=64)
+    title: Text
+    kind: Text
+    category: Category = "own"
+    format: Format = "table"
+    folder: str = ""
+    labels: list[Text | LabelEntry] = []
+    elements: list[str] = []
+    polarities: list[Text] = []
+    metric: Metric
+    instruction: str = ""
+    instruction_sha256: str = ""
+    splits: dict[str, FileEntry]
+    shots: int = Field(default=4, ge=0)
+    demonstrations: list[DemonstrationEntry] = []
+    columns: dict[str, Text] = {}
+    delimiter: str | None = None
+    encoding: str | None = None
+    domain: str = ""
+    licence: str = ""
+    citation: str = ""
+    url: str = ""
+    facts: list[str] = []
+    reversed_ties: list[str] = []
+    pins: dict[Source, PinsEntry]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> CardFile:
+        if bool(self.labels) == bool(self.elements):
+            got = "both" if self.labels else "neither"
+            raise ValueError(f"expected labels or elements; got {got}")
+        if unknown := sorted(set(self.splits) - set(SPLITS)):
+            raise ValueError(f"splits: unknown {unknown[0]!r}; {nearest(unknown[0], SPLITS)}")
+        if "test" not in self.splits:
+            raise ValueError(f"splits: got {', '.join(self.splits) or 'none'}, expected test")
+        if self.labels:
+            refuse_labels(
+                [
+                    label if isinstance(label, LabelEntry) else LabelEntry(name=label)
+                    for label in self.labels
+                ]
+            )
+        elif foreign := [part for part in self.elements if part not in ELEMENTS]:
+            raise ValueError(f"elements: unknown {foreign[0]!r}; {nearest(foreign[0], ELEMENTS)}")
+        elif "polarity" not in self.elements:
+            raise ValueError(f"elements: got {', '.join(self.elements)}, expected polarity too")
+        if self.format == "table":
+            self._refuse_own()
+        return self
+
+    def _refuse_own(self) -> None:
+        """What only own cards must hold."""
+        if self.name in (*ORDER, *GROUPS, TAG) or self.name.startswith("sentibench"):
+            raise ValueError(f"task: {self.name!r} is a name of this package; choose another one")
+        if not self.instruction.strip():
+            raise ValueError("instruction: got none, expected what the model is told to do")
+        lacking = [split for split, entry in self.splits.items() if not entry.file]
+        if lacking:
+            raise ValueError(f"splits.{lacking[0]}: got no file, expected its path")
+        parts = ["label"] if self.labels else ["tuples"]
+        wanted = ["text", *(self.elements if self._is_one_opinion_a_row else parts)]
+        if missing := [column for column in wanted if column not in self.columns]:
+            got = ", ".join(self.columns) or "none"
+            raise ValueError(f"columns: got {got}, expected {', '.join(wanted)} ({missing[0]})")
+        names = [label if isinstance(label, str) else label.name for label in self.labels]
+        for shown in self.demonstrations if names else ():
+            if shown.answer not in names:
+                near = nearest(shown.answer, names)
+                raise ValueError(f"demonstrations: got the answer {shown.answer!r}; {near}")
+        metric = "macro_f1" if self.labels else "tuple_f1"
+        if self.metric != metric:
+            raise ValueError(f"metric: got {self.metric}, expected {metric}")
+        n_pool = len(self.demonstrations)
+        if "train" not in self.splits and self.shots > n_pool:
+            raise ValueError(
+                f"shots: got {self.shots}, expected at most {n_pool}: the card has no train file "
+                f"and {n_pool} demonstrations"
+            )
+
+    @property
+    def _is_one_opinion_a_row(self) -> bool:
+        return bool(self.elements) and "tuples" not in self.columns
+
+
+def refuse_labels(labels: Sequence[LabelEntry]) -> None:
+    """Refuse labels that a model could not be asked for.
+
+    Raises:
+        ValueError: If they are too few or too many, equal but for case, or if what the model
+            chooses between would be no choice.
+    """
+    names = [label.name for label in labels]
+    if not 2 <= len(names) <= MAX_LABELS:
+        raise ValueError(
+            f"labels: got {len(names)}, expected 2 to {MAX_LABELS}: each is a choice of every "
+            "item; is the column the right one?"
+        )
+    for name in names:
+        if name != " ".join(name.split()):
+            raise ValueError(
+                f"labels: got {name!r}, expected text in one line, without outer blanks"
+            )
+    folded = Counter(name.casefold() for name in names)
+    if twins := [name for name in names if folded[name.casefold()] > 1]:
+        raise ValueError(f"labels: {' and '.join(map(repr, twins[:2]))} differ in case alone")
+    words = {label.name: label.word or scoring_word(label.name) for label in labels}
+    for (name, word), (other, longer) in permutations(words.items(), 2):
+        if longer.casefold().startswith(word.casefold()):
+            raise ValueError(
+                f"labels: the word {word!r} of {name!r} begins the word {longer!r} of {other!r}, "
+                "so a model cannot choose between them; give one another word, for example "
+                f"--labels {name!r}=WORD,..."
+            )
+
+
+class CardLoader(yaml.SafeLoader):
+    """Reads task files; the functions that they name stay text."""
+
+
+CardLoader.add_constructor("!function", lambda _loader, node: node.value)
+
+
+def find_own_cards(folders: Iterable[Path]) -> list[Path]:
+    """Return the own cards in some folders and below; other YAML files are not ours."""
+    found = (path for folder in folders for path in sorted(folder.rglob("*.yaml")))
+    return [path for path in found if _content(path).get("class") in CLASSES]
+
+
+def load_own_card(path: Path) -> Card:
+    """Load one own card.
+
+    Raises:
+        InputError: With the file, the key, what it holds, what was expected and a remedy.
+    """
+    return checked_card(_content(path), path)
+
+
+def checked_card(content: dict[str, Any], path: Path) -> Card:
+    """Build a card from what a file holds or will hold."""
+    raw = {key: value for key, value in content.items() if key not in ("task", "class", "tag")}
+    raw = {"name": content.get("task"), **raw}
+    try:
+        card = CardFile.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first_mistake(error)}") from None
+    return card_from(card.model_dump(), path)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a YAML file holds; nothing where it is no mapping."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MB, expected a task card")
+        content: Any = yaml.load(path.read_text(encoding="utf-8-sig"), CardLoader)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: no YAML; {' '.join(str(error).split())[:200]}") from None
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+
+
+def _first_mistake(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"] if part not in ("str", "LabelEntry"))
+    if first["type"] == "value_error":
+        return first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        key = str(first["loc"][-1])
+        return f"unknown key {place!r}; {nearest(key, CardFile.model_fields)}"
+    if first["type"] == "missing":
+        return f"{place}: got nothing, expected this key"
+    got = repr(first["input"])[:80]
+    quotes = "; put it in quotes" if "string" in first["type"] else ""
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return f"{place.replace('name', 'task', 1)}: got {got}; {message}{quotes}"

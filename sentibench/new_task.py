@@ -1,0 +1,344 @@
+"""``sentibench task new``: tables of people's own items -> a checked card, and what was read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sentibench.data.cards import Card, SplitFile, Task, forget_own_tasks, scoring_word
+from sentibench.data.own.cards import CLASSES, checked_card
+from sentibench.data.own.items import examples_of
+from sentibench.data.pins import items_key, prompts_key
+from sentibench.data.records import ABSENT, Example
+from sentibench.data.tables import Table, plain_text, read_table
+from sentibench.errors import InputError, nearest
+from sentibench.prompts.demonstrations import PAPER_SEEDS, draw_demonstrations
+from sentibench.prompts.few_shot import render_few_shot
+
+FEW = 30  # items of a label, below which its F1 says little
+LONG = 4000  # characters: with demonstrations beside it, too long for many small models
+UNBALANCED = 10  # times as many items of one label as of another
+LISTED = 30  # categories that an instruction names at most
+SPANS = ("aspect", "opinion", "holder")  # elements that are quoted from the text
+MEANING = {
+    "holder": "whose opinion it is, as the text writes it, or NULL",
+    "aspect": "what is judged, as the text writes it, or NULL",
+    "category": "what kind of thing is judged",
+    "opinion": "the words that judge, as the text writes them, or NULL",
+    "polarity": "how it is judged",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """What the command was asked for.
+
+    Attributes:
+        files: Split -> table: a file, or a folder that ``datasets`` saved.
+        columns: ``text``, ``label``, ``target``, ``tuples`` or an element -> name in the header.
+        labels: Each as ``NAME`` or ``NAME=WORD``; of extraction tasks the polarities; empty to take
+            those of the files.
+        descriptions: Label -> what it means.
+        elements: Of an extraction task; empty for a label task.
+        shots: Demonstrations by default; None for 4 where there is a train file, else 0.
+    """
+
+    name: str
+    files: Mapping[str, str]
+    columns: Mapping[str, str]
+    labels: Sequence[str] = ()
+    descriptions: Mapping[str, str] = field(default_factory=dict[str, str])
+    elements: tuple[str, ...] = ()
+    title: str = ""
+    instruction: str = ""
+    domain: str = ""
+    shots: int | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+
+
+def write_card(asked: NewTask, folder: Path, *, replace: bool = False) -> Iterator[str]:
+    """Read the tables, check them, and write the card ``FOLDER/NAME.yaml``.
+
+    Args:
+        asked: The task.
+        folder: Made where it is not there.
+        replace: Whether a card of this name may be written over.
+
+    Yields:
+        What was read and what is odd in it, in lines for the user.
+
+    Raises:
+        InputError: If something is wrong; nothing is written then.
+    """
+    path = folder.absolute() / f"{asked.name}.yaml"
+    if path.exists() and not replace:
+        raise InputError(f"{path}: exists already; replace it with --force, or choose another name")
+    tables = {
+        split: read_table(place, delimiter=asked.delimiter, encoding=asked.encoding)
+        for split, place in asked.files.items()
+    }
+    contents = {split: _content_of(asked.files[split], table) for split, table in tables.items()}
+    places = {split: _place(asked, split, path) for split in tables}
+    card_file = _card_file(asked, tables)
+    card_file["splits"] = {
+        split: asdict(SplitFile(0, 0, "", os.path.relpath(place, path.parent)))
+        for split, place in places.items()
+    }
+    card = checked_card(card_file, path)
+    splits = {split: tuple(examples_of(card, table.rows)) for split, table in tables.items()}
+    for split, examples in splits.items():
+        if not examples:
+            raise InputError(f"{asked.files[split]}: got no item, expected some")
+        facts = card_file["splits"][split]
+        facts["rows"], facts["bytes"] = len(examples), len(contents[split])
+        facts["sha256"] = hashlib.sha256(contents[split]).hexdigest()
+    _refuse_shared_texts(asked, splits)
+    card_file["pins"] = {"own": _pins(card, splits)}
+    for split, table in tables.items():
+        yield from _told(card, split, table, splits[split])
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, place in places.items():
+        if place != Path(asked.files[split]).absolute():
+            _write_beside(place, contents[split])
+            yield f"wrote {os.path.relpath(place)}, a copy of {asked.files[split]}"
+    kind = CLASSES[0] if card.is_label_task else CLASSES[1]
+    rest = {key: value for key, value in card_file.items() if key not in ("task", "pins")}
+    lines = yaml.dump(
+        rest | {"pins": card_file["pins"]}, Dumper=_CardDumper, sort_keys=False, allow_unicode=True
+    )
+    _write_beside(path, f"task: {asked.name}\nclass: !function {kind}\n{lines}".encode())
+    forget_own_tasks()
+    yield f"wrote {os.path.relpath(path)}"
+
+
+class _CardDumper(yaml.SafeDumper):
+    """Writes texts of several lines as lines."""
+
+
+def _lines(dumper: Any, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_CardDumper.add_representer(str, _lines)
+
+
+def _write_beside(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_bytes(content)
+    unfinished.replace(path)
+
+
+# What is written
+
+
+def _place(asked: NewTask, split: str, path: Path) -> Path:
+    """Where the table of a split lies: where it is, or beside the card if it is no single file."""
+    given = Path(asked.files[split]).absolute()
+    return given if given.is_file() else path.with_name(f"{asked.name}_{split}.jsonl")
+
+
+def _content_of(place: str, table: Table) -> bytes:
+    if Path(place).is_file():
+        return Path(place).read_bytes()
+    lines = (json.dumps(dict(row.values), ensure_ascii=False, default=str) for row in table.rows)
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _card_file(asked: NewTask, tables: Mapping[str, Table]) -> dict[str, Any]:
+    """The content of the card, with nothing counted yet."""
+    columns = _columns(asked, tables)
+    shots = asked.shots if asked.shots is not None else 4 if "train" in tables else 0
+    head: dict[str, Any] = {"task": asked.name, "title": asked.title or asked.name}
+    if asked.elements:
+        polarities = list(asked.labels) or _found(columns, "polarity", tables)
+        head |= {"kind": "extraction", "metric": "tuple_f1", "elements": list(asked.elements)}
+        head["polarities"] = polarities
+        wording = _extraction_instruction(asked.elements, polarities, columns, tables)
+    else:
+        names = list(asked.labels) or _found(columns, "label", tables)
+        labels = _labels(names, asked.descriptions)
+        head |= {"kind": "classification", "metric": "macro_f1", "labels": labels}
+        wording = _label_instruction(labels)
+    head |= {"instruction": asked.instruction or wording, "shots": shots, "columns": columns}
+    optional = {key: getattr(asked, key) for key in ("domain", "delimiter", "encoding")}
+    return head | {key: value for key, value in optional.items() if value} | {"pins": {}}
+
+
+def _columns(asked: NewTask, tables: Mapping[str, Table]) -> dict[str, str]:
+    """Which column holds what; elements that are not named are columns of their own name."""
+    header = [
+        column for table in tables.values() for row in table.rows[:1] for column in row.values
+    ]
+    columns = dict(asked.columns)
+    if asked.elements and "tuples" not in columns:
+        columns = {part: part for part in asked.elements} | columns
+    needed = {"text": "--text", "label": "--label", "target": "--target", "tuples": "--tuples"}
+    for part, column in columns.items():
+        if header and column not in header:
+            option = needed.get(part, f"--column {part}=NAME")
+            raise InputError(
+                f"{asked.files['test']}: no column {column!r}; {nearest(column, header)}; "
+                f"name it with {option}"
+            )
+    return columns
+
+
+def _found(columns: Mapping[str, str], part: str, tables: Mapping[str, Table]) -> list[str]:
+    """The values of a column in all tables, each once and in order; case does not count."""
+    rows = [row.values for table in tables.values() for row in table.rows]
+    if part in columns:
+        values = [row.get(columns[part]) for row in rows]
+    else:  # in a list of opinions
+        values = [value for row in rows for value in _parts(row.get(columns["tuples"]), part)]
+    names = {plain_text(value).casefold(): plain_text(value) for value in values if value}
+    return sorted(names.values(), key=lambda name: (len(name) if name.isdigit() else 99, name))
+
+
+def _parts(opinions: Any, part: str) -> list[Any]:
+    """One element of a list of opinions; what is no list of objects is refused later."""
+    try:
+        found: Any = json.loads(opinions) if isinstance(opinions, str) else opinions
+        return [one[part] for one in found]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return []
+
+
+def _labels(names: Iterable[str], descriptions: Mapping[str, str]) -> list[dict[str, str]]:
+    """Labels as the card writes them: the whole name is the word where first words will not do."""
+    words = {name.strip(): word.strip() for name, _, word in (one.partition("=") for one in names)}
+    if unknown := [name for name in descriptions if name not in words]:
+        raise InputError(f"--describe: unknown label {unknown[0]!r}; {nearest(unknown[0], words)}")
+    first = [word or scoring_word(name or "-") for name, word in words.items()]
+    clash = any(b.casefold().startswith(a.casefold()) for a, b in permutations(first, 2))
+    labels: list[dict[str, str]] = []
+    for name, given in words.items():
+        parts = {
+            "word": given or (name if clash else ""),
+            "description": descriptions.get(name, ""),
+        }
+        if parts["word"] == scoring_word(name or "-"):
+            parts["word"] = ""
+        parts = {key: value for key, value in parts.items() if value}
+        labels.append({"name": name} | parts)
+    return labels
+
+
+def _label_instruction(labels: Sequence[Mapping[str, str]]) -> str:
+    names = ", ".join(label["name"] for label in labels)
+    described = [one for one in labels if "description" in one]
+    lines = [f"{label['name']}: {label['description']}" for label in described]
+    return "\n".join([f"Which label fits the text? Answer with one of: {names}.", *lines])
+
+
+def _extraction_instruction(
+    elements: Sequence[str],
+    polarities: Sequence[str],
+    columns: Mapping[str, str],
+    tables: Mapping[str, Table],
+) -> str:
+    choices = {"polarity": list(polarities)}
+    if "category" in elements:
+        choices["category"] = _found(columns, "category", tables)
+    lines = ["List every opinion of the text as a tuple:"]
+    for element in elements:
+        known = choices.get(element, [])
+        one_of = f", one of: {', '.join(known)}" if 0 < len(known) <= LISTED else ""
+        lines.append(f"{element}: {MEANING[element]}{one_of}")
+    example = ", ".join(map(repr, elements))
+    lines.append(f"Answer with a list [({example}), ...], or with [] if there is no opinion.")
+    return "\n".join(lines)
+
+
+def _pins(card: Card, splits: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
+    """Hashes of what models are asked: as ``docs/pin_cards.py`` makes them for ours."""
+    pool, items = splits.get("train", ()), splits["test"]
+
+    def prompts(seed: int) -> Iterator[str]:
+        drawn = draw_demonstrations(seed, len(pool), len(items), card.shots)
+        for item, positions in zip(items, drawn, strict=True):
+            shown = [(pool[place].sentence, pool[place].answer) for place in positions]
+            instruction = card.instruction.replace("%s", item.target or "")
+            yield render_few_shot(instruction, shown, item.sentence)
+
+    of_seeds = {seed: prompts_key(prompts(seed)) for seed in PAPER_SEEDS}
+    return {"items": items_key(Task(card, "own"), items), "prompts": of_seeds}
+
+
+# What is checked and told
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _refuse_shared_texts(asked: NewTask, splits: Mapping[str, Sequence[Example]]) -> None:
+    """Refuse items to be measured on whose text demonstrations or training would show."""
+    tests = {_folded(item.sentence): item for item in splits["test"]}
+    for split in (split for split in splits if split != "test"):
+        shared = [item for item in splits[split] if _folded(item.sentence) in tests]
+        if shared:
+            first, twin = shared[0], tests[_folded(shared[0].sentence)]
+            raise InputError(
+                f"{asked.files[split]}: {len(shared)} texts stand in {asked.files['test']} too, "
+                f"first item {first.index + 1} here and item {twin.index + 1} there, "
+                f"{first.sentence[:60]!r}; expected none; remove them here"
+            )
+
+
+def _told(card: Card, split: str, table: Table, examples: Sequence[Example]) -> Iterator[str]:
+    """What was read of one split, then what is odd in it."""
+    n_items = len(examples)
+    kinds = Counter(
+        [item.answer for item in examples]
+        if card.is_label_task
+        else [opinion.polarity for item in examples for opinion in item.opinions]
+    )
+    counts = ", ".join(f"{name} {kinds[name]}" for name in card.labels or card.polarities)
+    what = "" if card.is_label_task else f"{kinds.total()} opinions: "
+    yield f"{split}: {n_items} items ({table.form}); {what}{counts}"
+    for reason, n_rows in table.dropped.items():
+        yield f"note: {split}: {n_rows} rows left out: {reason}"
+    texts = Counter(_folded(item.sentence) for item in examples)
+    if repeats := n_items - len(texts):
+        text = texts.most_common(1)[0][0]
+        yield f"note: {split}: {repeats} texts stand there again, for example {text[:60]!r}"
+    longest = max(len(item.sentence) for item in examples)
+    if longest > LONG:
+        yield (
+            f"note: {split}: the longest text has {longest:,} characters; models whose context is "
+            "shorter see its end alone"
+        )
+    names = [name for name in card.labels or card.polarities if kinds[name] < FEW]
+    if split == "test" and names:
+        yield f"note: test: fewer than {FEW} of {', '.join(names)}; their scores will be unsure"
+    least = min(kinds[name] for name in card.labels or card.polarities)
+    if kinds and max(kinds.values()) > UNBALANCED * max(least, 1):
+        yield f"note: {split}: unbalanced: over {UNBALANCED} times as many of one as of another"
+    yield from _foreign_spans(card, split, examples)
+
+
+def _foreign_spans(card: Card, split: str, examples: Sequence[Example]) -> Iterator[str]:
+    for element in (part for part in card.elements if part in SPANS):
+        quoted = [(item, getattr(one, element)) for item in examples for one in item.opinions]
+        foreign = [
+            (item, span)
+            for item, span in quoted
+            if span not in (ABSENT, "") and span not in item.sentence
+        ]
+        if foreign:
+            item, span = foreign[0]
+            yield (
+                f"note: {split}: {len(foreign)} of {len(quoted)} values of {element} do not occur "
+                f"in their text, first {span!r} in item {item.index + 1}"
+            )
