@@ -9,8 +9,8 @@ python docs/own_data/server.py --score docs/own_data/reviews.csv
 
 Prompts are read in two forms: ``Sentence: ... Label:`` with or without demonstrations, answered by
 a label or a list of (aspect, polarity); and ``Text: ...`` with a last line such as
-``Explanation:``, answered in prose. ``stop`` and the token limit hold as with a real model, for
-thinking aloud too. A token is a word by whitespace.
+``Explanation:``, answered in prose. Any other prompt gets the label of its sentiment. ``stop`` and
+the token limit hold as with a real model, for thinking aloud too. A token is a word by whitespace.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import argparse
 import csv
 import json
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -239,16 +238,22 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--score", type=Path, metavar="FILE", help="print how many are right")
     options = parser.parse_args()
-    try:
-        if options.score:
+    if options.delay < 0:
+        parser.error(f"--delay: got {options.delay}, expected 0 or more seconds")
+    if options.score:
+        try:
             print(score(options.score))
-            return
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            parser.exit(
+                2,
+                f"error: {options.score}: cannot be scored; got {error!r}, expected a file like "
+                "reviews.csv (review, kind) or aspects.jsonl (id, text, opinions)\n",
+            )
+        return
+    try:
         server = Server(options.port, Style(options.think, options.fenced, options.delay))
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        what = options.score or f"port {options.port}"
-        sys.exit(
-            f"error: {what}: {error}; expected a file like those of this folder or a free port"
-        )
+    except (OSError, OverflowError) as error:
+        parser.exit(2, f"error: --port {options.port}: {error}; give another port, or 0\n")
     print(f"http://127.0.0.1:{server.server_port}/v1", flush=True)
     try:
         server.serve_forever()
