@@ -139,7 +139,7 @@ def profile(text: str) -> dict[str, float]:
     plus = sum(weight for _, weight in found if weight > 0)
     minus = -sum(weight for _, weight in found if weight < 0)
     scores = {m: float(len(p.findall(text))) for m, p in FEELINGS.items()}
-    scores |= {"positive": plus, "negative": minus or 0.5, "neutral": 0.6}
+    scores |= {"positive": plus, "negative": minus, "neutral": 0.6}
     scores |= {"very positive": 2 * (plus - minus - 2), "very negative": 2 * (minus - plus - 2)}
     return scores | {"question": 4 * asking(text)}
 

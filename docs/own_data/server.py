@@ -89,18 +89,15 @@ def contents_of(request: Mapping[str, Any]) -> list[str]:
     """The prompts of a request; the turns of a chat are one prompt, as a base model sees it.
 
     Raises:
-        ValueError: If there is none, or it is no text.
+        ValueError: If there is none, or it is no text; other errors of Python likewise.
     """
-    given = request.get("messages", request.get("prompt"))
-    if "messages" not in request:
-        contents: list[Any] = [given] if isinstance(given, str) else given or []
+    if "messages" in request:
+        given = [turn["content"] for turn in request["messages"]]
+        said = [x if isinstance(x, str) else "".join(part["text"] for part in x) for x in given]
+        contents: list[Any] = ["\n\n".join(said)]
     else:
-        prompt = ""
-        for turn in given:
-            parts = turn["content"]
-            said = parts if isinstance(parts, str) else "".join(part["text"] for part in parts)
-            prompt += (" " if turn["role"] == "assistant" else "\n\n") + said
-        contents = [prompt]
+        given = request["prompt"]
+        contents = [given] if isinstance(given, str) else given
     if not contents or not all(isinstance(one, str) and one.strip() for one in contents):
         raise ValueError("no text")
     return contents

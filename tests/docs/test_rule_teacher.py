@@ -100,11 +100,52 @@ def test_labels_are_those_of_the_demonstrations(address: str, labels: tuple[str,
         ("Answer negative, neutral or positive.", "negative"),
         ("The answers are complaint (it is bad) and praise (it is good).", "complaint"),
         ("good: she likes it. bad: she does not, or is angry.", "bad"),
+        ("Write one label, which may be good, indifferent or bad.", "bad"),
     ],
 )
 def test_labels_are_found_in_each_wording(address: str, instruction: str, label: str) -> None:
     [answer] = asked(address, [render_few_shot(instruction, [], BLAME)])
     assert answer.text == label
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("The lamp is not good.", "complaint"),  # turned round
+        ("No problems and no drips.", "praise"),
+        ("It came late, but I love it.", "praise"),  # what follows "but" counts more
+        ("Good lid, good pan, good box, but it leaks and it cracked.", "complaint"),
+        ("The nice fan broke. Brilliant.", "complaint"),  # irony
+        ("Where is my parcel? I love the lamp.", "question"),
+        ("The box is 30 cm wide.", "complaint"),  # without any word of feeling
+    ],
+)
+def test_words_are_weighed(address: str, text: str, label: str) -> None:
+    [answer] = asked(address, [render_few_shot(KINDS, [], text)])
+    assert answer.text == label
+
+
+@pytest.mark.parametrize(
+    ("text", "opinions"),
+    [
+        ("Ravioli, silky and light.", [("Ravioli", "positive")]),  # a clause that names nothing
+        ("Rude chef and a stale pie in the garden.", [("chef", "negative"), ("pie", "negative")]),
+        ("The onion soup was tasty.", [("onion soup", "positive")]),
+        ("The chef's soup was not tasty.", [("chef's soup", "negative")]),
+    ],
+)
+def test_opinions_follow_clauses(address: str, text: str, opinions: list[tuple[str, str]]) -> None:
+    [answer] = asked(address, [render_few_shot("A list of (aspect, polarity).", [], text)])
+    assert literal_eval(answer.text) == opinions
+
+
+def test_a_restated_text_is_in_plain_writing(address: str) -> None:
+    prompt = (
+        "Restate the text.\n\nText: I DON'T like it!!! 😡 The lid is useless\n\nRewritten text:"
+    )
+    [answer] = asked(address, [prompt])
+    assert "I do not like it. The lid is of no use." in answer.text
+    assert len(answer.text.split()) > 14
 
 
 def test_most_examples_of_the_package_get_their_label(address: str) -> None:
