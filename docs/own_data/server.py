@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from rules import choose, explain, extract, feelings_in, read_prompt
 
@@ -65,13 +65,14 @@ def answer(content: str, style: Style, response_format: Any = None) -> str:
 
 def labels_of(response_format: Any) -> tuple[str, list[str]]:
     """The field and the labels of a JSON schema; "label" and none where there is no enumeration."""
-    if isinstance(response_format, Mapping):
-        for key, value in response_format.items():
-            if isinstance(value, Mapping) and isinstance(value.get("enum"), list):
-                return str(key), [str(label) for label in value["enum"]]
-            field, labels = labels_of(value)
-            if labels:
-                return field, labels
+    if not isinstance(response_format, dict):
+        return "label", []
+    for key, value in cast("dict[str, Any]", response_format).items():
+        if isinstance(value, dict) and "enum" in value:
+            return key, [str(label) for label in cast("dict[str, list[Any]]", value)["enum"]]
+        field, labels = labels_of(value)
+        if labels:
+            return field, labels
     return "label", []
 
 
@@ -151,7 +152,8 @@ class Handler(BaseHTTPRequestHandler):
     """Answers one connection."""
 
     protocol_version = "HTTP/1.1"
-    server: Server
+    wbufsize = -1  # head and body go out together, or each answer waits 40 ms
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_GET(self) -> None:
         """Name the one model."""
