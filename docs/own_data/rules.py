@@ -6,6 +6,7 @@ written by the authors of the texts in this folder, who knew them.
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -258,15 +259,10 @@ def explain(prompt: Prompt) -> str:
     rng = random.Random(f"{prompt.instruction}\n{prompt.text}")
     scores, found = profile(prompt.text), feelings_in(prompt.text)
     tone = max(EMOTIONS, key=lambda meaning: scores[meaning])
-    strength = (
-        "simply"
-        if tone in ("question", "neutral")
-        else "mildly"
-        if scores[tone] < 1.5
-        else "clearly"
-        if scores[tone] < 4
-        else "strongly"
-    )
+    degrees = (("mildly", 1.5), ("clearly", 4.0), ("strongly", math.inf))
+    strength = next(degree for degree, below in degrees if scores[tone] < below)
+    if tone in ("question", "neutral"):
+        strength = "simply"
     feeling = f"{strength} {rng.choice(EMOTIONS[tone])}"
     thing = next((match[0].lower() for match in TARGETS.finditer(prompt.text)), "matter")
     if RESTATES.search(prompt.instruction):
@@ -274,7 +270,7 @@ def explain(prompt: Prompt) -> str:
         parts = [named, restated(prompt.text)]
         return " ".join(rng.sample(parts, len(parts)))
     sign = {"negative": -1, "positive": 1}.get(tone, 0)
-    words = [f'"{feeling.word}"' for feeling in found if feeling.weight * sign > 0]
+    words = [f'"{one.word}"' for one in found if one.weight * sign > 0]
     longest = max(re.split(r"[.,;:!?\n]+", prompt.text), key=len)
     telling = " ".join(longest.split()[:8])
     sentences = {
