@@ -250,8 +250,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _check(_: argparse.Namespace) -> None:
-    from sentibench.data.check import check_data
-    from sentibench.harness.check import check_tasks
+    from sentibench.harness.check import check_data, check_tasks
 
     print("indexing lm-eval's tasks (some seconds) ...", file=sys.stderr)
     findings = sorted([*check_tasks(), *check_data()], key=lambda finding: not finding.ok)

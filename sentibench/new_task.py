@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from sentibench.data.cards import Card, SplitFile, Task, forget_own_tasks, scoring_word
-from sentibench.data.own.cards import CLASSES, checked_card
-from sentibench.data.own.items import examples_of
+from sentibench.data.card_form import CLASSES, scoring_word
+from sentibench.data.cards import Card, SplitFile, Task, checked_card, forget_own_tasks
+from sentibench.data.own_items import examples_of
 from sentibench.data.pins import items_key, prompts_key
 from sentibench.data.records import ABSENT, Example
 from sentibench.data.tables import Table, plain_text, read_table

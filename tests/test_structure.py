@@ -20,13 +20,14 @@ HOOK = ROOT / "sentibench" / "harness" / "startup" / "_sentibench_autoload.py"
 # written here, and no arrow closes a circle.
 TABLE = """
 sentibench
-sentibench.__main__        sentibench command_line data errors harness prompts scoring
+sentibench.__main__        sentibench command_line data errors harness new_task prompts scoring
 sentibench.command_line    errors
 sentibench.data            sentibench errors
 sentibench.errors
 sentibench.evaluate_metrics data scoring
 sentibench.fast            errors versions
 sentibench.harness         data errors prompts scoring versions
+sentibench.new_task        data errors prompts
 sentibench.pages           scoring
 sentibench.prompts         data errors
 sentibench.scoring         data errors

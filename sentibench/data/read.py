@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from sentibench.data.cards import Card, Format, SplitFile, Task
 from sentibench.data.fetch import data_home, ensure_dataset
-from sentibench.data.own.items import examples_of, read_own_table
+from sentibench.data.own_items import examples_of, read_own_table
 from sentibench.data.records import ABSENT, Example, OpinionSpans, SentimentTuple, Span
 from sentibench.errors import DataError, nearest
 

@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 from jinja2 import Environment, StrictUndefined
 
+from sentibench.data.card_form import CardLoader
 from sentibench.data.cards import tasks_folder
-from sentibench.data.own.cards import CardLoader
 
 TARGET_DELIMITER, DEMONSTRATION_DELIMITER = " ", "\n\n"  # lm-eval's defaults, which the tasks keep
 

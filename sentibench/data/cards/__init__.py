@@ -14,20 +14,25 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import yaml
 
+from sentibench.data.card_form import (
+    Category,
+    Format,
+    Metric,
+    Source,
+    checked,
+    find_own_cards,
+    read_card_file,
+    scoring_word,
+)
 from sentibench.errors import InputError, unknown_name
 
 UPSTREAM_COMMIT = "2810fc2826e8f7c2ae6a0d6dd328ab7d8979744a"
 TASK_VERSION = "1.0"
 """Of all task files; raised with any change that can move a score."""
-
-Category = Literal["basic", "multifaceted", "finegrained", "own"]
-Format = Literal["labels", "atsa", "acsa", "asqp", "opener", "table"]
-Metric = Literal["macro_f1", "tuple_f1", "graph_f1"]
-Source = Literal["real", "mini", "own"]
 
 CATEGORIES: tuple[Category, ...] = ("basic", "multifaceted", "finegrained")
 OURS: tuple[Source, ...] = ("real", "mini")
@@ -42,11 +47,6 @@ ORDER = (
     *("irony18", "emotion20", "pstance", "mint"),
     *("atsa_rest16", "acsa_rest16", "asqp_rest16", "opener"),
 )
-
-
-def scoring_word(label: str) -> str:
-    """Return the first word of a label: ``non`` for ``non-irony``."""
-    return label.replace("-", " ").split()[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +217,19 @@ class Task:
         return self.card.pins[self.source]
 
 
-def card_from(raw: Mapping[str, Any], path: Path | None = None) -> Card:
-    """Build a card from the content of its file, which was checked.
+def checked_card(content: dict[str, Any], path: Path) -> Card:
+    """Build an own card from what its file holds or will hold.
 
-    Args:
-        raw: As YAML gives it.
-        path: Of an own card.
+    Raises:
+        InputError: If it is not as it must be.
     """
+    name = content.get("task")
+    if name in (*ORDER, *GROUPS, TAG) or str(name).startswith("sentibench"):
+        raise InputError(f"{path}: task: {name!r} is a name of this package; choose another one")
+    return _card_from(checked(content, path), path)
+
+
+def _card_from(raw: Mapping[str, Any], path: Path | None = None) -> Card:
     values: dict[str, Any] = dict(raw)
     for key in ("elements", "facts", "reversed_ties", "polarities"):
         values[key] = tuple(values.get(key) or ())
@@ -248,7 +254,7 @@ def _label_from(raw: str | Mapping[str, Any]) -> Label:
 def load_cards() -> Mapping[str, Card]:
     """Load the twelve cards, in the order of the paper's table."""
     texts = {name: Path(__file__).with_name(f"{name}.yaml").read_text("utf-8") for name in ORDER}
-    return MappingProxyType({name: card_from(yaml.safe_load(texts[name])) for name in ORDER})
+    return MappingProxyType({name: _card_from(yaml.safe_load(texts[name])) for name in ORDER})
 
 
 def _card_named(name: str) -> Card:
@@ -297,19 +303,13 @@ def forget_own_tasks() -> None:
 
 @cache
 def _own_card(path: Path) -> Card:
-    from sentibench.data.own.cards import load_own_card
-
-    return load_own_card(path)
+    return checked_card(read_card_file(path), path)
 
 
 @cache
 def _tasks(folders: tuple[Path, ...]) -> Mapping[str, Task]:
     tasks = [Task(card, source) for source in OURS for card in load_cards().values()]
-    paths = list(_given.values())
-    if folders:
-        from sentibench.data.own.cards import find_own_cards
-
-        paths = [*find_own_cards(folders), *paths]
+    paths = [*find_own_cards(folders), *_given.values()]
     tasks += [Task(_own_card(path), "own") for path in dict.fromkeys(paths)]
     return MappingProxyType({task.name: task for task in tasks})
 

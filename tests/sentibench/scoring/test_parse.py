@@ -5,7 +5,8 @@ import tracemalloc
 
 import pytest
 
-from sentibench.data.cards import load_cards
+from sentibench.data.card_form import scoring_word
+from sentibench.data.cards import Label, load_cards
 from sentibench.data.records import Prediction
 from sentibench.scoring.parse import (
     MAX_ANSWER_CHARS,
@@ -16,6 +17,11 @@ from sentibench.scoring.parse import (
     parse_strict,
     read_literal,
 )
+
+
+def named(*names: str) -> tuple[Label, ...]:
+    return tuple(Label(name, scoring_word(name)) for name in names)
+
 
 EXTRACTION = ("atsa_rest16", "acsa_rest16", "asqp_rest16", "opener")
 
@@ -61,6 +67,9 @@ LABELS = [
     ("[(\"'GOOD  Enough'\"*?)]", ("good enough", "bad"), "good enough"),
     ("highly;", ("not intimate", "highly intimate"), "highly intimate"),
     ("", ("negative", "positive"), None),
+    ("very GOOD", ("Very Good", "Very Bad"), "Very Good"),
+    ("5.", ("1", "5"), "5"),
+    ("50", ("1", "5"), None),
 ]
 
 
@@ -68,7 +77,7 @@ LABELS = [
 def test_label_is_read_from_the_beginning_of_the_first_line(
     answer: str, labels: tuple[str, ...], expected: str | None
 ) -> None:
-    prediction = parse_label(answer, labels)
+    prediction = parse_label(answer, named(*labels))
     assert prediction.label == expected
     assert (prediction.problem is None) == (expected is not None)
 
@@ -127,7 +136,7 @@ OFFICIAL = [
 
 @pytest.mark.parametrize(("task", "answer", "expected"), OFFICIAL)
 def test_official_reading_is_as_specified(task: str, answer: str, expected: list | None) -> None:
-    read = parse_official(task, answer)
+    read = parse_official(load_cards()[task], answer)
     if expected is None:  # cut off, and no limit of three
         expected = [FOUR, ("e", "2", "3", "4"), FOUR[::-1], ("f", "2", "3", "4")]
     assert read == expected
@@ -167,11 +176,11 @@ def test_strict_reading_admits_a_list_of_tuples_of_strings(
 
 
 def test_a_label_that_cannot_be_read_is_a_problem_that_has_a_name() -> None:
-    assert parse_label("so so", ("good", "bad")) == Prediction(
+    assert parse_label("so so", named("good", "bad")) == Prediction(
         "so so", problem="no label of the task"
     )
-    assert parse_label(" 'Good", ("good", "bad")) == Prediction(" 'Good", label="good")
-    word = parse_label("Non.", ("non-irony", "irony"))
+    assert parse_label(" 'Good", named("good", "bad")) == Prediction(" 'Good", label="good")
+    word = parse_label("Non.", named("non-irony", "irony"))
     assert word == Prediction("Non.", label="non-irony")
 
 
@@ -216,13 +225,13 @@ ADVERSARIAL = [
 def parse_every_way(text: str) -> None:
     answer = answer_text(text)
     for task in EXTRACTION:
-        predicted = parse_official(task, answer)
+        predicted = parse_official(load_cards()[task], answer)
         assert isinstance(predicted, list)
     for n_elements in (2, 4):
         parse_strict(n_elements, answer)
     for card in load_cards().values():
         if card.is_label_task:
-            parse_label(text, card.labels)
+            parse_label(text, card.classes)
 
 
 @pytest.mark.parametrize("text", ADVERSARIAL, ids=[f"text{n}" for n in range(len(ADVERSARIAL))])
@@ -249,13 +258,13 @@ def test_parsers_survive_200_000_random_strings() -> None:
         *("None", "True", "NULL", "'positive'", "Sentence:", "Label:", "```python", "```"),
         *("\0", "\ud800", "\u2028", "\u202e", "é", "🙂", "('a', 'b')", "[('a', 'b'), "),
     ]
-    labels = load_cards()["mint"].labels
+    classes = load_cards()["mint"].classes
     for number in range(200_000):
         text = "".join(generator.choices(pieces, k=generator.randrange(24)))
         task = EXTRACTION[number % 4]
-        parse_official(task, text)
+        parse_official(load_cards()[task], text)
         parse_strict(2 + number % 3, text)
-        parse_label(answer_text(text), labels)
+        parse_label(answer_text(text), classes)
 
 
 def test_read_literal_refuses_text_beyond_its_limit() -> None:

@@ -1,7 +1,7 @@
-"""Own task cards: YAML files that lm-eval reads as task files and that this package reads as cards.
+"""The form of a card's file: ``CardFile``. It is one for the twelve cards of ours and own ones.
 
-The form is that of the twelve cards of ours, and ``CardFile`` is that form. Two keys are lm-eval's:
-``task``, the name, and ``class``, which of our two families runs it.
+Own cards are task files of lm-eval at the same time. Two keys are for lm-eval: ``task``, the name,
+and ``class``, which of our two families runs it.
 """
 
 from __future__ import annotations
@@ -10,23 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import permutations
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from sentibench.data.cards import (
-    GROUPS,
-    ORDER,
-    TAG,
-    Card,
-    Category,
-    Format,
-    Metric,
-    Source,
-    card_from,
-    scoring_word,
-)
 from sentibench.errors import InputError, nearest
 
 CLASSES = ("sentibench.harness.LabelTask", "sentibench.harness.ExtractionTask")
@@ -35,7 +23,16 @@ MAX_LABELS = 100
 MAX_BYTES = 4 << 20
 SPLITS = ("train", "val", "test")
 
+Category = Literal["basic", "multifaceted", "finegrained", "own"]
+Format = Literal["labels", "atsa", "acsa", "asqp", "opener", "table"]
+Metric = Literal["macro_f1", "tuple_f1", "graph_f1"]
+Source = Literal["real", "mini", "own"]
 Text = Annotated[str, Field(min_length=1)]
+
+
+def scoring_word(label: str) -> str:
+    """Return the first word of a label: ``non`` for ``non-irony``."""
+    return label.replace("-", " ").split()[0]
 
 
 class _Part(BaseModel):
@@ -129,8 +126,6 @@ class CardFile(_Part):
 
     def _refuse_own(self) -> None:
         """What only own cards must hold."""
-        if self.name in (*ORDER, *GROUPS, TAG) or self.name.startswith("sentibench"):
-            raise ValueError(f"task: {self.name!r} is a name of this package; choose another one")
         if not self.instruction.strip():
             raise ValueError("instruction: got none, expected what the model is told to do")
         lacking = [split for split, entry in self.splits.items() if not entry.file]
@@ -202,31 +197,31 @@ CardLoader.add_constructor("!function", lambda _loader, node: node.value)
 def find_own_cards(folders: Iterable[Path]) -> list[Path]:
     """Return the own cards in some folders and below; other YAML files are not ours."""
     found = (path for folder in folders for path in sorted(folder.rglob("*.yaml")))
-    return [path for path in found if _content(path).get("class") in CLASSES]
+    return [path for path in found if read_card_file(path).get("class") in CLASSES]
 
 
-def load_own_card(path: Path) -> Card:
-    """Load one own card.
+def checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Check what the file of an own card holds or will hold.
+
+    Returns:
+        All keys of the form, with lm-eval's ``task`` as ``name``.
 
     Raises:
         InputError: With the file, the key, what it holds, what was expected and a remedy.
     """
-    return checked_card(_content(path), path)
-
-
-def checked_card(content: dict[str, Any], path: Path) -> Card:
-    """Build a card from what a file holds or will hold."""
     raw = {key: value for key, value in content.items() if key not in ("task", "class", "tag")}
-    raw = {"name": content.get("task"), **raw}
     try:
-        card = CardFile.model_validate(raw)
+        return CardFile.model_validate({"name": content.get("task"), **raw}).model_dump()
     except ValidationError as error:
         raise InputError(f"{path}: {_first_mistake(error)}") from None
-    return card_from(card.model_dump(), path)
 
 
-def _content(path: Path) -> dict[str, Any]:
-    """What a YAML file holds; nothing where it is no mapping."""
+def read_card_file(path: Path) -> dict[str, Any]:
+    """Read a YAML file; nothing where it holds no mapping.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MB, expected a task card")

@@ -1,1 +1,0 @@
-"""People's own tasks: their cards, their tables, and how a card is written."""
