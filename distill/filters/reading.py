@@ -249,7 +249,7 @@ def _label_of_object(pairs: tuple[tuple[str, Any], ...], labels: tuple[str, ...]
 
 def _label_of_sentence(text: str, labels: Sequence[str]) -> str | None:
     """The label that one sentence marks, if it mentions no other and denies nothing."""
-    if SENTENCE_BREAK.search(text):
+    if SENTENCE_BREAK.search(text) or "{" in text.replace(r"\boxed{", ""):
         return None
     words = sorted({" ".join(label.split()) for label in labels}, key=len, reverse=True)
     mention = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)", re.IGNORECASE)
