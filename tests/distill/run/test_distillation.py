@@ -22,7 +22,7 @@ from store_contents import answers, failures
 from distill.__main__ import main
 from distill.checkpoints import check_checkpoint
 from distill.config import load_config
-from distill.errors import InputError, TeacherError
+from distill.errors import InputError, LossError, TeacherError
 from distill.records import Answer, Failure, Message, Request
 from distill.report.manifest import load_manifest
 from distill.run.checks import datasets_of, missing_datasets
@@ -152,10 +152,10 @@ def test_a_teacher_that_answers_only_errors_is_one_clear_error(
     run = load_config(config(tmp_path, tiny_student))
     steps = steps_of(run, Silent())
     steps["texts"].do()
-    with pytest.raises(TeacherError, match=r"none of \d+ requests has an answer; .*HTTP 500"):
+    with pytest.raises(LossError, match=r"^demonstrations: 0 of \d+ requests .*HTTP 500"):
         steps["demonstrations"].do()
     # the failures are kept apart, and asked again only on demand
-    with pytest.raises(TeacherError, match="--retry-failed"):
+    with pytest.raises(LossError, match="--retry-failed"):
         steps["demonstrations"].do()
     patient = steps_of(run, Scripted(), retry_failed=True)
     assert patient["demonstrations"].do()["labelled"] > 0
@@ -258,7 +258,7 @@ def test_what_failed_is_asked_again_on_demand_and_reaches_the_samples(
     class Dying(Scripted):
         def answer(self, requests):
             for number, (request, answer) in enumerate(super().answer(requests)):
-                yield request, Failure("server", "HTTP 503", 6) if number % 3 else answer
+                yield request, answer if number % 3 else Failure("server", "HTTP 503", 6)
 
     run = load_config(config(tmp_path, tiny_student))
     first = steps_of(run, Dying())

@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import quote
 
 import pytest
@@ -320,6 +322,8 @@ def test_a_model_that_wants_neither_limit_is_not_asked_forever(server: Server) -
 
 # Reasoning, parts, and what a server wants or refuses
 
+TEXT_PART = {"type": "text", "text": "so"}
+
 
 @pytest.mark.parametrize(
     ("content", "message", "finish", "expected"),
@@ -337,8 +341,7 @@ def test_a_model_that_wants_neither_limit_is_not_asked_forever(server: Server) -
             ("good", ""),
         ),
         (
-            [{"type": "thinking", "thinking": [{"type": "text", "text": "so"}]}]
-            + [{"type": "text", "text": "good"}],
+            [{"type": "thinking", "thinking": [TEXT_PART]}, {"type": "text", "text": "good"}],
             {},
             "stop",
             ("good", "so"),
@@ -533,7 +536,12 @@ def test_an_endless_reply_is_cut(server: Server, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/v1", "http://no.such.host.invalid/v1"])
 @pytest.mark.parametrize("concurrency", [1, 8])
-def test_a_dead_server_is_reported_within_ten_seconds(address: str, concurrency: int) -> None:
+def test_a_dead_server_is_reported_within_ten_seconds(
+    address: str, concurrency: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "invalid" in address:  # as the name server says it, which is not asked here
+        unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        monkeypatch.setattr(socket, "getaddrinfo", Mock(side_effect=unknown))
     now = [0.0]
 
     def sleep(seconds: float) -> None:
