@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from distill.records import Answer, Finish, Request
 from distill.texts.ngrams import nfkc
@@ -212,7 +212,7 @@ def label_alone(text: str, labels: Sequence[str]) -> str | None:
     _, brace, after = inner.partition("{")
     found = _json_of(inner if "{" in after else f"{brace}{after[: after.rfind('}') + 1]}")
     if isinstance(found, tuple):
-        return _label_of_object(found, labels)
+        return _label_of_object(cast("tuple[tuple[str, Any], ...]", found), labels)
     loose = LOOSE_OBJECT.fullmatch(inner) or HEADED.fullmatch(inner)
     return _equal(loose[1] if loose else inner, labels)
 

@@ -155,7 +155,8 @@ def icldist_requests(
         if stage.demonstrations == "gold":
             given = Counter(text.label[:40] for text in texts if text.label).most_common(6)
             got = f"gold labels: {', '.join(label for label, _ in given) or 'none'}"
-            way = "in texts.labels the labels that are called positive, negative, neutral, joy, ... here"
+            called = "positive, negative, neutral, joy, ..."
+            way = f"in texts.labels the labels that are called {called} here"
         else:
             got = f"{len(demonstrations)} labels that the teacher gave"
             way = "a teacher whose answers are read (demonstrations/funnel.json quotes the others)"

@@ -84,7 +84,8 @@ def label_demonstrations(
     kept = _filter("demonstrations", asked, run.filters, None, folder)
     labels = [[k.request.meta["taxonomy"], k.request.meta["text"], k.response] for k in kept]
     write_json(folder / "labels.json", labels)
-    return {"labelled": len(labels), "unreadable": len(asked) - len(labels)}
+    n_answered = sum(isinstance(outcome, Answer) for _, outcome in asked)
+    return {"labelled": len(labels), "unreadable": n_answered - len(labels)}
 
 
 def read_labels(folder: Path) -> Labels:

@@ -176,12 +176,13 @@ def texts_of(content: Any) -> tuple[str | None, str]:
     answer: list[str] = []
     thoughts: list[str] = []
     for part in cast("list[Any]", content):
-        kind = part.get("type") if isinstance(part, dict) else None
+        part = cast("dict[str, Any]", part) if isinstance(part, dict) else {}
+        kind = part.get("type")
         if kind in ("thinking", "reasoning"):
             inner = part.get("thinking") or part.get("reasoning") or part.get("text")
             thoughts.append(texts_of(inner)[0] or "")
-        elif kind in ("text", "output_text") and isinstance(part.get("text"), str):
-            answer.append(part["text"])
+        elif kind in ("text", "output_text") and isinstance(text := part.get("text"), str):
+            answer.append(text)
         elif kind not in ("redacted_thinking", "redacted_reasoning"):
             return None, ""
     return "".join(answer), "".join(thoughts)
