@@ -23,6 +23,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     field_validator,
     model_validator,
@@ -51,6 +52,18 @@ def _read_exponent(value: Any) -> Any:
     return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
 
 
+# Keys of a request that other settings write.
+WRITTEN_BY_US = {
+    "model": "give teacher.model",
+    "messages": "the prompts are written by the stages",
+    "prompt": "the prompts are written by the stages",
+    "response_format": "give teacher.response_format",
+    "stream": "whole answers are read",
+    "n": "one answer is read",
+} | dict.fromkeys(
+    ("max_tokens", "max_completion_tokens"),
+    "give knowdist.response_tokens, icldist.label_tokens, icldist.response_tokens",
+)
 ADDRESS = re.compile(
     r"https?://(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#@]*)?"  # host, port, path
 )
@@ -59,6 +72,7 @@ Positive = Annotated[float, Field(gt=0), READ]
 NotNegative = Annotated[float, Field(ge=0), READ]
 Fraction = Annotated[float, Field(gt=0, le=1), READ]
 BelowOne = Annotated[float, Field(ge=0, lt=1), READ]
+Share = Annotated[float, Field(ge=0, le=1), READ]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -154,18 +168,47 @@ class Texts(Section):
         return self.name or self.dataset or (path.stem if path else "")
 
 
+def _template_args_of_a_chat(teacher: HfTeacher | VllmTeacher) -> HfTeacher | VllmTeacher:
+    if teacher.chat_template_args and not teacher.chat:
+        raise ValueError("chat_template_args: of a chat, and chat is false; set chat: true")
+    return teacher
+
+
 class HfTeacher(Section):
-    """A local model of ``transformers``, run by the fast generation of the harness."""
+    """A local model of ``transformers``, run by the fast generation of the harness.
+
+    Attributes:
+        model: A folder, or a name that ``transformers`` finds.
+        dtype: Of the weights.
+        batch_tokens: Tokens of a batch; default by the machine.
+        chat: Whether prompts go through the tokenizer's chat template.
+        chat_template_args: Given to that template, ``{enable_thinking: false}``.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
+    """
 
     backend: Literal["hf"]
     model: str
     dtype: str = "auto"
     batch_tokens: Count | None = None
     chat: bool = False
+    chat_template_args: dict[str, JsonValue] = {}
+    trust_remote_code: bool = False
+
+    _of_chat = model_validator(mode="after")(_template_args_of_a_chat)
 
 
 class VllmTeacher(Section):
-    """A local model run by vLLM, which is installed apart."""
+    """A local model run by vLLM, which is installed apart.
+
+    Attributes:
+        model: A folder, or a name that vLLM finds.
+        dtype: Of the weights.
+        tensor_parallel: GPUs that share the model.
+        max_length: Tokens of prompt and answer; default the model's.
+        chat: Whether prompts go through the tokenizer's chat template.
+        chat_template_args: Given to that template, ``{enable_thinking: false}``.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
+    """
 
     backend: Literal["vllm"]
     model: str
@@ -173,10 +216,31 @@ class VllmTeacher(Section):
     tensor_parallel: Count = 1
     max_length: Count | None = None
     chat: bool = False
+    chat_template_args: dict[str, JsonValue] = {}
+    trust_remote_code: bool = False
+
+    _of_chat = model_validator(mode="after")(_template_args_of_a_chat)
 
 
 class OpenAITeacherConfig(Section):
-    """A server that speaks OpenAI's /v1; the key is read from the environment."""
+    """A server that speaks OpenAI's /v1; the key is read from the environment.
+
+    Attributes:
+        model: As the server calls it.
+        base_url: Without key; usually ends with ``/v1``.
+        api_key_env: Variable that holds the key.
+        revision: Tells two models of one name apart.
+        style: Whether prompts are sent as messages or as one text.
+        response_format: Sent with requests for a label: a mapping as it is, or ``label`` for a JSON
+            schema whose only key ``label`` holds one of the request's labels.
+        extra_body: Further keys of every request, in place of ours where they have one name; a key
+            that is null is left out, ``{temperature: null, seed: null}``.
+        concurrency: Requests at a time.
+        timeout_s: Of a whole answer, in seconds.
+        max_attempts: Of a request.
+        requests_per_minute: At most.
+        tokens_per_minute: At most, of prompts and answers.
+    """
 
     backend: Literal["openai"]
     model: str
@@ -184,6 +248,8 @@ class OpenAITeacherConfig(Section):
     api_key_env: str = "OPENAI_API_KEY"
     revision: str = ""
     style: Literal["chat", "completions"] = "chat"
+    response_format: Literal["label"] | dict[str, JsonValue] | None = None
+    extra_body: dict[str, JsonValue] = {}
     concurrency: Count = 8
     timeout_s: Positive = 120
     max_attempts: Count = 6
@@ -200,6 +266,14 @@ class OpenAITeacherConfig(Section):
                 "environment variable that api_key_env names"
             )
         return base_url
+
+    @field_validator("extra_body")
+    @classmethod
+    def _leaves_ours_alone(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for key, instead in WRITTEN_BY_US.items():
+            if key in body:
+                raise ValueError(f"{key!r} is no extra key; {instead}")
+        return body
 
 
 class ReplayTeacherConfig(Section):
@@ -327,7 +401,7 @@ class KnowDist(Section):
         samples: Requests to the teacher.
         few_shot: Show two worked examples, for a teacher that follows no instructions.
         templates: A folder with Jinja files named like ours that replace them.
-        response_tokens: New tokens of an answer at most.
+        response_tokens: New tokens of an answer at most, those of reasoning included.
         temperature: Of the teacher; 0 is greedy.
         teacher: Of this stage alone; None for the run's. A model that labels well may write badly.
     """
@@ -356,6 +430,9 @@ class ICLDist(Section):
         instructions: Kinds of instruction, drawn evenly.
         other_tasks: Share of the samples that are not about sentiment.
         other_files: JSON lines of more such tasks, ``{"task", "instruction", "input", "output"}``.
+        label_tokens: New tokens of an answer that is a label, at most; a model that thinks aloud
+            needs 1024 or more. Where labels are scored, nothing is written.
+        response_tokens: New tokens of a free answer, of other tasks, at most.
     """
 
     samples: Count = 1000
@@ -367,6 +444,8 @@ class ICLDist(Section):
     other_tasks: BelowOne = 0.2
     other_files: tuple[Path, ...] = ()
     score_choices: bool = True
+    label_tokens: Count = 64
+    response_tokens: Count = 128
     difficulty: Difficulty | None = None
     training: ICLDistTraining = ICLDistTraining()
 
@@ -411,6 +490,9 @@ class FilterConfig(Section):
         max_words: Most words of a free answer (by whitespace).
         near_duplicate_similarity: Jaccard similarity of the runs of five words from which on two
             free answers are the same; in (0, 1].
+        min_kept: Share of the requests that has to be left after a step that asks or filters;
+            below it the run stops and says why.
+        allow_loss: Whether the run goes on all the same, as long as anything is left.
     """
 
     skip: tuple[Reason, ...] = ()
@@ -426,12 +508,15 @@ class FilterConfig(Section):
     min_words: Count = 1
     max_words: Count = 1024
     near_duplicate_similarity: Fraction = 0.8
+    min_kept: Share = 0.5
+    allow_loss: bool = False
 
     @field_validator("skip")
     @classmethod
     def _empty_stays_on(cls, skip: tuple[Reason, ...]) -> tuple[Reason, ...]:
-        if "empty" in skip:
-            raise ValueError("nothing is learnt from an empty answer; remove 'empty'")
+        for reason in ("empty", "only reasoning"):
+            if reason in skip:
+                raise ValueError(f"nothing is learnt from an empty answer; remove {reason!r}")
         return skip
 
 

@@ -38,7 +38,7 @@ distill.checkpoints        errors
 distill.config             errors files records sentibench.data
 distill.errors             sentibench.errors
 distill.files
-distill.filters            config records texts
+distill.filters            config errors records texts
 distill.presets            errors
 distill.prompts            config errors files records texts sentibench.prompts
 distill.records
@@ -49,7 +49,7 @@ distill.run                checkpoints config errors files filters prompts recor
                            sentibench.pages sentibench.prompts
 distill.student            checkpoints config errors files sentibench.fast sentibench.harness
                            sentibench.prompts sentibench.scoring
-distill.teachers           checkpoints config errors records sentibench.fast
+distill.teachers           checkpoints config errors filters records sentibench.fast
 distill.texts              config errors sentibench.data
 leaderboard
 leaderboard.__main__       board build exports items page previous runs

@@ -30,7 +30,6 @@ HERE = Path(__file__).parent
 ENVIRONMENT = Environment(undefined=StrictUndefined)
 POOL = 64  # texts of a source and taxonomy that the teacher labels to serve as demonstrations
 STOP = ("\n", "Sentence:")
-LABEL_TOKENS, FREE_TOKENS = 16, 128
 PLAIN = ("sentiment_3", "emotion_4")  # the taxonomies without that axis
 
 
@@ -104,8 +103,14 @@ def demonstration_requests(texts: Sequence[Text], stage: ICLDist, seed: int) -> 
                     text=text.text,
                     source=text.source,
                     choices=taxonomy.classes if stage.score_choices else (),
-                    decoding=Decoding(LABEL_TOKENS, stop=STOP, seed=seed),
-                    meta={"taxonomy": taxonomy.name, "text": text.id, "gold": text.label},
+                    decoding=Decoding(stage.label_tokens, stop=STOP, seed=seed),
+                    meta={
+                        "family": taxonomy.name,
+                        "taxonomy": taxonomy.name,
+                        "labels": taxonomy.classes,
+                        "text": text.id,
+                        "gold": text.label,
+                    },
                 )
             )
     return requests
@@ -147,12 +152,17 @@ def icldist_requests(
         pools[name, text.source].append((text, label))
     usable = sorted(key for key, pool in pools.items() if len(pool) > max(stage.shots))
     if not usable:
-        given = Counter(text.label[:40] for text in texts if text.label).most_common(6)
-        gold = f"gold labels: {', '.join(label for label, _ in given) or 'none'}"
+        if stage.demonstrations == "gold":
+            given = Counter(text.label[:40] for text in texts if text.label).most_common(6)
+            got = f"gold labels: {', '.join(label for label, _ in given) or 'none'}"
+            called = "positive, negative, neutral, joy, ..."
+            way = f"in texts.labels the labels that are called {called} here"
+        else:
+            got = f"{len(demonstrations)} labels that the teacher gave"
+            way = "a teacher whose answers are read (demonstrations/funnel.json quotes the others)"
         raise InputError(
             f"icldist: no taxonomy has more than {max(stage.shots)} demonstrations of one source; "
-            f"got {len(texts)} texts, {gold}; give more texts, fewer shots, or in texts.labels "
-            "the labels that are called positive, negative, neutral, joy, ... here"
+            f"got {len(texts)} texts, {got}; give more texts, fewer shots, or {way}"
         )
     queries: dict[str, Iterator[Text]] = {}
     for source in {text.source for text in texts}:
@@ -226,13 +236,14 @@ def _other_question(
 
 def _request(identity: str, question: _Question, stage: ICLDist, seed: int) -> Request:
     labels, shown, instruction = question.labels, question.shown, question.instruction
+    n_tokens = stage.label_tokens if labels else stage.response_tokens
     return Request(
         id=identity,
         messages=(Message("user", render_few_shot(instruction, shown, question.text)),),
         text=question.text,
         source=question.source,
         choices=labels if stage.score_choices else (),
-        decoding=Decoding(LABEL_TOKENS if labels else FREE_TOKENS, stop=STOP, seed=seed),
+        decoding=Decoding(n_tokens, stop=STOP, seed=seed),
         meta={
             "family": question.family,
             "taxonomy": question.taxonomy,

@@ -15,10 +15,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from distill.config import KnowDist, Run
+from distill.config import FilterConfig, KnowDist, Run
 from distill.errors import ConfigError
 from distill.files import write_json, write_lines
-from distill.filters.judge import filter_answers
+from distill.filters.funnel import count
+from distill.filters.judge import Kept, filter_answers
+from distill.filters.losses import check_losses
 from distill.prompts.icldist import (
     coverage,
     demonstration_requests,
@@ -78,11 +80,12 @@ def label_demonstrations(
     """Let the teacher label the texts that will be demonstrations."""
     assert run.icldist is not None
     requests = demonstration_requests(read_texts(run.folder / "texts"), run.icldist, run.seed)
-    asked = _ask(requests, teacher, "demonstrations", retry_failed)
-    classes = [(request, _class_of(request, answer)) for request, answer in asked]
-    labels = [[r.meta["taxonomy"], r.meta["text"], label] for r, label in classes if label]
+    asked = _ask(requests, teacher, "demonstrations", retry_failed, run.filters)
+    kept = _filter("demonstrations", asked, run.filters, None, folder)
+    labels = [[k.request.meta["taxonomy"], k.request.meta["text"], k.response] for k in kept]
     write_json(folder / "labels.json", labels)
-    return {"labelled": len(labels), "unreadable": len(asked) - len(labels)}
+    n_answered = sum(isinstance(outcome, Answer) for _, outcome in asked)
+    return {"labelled": len(labels), "unreadable": n_answered - len(labels)}
 
 
 def read_labels(folder: Path) -> Labels:
@@ -119,19 +122,19 @@ def ask_stage(
     labelled = labels_by_teacher(run, stage)
     labels = read_labels(run.folder / "demonstrations") if labelled else None
     requests = build_requests(run, stage, read_texts(run.folder / "texts"), labels)
-    asked = _ask(requests, teacher, stage, retry_failed)
-    answered = {request.id for request, _ in asked}
+    asked = _ask(requests, teacher, stage, retry_failed, run.filters)
+    answers = {request.id: answer for request, answer in asked if isinstance(answer, Answer)}
     keys = (request.key(teacher.name, teacher.revision) for request in requests)
     rows = (
-        {"key": key, "answered": request.id in answered} | asdict(request)
+        {"key": key, "answered": request.id in answers} | asdict(request)
         for key, request in zip(keys, requests, strict=True)
     )
     write_lines(folder / "requests.jsonl", rows)
     summary: Summary = {
         "requests": len(requests),
-        "answered": len(asked),
-        "teacher_prompt_tokens": sum(answer.prompt_tokens for _, answer in asked),
-        "teacher_answer_tokens": sum(answer.completion_tokens for _, answer in asked),
+        "answered": len(answers),
+        "teacher_prompt_tokens": sum(answer.prompt_tokens for answer in answers.values()),
+        "teacher_answer_tokens": sum(answer.completion_tokens for answer in answers.values()),
     }
     if stage == "icldist":
         summary["coverage"] = {axis: dict(n) for axis, n in coverage(requests).items()}
@@ -153,15 +156,9 @@ def filter_stage(
         for key, request in read_requests(run.folder / f"{stage}-ask"):
             outcome = store.get(key) or store.failure(key)
             pairs.append((request, outcome or Failure("not answered", "", 0)))
-    kept, funnel = filter_answers(pairs, run.filters, tests())
-    samples = [sample_of(one.request, one.response) for one in kept]
-    write_samples(samples, folder / "samples.jsonl")
-    write_json(folder / "funnel.json", funnel.model_dump(mode="json"))
-    if not samples:
-        raise ConfigError(
-            f"{stage}: no answer of {len(pairs)} is fit to learn from; see {folder / 'funnel.json'}"
-        )
-    return {"kept": len(samples), "of": len(pairs)}
+    kept = _filter(f"{stage}-filter", pairs, run.filters, tests(), folder)
+    write_samples([sample_of(one.request, one.response) for one in kept], folder / "samples.jsonl")
+    return {"kept": len(kept), "of": len(pairs)}
 
 
 def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
@@ -199,20 +196,37 @@ def sample_of(request: Request, response: str) -> Sample:
 
 
 def _ask(
-    requests: Sequence[Request], teacher: StageTeacher, what: str, retry_failed: bool
-) -> list[tuple[Request, Answer]]:
+    requests: Sequence[Request],
+    teacher: StageTeacher,
+    what: str,
+    retry_failed: bool,
+    config: FilterConfig,
+) -> list[tuple[Request, Answer | Failure]]:
     with Store.open(teacher.store, teacher.name, teacher.revision) as store:
-        return ask(requests, teacher.load, store, retry_failed=retry_failed, what=what)
+        asked = ask(requests, teacher.load, store, retry_failed=retry_failed, what=what)
+    failed = [(request, outcome) for request, outcome in asked if isinstance(outcome, Failure)]
+    answered = [(request, ()) for request, outcome in asked if isinstance(outcome, Answer)]
+    check_losses(what, count(requests, failed, [], answered, ()), config)
+    return asked
+
+
+def _filter(
+    step: str,
+    pairs: Sequence[tuple[Request, Answer | Failure]],
+    config: FilterConfig,
+    tests: Contamination | None,
+    folder: Path,
+) -> list[Kept]:
+    """What is fit to learn from; what became of the rest is written down first."""
+    taxonomies = load_taxonomies().values()
+    words = sorted({word for one in taxonomies for words in one.word_sets for word in words})
+    kept, funnel = filter_answers(pairs, config, tests, words)
+    write_json(folder / "funnel.json", funnel.model_dump(mode="json"))
+    check_losses(step, funnel, config, folder / "funnel.json")
+    return kept
 
 
 def _group_of(request: Request) -> str:
     """The prompts among which difficulties are compared: one wording, one set of classes."""
     meta = request.meta
     return f"{meta['family']}/{meta.get('taxonomy') or meta.get('perspective')}"
-
-
-def _class_of(request: Request, answer: Answer) -> str | None:
-    """The class that an answer names, None if it names none."""
-    written = answer.text.strip().rstrip(".").casefold()
-    classes = load_taxonomies()[request.meta["taxonomy"]].classes
-    return next((name for name in classes if name.casefold() == written), None)

@@ -25,6 +25,7 @@ from sentibench.data.cards import TASK_VERSION
 from sentibench.data.read import MINI_FOLDER
 
 BEHIND_TRAINING = {"choose": {"tasks", "limit"}}  # settings that change no weight
+OF_LABELS = {"skip", "run_on", "run_on_markers", "min_kept", "allow_loss"}  # filters of labels
 
 
 class _Steps(dict[str, Step]):
@@ -116,11 +117,15 @@ def _add_data_steps(
             partial(data.label_demonstrations, run, teacher, retry_failed),
             {
                 **known,
-                **found.model_dump(mode="json", include={"taxonomies", "score_choices"}),
+                **found.model_dump(
+                    mode="json", include={"taxonomies", "score_choices", "label_tokens"}
+                ),
+                "filters": run.filters.model_dump(mode="json", include=OF_LABELS),
+                "rules": RULES_VERSION,
                 "prompts": prompts.fingerprints("demonstrations"),
             },
             ("texts",),
-            ("labels.json",),
+            ("labels.json", "funnel.json"),
             asks=True,
         )
     kind, files = _prompts_of(found)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import ReplayTeacherConfig, Run, Training
 from distill.errors import InputError
+from distill.filters.reading import read_answer
 from distill.prompts.icldist import coverage, demonstration_requests, load_taxonomies
 from distill.records import Answer, Request
 from distill.run.data import Labels, build_requests, read_labels, read_texts, sample_of, tests_of
@@ -306,11 +307,11 @@ def _stores(teacher: StageTeacher) -> Generator[tuple[Store, Store]]:
 
 
 def _response(request: Request, answer: Answer | None, is_gold: bool) -> _Response:
-    known = answer.text.strip() if answer else ""
+    known = read_answer(request, answer).text if answer else ""
     known = known or (is_gold and gold_label(request)) or ""
     if known:
         return _Response(known, 0, KNOWN)
-    if labels := request.choices or request.meta.get("labels"):
+    if labels := request.labels:
         return _Response(max(labels, key=len), 0, LABEL)
     return _Response("", request.decoding.max_new_tokens, BOUND)
 

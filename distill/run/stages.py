@@ -49,14 +49,15 @@ def teachers_of(run: Run, loaded: Teacher | None = None) -> dict[StageName, Stag
         loaded: A teacher in place of the configuration's, for tests and notebooks.
     """
     found: dict[StageName, StageTeacher] = {}
-    known: dict[TeacherConfig, tuple[str, str]] = {}  # whose files are read once
+    known: dict[str, tuple[str, str]] = {}  # whose files are read once
     for stage in STAGES:
         if getattr(run, stage) is None:
             continue
         config = teacher_config(run, stage)
-        if config not in known:
-            known[config] = (loaded.name, loaded.revision) if loaded else identity(config)
-        name, revision = known[config]
+        said = config.model_dump_json()
+        if said not in known:
+            known[said] = (loaded.name, loaded.revision) if loaded else identity(config)
+        name, revision = known[said]
         slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{name}-{revision}")
         store = run.out / "answers" / slug.rstrip("-")
         load = (lambda: loaded) if loaded else partial(load_teacher, config)

@@ -205,8 +205,14 @@ def test_the_teacher_labels_demonstrations_from_our_own_examples(score_choices: 
             text=text.text,
             source=text.source,
             choices=taxonomy.classes if score_choices else (),
-            decoding=Decoding(16, stop=("\n", "Sentence:"), seed=3),
-            meta={"taxonomy": taxonomy.name, "text": text.id, "gold": text.label},
+            decoding=Decoding(64, stop=("\n", "Sentence:"), seed=3),
+            meta={
+                "family": taxonomy.name,
+                "taxonomy": taxonomy.name,
+                "labels": taxonomy.classes,
+                "text": text.id,
+                "gold": text.label,
+            },
         )
         orders.add(tuple(shown))
     assert len(orders) > 200  # the examples and their order vary
@@ -259,7 +265,7 @@ def test_a_sample_holds_everything_that_the_teacher_is_asked(score_choices: bool
             text=text.text,
             source=text.source,
             choices=words if score_choices else (),
-            decoding=Decoding(16, stop=("\n", "Sentence:"), seed=5),
+            decoding=Decoding(64, stop=("\n", "Sentence:"), seed=5),
             meta={
                 "family": taxonomy.name.split("_")[0],
                 "taxonomy": taxonomy.name,
@@ -355,7 +361,7 @@ def test_a_task_with_few_outputs_is_closed_and_any_other_is_answered_freely(
             text=sentence,
             source="other tasks",
             choices=labels if score_choices else (),
-            decoding=Decoding(16 if labels else 128, stop=("\n", "Sentence:"), seed=8),
+            decoding=Decoding(64 if labels else 128, stop=("\n", "Sentence:"), seed=8),
             meta={
                 "family": "other",
                 "taxonomy": task,
@@ -400,12 +406,20 @@ def test_too_few_demonstrations_are_an_error(labels: tuple[str | None, ...], giv
     texts = [Text(f"films/{n:03d}", f"text {n}", "films", label) for n, label in enumerate(labels)]
     demonstrations = {("sentiment_2", "films/000"): "negative"}
     with pytest.raises(InputError) as error:
-        icldist_requests(texts, demonstrations, stage(), 1)
+        icldist_requests(texts, demonstrations, stage(demonstrations="gold"), 1)
     assert str(error.value) == (
         "icldist: no taxonomy has more than 5 demonstrations of one source; "
         f"got {len(texts)} texts, gold labels: {given}; give more texts, fewer shots, or in "
         "texts.labels the labels that are called positive, negative, neutral, joy, ... here"
     )
+
+
+def test_a_teacher_that_labelled_too_little_is_not_the_fault_of_the_texts() -> None:
+    demonstrations = {("sentiment_2", f"films/{n:03d}"): "negative" for n in range(4)}
+    words = "got 80 texts, 4 labels that the teacher gave; .*demonstrations/funnel.json quotes"
+    with pytest.raises(InputError, match=words) as error:
+        icldist_requests(TEXTS, demonstrations, stage(demonstrations="teacher"), 1)
+    assert "gold" not in str(error.value)
 
 
 def test_one_demonstration_more_than_the_most_shots_is_enough() -> None:

@@ -22,7 +22,7 @@ from store_contents import answers, failures
 from distill.__main__ import main
 from distill.checkpoints import check_checkpoint
 from distill.config import load_config
-from distill.errors import InputError, TeacherError
+from distill.errors import InputError, LossError, TeacherError
 from distill.records import Answer, Failure, Message, Request
 from distill.report.manifest import load_manifest
 from distill.run.checks import datasets_of, missing_datasets
@@ -152,10 +152,10 @@ def test_a_teacher_that_answers_only_errors_is_one_clear_error(
     run = load_config(config(tmp_path, tiny_student))
     steps = steps_of(run, Silent())
     steps["texts"].do()
-    with pytest.raises(TeacherError, match=r"none of \d+ requests has an answer; .*HTTP 500"):
+    with pytest.raises(LossError, match=r"^demonstrations: 0 of \d+ requests .*HTTP 500"):
         steps["demonstrations"].do()
     # the failures are kept apart, and asked again only on demand
-    with pytest.raises(TeacherError, match="--retry-failed"):
+    with pytest.raises(LossError, match="--retry-failed"):
         steps["demonstrations"].do()
     patient = steps_of(run, Scripted(), retry_failed=True)
     assert patient["demonstrations"].do()["labelled"] > 0
@@ -258,7 +258,7 @@ def test_what_failed_is_asked_again_on_demand_and_reaches_the_samples(
     class Dying(Scripted):
         def answer(self, requests):
             for number, (request, answer) in enumerate(super().answer(requests)):
-                yield request, Failure("server", "HTTP 503", 6) if number % 3 else answer
+                yield request, answer if number % 3 else Failure("server", "HTTP 503", 6)
 
     run = load_config(config(tmp_path, tiny_student))
     first = steps_of(run, Dying())
@@ -562,3 +562,82 @@ def test_a_launch_of_two_processes_gives_the_run_of_one(tiny_student, tmp_path) 
     for own, other in zip(curves(one), curves(two), strict=True):
         assert own == pytest.approx(other, rel=1e-3)
     assert scores(one) == scores(two)
+
+
+SECRET = "I ponder quietly"  # what the thinking teacher thinks
+
+
+class Thinking(Scripted):
+    """Thinks aloud, answers in fenced JSON, and writes prose where that is asked."""
+
+    def answer(self, requests):
+        for number, (request, answer) in enumerate(super().answer(requests)):
+            rng = random.Random(request.id)
+            text = answer.text
+            if request.labels:
+                label = rng.choice(request.labels).upper()
+                text = f'```json\n{{"label": "{label}"}}\n```'
+            mark = ("<think>\n", "[THINK]", "")[number % 3]
+            closing = {"<think>\n": "\n</think>\n\n", "[THINK]": "[/THINK]", "": "</think>"}[mark]
+            yield request, Answer(f"{mark}{SECRET}: or not?{closing}{text}", "stop", 5, 5)
+
+
+def test_no_training_file_holds_the_reasoning_of_a_teacher_that_thinks_aloud(
+    tiny_student, tmp_path
+) -> None:
+    overrides = ["icldist.score_choices=false", "icldist.label_tokens=1024"]
+    run = load_config(config(tmp_path, tiny_student), overrides)
+    steps = steps_of(run, Thinking())
+    do_all_before(steps["icldist-merge"])
+    labels = json.loads((steps["demonstrations"].folder / "labels.json").read_text())
+    funnel = json.loads((steps["demonstrations"].folder / "funnel.json").read_text())
+    assert len(labels) == funnel["table"][-1]["kept"] == funnel["table"][-1]["asked"] > 100
+    for stage, least in (("knowdist", 10), ("icldist", 15)):
+        assert len(samples_of(steps, f"{stage}-filter")) > least
+    assert all("{" not in s.response for s in samples_of(steps, "icldist-filter"))
+    with Store.read(store_of(steps)) as store:
+        assert all(SECRET in answer.text for _, answer in answers(store))
+    read = [path for path in run.folder.rglob("*") if path.suffix in (".jsonl", ".json")]
+    assert len(read) > 10
+    for path in read:
+        if path.name != "funnel.json":  # which quotes what was dropped
+            text = path.read_text(encoding="utf-8")
+            assert not any(word in text for word in (SECRET, "think>", "THINK]", "```")), path
+
+
+def test_unreadable_demonstrations_stop_the_run_and_are_quoted(
+    tiny_student, tmp_path, capsys
+) -> None:
+    class Chatty(Scripted):
+        def answer(self, requests):
+            for number, (request, _) in enumerate(super().answer(requests)):
+                text = request.choices[0] if number < 9 else "It is hard to say, honestly."
+                yield request, Answer(text, "stop")
+
+    run = load_config(config(tmp_path, tiny_student))
+    steps = steps_of(run, Chatty())
+    steps["texts"].do()
+    with pytest.raises(LossError) as caught:
+        steps["demonstrations"].do()
+    said = str(caught.value)
+    assert said.startswith("demonstrations: 9 of ")
+    assert "outside the taxonomy, such as 'It is hard to say, honestly.'" in said
+    assert "texts" not in said.replace(str(tmp_path), "")
+    assert steps["demonstrations"].state()[0] == "new"
+    assert not (steps["demonstrations"].folder / "labels.json").exists()
+    lossy = load_config(config(tmp_path, tiny_student), ["filters.allow_loss=true"])
+    assert steps_of(lossy, Chatty())["demonstrations"].do()["labelled"] == 9
+
+
+def test_a_recording_that_lost_too_much_is_one_line_and_exit_code_2(
+    tiny_student, tmp_path, capsys
+) -> None:
+    path = recorded(tmp_path, tiny_student)
+    store = tmp_path / "recorded" / "answers.jsonl"
+    lines = store.read_text(encoding="utf-8").splitlines(keepends=True)
+    store.write_text("".join(lines[:7]), encoding="utf-8")
+    assert main(["generate", str(path)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "not recorded, such as " in error
+    assert "(teacher.store)" in error

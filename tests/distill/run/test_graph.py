@@ -15,6 +15,7 @@ import distill.run.graph
 from distill import prompts
 from distill.__main__ import main
 from distill.config import load_config
+from distill.filters.judge import RULES_VERSION
 from distill.prompts import icldist, knowdist
 from distill.run.steps import states
 
@@ -81,8 +82,8 @@ UPGRADES = {
     "the code of the prompts": (
         raise_version,
         {
-            "knowdist-ask": "settings.prompts.version: 1 -> 2",
-            "demonstrations": "settings.prompts.version: 1 -> 2",
+            "knowdist-ask": "settings.prompts.version: 2 -> 3",
+            "demonstrations": "settings.prompts.version: 2 -> 3",
             "icldist-ask": "for demonstrations",
         },
     ),
@@ -148,8 +149,9 @@ def test_a_new_rule_of_the_filters_makes_their_samples_stale(
     run = load_config(config(tmp_path, tiny_student))
     do(steps_of(run, Scripted()), *ASKED, "filter")
     monkeypatch.setattr(distill.run.graph, "RULES_VERSION", 99)
-    state = steps_of(run, Scripted())["icldist-filter"].state()
-    assert state == ("stale", "settings.rules: 1 -> 99")
+    steps = steps_of(run, Scripted())
+    for name in ("knowdist-filter", "demonstrations"):  # both read answers
+        assert steps[name].state() == ("stale", f"settings.rules: {RULES_VERSION} -> 99")
 
 
 def test_requests_are_those_of_their_version(tiny_student, tmp_path) -> None:
@@ -160,7 +162,7 @@ def test_requests_are_those_of_their_version(tiny_student, tmp_path) -> None:
     for stage in ("knowdist", "icldist"):
         for request in requests_of(steps, stage):
             known.update(request.key("scripted/one", "1").encode())
-    assert (prompts.VERSION, known.hexdigest()[:16]) == (1, "e7fd03bb3bfe0952")
+    assert (prompts.VERSION, known.hexdigest()[:16]) == (2, "e62b5c3c5aa32c23")
 
 
 def test_a_command_fingerprints_each_checkpoint_once(

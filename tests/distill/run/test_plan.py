@@ -178,7 +178,7 @@ def test_a_teacher_that_cannot_score_label_words_writes_them(tiny_student, tmp_p
     scored = plan_of(load_config(path, [HF, *settings])).stages[-1]
     written = plan_of(load_config(path, [OPENAI, *settings])).stages[-1]
     assert scored.cost.answer_tokens == 0
-    assert written.cost.answer_tokens == 20 * 16  # LABEL_TOKENS each
+    assert written.cost.answer_tokens == 20 * 64  # label_tokens each
     assert written.response_tokens == scored.response_tokens  # the student learns a label
 
 
