@@ -425,6 +425,10 @@ class ICLDist(Section):
         samples: Few-shot prompts.
         shots: Numbers of demonstrations that a prompt may have, drawn evenly.
         demonstrations: Whether their labels are gold (where the source has them) or the teacher's.
+        tasks: What is asked: ``sentiment``, ``emotion``, one of their taxonomies such as
+            ``sentiment_3``, or an own task by its name.
+        pool: Texts of each source and taxonomy that are labelled to be demonstrations; default: as
+            many as the samples need.
         label_words: Whether labels appear under other words than the usual ones.
         taxonomies: Whether classes are cut in other ways (two, three, five polarities; emotions).
         instructions: Kinds of instruction, drawn evenly.
@@ -438,6 +442,8 @@ class ICLDist(Section):
     samples: Count = 1000
     shots: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1, 2, 3, 4, 5), min_length=1)
     demonstrations: Literal["teacher", "gold"] = "teacher"
+    tasks: tuple[str, ...] = Field(default=("sentiment", "emotion"), min_length=1)
+    pool: Count | None = None
     label_words: bool = True
     taxonomies: bool = True
     instructions: tuple[Wording, ...] = Field(default=("full", "short", "none"), min_length=1)

@@ -110,6 +110,11 @@ class Request:
         return self.choices or tuple(self.meta.get("labels") or ())
 
     @property
+    def elements(self) -> tuple[str, ...]:
+        """The parts of a tuple, where the answer is a list of these; else none."""
+        return tuple(self.meta.get("elements") or ())
+
+    @property
     def prompt(self) -> str:
         """The contents, joined by blank lines: what a base model and the student are shown."""
         return "\n\n".join(message.content for message in self.messages)

@@ -38,9 +38,9 @@ distill.checkpoints        errors
 distill.config             errors files records sentibench.data
 distill.errors             sentibench.errors
 distill.files
-distill.filters            config errors records texts
+distill.filters            config errors records texts sentibench.data sentibench.scoring
 distill.presets            errors
-distill.prompts            config errors files records texts sentibench.prompts
+distill.prompts            config errors files records texts sentibench.data sentibench.prompts
 distill.records
 distill.report             config errors files filters texts sentibench.data sentibench.pages
                            sentibench.scoring

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from distill.config import FAMILIES, FilterConfig
 from distill.filters import checks
 from distill.filters.funnel import Drop, Funnel, count
-from distill.filters.reading import Reading, is_json, label_alone, label_of, read_answer
+from distill.filters.reading import Reading, is_json, label_alone, label_of, read_answer, tuples_of
 from distill.records import Answer, Failure, Finish, Reason, Request
 from distill.texts.decontamination import Contamination
 from distill.texts.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
@@ -157,18 +157,19 @@ def _only_reasoning(draft: _Draft, config: FilterConfig) -> _Draft | None:
 
 def _empty(draft: _Draft, config: FilterConfig) -> _Draft | None:
     # A label may be a mark, such as "+".
-    return None if _is_nothing(draft.text, draft.labels) else draft
+    return None if _is_nothing(draft) else draft
 
 
-def _is_nothing(text: str, labels: tuple[str, ...]) -> bool:
-    return not text.strip() if labels else checks.is_blank(text)
+def _is_nothing(draft: _Draft, end: int | None = None) -> bool:
+    text = draft.text[:end]
+    return not text.strip() if draft.labels or draft.request.elements else checks.is_blank(text)
 
 
 def _run_on(draft: _Draft, config: FilterConfig) -> _Draft | None:
     start = checks.run_on_start(draft.text, draft.request, config.run_on_markers)
     if start is None:
         return draft
-    if config.run_on == "drop" or _is_nothing(draft.text[:start], draft.labels):
+    if config.run_on == "drop" or _is_nothing(draft, start):
         return None
     return draft.mended(draft.text[:start], "run-on cut")
 
@@ -177,12 +178,18 @@ def _cut_off(draft: _Draft, config: FilterConfig) -> _Draft | None:
     if draft.finish != "length" or label_alone(draft.text, draft.labels):
         return draft
     complete = draft.text[: checks.last_sentence_end(draft.text)]
-    if config.cut_off == "drop" or draft.labels or checks.is_blank(complete):
+    is_prose = not draft.labels and not draft.request.elements
+    if config.cut_off == "drop" or not is_prose or checks.is_blank(complete):
         return None
     return draft.mended(complete, "cut to the last sentence")
 
 
 def _outside_the_taxonomy(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    if draft.request.elements:
+        tuples = tuples_of(draft.text, draft.request)
+        if tuples is None or tuples == draft.text:
+            return draft if tuples else None
+        return draft.mended(tuples, "tuples put in their usual form")
     if not draft.labels:
         return draft
     label = label_of(draft.text, draft.labels)
@@ -199,8 +206,13 @@ Check = Callable[[_Draft, FilterConfig], _Draft | None]
 
 
 def _free(is_unfit: Callable[[_Draft, FilterConfig], bool]) -> Check:
-    """The check of free answers by a question; labels pass."""
-    return lambda draft, config: None if not draft.labels and is_unfit(draft, config) else draft
+    """The check of prose by a question; labels and tuples pass."""
+
+    def check(draft: _Draft, config: FilterConfig) -> _Draft | None:
+        is_prose = not draft.labels and not draft.request.elements
+        return None if is_prose and is_unfit(draft, config) else draft
+
+    return check
 
 
 def _is_refusal(draft: _Draft, config: FilterConfig) -> bool:
@@ -273,7 +285,7 @@ def _duplicates(fit: Mapping[str, _Draft], similarity: float) -> dict[str, str]:
     same: dict[str, str] = {}
     similar: dict[str, str] = {}
     for id_, draft in fit.items():
-        if draft.labels or len(words_of(draft.text)) < NGRAM_WORDS:
+        if draft.labels or draft.request.elements or len(words_of(draft.text)) < NGRAM_WORDS:
             prompt = [message.content for message in draft.request.messages]
             same[id_] = "\n".join([*prompt, draft.text])
         else:

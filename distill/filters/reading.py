@@ -16,6 +16,8 @@ from typing import Any, cast
 
 from distill.records import Answer, Finish, Request
 from distill.texts.ngrams import nfkc
+from sentibench.data.records import ABSENT
+from sentibench.scoring.parse import answer_text, parse_strict
 
 # Opening and closing marks, from the reasoning parsers of vLLM and SGLang. The names are tags.
 TAGS = "think|thinking|thought|thoughts|reasoning|seed:think|longcat_think"
@@ -196,6 +198,50 @@ def label_of(text: str, labels: Sequence[str]) -> str | None:
     if headed and HEADED.fullmatch(lines[-1]):
         return _only({label_alone(value, labels) for value in headed})
     return _label_of_sentence(text.strip(), labels)
+
+
+def tuples_of(text: str, request: Request) -> str | None:
+    """The tuples of an answer as a prompt writes them.
+
+    Args:
+        text: Without reasoning; a Python or JSON list of lists or of objects, fenced or not.
+        request: It says which parts a tuple has and what its polarity may be.
+
+    Returns:
+        A list of tuples; None if it is none, or a polarity is none of the task's.
+    """
+    elements = request.elements
+    headed = HEADED.match(text)
+    bare = _unfenced(headed[1] if headed else text).strip()
+    rows = _rows(_json_of(bare), elements)
+    found = parse_strict(len(elements), repr(rows) if rows is not None else "")
+    if found.problem or None in found.tuples:
+        found = parse_strict(len(elements), answer_text(bare))
+    polarities = {name.casefold(): name for name in request.meta["polarities"]}
+    place = elements.index("polarity")
+    mended: list[tuple[str, ...]] = []
+    for one in found.tuples:
+        polarity = polarities.get(one[place].casefold()) if one else None
+        if one is None or polarity is None:
+            return None
+        mended.append((*one[:place], polarity, *one[place + 1 :]))
+    return None if found.problem else repr(list(dict.fromkeys(mended)))
+
+
+def _rows(value: Any, elements: tuple[str, ...]) -> list[Any] | None:
+    """JSON as lists of texts: what ``_json_of`` gives, in which objects are tuples of pairs."""
+    if isinstance(value, tuple) and len(cast("tuple[Any]", value)) == 1:
+        value = cast("tuple[Any]", value)[0][1]  # {"opinions": [...]}
+    if not isinstance(value, list):
+        return None
+    rows: list[Any] = []
+    for row in cast("list[Any]", value):
+        if isinstance(row, tuple):
+            parts = dict(cast("tuple[tuple[str, Any], ...]", row))
+            rows.append([parts.get(part) or ABSENT for part in elements])
+        else:
+            rows.append(row)
+    return rows
 
 
 def label_alone(text: str, labels: Sequence[str]) -> str | None:

@@ -7,6 +7,7 @@ for people; it may be killed and called again.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from distill.config import FilterConfig, KnowDist, Run
-from distill.errors import ConfigError
+from distill.errors import ConfigError, nearest
 from distill.files import write_json, write_lines
 from distill.filters.funnel import count
 from distill.filters.judge import Kept, filter_answers
@@ -26,9 +27,9 @@ from distill.prompts.icldist import (
     demonstration_requests,
     gold_demonstrations,
     icldist_requests,
-    load_taxonomies,
 )
 from distill.prompts.knowdist import knowdist_requests
+from distill.prompts.taxonomies import chosen_taxonomies, load_taxonomies
 from distill.records import Answer, Failure, Request
 from distill.run.stages import StageName, StageTeacher, labels_by_teacher, settings_of
 from distill.student.difficulty import select_hard_samples
@@ -62,10 +63,34 @@ def tests_of(run: Run) -> Tests:
 def draw(run: Run, tests: Tests, folder: Path) -> Summary:
     """Draw the texts and check them against the test sets."""
     drawn = draw_texts(run.texts, run.seed, tests())
+    refuse_unknown_labels(run, drawn.texts)
     write_lines(folder / "texts.jsonl", map(asdict, drawn.texts))
     left_out = [[source, why, n] for (source, why), n in sorted(drawn.left_out.items())]
     write_json(folder / "left_out.json", left_out)
     return {"texts": len(drawn.texts), "left_out": left_out}
+
+
+def refuse_unknown_labels(run: Run, texts: Sequence[Text]) -> None:
+    """Refuse labels of the user's tables that no task of the run knows: they would not be used.
+
+    Raises:
+        ConfigError: If there is such a label.
+    """
+    if run.icldist is None:
+        return
+    own = {source.source for source in run.texts if source.label_column}
+    known = {name for one in chosen_taxonomies(run.icldist) for name in one.classes}
+    given = (text.label for text in texts if text.source in own and text.label)
+    foreign = Counter(label for label in given if known and label not in known).most_common()
+    if not foreign:
+        return
+    raise ConfigError(
+        f"texts.label_column: {sum(n for _, n in foreign)} texts have labels that no task of "
+        f"icldist.tasks ({', '.join(run.icldist.tasks)}) knows: "
+        f"{', '.join(label[:40] for label, _ in foreign[:6])}; "
+        f"{nearest(foreign[0][0], sorted(known))}; translate them with texts.labels, or add the "
+        "task that has them"
+    )
 
 
 def read_texts(folder: Path) -> list[Text]:

@@ -8,16 +8,17 @@ it needs is done first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from distill import prompts
 from distill.checkpoints import fingerprint
 from distill.config import ICLDist, KnowDist, Run, Texts
 from distill.files import digest
 from distill.filters.judge import RULES_VERSION
+from distill.prompts.taxonomies import own_tasks
 from distill.run import data, models, stages
 from distill.run.stages import StageName, StageTeacher
 from distill.run.steps import Step, Work
@@ -26,6 +27,10 @@ from sentibench.data.read import MINI_FOLDER
 
 BEHIND_TRAINING = {"choose": {"tasks", "limit"}}  # settings that change no weight
 OF_LABELS = {"skip", "run_on", "run_on_markers", "min_kept", "allow_loss"}  # filters of labels
+OF_DEMONSTRATIONS = {
+    *("taxonomies", "tasks", "pool", "shots", "samples", "other_tasks"),
+    *("score_choices", "label_tokens", "response_tokens"),
+}
 
 
 class _Steps(dict[str, Step]):
@@ -109,7 +114,7 @@ def _add_data_steps(
 ) -> None:
     """What makes samples of one stage."""
     found = stages.settings_of(run, stage)
-    known = {"teacher": [teacher.name, teacher.revision], "seed": run.seed}
+    known: dict[str, Any] = {"teacher": [teacher.name, teacher.revision], "seed": run.seed}
     labels = ("demonstrations",) if stages.labels_by_teacher(run, stage) else ()
     if labels:
         steps.add(
@@ -117,18 +122,19 @@ def _add_data_steps(
             partial(data.label_demonstrations, run, teacher, retry_failed),
             {
                 **known,
-                **found.model_dump(
-                    mode="json", include={"taxonomies", "score_choices", "label_tokens"}
-                ),
+                **found.model_dump(mode="json", include=OF_DEMONSTRATIONS),
                 "filters": run.filters.model_dump(mode="json", include=OF_LABELS),
                 "rules": RULES_VERSION,
                 "prompts": prompts.fingerprints("demonstrations"),
+                "cards": own_cards(run.icldist.tasks if run.icldist else ()),
             },
             ("texts",),
             ("labels.json", "funnel.json"),
             asks=True,
         )
     kind, files = _prompts_of(found)
+    if isinstance(found, ICLDist):
+        known["cards"] = own_cards(found.tasks)
     steps.add(
         f"{stage}-ask",
         partial(data.ask_stage, run, stage, teacher, retry_failed),
@@ -202,6 +208,7 @@ def _add_evaluation(
 ) -> None:
     """Measure teacher, base and the student of every stage; then the report of it all."""
     known: dict[str, Any] = run.evaluation.model_dump(mode="json", exclude={"teacher"})
+    known["cards"] = own_cards(run.evaluation.tasks)
     if TASK_VERSION != "1.0":  # what runs that do not say it were measured with
         known["task_version"] = TASK_VERSION
     for model in stages.measured(run):
@@ -221,6 +228,12 @@ def _add_evaluation(
         tuple(f"evaluate-{model}" for model in stages.measured(run)),
         ("../results", "../report.html"),
     )
+
+
+def own_cards(names: Iterable[str]) -> dict[str, str]:
+    """What tells two states of the own tasks among some names apart: the hash of the card."""
+    tasks = own_tasks()
+    return {name: digest(cast(Path, tasks[name].card.path)) for name in names if name in tasks}
 
 
 def _stamps(run: Run) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import ReplayTeacherConfig, Run, Training
 from distill.errors import InputError
 from distill.filters.reading import read_answer
-from distill.prompts.icldist import coverage, demonstration_requests, load_taxonomies
+from distill.prompts.icldist import coverage, demonstration_requests
 from distill.records import Answer, Request
 from distill.run.data import Labels, build_requests, read_labels, read_texts, sample_of, tests_of
 from distill.run.stages import (
@@ -181,7 +181,7 @@ class Plan:
         labels: dict[tuple[str, str], str] = {}
         for request in asked:
             taxonomy, label = request.meta["taxonomy"], request.meta["gold"]
-            classes = load_taxonomies()[taxonomy].classes
+            classes = request.meta["labels"] or ("[]",)
             if label not in classes:
                 label = random.Random(f"{self.run.seed}/plan/{request.id}").choice(classes)
                 self.placeholders += 1

@@ -20,7 +20,7 @@ from distill.__main__ import main
 from distill.checkpoints import load_tokenizer
 from distill.config import load_config
 from distill.errors import InputError, TeacherError
-from distill.prompts.icldist import load_taxonomies
+from distill.prompts.taxonomies import load_taxonomies
 from distill.records import Answer
 from distill.run.data import build_requests, read_texts, sample_of
 from distill.run.plan import Plan, StagePlan
@@ -87,7 +87,7 @@ def test_a_plan_counts_what_a_run_asks_and_writes_nothing(tiny_student, tmp_path
 def test_demonstrations_carry_gold_or_placeholders_until_the_teacher_has_answered(
     tiny_student, tmp_path
 ) -> None:
-    plan = planned(tmp_path, tiny_student)
+    plan = planned(tmp_path, tiny_student, "icldist.pool=64")
     asked = sum(r.n_requests for r in plan.stages if r.stage == "demonstrations")
     classes = {name: taxonomy.classes for name, taxonomy in load_taxonomies().items()}
     assert plan.gold + plan.placeholders == asked
@@ -98,10 +98,10 @@ def test_demonstrations_carry_gold_or_placeholders_until_the_teacher_has_answere
     said = "  demonstration labels are placeholders until the teacher has answered: "
     said += f"{plan.gold:,} gold, {plan.placeholders:,} drawn at random"
     assert said in list(render(plan, Rates()))
-    again = planned(tmp_path, tiny_student)
+    again = planned(tmp_path, tiny_student, "icldist.pool=64")
     assert again.stages[-1].prompt_tokens == plan.stages[-1].prompt_tokens
     do(steps_of(plan.run, Scripted()), "texts", "demonstrations")
-    done = planned(tmp_path, tiny_student)
+    done = planned(tmp_path, tiny_student, "icldist.pool=64")
     assert (done.gold, done.placeholders) == (0, 0)
     assert not any("placeholders" in line for line in render(done, Rates()))
 
