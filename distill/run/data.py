@@ -170,7 +170,13 @@ def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
     samples = list(read_samples(run.folder / f"{stage}-filter" / "samples.jsonl"))
     model = found.difficulty.model or run.student
     training = found.training
-    measured = measure_difficulty(samples, model, training.max_length, training.batch_tokens)
+    measured = measure_difficulty(
+        samples,
+        model,
+        training.max_length,
+        training.batch_tokens,
+        trust_remote_code=run.trust_remote_code,
+    )
     requests = read_requests(run.folder / f"{stage}-ask")
     groups = {request.id: _group_of(request) for _, request in requests}
     chosen = set(select_hard_samples(measured, groups, found.difficulty.keep, run.seed))
