@@ -657,7 +657,10 @@ class OwnModel(LlamaForCausalLM):
 def test_a_student_with_code_of_its_own_is_run_only_where_that_is_allowed(
     tiny_student, tmp_path, capsys, monkeypatch
 ) -> None:
-    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(tmp_path / "modules")  # taken back afterwards
+    monkeypatch.setattr(
+        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
+    )
     own = tmp_path / "own"
     shutil.copytree(tiny_student, own)
     (own / "own_code.py").write_text(OWN_CODE, encoding="utf-8")
