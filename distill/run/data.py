@@ -75,13 +75,13 @@ def read_texts(folder: Path) -> list[Text]:
 
 
 def label_demonstrations(
-    run: Run, teacher: StageTeacher, retry_failed: bool, folder: Path
+    run: Run, teacher: StageTeacher, retry_failed: bool, tests: Tests, folder: Path
 ) -> Summary:
     """Let the teacher label the texts that will be demonstrations."""
     assert run.icldist is not None
     requests = demonstration_requests(read_texts(run.folder / "texts"), run.icldist, run.seed)
     asked = _ask(requests, teacher, "demonstrations", retry_failed, run.filters)
-    kept = _filter("demonstrations", asked, run.filters, None, folder)
+    kept = _filter("demonstrations", asked, run.filters, tests(), folder)
     labels = [[k.request.meta["taxonomy"], k.request.meta["text"], k.response] for k in kept]
     write_json(folder / "labels.json", labels)
     n_answered = sum(isinstance(outcome, Answer) for _, outcome in asked)

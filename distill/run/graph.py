@@ -114,7 +114,7 @@ def _add_data_steps(
     if labels:
         steps.add(
             "demonstrations",
-            partial(data.label_demonstrations, run, teacher, retry_failed),
+            partial(data.label_demonstrations, run, teacher, retry_failed, tests),
             {
                 **known,
                 **found.model_dump(
