@@ -532,6 +532,7 @@ class Run(Section):
     Attributes:
         name: Of the folder below ``out``, and of the students.
         student: A checkpoint that transformers loads.
+        trust_remote_code: Whether code that comes with the student's checkpoint is run.
         mixed: Train once, on the samples of both stages, with ICLDist's training settings.
         out: Runs that share it share the answers of a teacher.
         seed: Of every draw.
@@ -539,6 +540,7 @@ class Run(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     student: str
+    trust_remote_code: bool = False
     teacher: TeacherConfig
     texts: tuple[Texts, ...] = Field(min_length=1)
     knowdist: KnowDist | None = None

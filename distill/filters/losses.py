@@ -65,7 +65,7 @@ def check_losses(step: str, funnel: Funnel, config: FilterConfig, file: Path | N
     ways += [f"{file} counts all"] if file else []
     ways += ["filters.allow_loss=true goes on"] if kept else []
     raise LossError(
-        f"{step}: {kept} of {asked} requests have an answer that is fit; expected at least "
+        f"{step}: {kept} of {asked} requests are left; expected at least "
         f"{config.min_kept:.0%} (filters.min_kept); {'; '.join(text for _, text in met)}; "
         f"{'; '.join(ways)}"
     )

@@ -65,20 +65,23 @@ def check_run(run: Run) -> None:
     from distill.student.evaluation import tasks_of
     from sentibench.harness import task_manager
 
-    check_checkpoint("student", run.student)
-    load_tokenizer(run.student)
+    trust = {"trust_remote_code": run.trust_remote_code}
+    check_checkpoint("student", run.student, **trust)
+    load_tokenizer(run.student, **trust)
     for stage in stages.STAGES:
         if getattr(run, stage) is None:
             continue
         teacher = stages.teacher_config(run, stage)
         if isinstance(teacher, HfTeacher | VllmTeacher):
             own = "" if teacher is run.teacher else f"{stage}."
-            check_checkpoint(f"{own}teacher.model", teacher.model)
+            check_checkpoint(
+                f"{own}teacher.model", teacher.model, trust_remote_code=teacher.trust_remote_code
+            )
     for stage in stages.training_stages(run):
         training = stages.training_of(run, stage)
         if training.method != "full":
             key = f"{stages.leading(stage)}.training.lora"
-            check_targets(key, run.student, training.lora)
+            check_targets(key, run.student, training.lora, **trust)
     bring_datasets(run)
     tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
     rows = [stages.row_name(run, model) for model in stages.measured(run)]

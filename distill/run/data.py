@@ -100,13 +100,13 @@ def read_texts(folder: Path) -> list[Text]:
 
 
 def label_demonstrations(
-    run: Run, teacher: StageTeacher, retry_failed: bool, folder: Path
+    run: Run, teacher: StageTeacher, retry_failed: bool, tests: Tests, folder: Path
 ) -> Summary:
     """Let the teacher label the texts that will be demonstrations."""
     assert run.icldist is not None
     requests = demonstration_requests(read_texts(run.folder / "texts"), run.icldist, run.seed)
     asked = _ask(requests, teacher, "demonstrations", retry_failed, run.filters)
-    kept = _filter("demonstrations", asked, run.filters, None, folder)
+    kept = _filter("demonstrations", asked, run.filters, tests(), folder)
     labels = [[k.request.meta["taxonomy"], k.request.meta["text"], k.response] for k in kept]
     write_json(folder / "labels.json", labels)
     n_answered = sum(isinstance(outcome, Answer) for _, outcome in asked)
@@ -195,7 +195,13 @@ def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
     samples = list(read_samples(run.folder / f"{stage}-filter" / "samples.jsonl"))
     model = found.difficulty.model or run.student
     training = found.training
-    measured = measure_difficulty(samples, model, training.max_length, training.batch_tokens)
+    measured = measure_difficulty(
+        samples,
+        model,
+        training.max_length,
+        training.batch_tokens,
+        trust_remote_code=run.trust_remote_code,
+    )
     requests = read_requests(run.folder / f"{stage}-ask")
     groups = {request.id: _group_of(request) for _, request in requests}
     chosen = set(select_hard_samples(measured, groups, found.difficulty.keep, run.seed))

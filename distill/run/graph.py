@@ -119,7 +119,7 @@ def _add_data_steps(
     if labels:
         steps.add(
             "demonstrations",
-            partial(data.label_demonstrations, run, teacher, retry_failed),
+            partial(data.label_demonstrations, run, teacher, retry_failed, tests),
             {
                 **known,
                 **found.model_dump(mode="json", include=OF_DEMONSTRATIONS),
@@ -195,11 +195,11 @@ def _add_training_steps(steps: _Steps, run: Run, stage: str, student: str) -> No
         by_all=True,
     )
     if training.choose:
-        work = partial(models.choose_checkpoint, training.choose, start, run.folder / last)
+        work = partial(models.choose_checkpoint, run, training.choose, start, run.folder / last)
         settings = training.choose.model_dump(mode="json")
         steps.add(f"{stage}-choose", work, settings, (last,), ("weights", "development.json"))
         last = f"{stage}-choose"
-    work = partial(models.merge_stage, start, run.folder / last / "weights")
+    work = partial(models.merge_stage, run, start, run.folder / last / "weights")
     steps.add(f"{stage}-merge", work, {}, (last,), ("student",))
 
 

@@ -28,6 +28,7 @@ from distill.run.stages import (
     row_name,
     taught_by,
     training_stages,
+    trusts,
 )
 from distill.run.steps import Step
 from distill.student.samples import read_samples
@@ -46,23 +47,26 @@ def train_stage(
 
     files = [run.folder / step / "samples.jsonl" for step in kept]
     samples = [sample for file in files for sample in read_samples(file)]
-    return train(checkpoint, samples, training, folder, seed=run.seed)
+    given = {"trust_remote_code": run.trust_remote_code}
+    return train(checkpoint, samples, training, folder, seed=run.seed, **given)
 
 
 def choose_checkpoint(
-    choice: BestCheckpoint, checkpoint: str, trained: Path, folder: Path
+    run: Run, choice: BestCheckpoint, checkpoint: str, trained: Path, folder: Path
 ) -> Summary:
     """Choose among the checkpoints of a training, on validation items."""
     from distill.student.best_checkpoint import choose_best
 
-    return choose_best(checkpoint, trained, choice, folder)
+    given = {"trust_remote_code": run.trust_remote_code}
+    return choose_best(checkpoint, trained, choice, folder, **given)
 
 
-def merge_stage(checkpoint: str, weights: Path, folder: Path) -> Summary:
+def merge_stage(run: Run, checkpoint: str, weights: Path, folder: Path) -> Summary:
     """Make weights an ordinary checkpoint."""
     from distill.student.merging import merge
 
-    gap = merge(checkpoint, weights, folder / "student", PROBES)
+    given = {"trust_remote_code": run.trust_remote_code}
+    gap = merge(checkpoint, weights, folder / "student", PROBES, **given)
     return {"largest_logit_difference": gap}
 
 
@@ -78,6 +82,7 @@ def evaluate_model(run: Run, model: str, folder: Path) -> Summary:
         limit=evaluation.limit,
         limits=evaluation.limits,
         dtype=evaluation.dtype,
+        trust_remote_code=trusts(run, model),
     )
     scores = {
         name: [row["score,none"], row.get("score_stderr,none")]

@@ -139,8 +139,8 @@ class Plan:
     ) -> None:
         self.run, self.steps, self._teachers = run, steps, teachers
         self.states: dict[str, tuple[State, str]] = states(steps.values())
-        check_checkpoint("student", run.student)
-        self._tokenizer = load_tokenizer(run.student)
+        check_checkpoint("student", run.student, trust_remote_code=run.trust_remote_code)
+        self._tokenizer = load_tokenizer(run.student, trust_remote_code=run.trust_remote_code)
         self.texts, self.left_out = self._draw()
         self.placeholders = self.gold = 0
         self.stages = list(self._stages())

@@ -128,6 +128,13 @@ def checkpoint_of(run: Run, model: str) -> str:
     return cast(str, cast(Any, run.teacher).model) if model == "teacher" else run.student
 
 
+def trusts(run: Run, model: str) -> bool:
+    """Whether code that comes with a model's checkpoint is run."""
+    if model != "teacher":
+        return run.trust_remote_code
+    return cast(bool, cast(Any, run.teacher).trust_remote_code)
+
+
 def row_name(run: Run, model: str) -> str:
     """What the leaderboard calls a model of this run."""
     return checkpoint_name(checkpoint_of(run, model))

@@ -28,6 +28,7 @@ def evaluate(
     dtype: str = "float32",
     adapter: Path | None = None,
     split: str = "test",
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Run lm-eval with the fast model and save what ``lm_eval --log_samples`` saves.
 
@@ -43,6 +44,7 @@ def evaluate(
         dtype: Of the weights.
         adapter: A folder with LoRA weights for the checkpoint.
         split: ``val`` where settings are chosen.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
 
     Returns:
         lm-eval's ``results``: task -> metric -> value.
@@ -67,7 +69,7 @@ def evaluate(
         if done is None:
             if model is None:
                 with loading("evaluation", checkpoint):
-                    model = load_model(**arguments)
+                    model = load_model(**arguments, trust_remote_code=trust_remote_code)
             most = limits.get(name, limit)
             evaluate_and_save(model, arguments, name, manager, out / name, limit=most)
             done = saved_results(out / name)

@@ -49,6 +49,7 @@ def train(
     *,
     seed: int,
     save_every_s: float = 120,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Train a student and write its weights (LoRA: the adapter) to ``folder / "weights"``.
 
@@ -61,6 +62,7 @@ def train(
         folder: Of the stage; holds checkpoints, ``log.jsonl`` and ``training.json``.
         seed: Of the order of samples and the adapters' first weights.
         save_every_s: Seconds between checkpoints.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
 
     Returns:
         What ``training.json`` holds: steps, tokens, losses, samples left out.
@@ -69,7 +71,9 @@ def train(
         InputError: If the checkpoint cannot be loaded, or no sample can be supervised.
     """
     torch.manual_seed(seed)
-    tokenizer, model = load_student(checkpoint, four_bits=training.method == "qlora")
+    four_bits = training.method == "qlora"
+    given = {"four_bits": four_bits, "trust_remote_code": trust_remote_code}
+    tokenizer, model = load_student(checkpoint, **given)
     encoding = encode_samples(samples, tokenizer, training.max_length)
     positions = HeadPositions(model)
     if training.method != "full":
@@ -97,18 +101,21 @@ def train(
     return summary
 
 
-def load_student(checkpoint: str, *, four_bits: bool = False) -> tuple[Any, Any]:
+def load_student(
+    checkpoint: str, *, four_bits: bool = False, trust_remote_code: bool = False
+) -> tuple[Any, Any]:
     """Tokenizer and model in float32.
 
     Args:
         checkpoint: A folder, or a name that transformers finds.
         four_bits: Hold the linear layers as 4-bit normal floats (Dettmers et al. 2023, QLoRA).
+        trust_remote_code: Whether code that comes with the checkpoint is run.
 
     Raises:
         InputError: If the folder holds no weights, the name is not found, or bitsandbytes is
             missing.
     """
-    given = {}
+    given: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if four_bits:
         given["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -125,7 +132,7 @@ def load_student(checkpoint: str, *, four_bits: bool = False) -> tuple[Any, Any]
         raise InputError(
             f"training.method: qlora needs bitsandbytes: pip install bitsandbytes; {error}"
         ) from None
-    tokenizer = load_tokenizer(checkpoint)
+    tokenizer = load_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked by position, not by id
     return tokenizer, model

@@ -96,7 +96,7 @@ def test_a_report_shows_the_run(run_folder: Path, raw: dict[str, Any]) -> None:
         "Only the first 8 items of each task were evaluated.",
         *("7 contaminated (imdb)", "Not checked: too long.", "2 timeout", "I cannot help"),
         *("1 min 15 s", "4,122 supervised", "torch", "2.13.0", "1 min 20 s"),
-        "No answer was dropped as: run-on, cut off, copied input",
+        "No answer was dropped as: only reasoning, run-on, cut off, only a label, JSON, copied",
     ):
         assert expected in text
     # 50 -> 55 -> 61: the change from stage to stage, not from the base
@@ -252,6 +252,18 @@ def test_the_funnel_falls_from_asked_to_kept(run_folder: Path, raw: dict[str, An
         ("bar-drop", 50, 20),
         ("bar-kept", 0, 50),
     ]
+
+
+def test_what_became_of_the_labels_of_demonstrations_is_shown_where_they_were_asked_for(
+    run_folder: Path, raw: dict[str, Any]
+) -> None:
+    title = "Labels of demonstrations"
+    assert title not in page_of(run_folder, raw).text
+    raw["steps"]["demonstrations"] = step(labelled=10, unreadable=8)
+    (run_folder / "icldist-filter").rename(run_folder / "demonstrations")
+    shown = page_of(run_folder, raw).text
+    assert title in shown
+    assert shown.count("I cannot help") == 4  # twice each, of KnowDist and of the labels
 
 
 def test_the_loss_curve_is_drawn_between_its_axes(run_folder: Path, raw: dict[str, Any]) -> None:

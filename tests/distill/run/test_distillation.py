@@ -25,7 +25,7 @@ from distill.config import load_config
 from distill.errors import InputError, LossError, TeacherError
 from distill.records import Answer, Failure, Message, Request
 from distill.report.manifest import load_manifest
-from distill.run.checks import datasets_of, missing_datasets
+from distill.run.checks import check_run, datasets_of, missing_datasets
 from distill.run.data import read_texts
 from distill.run.stages import training_stages
 from distill.run.steps import Step, states
@@ -641,3 +641,46 @@ def test_a_recording_that_lost_too_much_is_one_line_and_exit_code_2(
     assert error.startswith("error: ")
     assert "not recorded, such as " in error
     assert "(teacher.store)" in error
+
+
+OWN_CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+class OwnConfig(LlamaConfig):
+    model_type = "own-llama"
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def test_a_student_with_code_of_its_own_is_run_only_where_that_is_allowed(
+    tiny_student, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "modules")  # taken back afterwards
+    monkeypatch.setattr(
+        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
+    )
+    own = tmp_path / "own"
+    shutil.copytree(tiny_student, own)
+    (own / "own_code.py").write_text(OWN_CODE, encoding="utf-8")
+    settings = json.loads((own / "config.json").read_text(encoding="utf-8"))
+    settings |= {"model_type": "own-llama", "architectures": ["OwnModel"]}
+    names = {"AutoConfig": "OwnConfig", "AutoModelForCausalLM": "OwnModel"}
+    settings["auto_map"] = {auto: f"own_code.{name}" for auto, name in names.items()}
+    (own / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    path = recorded(tmp_path / "refused", tiny_student)
+    assert main(["run", str(path), f"student={own}", "knowdist=null"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: student: ")
+    assert error.endswith(
+        "set trust_remote_code: true, beside student, or in the section of the teacher"
+    )
+    overrides = ["trust_remote_code=true", f"student={own}", "knowdist=null"]
+    run = load_config(config(tmp_path, tiny_student), overrides)
+    check_run(run)
+    steps = steps_of(run, Scripted())
+    do_all_before(steps["evaluate-icldist"])
+    student = steps["icldist-merge"].folder / "student"
+    assert (student / "own_code.py").is_file()
+    assert steps["evaluate-icldist"].summary()["scores"]

@@ -19,7 +19,7 @@ import distill.run.plan
 from distill.__main__ import main
 from distill.checkpoints import load_tokenizer
 from distill.config import load_config
-from distill.errors import InputError, TeacherError
+from distill.errors import InputError, LossError
 from distill.prompts.taxonomies import load_taxonomies
 from distill.records import Answer
 from distill.run.data import build_requests, read_texts, sample_of
@@ -209,7 +209,7 @@ def test_failures_and_answers_missing_in_a_recording_are_told(tiny_student, tmp_
     assert "  4 of these have no recorded answer and would fail" in lines
     assert "  time and cost: none, no model is asked" in lines
     run = load_config(path, ["knowdist.samples=20"])
-    with pytest.raises(TeacherError, match="not recorded"):  # none of ICLDist's is recorded
+    with pytest.raises(LossError, match="not recorded"):  # none of ICLDist's is recorded
         do(steps_of(run), "texts", "demonstrations", "ask")
     knowdist = plan_of(run).stages[0]
     assert (knowdist.answered, knowdist.failed, knowdist.waiting) == (16, 0, 4)

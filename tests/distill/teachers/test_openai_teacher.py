@@ -15,7 +15,6 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 from urllib.parse import quote
 
 import pytest
@@ -539,9 +538,12 @@ def test_an_endless_reply_is_cut(server: Server, monkeypatch: pytest.MonkeyPatch
 def test_a_dead_server_is_reported_within_ten_seconds(
     address: str, concurrency: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "invalid" in address:  # as the name server says it, which is not asked here
-        unknown = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        monkeypatch.setattr(socket, "getaddrinfo", Mock(side_effect=unknown))
+
+    def unknown(*_: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    if "invalid" in address:  # the name server says so, which is not asked here
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
     now = [0.0]
 
     def sleep(seconds: float) -> None:
@@ -552,8 +554,8 @@ def test_a_dead_server_is_reported_within_ten_seconds(
     with pytest.raises(TeacherError, match=words) as caught:
         list(absent.answer([request(str(i)) for i in range(50)]))
     assert "\n" not in str(caught.value)
-    # the attempts themselves are refused at once; 8 threads sleep in turn here
-    assert 0 < now[0] <= 4 * concurrency
+    # the threads' naps are added up here, and a next request may have begun meanwhile
+    assert 0 < now[0] < 10 * concurrency
 
 
 def test_a_server_that_answered_may_be_lost_for_one_request(
