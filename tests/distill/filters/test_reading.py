@@ -59,6 +59,7 @@ def test_reasoning_that_never_ends_is_no_answer(family: str) -> None:
         ("<|START_RESPONSE|>Warm.<|END_RESPONSE|>", "Warm."),
         ("<|channel|>final<|message|>Warm.<|return|>", "Warm."),
         ("Warm. <think>or cold?", "Warm."),
+        ("<think>I write <reasoning>so</reasoning> and then", ""),
         ("I think </b> it is warm.", "I think </b> it is warm."),
         ("Analysis: warm.", "Analysis: warm."),
         ("A [think] piece.", "A [think] piece."),
