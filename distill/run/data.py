@@ -29,7 +29,12 @@ from distill.prompts.icldist import (
     icldist_requests,
 )
 from distill.prompts.knowdist import knowdist_requests
-from distill.prompts.taxonomies import chosen_taxonomies, load_taxonomies
+from distill.prompts.taxonomies import (
+    chosen_taxonomies,
+    load_taxonomies,
+    own_tasks,
+    taxonomy_of,
+)
 from distill.records import Answer, Failure, Request
 from distill.run.stages import StageName, StageTeacher, labels_by_teacher, settings_of
 from distill.student.difficulty import select_hard_samples
@@ -105,7 +110,7 @@ def label_demonstrations(
     """Let the teacher label the texts that will be demonstrations."""
     assert run.icldist is not None
     requests = demonstration_requests(read_texts(run.folder / "texts"), run.icldist, run.seed)
-    asked = _ask(requests, teacher, "demonstrations", retry_failed, run.filters)
+    asked = ask_all(requests, teacher, "demonstrations", retry_failed, run.filters)
     kept = _filter("demonstrations", asked, run.filters, tests(), folder)
     labels = [[k.request.meta["taxonomy"], k.request.meta["text"], k.response] for k in kept]
     write_json(folder / "labels.json", labels)
@@ -147,7 +152,7 @@ def ask_stage(
     labelled = labels_by_teacher(run, stage)
     labels = read_labels(run.folder / "demonstrations") if labelled else None
     requests = build_requests(run, stage, read_texts(run.folder / "texts"), labels)
-    asked = _ask(requests, teacher, stage, retry_failed, run.filters)
+    asked = ask_all(requests, teacher, stage, retry_failed, run.filters)
     answers = {request.id: answer for request, answer in asked if isinstance(answer, Answer)}
     keys = (request.key(teacher.name, teacher.revision) for request in requests)
     rows = (
@@ -226,13 +231,22 @@ def sample_of(request: Request, response: str) -> Sample:
     )
 
 
-def _ask(
+def ask_all(
     requests: Sequence[Request],
     teacher: StageTeacher,
     what: str,
     retry_failed: bool,
     config: FilterConfig,
 ) -> list[tuple[Request, Answer | Failure]]:
+    """Ask a teacher, and refuse to go on where too many did not get an answer.
+
+    Args:
+        requests: In any order.
+        teacher: Whose store holds what was answered before.
+        what: The step, for the bar and for errors.
+        retry_failed: Ask again what failed before.
+        config: The share that has to be left.
+    """
     with Store.open(teacher.store, teacher.name, teacher.revision) as store:
         asked = ask(requests, teacher.load, store, retry_failed=retry_failed, what=what)
     failed = [(request, outcome) for request, outcome in asked if isinstance(outcome, Failure)]
@@ -249,7 +263,7 @@ def _filter(
     folder: Path,
 ) -> list[Kept]:
     """What is fit to learn from; what became of the rest is written down first."""
-    taxonomies = load_taxonomies().values()
+    taxonomies = [*load_taxonomies().values(), *map(taxonomy_of, own_tasks().values())]
     words = sorted({word for one in taxonomies for words in one.word_sets for word in words})
     kept, funnel = filter_answers(pairs, config, tests, words)
     write_json(folder / "funnel.json", funnel.model_dump(mode="json"))

@@ -213,9 +213,12 @@ def _add_evaluation(
         known["task_version"] = TASK_VERSION
     for model in stages.measured(run):
         after = (f"{model}-merge",) if model in stages.training_stages(run) else ()
-        work = partial(models.evaluate_model, run, model)
+        asked = stages.asked_teacher(run, model, teachers)
+        work = partial(models.evaluate_model, run, model, asked)
         settings = dict(known)
-        if not after:
+        if asked:
+            settings["teacher"] = [asked.name, asked.revision]
+        elif not after:
             same = model == "base"
             settings["checkpoint"] = (
                 student if same else fingerprint(stages.checkpoint_of(run, model))

@@ -117,8 +117,19 @@ def kept_step(run: Run, stage: StageName) -> str:
 
 def measured(run: Run) -> list[str]:
     """The models that are evaluated, as the report shows them."""
-    local = run.teacher.backend in ("hf", "vllm") and run.evaluation.teacher
-    return [*(["teacher"] if local else []), "base", *training_stages(run)]
+    measurable = ("hf", "vllm", "openai")
+    teaches = any(teacher_config(run, s) == run.teacher for s in STAGES if getattr(run, s))
+    has_model = run.teacher.backend in measurable and run.evaluation.teacher and teaches
+    return [*(["teacher"] if has_model else []), "base", *training_stages(run)]
+
+
+def asked_teacher(
+    run: Run, model: str, teachers: Mapping[StageName, StageTeacher]
+) -> StageTeacher | None:
+    """Who is asked where a model is measured by its answers: it is not on this machine."""
+    if model != "teacher" or run.teacher.backend != "openai":
+        return None
+    return next(found for found in teachers.values() if found.config == run.teacher)
 
 
 def checkpoint_of(run: Run, model: str) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def evaluate(
     adapter: Path | None = None,
     split: str = "test",
     trust_remote_code: bool = False,
+    load: Callable[[], Any] | None = None,
 ) -> dict[str, Any]:
     """Run lm-eval with the fast model and save what ``lm_eval --log_samples`` saves.
 
@@ -45,6 +46,7 @@ def evaluate(
         adapter: A folder with LoRA weights for the checkpoint.
         split: ``val`` where settings are chosen.
         trust_remote_code: Whether code that comes with the checkpoint is run.
+        load: Gives another model to lm-eval, of which ``checkpoint`` is the name.
 
     Returns:
         lm-eval's ``results``: task -> metric -> value.
@@ -54,13 +56,15 @@ def evaluate(
             be saved.
     """
     from sentibench.fast.model import load_model
-    from sentibench.harness.evaluation import evaluate_and_save
+    from sentibench.harness.evaluation import FAST, evaluate_and_save
 
     limits = limits or {}
     manager = task_manager(**({} if split == "test" else {"split": split}))
     chosen = tasks_of(manager, tasks, limits)
+    arguments: dict[str, Any]
     arguments = {"pretrained": checkpoint, "dtype": dtype, "softmax_dtype": "float32"}
     arguments |= {"peft": str(adapter)} if adapter else {}
+    arguments = {"model": checkpoint} if load else arguments
     model: Any = None
     found: dict[str, Any] = {}
     what = f"evaluate {checkpoint_name(checkpoint)}"
@@ -69,9 +73,11 @@ def evaluate(
         if done is None:
             if model is None:
                 with loading("evaluation", checkpoint):
-                    model = load_model(**arguments, trust_remote_code=trust_remote_code)
+                    trust = {"trust_remote_code": trust_remote_code}
+                    model = load() if load else load_model(**arguments, **trust)
             most = limits.get(name, limit)
-            evaluate_and_save(model, arguments, name, manager, out / name, limit=most)
+            kind = "answers" if load else FAST
+            evaluate_and_save(model, kind, arguments, name, manager, out / name, limit=most)
             done = saved_results(out / name)
         if done is None:
             raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")

@@ -18,11 +18,12 @@ with parts_of("lm-eval"):
     require(EvaluationTracker, "__init__(output_path)", "save_results_aggregated(samples)")
     require(EvaluationTracker, "save_results_samples(samples)")
 
-MODEL = "sentibench-hf"
+FAST = "sentibench-hf"
 
 
 def evaluate_and_save(
     model: Any,
+    kind: str,
     arguments: Mapping[str, str],
     task: str,
     manager: Any,
@@ -35,7 +36,8 @@ def evaluate_and_save(
     lm-eval reports a failed save as a warning: whether the files are there, the caller looks.
 
     Args:
-        model: A ``SentiBenchLM``.
+        model: Of lm-eval.
+        kind: What the results call its kind, as after ``--model``.
         arguments: What it was loaded with, as after ``--model_args``.
         task: Its name.
         manager: A task manager that knows it.
@@ -54,7 +56,7 @@ def evaluate_and_save(
         evaluation_tracker=tracker,
     )
     # what lm-eval would write had it loaded the model itself
-    tracker.general_config_tracker.model_source = results["config"]["model"] = MODEL
+    tracker.general_config_tracker.model_source = results["config"]["model"] = kind
     samples = results.pop("samples")
     tracker.save_results_aggregated(results=results, samples=samples)
     for name in results["configs"]:
