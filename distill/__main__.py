@@ -17,7 +17,7 @@ from distill.config import Run, load_config, save_config
 from distill.errors import InputError, StoreError
 from distill.presets import descriptions, write_preset
 from distill.report.manifest import schema_text
-from distill.run.checks import bring_datasets, check_run, missing_datasets
+from distill.run.checks import bring_datasets, check_run, check_tasks, missing_datasets
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.run.steps import Step, in_order, states
@@ -135,6 +135,7 @@ def _plan(options: argparse.Namespace) -> None:
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
     )
+    check_tasks(run)
     bring_datasets(run)
     teachers = teachers_of(run)
     plan = Plan(run, build_steps(run, teachers), teachers)
@@ -212,7 +213,8 @@ def _do(steps: Sequence[Step], options: argparse.Namespace) -> None:
         if state == "done" and not again:
             _say(f"done  {step.name}")
             continue
-        _say(f"begin {step.name} ({why or 'what failed is asked again'})")
+        why = "what failed is asked again" if state == "done" else why
+        _say(f"begin {step.name} ({why})".removesuffix(" ()"))
         if _is_first() and "WORLD_SIZE" in os.environ and not step.by_all:
             _do_alone(step, options)
         else:

@@ -534,15 +534,33 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     raw = _parsed(text, f"{path}: no YAML")
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a mapping of settings; got {type(raw).__name__}")
+    given = {path.name: _as_json(path.name, raw)}
     for override in overrides:
         _override(cast("dict[str, Any]", raw), override)
+        given[repr(override)] = _as_json(repr(override), raw)
+    *_, whole = given.values()
+    run = _validated(whole)
+    if isinstance(run, Run):
+        return run
+    # the file's, or the first override's with which the mistake was there
+    blamed = next(where for where, text in given.items() if _validated(text) == run)
+    raise ConfigError(f"{blamed}: {run}")
+
+
+def _as_json(where: str, raw: Any) -> str:
+    """The settings as JSON, where a list may be a tuple, a text a path and a number a key."""
     try:
-        # as JSON, where a list may be a tuple, a text a path and a number a key
-        return Run.model_validate_json(json.dumps(raw))
+        return json.dumps(raw)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: settings that JSON cannot hold; {error}") from None
+
+
+def _validated(text: str) -> Run | str:
+    """The configuration, or its first mistake."""
+    try:
+        return Run.model_validate_json(text)
     except ValidationError as error:
-        raise ConfigError(_first_mistake(path.name, error)) from None
-    except (TypeError, ValueError, RecursionError) as error:  # json.dumps
-        raise ConfigError(f"{path}: settings that JSON cannot hold; {error}") from None
+        return _first_mistake(error)
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -558,20 +576,26 @@ def _override(raw: dict[str, Any], override: str) -> None:
     raw[key] = _parsed(value, f"{override!r}: the value is no YAML")
 
 
-def _first_mistake(where: str, error: ValidationError) -> str:
+def _first_mistake(error: ValidationError) -> str:
     """One line: place, what is wrong, what was got, and what is near."""
-    first = error.errors()[0]
+    first = cast("dict[str, Any]", error.errors()[0])
     pairs = zip(("", *first["loc"]), first["loc"], strict=False)  # pydantic names the backend too
     place = [str(part) for above, part in pairs if above != "teacher"]
+    if first["type"] == "union_tag_invalid":  # the only union is that of teachers
+        tag, known = first["ctx"]["tag"], first["ctx"]["expected_tags"].replace("'", "").split(", ")
+        return f"{'.'.join(place)}.backend: unknown name {tag!r}; {nearest(tag, known)}"
+    is_missing = first["type"] in ("missing", "union_tag_not_found")
+    if first["type"] == "union_tag_not_found":
+        place, first["msg"] = [*place, "backend"], "field required"
     message = first["msg"].removeprefix("Value error, ")
-    line = ": ".join(filter(None, (where, ".".join(place), message[0].lower() + message[1:])))
-    if first["type"] == "missing":  # perhaps misspelt: sections know their keys once they have all
+    line = ": ".join(filter(None, (".".join(place), message[0].lower() + message[1:])))
+    if is_missing:  # perhaps misspelt: sections know their keys once they have all
         known = {key for section in Section.__subclasses__() for key in section.model_fields}
         given: list[str] = first["input"]
         for key in [key for key in given if key not in known]:
             is_near = get_close_matches(key, place[-1:])
             line += f"; unknown key {key!r}" + (f"; did you mean {place[-1]!r}?" if is_near else "")
-    if first["type"] in ("missing", "value_error"):
+    if is_missing or first["type"] == "value_error":
         return line
     got = first["input"]
     is_text = isinstance(got, str) and first["type"].startswith(("float", "int", "bool"))

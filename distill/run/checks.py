@@ -53,6 +53,18 @@ def bring_datasets(run: Run) -> None:
             raise InputError(f"{missing_datasets(run) or card.name}; {error}") from None
 
 
+def check_tasks(run: Run) -> None:
+    """Refuse tasks that lm-eval does not know.
+
+    Raises:
+        InputError: If a task is unknown, or a limit is of a task that is not evaluated.
+    """
+    from distill.student.evaluation import tasks_of
+    from sentibench.harness import task_manager
+
+    tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
+
+
 def check_run(run: Run) -> None:
     """Refuse checkpoints, tasks and settings that could not be used later.
 
@@ -62,9 +74,8 @@ def check_run(run: Run) -> None:
             or two models have one name.
     """
     from distill.student.adapters import check_targets
-    from distill.student.evaluation import tasks_of
-    from sentibench.harness import task_manager
 
+    check_tasks(run)
     check_checkpoint("student", run.student)
     load_tokenizer(run.student)
     for stage in stages.STAGES:
@@ -80,7 +91,6 @@ def check_run(run: Run) -> None:
             key = f"{stages.leading(stage)}.training.lora"
             check_targets(key, run.student, training.lora)
     bring_datasets(run)
-    tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
     rows = [stages.row_name(run, model) for model in stages.measured(run)]
     for name in rows:
         if rows.count(name) > 1:

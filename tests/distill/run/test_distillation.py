@@ -219,7 +219,7 @@ def test_a_setting_may_stand_behind_an_option(tiny_student: Path, tmp_path: Path
     assert main(["run", path, "--retry-failed", "icldist.sampels=3"]) == 2
     assert "did you mean 'samples'?" in capsys.readouterr().err
     assert main(["run", path, "--retries=3"]) == 2
-    assert "unrecognized arguments: --retries=3" in capsys.readouterr().err
+    assert "unknown option --retries; did you mean '--retry-failed'?" in capsys.readouterr().err
 
 
 def test_a_reader_that_stops_early_is_no_mistake(tiny_student: Path, tmp_path: Path) -> None:
@@ -352,6 +352,22 @@ def test_a_mistake_of_the_user_is_one_line(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
     assert expected.format() in error
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_an_unknown_task_is_named_before_anything_else(
+    command: str, tiny_student: Path, tmp_path: Path, capsys
+) -> None:
+    wrong = [
+        "teacher={backend: hf, model: no}",
+        "student=no/where",
+        "texts=[{dataset: sst2}]",
+        "evaluation.tasks=[sentibench_sst3]",
+    ]
+    assert main([command, str(config(tmp_path, tiny_student)), *wrong]) == 2
+    shown = capsys.readouterr()
+    assert "did you mean 'sentibench_sst2'?" in shown.err
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
 
 
 @pytest.mark.parametrize("command", ["status", "plan", "run"])
