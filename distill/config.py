@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 import yaml
 from pydantic import (
@@ -152,6 +152,32 @@ class Texts(Section):
         """The name in reports."""
         path = self.file or self.folder
         return self.name or self.dataset or (path.stem if path else "")
+
+
+Change = Literal["markup", "entities", "links"]
+Personal = Literal["mail", "phone", "handle"]
+CHANGES: tuple[Change, ...] = get_args(Change)
+
+
+class Cleaning(Section):
+    """What is done to texts before they are drawn. Every change and every loss is counted.
+
+    Attributes:
+        skip: What is not done. ``markup``: tags of HTML are taken out. ``entities``: ``&amp;`` and
+            its like are decoded. ``links``: bare links are taken out. ``no words``: texts without
+            a letter are left out. ``case``: texts that equal another but for case and whitespace
+            are left out.
+        mask: Personal data that placeholders replace: mail addresses, phone numbers, handles. No
+            teacher sees them, and no file of the run holds them.
+    """
+
+    skip: tuple[Change | Literal["no words", "case"], ...] = ()
+    mask: tuple[Personal, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What is changed in texts, masks apart."""
+        return tuple(change for change in CHANGES if change not in self.skip)
 
 
 class HfTeacher(Section):
@@ -450,6 +476,7 @@ class Run(Section):
     student: str
     teacher: TeacherConfig
     texts: tuple[Texts, ...] = Field(min_length=1)
+    cleaning: Cleaning = Cleaning()
     knowdist: KnowDist | None = None
     icldist: ICLDist | None = None
     mixed: bool = False

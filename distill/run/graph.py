@@ -21,6 +21,7 @@ from distill.filters.judge import RULES_VERSION
 from distill.run import data, models, stages
 from distill.run.stages import StageName, StageTeacher
 from distill.run.steps import Step, Work
+from distill.texts import cleaning
 from sentibench.data.cards import TASK_VERSION
 from sentibench.data.read import MINI_FOLDER
 
@@ -85,9 +86,10 @@ def build_steps(
             "files": _stamps(run),
             "seed": run.seed,
             "decontaminate": run.compared_with is not None,
+            "cleaning": {**run.cleaning.model_dump(mode="json"), "rules": cleaning.VERSION},
         },
         (),
-        ("texts.jsonl", "left_out.json"),
+        ("texts.jsonl", "funnel.json"),
     )
     for stage in stages.training_stages(run):
         for source in stages.sources_of(run, stage):

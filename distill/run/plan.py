@@ -18,7 +18,15 @@ from distill.config import ReplayTeacherConfig, Run, Training
 from distill.errors import InputError
 from distill.prompts.icldist import coverage, demonstration_requests, load_taxonomies
 from distill.records import Answer, Request
-from distill.run.data import Labels, build_requests, read_labels, read_texts, sample_of, tests_of
+from distill.run.data import (
+    Labels,
+    build_requests,
+    read_labels,
+    read_texts,
+    rows_of,
+    sample_of,
+    tests_of,
+)
 from distill.run.stages import (
     StageName,
     StageTeacher,
@@ -40,6 +48,7 @@ from sentibench.prompts.few_shot import TARGET_DELIMITER
 COUNTED = 4_000
 EXAMPLES = 3
 FREE = ("replay", "gold")  # teachers that are no model
+Losses = list[tuple[str, str, int]]
 KNOWN, LABEL, BOUND = "known", "as their longest label", "as the longest answer allowed"
 
 
@@ -121,6 +130,7 @@ class Plan:
     Attributes:
         texts: Drawn anew, or those of the run where they are drawn already.
         left_out: (source, reason, number).
+        changed: (source, kind of change, number).
         stages: In the order in which the teacher is asked.
         trainings: In their order.
         placeholders: Labels of demonstrations that nobody gave.
@@ -140,7 +150,7 @@ class Plan:
         self.states: dict[str, tuple[State, str]] = states(steps.values())
         check_checkpoint("student", run.student)
         self._tokenizer = load_tokenizer(run.student)
-        self.texts, self.left_out = self._draw()
+        self.texts, self.left_out, self.changed = self._draw()
         self.placeholders = self.gold = 0
         self.stages = list(self._stages())
         self.trainings = [self._training(name) for name in training_stages(run)]
@@ -154,13 +164,16 @@ class Plan:
         is_done = self.states.get(name, ("", ""))[0] == "done"
         return self.steps[name].summary() if is_done else None
 
-    def _draw(self) -> tuple[list[Text], list[tuple[str, str, int]]]:
+    def _draw(self) -> tuple[list[Text], Losses, Losses]:
         summary = self._done("texts")
         if summary is not None:
-            left_out = [tuple(row) for row in summary["left_out"]]
-            return read_texts(self.steps["texts"].folder), left_out
-        draw = draw_texts(self.run.texts, self.run.seed, tests_of(self.run)())
-        return list(draw.texts), [(*key, n) for key, n in sorted(draw.left_out.items())]
+            left_out, changed = (
+                [tuple(r) for r in summary[key]] for key in ("left_out", "changed")
+            )
+            return read_texts(self.steps["texts"].folder), left_out, changed
+        run = self.run
+        draw = draw_texts(run.texts, run.seed, tests_of(run)(), run.cleaning)
+        return list(draw.texts), rows_of(draw.left_out), rows_of(draw.changed)
 
     def _stages(self) -> Iterator[StagePlan]:
         run, texts = self.run, self.texts

@@ -359,7 +359,7 @@ def test_an_unknown_task_is_named_before_anything_else(
     command: str, tiny_student: Path, tmp_path: Path, capsys
 ) -> None:
     wrong = [
-        "teacher={backend: hf, model: no}",
+        "teacher={backend: hf, model: gone}",
         "student=no/where",
         "texts=[{dataset: sst2}]",
         "evaluation.tasks=[sentibench_sst3]",

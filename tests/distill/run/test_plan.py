@@ -296,7 +296,7 @@ def test_counted_requests_meet_every_kind_of_prompt(tiny_student, tmp_path, monk
 
 
 def test_texts_left_out_are_told_by_source_and_reason(tiny_student, tmp_path) -> None:
-    rows = ["good one", "good one", " ", "bad one"]
+    rows = ["good one", "good one", " ", "bad<br>one", "5/5"]
     content = "".join(json.dumps({"text": text}) + "\n" for text in rows)
     (tmp_path / "own.jsonl").write_text(content)
     plan = planned(
@@ -305,8 +305,14 @@ def test_texts_left_out_are_told_by_source_and_reason(tiny_student, tmp_path) ->
         f"texts=[{{file: {tmp_path / 'own.jsonl'}}}]",
         "icldist=null",
     )
-    line = next(line for line in render(plan, Rates()) if line.startswith("  own "))
-    assert line.split() == ["own", "2", "left", "out:", "1", "duplicate,", "1", "empty"]
+    lines = list(render(plan, Rates()))
+    at = next(n for n, line in enumerate(lines) if line.startswith("  own "))
+    told = " ".join(lines[at].split())
+    assert told == "own 2 left out: 1 duplicate, 1 empty, 1 no words"
+    assert lines[at + 1].split() == ["cleaned:", "1", "markup"]
+    do(steps_of(plan.run, Scripted()), "texts")
+    again = plan_of(plan.run, Scripted())
+    assert (again.left_out, again.changed) == (plan.left_out, plan.changed)
 
 
 def test_nothing_of_a_text_or_a_name_reaches_the_terminal_as_a_command(

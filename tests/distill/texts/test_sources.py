@@ -156,7 +156,7 @@ def test_a_source_that_is_mostly_test_items_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_draw_of_a_source_does_not_depend_on_the_others(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("\n".join(map(str, range(50))), encoding="utf-8")
+    (tmp_path / "a.txt").write_text("\n".join(f"day {n}" for n in range(50)), encoding="utf-8")
     mini = Texts(dataset="sst2", mini=True, count=5)
     alone = draw_texts([mini], 7, None).texts
     both = draw_texts([source(tmp_path / "a.txt", count=9), mini], 7, None).texts
