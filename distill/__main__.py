@@ -17,6 +17,7 @@ from distill.config import Run, load_config, save_config
 from distill.errors import InputError, StoreError
 from distill.presets import descriptions, write_preset
 from distill.report.manifest import schema_text
+from distill.report.two_runs import EARLIER, compare_runs
 from distill.run.checks import bring_datasets, check_run, check_tasks, missing_datasets
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
@@ -26,6 +27,7 @@ from sentibench.command_line import Parser, exit_code
 
 LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
 JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"
+COMPARE = "show what differs between two runs: settings, and scores on the same items"
 SCHEMA = "print the JSON schema of a run's results/run.json"
 INIT = "write a configuration to begin with; without NAME, list them"
 RATES = {
@@ -85,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("path", nargs="?", type=Path, metavar="PATH", help="default NAME.yaml")
     init.add_argument("--list", action="store_true", help="list them, write nothing")
     add("schema", SCHEMA, _schema)
+    compare = add("compare", COMPARE, _compare)
+    compare.add_argument("runs", nargs=2, type=Path, metavar="RUN", help="a run's folder")
     of_run = Parser(add_help=False)
     of_run.set_defaults(only=None, retry_failed=False)
     of_run.add_argument("config", type=Path, metavar="CONFIG.yaml")
@@ -110,6 +114,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _schema(_: argparse.Namespace) -> None:
     print(schema_text(), end="")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from distill.run.plan_text import safe
+
+    for line in compare_runs(*options.runs):
+        print(safe(line))
 
 
 def _merge_answers(options: argparse.Namespace) -> None:
@@ -152,6 +163,8 @@ def _status(options: argparse.Namespace) -> None:
     known = states(graph.values())
     for name, (state, why) in known.items():
         print(f"{state:6} {name:24} {why or _summary(graph[name])}")
+    for folder in sorted((run.folder / EARLIER).glob("*")):
+        print(f"results of earlier settings: {folder}")
     if any(state != "done" for state, _ in known.values()) and (missing := missing_datasets(run)):
         print(missing)
 

@@ -196,6 +196,16 @@ def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
     after = {model: results_of(model) for model in before}
     assert all(len(names) == 1 for names in after.values())
     assert {m for m in before if before[m] != after[m]} == {"small-icldist"}
+    (earlier,) = (results.parent / "earlier").iterdir()
+    assert load_manifest(earlier / "run.json") == manifest
+    assert {path.name for path in earlier.iterdir()} == {*before, "run.json", "report.html"}
+    capsys.readouterr()
+    assert main(["compare", str(earlier), str(results.parent)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if "->" in line] == [
+        ["icldist.training.epochs", "1.0", "->", "2.0"]
+    ]
+    assert sum("4 items" in line for line in lines) == 3
     from leaderboard.__main__ import main as leaderboard
 
     assert {path.name for path in results.iterdir()} == {*before, "run.json"}
