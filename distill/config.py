@@ -32,7 +32,7 @@ from distill.errors import ConfigError, nearest
 from distill.files import write_beside
 from distill.records import Reason
 from sentibench.data.cards import Source, load_cards, load_tasks
-from sentibench.data.tables import OnBadRows, plain_text
+from sentibench.data.tables import HUB, OnBadRows, plain_text
 
 Family = Literal["analysing", "rewriting"]
 Perspective = Literal["expression", "target", "emotion", "background"]
@@ -89,7 +89,8 @@ class Texts(Section):
         dataset: A dataset of the benchmark; its training split, with gold labels.
         file: By its ending: CSV, TSV, JSON, JSON lines, Parquet, or text with one text per line.
         folder: A folder written by ``datasets``' ``save_to_disk``.
-        split: Of ``folder``, where it holds several.
+        hub: A dataset of the Hugging Face hub, ``OWNER/NAME`` or ``OWNER/NAME:CONFIGURATION``.
+        split: Of ``folder`` or ``hub``, where it holds several; default: train.
         column: Of the text, in a table.
         label_column: Of the gold label, in a table.
         labels: How gold labels of a table are called in this package, ``{"5 stars": "positive"}``.
@@ -105,6 +106,7 @@ class Texts(Section):
     dataset: str | None = None
     file: Path | None = None
     folder: Path | None = None
+    hub: str | None = Field(default=None, pattern=r"^\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?$")
     split: str | None = None
     column: str = Field(default="text", min_length=1)
     label_column: str | None = Field(default=None, min_length=1)
@@ -126,9 +128,9 @@ class Texts(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> Texts:
-        given = [key for key in ("dataset", "file", "folder") if getattr(self, key)]
+        given = [key for key in ("dataset", "file", "folder", "hub") if getattr(self, key)]
         if len(given) != 1:
-            raise ValueError(f"exactly one of dataset, file, folder; got {given or 'none'}")
+            raise ValueError(f"exactly one of dataset, file, folder, hub; got {given or 'none'}")
         if self.dataset and self.dataset not in load_cards():
             raise ValueError(
                 f"dataset: unknown name {self.dataset!r}; {nearest(self.dataset, load_cards())}"
@@ -139,7 +141,9 @@ class Texts(Section):
             raise ValueError("mini: of a dataset of this package; remove it")
         of_files = ("delimiter", "encoding")
         of_tables = ("column", "label_column", "labels", "split", "on_bad_rows", *of_files)
-        foreign = {"dataset": of_tables, "file": ("split",), "folder": of_files}[given[0]]
+        foreign = {"dataset": of_tables, "file": ("split",), "folder": of_files, "hub": of_files}[
+            given[0]
+        ]
         fields = type(self).model_fields
         ignored = [key for key in foreign if getattr(self, key) != fields[key].default]
         if ignored:
@@ -150,8 +154,13 @@ class Texts(Section):
     @property
     def source(self) -> str:
         """The name in reports."""
-        path = self.file or self.folder
-        return self.name or self.dataset or (path.stem if path else "")
+        name = Path(self.place.removeprefix(HUB).partition(":")[0] if self.hub else self.place)
+        return self.name or self.dataset or name.stem
+
+    @property
+    def place(self) -> str:
+        """What ``read_table`` reads; empty for a dataset of the benchmark."""
+        return f"{HUB}{self.hub}" if self.hub else str(self.file or self.folder or "")
 
 
 Change = Literal["markup", "entities", "links"]
@@ -181,7 +190,15 @@ class Cleaning(Section):
 
 
 class HfTeacher(Section):
-    """A local model of ``transformers``, run by the fast generation of the harness."""
+    """A local model of ``transformers``, run by the fast generation of the harness.
+
+    Attributes:
+        backend: ``hf``.
+        model: A folder, or a name that transformers finds.
+        dtype: Of the weights; ``auto`` for that of the checkpoint.
+        batch_tokens: Tokens that go through the model at once; none to find it.
+        chat: Whether prompts go through the model's chat template.
+    """
 
     backend: Literal["hf"]
     model: str
@@ -191,7 +208,16 @@ class HfTeacher(Section):
 
 
 class VllmTeacher(Section):
-    """A local model run by vLLM, which is installed apart."""
+    """A local model run by vLLM, which is installed apart.
+
+    Attributes:
+        backend: ``vllm``.
+        model: A folder, or a name that vLLM finds.
+        dtype: Of the weights; ``auto`` for that of the checkpoint.
+        tensor_parallel: GPUs that share the model.
+        max_length: Most tokens of prompt and answer together; none for the model's own.
+        chat: Whether prompts go through the model's chat template.
+    """
 
     backend: Literal["vllm"]
     model: str
@@ -202,7 +228,21 @@ class VllmTeacher(Section):
 
 
 class OpenAITeacherConfig(Section):
-    """A server that speaks OpenAI's /v1; the key is read from the environment."""
+    """A server that speaks OpenAI's /v1; the key is read from the environment.
+
+    Attributes:
+        backend: ``openai``.
+        model: As the server calls it.
+        base_url: ``http(s)://host/v1``, without user, password and query.
+        api_key_env: The environment variable that holds the key.
+        revision: Tells two models of one name apart, for example a date.
+        style: Whether prompts are sent as chats or as texts to be continued.
+        concurrency: Requests at once.
+        timeout_s: Seconds until a request is given up.
+        max_attempts: How often a request is sent before it counts as failed.
+        requests_per_minute: The server's limit; none for no limit.
+        tokens_per_minute: The server's limit, prompts and answers together; none for no limit.
+    """
 
     backend: Literal["openai"]
     model: str
@@ -229,14 +269,23 @@ class OpenAITeacherConfig(Section):
 
 
 class ReplayTeacherConfig(Section):
-    """Recorded answers: the folder of a store."""
+    """Recorded answers.
+
+    Attributes:
+        backend: ``replay``.
+        store: Folder of the store.
+    """
 
     backend: Literal["replay"]
     store: Path
 
 
 class GoldTeacherConfig(Section):
-    """The labels of the texts; ICLDist only."""
+    """The labels of the texts; ICLDist only.
+
+    Attributes:
+        backend: ``gold``.
+    """
 
     backend: Literal["gold"]
 
@@ -248,7 +297,14 @@ TeacherConfig = Annotated[
 
 
 class Lora(Section):
-    """Low-rank adapters; all linear layers of the decoder by default."""
+    """Low-rank adapters (Hu et al. 2021).
+
+    Attributes:
+        r: Rank.
+        alpha: The adapter's output is scaled by ``alpha / r``.
+        dropout: Share of the adapter's inputs that is dropped while training.
+        target_modules: Names of layers, as in peft; ``all-linear`` for all of the decoder.
+    """
 
     r: Count = 16
     alpha: Count = 32
@@ -301,10 +357,19 @@ class Training(Section):
 
     Attributes:
         method: LoRA, LoRA on a base held in 4 bits (needs bitsandbytes), or all weights.
+        lora: Of the methods ``lora`` and ``qlora``.
+        learning_rate: The highest; low-rank adapters need higher ones than all weights.
+        epochs: Passes over the samples.
         batch_size: Samples of an optimizer step, over all processes.
         batch_tokens: Tokens, padding included, that go through a model at once.
+        max_length: Most tokens of a sample; a longer one loses demonstrations, or is left out.
+        schedule: How the learning rate falls after the warm-up.
+        warmup_share: Share of the steps in which the learning rate rises.
+        weight_decay: Of AdamW.
+        betas: Of AdamW.
         precision: Of the forward pass; weights and optimizer stay in float32.
         choose: Among checkpoints; None for the end of the training.
+        report_to: Services that are sent each step through transformers' own callbacks.
     """
 
     method: Literal["lora", "qlora", "full"] = "lora"
@@ -320,6 +385,7 @@ class Training(Section):
     weight_decay: NotNegative
     betas: tuple[BelowOne, BelowOne]
     precision: Literal["float32", "bfloat16"] = "float32"
+    report_to: tuple[Literal["trackio", "tensorboard", "wandb"], ...] = ()
 
     def n_steps(self, n_samples: int) -> int:
         """Optimizer steps; the last batch of an epoch may not be full."""
@@ -351,11 +417,15 @@ class KnowDist(Section):
 
     Attributes:
         samples: Requests to the teacher.
+        families: Kinds of task: to explain a text, to restate it.
+        perspectives: What a request asks about; empty for no particular one.
         few_shot: Show two worked examples, for a teacher that follows no instructions.
         templates: A folder with Jinja files named like ours that replace them.
         response_tokens: New tokens of an answer at most.
         temperature: Of the teacher; 0 is greedy.
         teacher: Of this stage alone; None for the run's. A model that labels well may write badly.
+        difficulty: Train on the hard samples alone; None for all.
+        training: Of this stage.
     """
 
     samples: Count = 1000
@@ -382,6 +452,10 @@ class ICLDist(Section):
         instructions: Kinds of instruction, drawn evenly.
         other_tasks: Share of the samples that are not about sentiment.
         other_files: JSON lines of more such tasks, ``{"task", "instruction", "input", "output"}``.
+        score_choices: Whether a teacher that sees likelihoods scores the label words; else it
+            writes its answer.
+        difficulty: Train on the hard samples alone; None for all.
+        training: Of this stage.
     """
 
     samples: Count = 1000
@@ -467,7 +541,14 @@ class Run(Section):
     Attributes:
         name: Of the folder below ``out``, and of the students.
         student: A checkpoint that transformers loads.
+        teacher: Who answers.
+        texts: Sources of user texts.
+        cleaning: What is done to the texts first.
+        knowdist: Stage 1; None to leave it out.
+        icldist: Stage 2; None to leave it out.
         mixed: Train once, on the samples of both stages, with ICLDist's training settings.
+        filters: Which answers are learnt from.
+        evaluation: What is measured.
         out: Runs that share it share the answers of a teacher.
         seed: Of every draw.
     """

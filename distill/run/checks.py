@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import HfTeacher, Run, VllmTeacher
 from distill.errors import DataError, InputError
@@ -69,9 +71,9 @@ def check_run(run: Run) -> None:
     """Refuse checkpoints, tasks and settings that could not be used later.
 
     Raises:
-        InputError: If a checkpoint is missing or damaged, a dataset is missing and cannot be
-            brought, a task is unknown, adapters cannot be trained or merged where they are wanted,
-            or two models have one name.
+        InputError: If a checkpoint is missing or damaged, a package that logs is not installed, a
+            dataset is missing and cannot be brought, a task is unknown, adapters cannot be trained
+            or merged where they are wanted, or two models have one name.
     """
     from distill.student.adapters import check_targets
 
@@ -87,6 +89,12 @@ def check_run(run: Run) -> None:
             check_checkpoint(f"{own}teacher.model", teacher.model)
     for stage in stages.training_stages(run):
         training = stages.training_of(run, stage)
+        for package in training.report_to:
+            if find_spec(package) is None:
+                raise InputError(
+                    f"{stages.leading(stage)}.training.report_to: {package} is not installed; "
+                    f"pip install {package}"
+                )
         if training.method != "full":
             key = f"{stages.leading(stage)}.training.lora"
             check_targets(key, run.student, training.lora)

@@ -25,7 +25,8 @@ from distill.texts import cleaning
 from sentibench.data.cards import TASK_VERSION
 from sentibench.data.read import MINI_FOLDER
 
-BEHIND_TRAINING = {"choose": {"tasks", "limit"}}  # settings that change no weight
+BEHIND_TRAINING: Any = {"choose": {"tasks", "limit"}, "report_to": True}
+"""Settings that change no weight."""
 
 
 class _Steps(dict[str, Step]):
@@ -50,7 +51,7 @@ class _Steps(dict[str, Step]):
 
 def _texts(texts: Texts) -> dict[str, Any]:
     """The settings of a source; how a table is read counts where it is not the default."""
-    plain = {name for name in ("delimiter", "encoding") if getattr(texts, name) is None}
+    plain = {name for name in ("delimiter", "encoding", "hub") if getattr(texts, name) is None}
     plain |= {"on_bad_rows"} if texts.on_bad_rows == "stop" else set()
     return texts.model_dump(mode="json", exclude=plain)
 

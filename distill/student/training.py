@@ -247,7 +247,9 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
         logging_steps=1,
         save_strategy="no",  # SaveByTime decides
         save_total_limit=2,
-        report_to="none",
+        report_to=list(training.report_to) or "none",
+        project="sentibench",
+        run_name=f"{folder.parent.name}-{folder.name}",
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),

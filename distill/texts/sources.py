@@ -11,8 +11,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import cast
 
 from distill.config import Cleaning, Texts
 from distill.errors import InputError
@@ -200,14 +198,15 @@ def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -
         yield Text(f"{source.source}/{number:06d}", text, source.source, label)
     if source.label_column and table.rows and not labelled:
         got = ", ".join(map(str, table.rows[0].values))
-        place = source.file or source.folder
-        raise InputError(f"{place}: no row has the label_column {source.label_column!r}; got {got}")
+        raise InputError(
+            f"{source.place}: no row has the label_column {source.label_column!r}; got {got}"
+        )
 
 
 def _table(source: Texts) -> Table:
     """The rows of a file or folder; a text file has one column."""
     table = read_table(
-        cast(Path, source.file or source.folder),
+        source.place,
         delimiter=source.delimiter,
         encoding=source.encoding,
         split=source.split or "train",

@@ -119,6 +119,22 @@ def test_class_numbers_of_datasets_are_their_names(tmp_path: Path) -> None:
     assert [text.label for text in read_texts(texts)] == ["good", None]
 
 
+def test_a_dataset_of_the_hub_is_a_source(monkeypatch) -> None:
+    import datasets
+
+    asked = []
+
+    def load(*given, **more):
+        asked.append((given, more))
+        return datasets.Dataset.from_list([{"review": "fine"}])
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    texts = Texts(hub="owner/name:small", column="review", split="dev")
+    assert [(t.id, t.text) for t in read_texts(texts)] == [("name/000000", "fine")]
+    assert asked == [(("owner/name", "small"), {"split": "dev"})]
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.txt: cannot be read"):
         list(read_texts(source(tmp_path / "nothing.txt")))
