@@ -39,6 +39,7 @@ distill.errors             sentibench.errors
 distill.files
 distill.filters            config records texts
 distill.presets            errors
+distill.progress
 distill.prompts            config errors files records texts sentibench.prompts
 distill.records
 distill.report             config errors files filters texts sentibench.data sentibench.pages
@@ -46,9 +47,9 @@ distill.report             config errors files filters texts sentibench.data sen
 distill.run                checkpoints config errors files filters prompts records report
                            student teachers texts sentibench.data sentibench.harness
                            sentibench.pages sentibench.prompts
-distill.student            checkpoints config errors files sentibench.fast sentibench.harness
-                           sentibench.prompts sentibench.scoring
-distill.teachers           checkpoints config errors records sentibench.fast
+distill.student            checkpoints config errors files progress sentibench.fast
+                           sentibench.harness sentibench.prompts sentibench.scoring
+distill.teachers           checkpoints config errors progress records sentibench.fast
 distill.texts              config errors sentibench.data
 leaderboard
 leaderboard.__main__       board build exports items page previous runs

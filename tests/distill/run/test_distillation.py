@@ -329,6 +329,10 @@ MISTAKES = {
     ),
     "damaged weights": ("student={damaged}", "is no checkpoint that transformers loads"),
     "an unknown task": ("evaluation.tasks=[sentibench_mini_sst3]", "'sentibench_mini_sst2'?"),
+    "a package that is missing": (
+        "icldist.training.report_to=[wandb]",
+        "icldist.training.report_to: wandb is not installed; pip install wandb",
+    ),
     "a step that waits": ("--only=icldist-train", "icldist-train: waits for"),
     "an unknown step": ("--only=icldist-trian", "no such step"),
     "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of SentiBench's test sets"),
@@ -341,7 +345,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_of_the_user_is_one_line(
-    name: str, tiny_student: Path, tmp_path: Path, capsys, small_tests
+    name: str, tiny_student: Path, tmp_path: Path, capsys, small_tests, monkeypatch
 ) -> None:
     given, expected = MISTAKES[name]
     places = {key: tmp_path / key for key in ("empty", "damaged", "leak", "templates")}
@@ -358,6 +362,7 @@ def test_a_mistake_of_the_user_is_one_line(
     rows = [{"text": example.sentence} for example in load_split(task, "test").examples]
     places["leak"].write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = recorded(tmp_path, tiny_student)
+    monkeypatch.setattr("distill.run.checks.find_spec", lambda name: None)
     assert main(["run", str(path), given.format(**places)]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
