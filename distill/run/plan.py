@@ -10,10 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from shutil import disk_usage
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from distill.checkpoints import check_checkpoint, load_tokenizer
+from distill.checkpoints import check_checkpoint, load_tokenizer, parameters_of
 from distill.config import ReplayTeacherConfig, Run, Training
 from distill.errors import InputError
 from distill.prompts.icldist import coverage, demonstration_requests, load_taxonomies
@@ -154,6 +155,18 @@ class Plan:
         self.placeholders = self.gold = 0
         self.stages = list(self._stages())
         self.trainings = [self._training(name) for name in training_stages(run)]
+
+    def disk(self) -> tuple[float | None, int]:
+        """Bytes that students and their training take, None if unknown, and bytes that are free.
+
+        A merged student is in float32. All weights are written once more before that, and twice
+        with both moments of the optimizer while they are trained; adapters are small.
+        """
+        folder = self.run.out.absolute()
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        n = parameters_of(self.run.student)
+        copies = sum(8 if one.training.method == "full" else 1 for one in self.trainings)
+        return n and 4 * n * copies, disk_usage(there).free
 
     def teacher_of(self, stage: str) -> StageTeacher:
         """Who would answer a stage; demonstrations belong to ICLDist."""

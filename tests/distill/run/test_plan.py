@@ -295,6 +295,20 @@ def test_counted_requests_meet_every_kind_of_prompt(tiny_student, tmp_path, monk
     assert any("of 80 requests drawn at random" in line for line in render(plan, Rates()))
 
 
+def test_disk_space_is_that_of_the_students(tiny_student, tmp_path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    # a merged student of each stage in float32; of all weights seven more copies
+    size = 4 * AutoModelForCausalLM.from_pretrained(tiny_student).num_parameters()
+    lora = planned(tmp_path, tiny_student)
+    assert lora.disk()[0] == 2 * size
+    full = planned(tmp_path, tiny_student, "icldist.training.method=full")
+    assert full.disk()[0] == 9 * size
+    said = [line for line in render(full, Rates()) if line.startswith("  disk")]
+    assert len(said) == 1
+    assert said[0].endswith(" GB free")
+
+
 def test_texts_left_out_are_told_by_source_and_reason(tiny_student, tmp_path) -> None:
     rows = ["good one", "good one", " ", "bad<br>one", "5/5"]
     content = "".join(json.dumps({"text": text}) + "\n" for text in rows)
