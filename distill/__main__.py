@@ -17,7 +17,8 @@ from distill.config import Run, load_config, save_config
 from distill.errors import InputError, StoreError
 from distill.presets import descriptions, write_preset
 from distill.report.manifest import schema_text
-from distill.run.checks import bring_datasets, check_run, missing_datasets
+from distill.report.two_runs import EARLIER, compare_runs
+from distill.run.checks import bring_datasets, check_run, check_tasks, missing_datasets
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.run.steps import Step, in_order, states
@@ -26,6 +27,7 @@ from sentibench.command_line import Parser, exit_code
 
 LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
 JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"
+COMPARE = "show what differs between two runs: settings, and scores on the same items"
 SCHEMA = "print the JSON schema of a run's results/run.json"
 INIT = "write a configuration to begin with; without NAME, list them"
 RATES = {
@@ -85,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("path", nargs="?", type=Path, metavar="PATH", help="default NAME.yaml")
     init.add_argument("--list", action="store_true", help="list them, write nothing")
     add("schema", SCHEMA, _schema)
+    compare = add("compare", COMPARE, _compare)
+    compare.add_argument("runs", nargs=2, type=Path, metavar="RUN", help="a run's folder")
     of_run = Parser(add_help=False)
     of_run.set_defaults(only=None, retry_failed=False)
     of_run.add_argument("config", type=Path, metavar="CONFIG.yaml")
@@ -112,6 +116,13 @@ def _schema(_: argparse.Namespace) -> None:
     print(schema_text(), end="")
 
 
+def _compare(options: argparse.Namespace) -> None:
+    from distill.run.plan_text import safe
+
+    for line in compare_runs(*options.runs):
+        print(safe(line))
+
+
 def _merge_answers(options: argparse.Namespace) -> None:
     added, twins = merge(options.stores, options.out)
     print(f"{options.out}: {added:,} answers; {twins:,} twins left out")
@@ -135,6 +146,7 @@ def _plan(options: argparse.Namespace) -> None:
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
     )
+    check_tasks(run)
     bring_datasets(run)
     teachers = teachers_of(run)
     plan = Plan(run, build_steps(run, teachers), teachers)
@@ -151,6 +163,8 @@ def _status(options: argparse.Namespace) -> None:
     known = states(graph.values())
     for name, (state, why) in known.items():
         print(f"{state:6} {name:24} {why or _summary(graph[name])}")
+    for folder in sorted((run.folder / EARLIER).glob("*")):
+        print(f"results of earlier settings: {folder}")
     if any(state != "done" for state, _ in known.values()) and (missing := missing_datasets(run)):
         print(missing)
 
@@ -212,7 +226,8 @@ def _do(steps: Sequence[Step], options: argparse.Namespace) -> None:
         if state == "done" and not again:
             _say(f"done  {step.name}")
             continue
-        _say(f"begin {step.name} ({why or 'what failed is asked again'})")
+        why = "what failed is asked again" if state == "done" else why
+        _say(f"begin {step.name} ({why})".removesuffix(" ()"))
         if _is_first() and "WORLD_SIZE" in os.environ and not step.by_all:
             _do_alone(step, options)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from hashlib import sha256
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,18 @@ def fingerprint(model: str, *settings: Any) -> str:
                 file.seek(start)
                 known.update(file.read(BLOCK))
     return known.hexdigest()[:16]
+
+
+def parameters_of(checkpoint: str) -> int | None:
+    """Parameters of a local checkpoint in safetensors; None for any other."""
+    from safetensors import safe_open
+
+    n = 0
+    for path in Path(checkpoint).glob("*.safetensors"):
+        with safe_open(path, "pt") as weights:
+            names = weights.keys()
+            n += sum(prod(weights.get_slice(name).get_shape()) for name in names)
+    return n or None
 
 
 def loading_errors() -> tuple[type[Exception], ...]:

@@ -41,15 +41,16 @@ distill.files
 distill.filters            config errors records texts sentibench.data sentibench.scoring
 distill.presets            errors
 distill.prompts            config errors files records texts sentibench.data sentibench.prompts
+distill.progress
 distill.records
 distill.report             config errors files filters texts sentibench.data sentibench.pages
                            sentibench.scoring
 distill.run                checkpoints config errors files filters prompts records report
                            student teachers texts sentibench.data sentibench.harness
                            sentibench.pages sentibench.prompts
-distill.student            checkpoints config errors files sentibench.fast sentibench.harness
-                           sentibench.prompts sentibench.scoring
-distill.teachers           checkpoints config errors filters records sentibench.fast
+distill.student            checkpoints config errors files progress sentibench.fast
+                           sentibench.harness sentibench.prompts sentibench.scoring
+distill.teachers           checkpoints config errors filters progress records sentibench.fast
 distill.texts              config errors sentibench.data
 leaderboard
 leaderboard.__main__       board build exports items page previous runs

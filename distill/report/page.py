@@ -35,7 +35,8 @@ def write_report(run_folder: Path, manifest: Manifest) -> Path:
     """Write ``report.html`` into a run's folder.
 
     Args:
-        run_folder: Holds ``<step>/funnel.json`` and ``<stage>-train/log.jsonl``.
+        run_folder: Holds ``texts/funnel.json``, ``<step>/funnel.json`` and
+            ``<stage>-train/log.jsonl``.
         manifest: Of the run.
 
     Returns:
@@ -56,6 +57,7 @@ def write_report(run_folder: Path, manifest: Manifest) -> Path:
         without_gap=_without_gap(comparison.students),
         curves=[(stage, *_curve(run_folder, stage)) for stage in manifest.stages],
         funnels=[(name, _funnel(run_folder / step)) for name, step in _asked(manifest).items()],
+        text_examples=_text_examples(run_folder / "texts" / "funnel.json"),
         coverage=_coverage(manifest),
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
     )
@@ -173,6 +175,20 @@ def _curve(run_folder: Path, stage: Stage) -> tuple[Curve | None, int]:
 
 
 # Requests
+
+
+class _TextFunnel(BaseModel):
+    """What the page shows of the ``funnel.json`` of the texts."""
+
+    examples: dict[str, tuple[str, ...]] = {}
+
+
+def _text_examples(path: Path) -> dict[str, tuple[str, ...]]:
+    """Reason -> excerpts of texts that were left out or cleaned; none without the file."""
+    try:
+        return _TextFunnel.model_validate_json(path.read_bytes()).examples
+    except (OSError, ValidationError):
+        return {}
 
 
 def _asked(manifest: Manifest) -> dict[str, str]:

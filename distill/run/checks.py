@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import HfTeacher, Run, VllmTeacher
 from distill.errors import DataError, InputError
@@ -53,18 +55,29 @@ def bring_datasets(run: Run) -> None:
             raise InputError(f"{missing_datasets(run) or card.name}; {error}") from None
 
 
+def check_tasks(run: Run) -> None:
+    """Refuse tasks that lm-eval does not know.
+
+    Raises:
+        InputError: If a task is unknown, or a limit is of a task that is not evaluated.
+    """
+    from distill.student.evaluation import tasks_of
+    from sentibench.harness import task_manager
+
+    tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
+
+
 def check_run(run: Run) -> None:
     """Refuse checkpoints, tasks and settings that could not be used later.
 
     Raises:
-        InputError: If a checkpoint is missing or damaged, a dataset is missing and cannot be
-            brought, a task is unknown, adapters cannot be trained or merged where they are wanted,
-            or two models have one name.
+        InputError: If a checkpoint is missing or damaged, a package that logs is not installed, a
+            dataset is missing and cannot be brought, a task is unknown, adapters cannot be trained
+            or merged where they are wanted, or two models have one name.
     """
     from distill.student.adapters import check_targets
-    from distill.student.evaluation import tasks_of
-    from sentibench.harness import task_manager
 
+    check_tasks(run)
     trust = {"trust_remote_code": run.trust_remote_code}
     check_checkpoint("student", run.student, **trust)
     load_tokenizer(run.student, **trust)
@@ -79,11 +92,16 @@ def check_run(run: Run) -> None:
             )
     for stage in stages.training_stages(run):
         training = stages.training_of(run, stage)
+        for package in training.report_to:
+            if find_spec(package) is None:
+                raise InputError(
+                    f"{stages.leading(stage)}.training.report_to: {package} is not installed; "
+                    f"pip install {package}"
+                )
         if training.method != "full":
             key = f"{stages.leading(stage)}.training.lora"
             check_targets(key, run.student, training.lora, **trust)
     bring_datasets(run)
-    tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
     rows = [stages.row_name(run, model) for model in stages.measured(run)]
     for name in rows:
         if rows.count(name) > 1:

@@ -67,12 +67,17 @@ def tests_of(run: Run) -> Tests:
 
 def draw(run: Run, tests: Tests, folder: Path) -> Summary:
     """Draw the texts and check them against the test sets."""
-    drawn = draw_texts(run.texts, run.seed, tests())
+    drawn = draw_texts(run.texts, run.seed, tests(), run.cleaning)
     refuse_unknown_labels(run, drawn.texts)
     write_lines(folder / "texts.jsonl", map(asdict, drawn.texts))
-    left_out = [[source, why, n] for (source, why), n in sorted(drawn.left_out.items())]
-    write_json(folder / "left_out.json", left_out)
-    return {"texts": len(drawn.texts), "left_out": left_out}
+    counts = {"left_out": rows_of(drawn.left_out), "changed": rows_of(drawn.changed)}
+    write_json(folder / "funnel.json", {**counts, "examples": drawn.examples})
+    return {"texts": len(drawn.texts), **counts}
+
+
+def rows_of(counts: Mapping[tuple[str, str], int]) -> list[tuple[str, str, int]]:
+    """Source, reason and number of texts, sorted."""
+    return [(source, why, n) for (source, why), n in sorted(counts.items())]
 
 
 def refuse_unknown_labels(run: Run, texts: Sequence[Text]) -> None:

@@ -22,10 +22,12 @@ from distill.prompts.taxonomies import own_tasks
 from distill.run import data, models, stages
 from distill.run.stages import StageName, StageTeacher
 from distill.run.steps import Step, Work
+from distill.texts import cleaning
 from sentibench.data.cards import TASK_VERSION
 from sentibench.data.read import MINI_FOLDER
 
-BEHIND_TRAINING = {"choose": {"tasks", "limit"}}  # settings that change no weight
+BEHIND_TRAINING: Any = {"choose": {"tasks", "limit"}, "report_to": True}
+"""Settings that change no weight."""
 OF_LABELS = {"skip", "run_on", "run_on_markers", "min_kept", "allow_loss"}  # filters of labels
 OF_DEMONSTRATIONS = {
     *("taxonomies", "tasks", "pool", "shots", "samples", "other_tasks"),
@@ -55,7 +57,7 @@ class _Steps(dict[str, Step]):
 
 def _texts(texts: Texts) -> dict[str, Any]:
     """The settings of a source; how a table is read counts where it is not the default."""
-    plain = {name for name in ("delimiter", "encoding") if getattr(texts, name) is None}
+    plain = {name for name in ("delimiter", "encoding", "hub") if getattr(texts, name) is None}
     plain |= {"on_bad_rows"} if texts.on_bad_rows == "stop" else set()
     return texts.model_dump(mode="json", exclude=plain)
 
@@ -91,9 +93,10 @@ def build_steps(
             "files": _stamps(run),
             "seed": run.seed,
             "decontaminate": run.compared_with is not None,
+            "cleaning": {**run.cleaning.model_dump(mode="json"), "rules": cleaning.VERSION},
         },
         (),
-        ("texts.jsonl", "left_out.json"),
+        ("texts.jsonl", "funnel.json"),
     )
     for stage in stages.training_stages(run):
         for source in stages.sources_of(run, stage):

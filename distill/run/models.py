@@ -7,9 +7,11 @@ for people; it may be killed and called again. What the leaderboard shows of a r
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -23,6 +25,7 @@ from distill.report.card import write_card
 from distill.report.comparison import compare
 from distill.report.manifest import Manifest, ModelFacts, Stage, StepRecord, TeacherFacts
 from distill.report.page import write_report
+from distill.report.two_runs import EARLIER
 from distill.report.wording import LABELS
 from distill.run.data import ask_all
 from distill.run.stages import (
@@ -200,11 +203,29 @@ def report_run(
     for model, results_folder in results.items():
         copy_folder(results_folder, unfinished / row_name(run, model))
     write_json(unfinished / "run.json", manifest.model_dump(mode="json"))
+    _keep_earlier(run)
     replace_folder(unfinished, run.folder / "results")
     for stage in manifest.stages:
         write_card(steps[f"{stage}-merge"].folder / "student", stage, manifest)
     write_report(run.folder, manifest)
     return {"models": len(models)}
+
+
+def _keep_earlier(run: Run) -> None:
+    """Put results and page of other settings aside, by a fingerprint of these."""
+    results, page = run.folder / "results", run.folder / "report.html"
+    try:
+        config = json.loads((results / "run.json").read_text(encoding="utf-8"))["config"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return
+    if config == run.model_dump(mode="json"):
+        return
+    text = json.dumps(config, sort_keys=True)
+    kept = run.folder / EARLIER / sha256(text.encode()).hexdigest()[:12]
+    kept.parent.mkdir(exist_ok=True)
+    replace_folder(results, kept)
+    if page.exists():
+        page.replace(kept / page.name)
 
 
 def _model_facts(run: Run, teachers: Mapping[StageName, StageTeacher], model: str) -> ModelFacts:

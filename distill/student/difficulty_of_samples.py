@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from tqdm import tqdm
 
+from distill.progress import progress
 from distill.student.difficulty import token_difficulty
 from distill.student.samples import Encoded, Sample, encode_samples
 from distill.student.training import load_student
@@ -41,7 +41,7 @@ def measure_difficulty(
     examples = encode_samples(samples, tokenizer, max_length).examples
     order = sorted(examples, key=lambda example: -len(example.ids))
     found: dict[str, float] = {}
-    with tqdm(total=len(order), desc="difficulty", unit="sample", disable=None) as bar:
+    with progress("difficulty", "sample", len(order)) as bar:
         start = 0
         while start < len(order):
             batch = order[start : start + max(1, batch_tokens // len(order[start].ids))]

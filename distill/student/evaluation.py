@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from distill.checkpoints import checkpoint_name, loading
 from distill.errors import InputError
+from distill.progress import progress
 from sentibench.harness import expand_names, task_manager
 from sentibench.scoring.samples import samples_beside
 
@@ -64,24 +63,26 @@ def evaluate(
     arguments: dict[str, Any]
     arguments = {"pretrained": checkpoint, "dtype": dtype, "softmax_dtype": "float32"}
     arguments |= {"peft": str(adapter)} if adapter else {}
+    arguments |= {"trust_remote_code": True} if trust_remote_code else {}
     arguments = {"model": checkpoint} if load else arguments
     model: Any = None
     found: dict[str, Any] = {}
     what = f"evaluate {checkpoint_name(checkpoint)}"
-    for name in tqdm(chosen, desc=what, unit="task", disable=None):
-        done = saved_results(out / name)
-        if done is None:
-            if model is None:
-                with loading("evaluation", checkpoint):
-                    trust = {"trust_remote_code": trust_remote_code}
-                    model = load() if load else load_model(**arguments, **trust)
-            most = limits.get(name, limit)
-            kind = "answers" if load else FAST
-            evaluate_and_save(model, kind, arguments, name, manager, out / name, limit=most)
+    with progress(what, "task", len(chosen)) as bar:
+        for name in chosen:
             done = saved_results(out / name)
-        if done is None:
-            raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")
-        found |= done
+            if done is None:
+                if model is None:
+                    with loading("evaluation", checkpoint):
+                        model = load() if load else load_model(**arguments)
+                most = limits.get(name, limit)
+                kind = "answers" if load else FAST
+                evaluate_and_save(model, kind, arguments, name, manager, out / name, limit=most)
+                done = saved_results(out / name)
+            if done is None:
+                raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")
+            found |= done
+            bar.update()
     return found
 
 

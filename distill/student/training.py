@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import (
     AutoModelForCausalLM,
     BitsAndBytesConfig,
@@ -34,6 +33,7 @@ from distill.checkpoints import load_tokenizer, loading
 from distill.config import Training
 from distill.errors import InputError
 from distill.files import replace_folder, write_json
+from distill.progress import progress
 from distill.student.adapters import add_adapter
 from distill.student.samples import Encoded, Encoding, Sample, encode_samples
 from sentibench.fast.head_positions import HeadPositions
@@ -79,6 +79,7 @@ def train(
     if training.method != "full":
         model = add_adapter(model, training.lora)
     arguments = _arguments(training, len(encoding.examples), folder, seed)
+    bar = Bar(folder.name)
     trainer = StudentTrainer(
         model,
         arguments,
@@ -86,14 +87,15 @@ def train(
         batch_tokens=training.batch_tokens,
         train_dataset=_rows(encoding.examples, training.batch_size),
         data_collator=_collate,
-        callbacks=[Bar(folder.name), Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
+        callbacks=[bar, Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
     )
     for prints_every_step in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(prints_every_step)
     if training.choose:
         n = training.choose.checkpoints
         trainer.add_callback(Candidates(trainer, tokenizer, folder / "candidates", n))
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    with bar.shown:
+        trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     summary = _summary(encoding, trainer, training.epochs)
     if trainer.is_world_process_zero():  # the others wait for the step's record
         _save_weights(trainer, tokenizer, folder / "weights")
@@ -254,7 +256,9 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
         logging_steps=1,
         save_strategy="no",  # SaveByTime decides
         save_total_limit=2,
-        report_to="none",
+        report_to=list(training.report_to) or "none",
+        project="sentibench",
+        run_name=f"{folder.parent.name}-{folder.name}",
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
@@ -265,27 +269,22 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
 
 
 class Bar(TrainerCallback):
-    """The bar of a training, with the loss of the last step."""
+    """The progress of a training, with the loss of the last step, until ``shown`` is closed."""
 
     def __init__(self, what: str) -> None:
-        self.what, self.bar = what, None
+        self.what, self.bar, self.shown = what, None, contextlib.ExitStack()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Begin at the step that training goes on from."""
         if state.is_world_process_zero:
-            begun = {"total": state.max_steps, "initial": state.global_step}
-            self.bar = tqdm(desc=self.what, unit="step", disable=None, **begun)
+            begun = progress(self.what, "step", state.max_steps, state.global_step)
+            self.bar = self.shown.enter_context(begun)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Count a step."""
         if self.bar is not None and logs and "loss" in logs:
             self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
             self.bar.update()
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Leave the bar as it is."""
-        if self.bar is not None:
-            self.bar.close()
 
 
 class Log(TrainerCallback):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tqdm import tqdm
-
 from distill.errors import TeacherError
+from distill.progress import progress
 from distill.records import UNKNOWN, UNREACHED, Answer, Failure, Request, Teacher
 from distill.teachers.store import Store
 
@@ -39,7 +38,7 @@ def ask(
     """
     waiting = store.waiting(requests, retry_failed)
     unknown: dict[str, Failure] = {}
-    with tqdm(total=len(waiting), desc=what, unit="request", disable=None) as bar:
+    with progress(what, "request", len(waiting)) as bar:
         for request, outcome in teacher().answer(waiting) if waiting else ():
             if isinstance(outcome, Answer):
                 store.add(request, outcome)

@@ -25,6 +25,8 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
 LONGEST_FIELD = 10_000_000  # characters
 SAMPLE = 65_536  # characters on which the delimiter is decided
+HUB = "hub:"  # before the name of a dataset of the Hugging Face hub
+HUB_TIMEOUT_S = 5.0
 
 OnBadRows = Literal["stop", "drop"]
 
@@ -80,16 +82,19 @@ def read_table(
     """Read a table.
 
     Args:
-        place: A file, by its ending, or a folder that ``datasets`` saved.
+        place: A file, by its ending; a folder that ``datasets`` saved; or a dataset of the Hugging
+            Face hub, ``hub:OWNER/NAME`` or ``hub:OWNER/NAME:CONFIGURATION``.
         delimiter: Of CSV; None to find it.
         encoding: Of text files; None to find it.
-        split: Of a folder that holds several.
+        split: Of a folder or a dataset of the hub that holds several.
         on_bad_rows: Whether a row that differs from its header stops the reading, or is left out
             and counted.
 
     Raises:
         InputError: With the file, the row, what was expected and the remedy.
     """
+    if str(place).startswith(HUB):
+        return _read_hub(str(place).removeprefix(HUB), split)
     path = Path(place)
     ending = path.suffix.lower()
     if path.is_dir():
@@ -237,10 +242,17 @@ def _read_parquet(path: Path, content: bytes) -> Table:
     from pyarrow import ArrowException, BufferReader, parquet
 
     try:
-        values = parquet.read_table(BufferReader(content)).to_pylist()
+        table = parquet.read_table(BufferReader(content))
+        values = table.to_pylist()
     except ArrowException as error:
         raise InputError(f"{path}: no Parquet file: {str(error).splitlines()[0]}") from None
-    return Table("Parquet", _numbered(path, values), {})
+    if b"huggingface" in (table.schema.metadata or {}):  # written by datasets, classes as numbers
+        from datasets import Features
+
+        return _named_classes(
+            "Parquet", str(path), Features.from_arrow_schema(table.schema), values
+        )
+    return Table("Parquet", _numbered(str(path), values), {})
 
 
 def _read_folder(path: Path, split: str) -> Table:
@@ -256,13 +268,44 @@ def _read_folder(path: Path, split: str) -> Table:
         if split not in loaded:
             raise unknown_name(f"{path}: split", split, list(map(str, loaded)))
         loaded = loaded[split]
+    return _named_classes("datasets", str(path), loaded.features, loaded)
+
+
+def _read_hub(name: str, split: str) -> Table:
+    """A dataset of the hub, or of its cache where HF_HUB_OFFLINE is set."""
+    from datasets import config, load_dataset
+    from datasets.exceptions import DatasetsError
+    from requests import RequestException, head
+
+    where, (name, _, subset) = f"{HUB}{name}", name.partition(":")
+    try:
+        if not config.HF_HUB_OFFLINE:  # the library itself would try for half a minute
+            head(config.HF_ENDPOINT, timeout=HUB_TIMEOUT_S)
+        loaded: Any = load_dataset(name, subset or None, split=split)
+    except RequestException:
+        raise InputError(
+            f"{where}: {config.HF_ENDPOINT} cannot be reached; set HF_HUB_OFFLINE=1 to "
+            "take what was downloaded before, or give a file or a folder"
+        ) from None
+    except (OSError, ValueError, DatasetsError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{where}: cannot be loaded: {reason}") from None
+    return _named_classes("datasets", where, loaded.features, loaded)
+
+
+def _named_classes(
+    form: str, where: str, features: Mapping[str, Any], found: Iterable[Mapping[str, Any]]
+) -> Table:
+    """The rows of a dataset, with the names of classes in place of their numbers."""
+    import datasets
+
     names: dict[str, Sequence[str]] = {
         column: feature.names
-        for column, feature in loaded.features.items()
+        for column, feature in features.items()
         if isinstance(feature, datasets.ClassLabel)
     }
-    rows = ({**row, **{c: _name(row[c], of) for c, of in names.items()}} for row in loaded)
-    return Table("datasets", _numbered(path, rows), {})
+    rows = ({**row, **{c: _name(row[c], of) for c, of in names.items()}} for row in found)
+    return Table(form, _numbered(where, rows), {})
 
 
 def _name(number: int | None, names: Sequence[str]) -> str | None:
@@ -270,5 +313,5 @@ def _name(number: int | None, names: Sequence[str]) -> str | None:
     return None if number is None or number < 0 else names[number]
 
 
-def _numbered(path: Path, values: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
-    return tuple(Row(f"{path}: row {n}", value) for n, value in enumerate(values))
+def _numbered(where: str, values: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
+    return tuple(Row(f"{where}: row {n}", value) for n, value in enumerate(values))

@@ -196,6 +196,16 @@ def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
     after = {model: results_of(model) for model in before}
     assert all(len(names) == 1 for names in after.values())
     assert {m for m in before if before[m] != after[m]} == {"small-icldist"}
+    (earlier,) = (results.parent / "earlier").iterdir()
+    assert load_manifest(earlier / "run.json") == manifest
+    assert {path.name for path in earlier.iterdir()} == {*before, "run.json", "report.html"}
+    capsys.readouterr()
+    assert main(["compare", str(earlier), str(results.parent)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if "->" in line] == [
+        ["icldist.training.epochs", "1.0", "->", "2.0"]
+    ]
+    assert sum("4 items" in line for line in lines) == 3
     from leaderboard.__main__ import main as leaderboard
 
     assert {path.name for path in results.iterdir()} == {*before, "run.json"}
@@ -219,7 +229,7 @@ def test_a_setting_may_stand_behind_an_option(tiny_student: Path, tmp_path: Path
     assert main(["run", path, "--retry-failed", "icldist.sampels=3"]) == 2
     assert "did you mean 'samples'?" in capsys.readouterr().err
     assert main(["run", path, "--retries=3"]) == 2
-    assert "unrecognized arguments: --retries=3" in capsys.readouterr().err
+    assert "unknown option --retries; did you mean '--retry-failed'?" in capsys.readouterr().err
 
 
 def test_a_reader_that_stops_early_is_no_mistake(tiny_student: Path, tmp_path: Path) -> None:
@@ -319,6 +329,10 @@ MISTAKES = {
     ),
     "damaged weights": ("student={damaged}", "is no checkpoint that transformers loads"),
     "an unknown task": ("evaluation.tasks=[sentibench_mini_sst3]", "'sentibench_mini_sst2'?"),
+    "a package that is missing": (
+        "icldist.training.report_to=[wandb]",
+        "icldist.training.report_to: wandb is not installed; pip install wandb",
+    ),
     "a step that waits": ("--only=icldist-train", "icldist-train: waits for"),
     "an unknown step": ("--only=icldist-trian", "no such step"),
     "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of SentiBench's test sets"),
@@ -331,7 +345,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_of_the_user_is_one_line(
-    name: str, tiny_student: Path, tmp_path: Path, capsys, small_tests
+    name: str, tiny_student: Path, tmp_path: Path, capsys, small_tests, monkeypatch
 ) -> None:
     given, expected = MISTAKES[name]
     places = {key: tmp_path / key for key in ("empty", "damaged", "leak", "templates")}
@@ -348,10 +362,27 @@ def test_a_mistake_of_the_user_is_one_line(
     rows = [{"text": example.sentence} for example in load_split(task, "test").examples]
     places["leak"].write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = recorded(tmp_path, tiny_student)
+    monkeypatch.setattr("distill.run.checks.find_spec", lambda name: None)
     assert main(["run", str(path), given.format(**places)]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
     assert expected.format() in error
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_an_unknown_task_is_named_before_anything_else(
+    command: str, tiny_student: Path, tmp_path: Path, capsys
+) -> None:
+    wrong = [
+        "teacher={backend: hf, model: gone}",
+        "student=no/where",
+        "texts=[{dataset: sst2}]",
+        "evaluation.tasks=[sentibench_sst3]",
+    ]
+    assert main([command, str(config(tmp_path, tiny_student)), *wrong]) == 2
+    shown = capsys.readouterr()
+    assert "did you mean 'sentibench_sst2'?" in shown.err
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
 
 
 @pytest.mark.parametrize("command", ["status", "plan", "run"])

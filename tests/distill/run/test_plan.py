@@ -66,7 +66,7 @@ def test_a_plan_counts_what_a_run_asks_and_writes_nothing(tiny_student, tmp_path
     before = files(tmp_path)
     lines = list(render(plan, Rates()))
     assert files(tmp_path) == before
-    assert "  new    texts                  never finished" in lines
+    assert "  new    texts" in lines
     assert "  waits  knowdist-ask           for texts" in lines
     stages = by_stage(plan)
     assert (stages["knowdist"].n_requests, stages["icldist"].n_requests) == (16, 20)
@@ -295,8 +295,22 @@ def test_counted_requests_meet_every_kind_of_prompt(tiny_student, tmp_path, monk
     assert any("of 80 requests drawn at random" in line for line in render(plan, Rates()))
 
 
+def test_disk_space_is_that_of_the_students(tiny_student, tmp_path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    # a merged student of each stage in float32; of all weights seven more copies
+    size = 4 * AutoModelForCausalLM.from_pretrained(tiny_student).num_parameters()
+    lora = planned(tmp_path, tiny_student)
+    assert lora.disk()[0] == 2 * size
+    full = planned(tmp_path, tiny_student, "icldist.training.method=full")
+    assert full.disk()[0] == 9 * size
+    said = [line for line in render(full, Rates()) if line.startswith("  disk")]
+    assert len(said) == 1
+    assert said[0].endswith(" GB free")
+
+
 def test_texts_left_out_are_told_by_source_and_reason(tiny_student, tmp_path) -> None:
-    rows = ["good one", "good one", " ", "bad one"]
+    rows = ["good one", "good one", " ", "bad<br>one", "5/5"]
     content = "".join(json.dumps({"text": text}) + "\n" for text in rows)
     (tmp_path / "own.jsonl").write_text(content)
     plan = planned(
@@ -305,8 +319,14 @@ def test_texts_left_out_are_told_by_source_and_reason(tiny_student, tmp_path) ->
         f"texts=[{{file: {tmp_path / 'own.jsonl'}}}]",
         "icldist=null",
     )
-    line = next(line for line in render(plan, Rates()) if line.startswith("  own "))
-    assert line.split() == ["own", "2", "left", "out:", "1", "duplicate,", "1", "empty"]
+    lines = list(render(plan, Rates()))
+    at = next(n for n, line in enumerate(lines) if line.startswith("  own "))
+    told = " ".join(lines[at].split())
+    assert told == "own 2 left out: 1 duplicate, 1 empty, 1 no words"
+    assert lines[at + 1].split() == ["cleaned:", "1", "markup"]
+    do(steps_of(plan.run, Scripted()), "texts")
+    again = plan_of(plan.run, Scripted())
+    assert (again.left_out, again.changed) == (plan.left_out, plan.changed)
 
 
 def test_nothing_of_a_text_or_a_name_reaches_the_terminal_as_a_command(

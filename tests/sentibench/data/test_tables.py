@@ -27,6 +27,8 @@ def values(table: Table) -> list[dict]:
         ("a.csv", f"text,kind\n{LONG},x\n".encode(), "CSV, comma, utf-8", [(LONG, "x")]),
         ("a.csv", b"text,kind\n\n  ,  \nfine,x\n\n", "CSV, comma, utf-8", [("fine", "x")]),
         ("a.csv", b"text,kind\n<b>fine</b>,Two Words\n", "CSV", [("<b>fine</b>", "Two Words")]),
+        ("a.TSV", b"text\tkind\nfine\tx\n", "CSV, tab, utf-8", [("fine", "x")]),
+        ("a.JSONL", b'{"text": "fine", "kind": "x"}\n', "JSON, utf-8", [("fine", "x")]),
         ("a.json", b'[{"text": "fine", "kind": "x"}]', "JSON, utf-8", [("fine", "x")]),
         ("a.ndjson", b'{"text": "fine", "kind": "x"}\n\n', "JSON, utf-8", [("fine", "x")]),
     ],
@@ -105,6 +107,68 @@ def test_parquet_and_delimiters_are_read(tmp_path: Path) -> None:
     assert values(read_table(tmp_path / "a.csv", delimiter=":")) == [{"text": "fine", "kind": "x"}]
     with pytest.raises(InputError, match="expected one character"):
         read_table(tmp_path / "a.csv", delimiter="::")
+
+
+def test_classes_in_parquet_files_of_datasets_are_their_names(tmp_path: Path) -> None:
+    import datasets
+
+    features = datasets.Features(
+        text=datasets.Value("string"), y=datasets.ClassLabel(names=["bad", "good"])
+    )
+    rows = [{"text": "a", "y": 1}, {"text": "b", "y": None}]
+    data = datasets.Dataset.from_list(rows, features=features)
+    data.to_parquet(str(tmp_path / "a.parquet"))
+    table = read_table(tmp_path / "a.parquet")
+    assert values(table) == [{"text": "a", "y": "good"}, {"text": "b", "y": None}]
+    assert table.form == "Parquet"
+
+
+def test_a_dataset_of_the_hub_is_read_with_its_class_names(monkeypatch) -> None:
+    import datasets
+
+    asked = []
+
+    def load(*given, **more):
+        asked.append((*given, more["split"]))
+        features = datasets.Features(y=datasets.ClassLabel(names=["bad", "good"]))
+        return datasets.Dataset.from_list([{"y": 0}, {"y": 1}], features=features)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr("requests.head", lambda *_, timeout: asked.append(timeout))
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    table = read_table("hub:owner/name:small", split="dev")
+    assert values(table) == [{"y": "bad"}, {"y": "good"}]
+    assert table.rows[0].where == "hub:owner/name:small: row 0"
+    assert asked == [5.0, ("owner/name", "small", "dev")]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("Unknown split\n'dev'"), "hub:a/b: cannot be loaded: Unknown split 'dev'"),
+        (FileNotFoundError("gone"), "hub:a/b: cannot be loaded: gone"),
+    ],
+)
+def test_a_dataset_that_the_hub_does_not_give_is_one_error(error, message, monkeypatch) -> None:
+    import datasets
+
+    def load(*_, **__):
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError) as caught:
+        read_table("hub:a/b")
+    assert str(caught.value) == message
+
+
+def test_a_hub_that_cannot_be_reached_is_said_at_once(monkeypatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match=r"hub:a/b: http://127\.0\.0\.1:9 cannot be reached; set"):
+        read_table("hub:a/b")
 
 
 @pytest.mark.parametrize(
