@@ -19,15 +19,16 @@ HOOK = ROOT / "sentibench" / "harness" / "startup" / "_sentibench_autoload.py"
 # imports, rooms of its own package without that package's name. A new arrow is a decision: it is
 # written here, and no arrow closes a circle.
 TABLE = """
-sentibench
-sentibench.__main__        sentibench command_line data errors harness prompts scoring
+sentibench                 predict versions
+sentibench.__main__        sentibench command_line data errors harness predict prompts scoring
 sentibench.command_line    errors
-sentibench.data            sentibench errors
+sentibench.data            errors versions
 sentibench.errors
 sentibench.evaluate_metrics data scoring
 sentibench.fast            errors versions
 sentibench.harness         data errors prompts scoring versions
 sentibench.pages           scoring
+sentibench.predict         data errors fast prompts scoring
 sentibench.prompts         data errors
 sentibench.scoring         data errors
 sentibench.versions        errors
@@ -45,7 +46,7 @@ distill.report             config errors files filters texts sentibench.data sen
                            sentibench.scoring
 distill.run                checkpoints config errors files filters prompts records report
                            student teachers texts sentibench.data sentibench.harness
-                           sentibench.pages sentibench.prompts
+                           sentibench.pages sentibench.predict sentibench.prompts
 distill.student            checkpoints config errors files sentibench.fast sentibench.harness
                            sentibench.prompts sentibench.scoring
 distill.teachers           checkpoints config errors records sentibench.fast

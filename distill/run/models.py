@@ -31,6 +31,8 @@ from distill.run.stages import (
 )
 from distill.run.steps import Step
 from distill.student.samples import read_samples
+from sentibench.data.cards import tasks_named
+from sentibench.predict.recipe import Recipe, recipe_of, save_recipes
 
 # whose versions can change a number
 PACKAGES = ("sentibench", "torch", "transformers", "peft", "lm_eval", "accelerate", "datasets")
@@ -58,12 +60,22 @@ def choose_checkpoint(
     return choose_best(checkpoint, trained, choice, folder)
 
 
-def merge_stage(checkpoint: str, weights: Path, folder: Path) -> Summary:
-    """Make weights an ordinary checkpoint."""
+def merge_stage(run: Run, stage: str, checkpoint: str, weights: Path, folder: Path) -> Summary:
+    """Make weights an ordinary checkpoint, with what it is asked beside it."""
     from distill.student.merging import merge
 
     gap = merge(checkpoint, weights, folder / "student", PROBES)
+    save_recipes(folder / "student", recipes_of(run, stage))
     return {"largest_logit_difference": gap}
+
+
+def recipes_of(run: Run, stage: str) -> dict[str, Recipe]:
+    """What the student of a stage is asked on the tasks on which it is measured."""
+    through = training_stages(run)[: training_stages(run).index(stage) + 1]
+    prompted = run.icldist if {"icldist", "mixed"} & set(through) else None
+    shots = prompted.shots if prompted else ()
+    tasks = tasks_named(run.evaluation.tasks, "evaluation.tasks")
+    return {task.name: recipe_of(task, shots) for task in tasks}
 
 
 def evaluate_model(run: Run, model: str, folder: Path) -> Summary:
