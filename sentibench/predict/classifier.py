@@ -157,7 +157,7 @@ class Classifier:
     def _labelled(self, log_likelihoods: Sequence[float]) -> Labelled:
         """The softmax over the labels; of equally likely ones the first wins, as in lm-eval."""
         highest = max(log_likelihoods)
-        if not all(map(math.isfinite, log_likelihoods)):
+        if any(map(math.isnan, log_likelihoods)) or math.isinf(highest):
             return self._unasked()  # type: ignore[return-value]
         weights = [math.exp(x - highest) for x in log_likelihoods]
         total = math.fsum(weights)

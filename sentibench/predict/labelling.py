@@ -185,9 +185,7 @@ def label_standard_input(
         if out is None:
             write_text(sys.stdout, "", whole, ())
             return
-        unfinished = out.with_name(out.name + ".unfinished")
-        write_table(unfinished, whole, list(first), added)
-        unfinished.replace(out)
+        write_table(out, whole, list(first), added)
 
 
 def _held_rows(
@@ -227,13 +225,11 @@ def label_file(
         for chunk in _answers(classifier, source, rows, prefix, bar):
             file.write("".join(json.dumps(answer) + "\n" for answer in chunk))
             file.flush()
-    unfinished = out.with_name(out.name + ".unfinished")
     with kept.open(encoding="utf-8") as file:
         next(file)
         joined = _joined(source.open().rows, map(json.loads, file))
         added = added_columns(classifier.recipe, prefix)
-        write_table(unfinished, joined, [*found.columns, *added], added)
-    unfinished.replace(out)
+        write_table(out, joined, [*found.columns, *added], added)
     kept.unlink()
     return n_done
 

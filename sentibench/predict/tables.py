@@ -32,20 +32,30 @@ def check_ending(out: Path) -> None:
 
 
 def write_table(out: Path, rows: Iterable[Row], columns: Sequence[str], added: Row) -> None:
-    """Write a file; the caller renames it into place.
+    """Write a file, beside and renamed into place.
 
     Args:
-        out: By its ending. The last but one counts where the last is ``.unfinished``.
+        out: By its ending.
         rows: Column -> value.
         columns: In the order of the table; a row may lack some.
         added: The columns that are not of the input, each with an example of its values.
+
+    Raises:
+        InputError: If the rows do not fit into such a file; nothing is left of it then.
     """
-    ending = Path(out.stem if out.suffix == ".unfinished" else out.name).suffix.lower()
-    if ending == ".parquet":
-        _write_parquet(out, iter(rows), columns, added)
-        return
-    with out.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        write_text(file, ending, rows, columns)
+    unfinished, ending = out.with_name(out.name + ".unfinished"), out.suffix.lower()
+    try:
+        if ending == ".parquet":
+            _write_parquet(unfinished, rows, columns, added)
+        else:
+            # a half character is written as JSON writes it
+            with unfinished.open(
+                "w", encoding="utf-8", errors="backslashreplace", newline=""
+            ) as file:
+                write_text(file, ending, rows, columns)
+        unfinished.replace(out)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def write_text(file: TextIO, ending: str, rows: Iterable[Row], columns: Sequence[str]) -> None:
@@ -78,25 +88,24 @@ def _cell(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _write_parquet(out: Path, rows: Iterator[Row], columns: Sequence[str], added: Row) -> None:
+def _write_parquet(out: Path, rows: Iterable[Row], columns: Sequence[str], added: Row) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    rows = _checked(rows, columns)
-    first = list(islice(rows, PARQUET_ROWS))
-    kept = [column for column in columns if column not in added]
-    found = pyarrow.Table.from_pylist([{c: row.get(c) for c in kept} for row in first]).schema
-    example = pyarrow.Table.from_pylist([dict(added)]).schema
-    schema = pyarrow.schema([*found, *example])
-    blocks = iter(lambda: list(islice(rows, PARQUET_ROWS)), [])
-    with parquet.ParquetWriter(out, schema) as writer:
-        for block in chain([first], blocks):
-            whole = [{column: row.get(column) for column in columns} for row in block]
-            try:
-                writer.write_table(pyarrow.Table.from_pylist(whole, schema=schema))
-            except (pyarrow.ArrowException, UnicodeEncodeError, OverflowError) as error:
-                why = str(error).splitlines()[0][:200]
-                raise InputError(
-                    f"--out: Parquet cannot hold the values of a column ({why}); expected values "
-                    "of one type; write .jsonl"
-                ) from None
+    checked = _checked(rows, columns)
+    whole = ({column: row.get(column) for column in columns} for row in checked)
+    blocks = iter(lambda: list(islice(whole, PARQUET_ROWS)), [])
+    first = next(blocks)
+    try:
+        kept = [{c: v for c, v in row.items() if c not in added} for row in first]
+        example = pyarrow.Table.from_pylist([dict(added)])
+        schema = pyarrow.schema([*pyarrow.Table.from_pylist(kept).schema, *example.schema])
+        with parquet.ParquetWriter(out, schema) as writer:
+            for block in chain([first], blocks):
+                writer.write_table(pyarrow.Table.from_pylist(block, schema=schema))
+    except (pyarrow.ArrowException, UnicodeEncodeError, OverflowError) as error:
+        why = str(error).splitlines()[0][:200]
+        raise InputError(
+            f"--out: Parquet cannot hold the values of a column ({why}); expected values of one "
+            "type; write .jsonl"
+        ) from None
