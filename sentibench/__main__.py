@@ -125,6 +125,27 @@ def _build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--prefix", default="", help="before the names of the added columns")
     predict.add_argument("--delimiter", help="of CSV; default: found")
     predict.add_argument("--encoding", help="of text files; default: UTF-8, or found")
+
+    export = add(_export, "write a checkpoint as GGUF or ONNX, read it again, score it again")
+    export.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, or a name of the hub")
+    export.add_argument(
+        "--format",
+        required=True,
+        choices=("gguf", "onnx"),
+        help="GGUF for llama.cpp and ollama (Llama, Gemma 3, Qwen 2 and 3), ONNX for onnxruntime",
+    )
+    export.add_argument("--quantise", choices=("q8_0", "int8"), help="q8_0: GGUF; int8: ONNX")
+    export.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new folder")
+    export.add_argument("--task", metavar="NAME", help="default: the one of sentibench.json")
+    export.add_argument(
+        "--check", type=int, default=24, metavar="N", help="test items; 0 for none (default: 24)"
+    )
+
+    push = add(_push, "upload a checkpoint to the Hugging Face hub, with its cards")
+    push.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a folder")
+    push.add_argument("repo", metavar="OWNER/NAME")
+    push.add_argument("--dry-run", action="store_true", help="only list the files; works offline")
+    push.add_argument("--private", action="store_true", help="hide a new repository from others")
     return parser
 
 
@@ -261,6 +282,27 @@ def _predict(options: argparse.Namespace) -> None:
     if n_done:
         print(f"{n_done:,} rows were answered by a call before", file=sys.stderr)
     print(f"written: {options.out}", file=sys.stderr)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from sentibench.predict.export import export, print_report
+
+    found = export(
+        options.checkpoint,
+        options.format,
+        options.out,
+        quantise=options.quantise,
+        task=options.task,
+        n_checked=options.check,
+    )
+    print_report(options.out, found)
+
+
+def _push(options: argparse.Namespace) -> None:
+    from sentibench.predict.push import push
+
+    where = push(options.checkpoint, options.repo, dry_run=options.dry_run, private=options.private)
+    print(f"uploaded: {where}" if where else "dry run: nothing was uploaded", file=sys.stderr)
 
 
 def _flat(scores: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -87,6 +87,7 @@ HEAVY_ROOMS = {
     "sentibench.data": {"datasets"},  # in the function that reads its folders
     "sentibench.harness": {"lm_eval", "datasets"},
     "sentibench.fast": {"lm_eval", "torch", "transformers"},
+    "sentibench.predict": {"torch", "transformers"},
     "sentibench.evaluate_metrics": {"datasets", "evaluate"},
     "distill.checkpoints": {"transformers"},
     "distill.teachers": {"torch"},

@@ -1,1 +1,1 @@
-"""Using a model: labels for people's own texts, in files and from Python, and other forms of it."""
+"""Using a model: labels for people's own texts, exports for other programs, the hub."""

@@ -216,7 +216,7 @@ def _add_vocabulary(writer: gguf.GGUFWriter, checkpoint: str, n_vocab: int) -> N
     special.special_token_ids = {
         role: number
         for role in ("bos", "eos", "unk", "pad")
-        if (number := getattr(tokenizer, f"{role}_token_id")) is not None
+        if (number := getattr(tokenizer, f"{role}_token_id")) is not None and number < n_vocab
     }
     first = tokenizer("a")["input_ids"][0]
     special.add_special_token = {"bos": first == tokenizer.bos_token_id, "eos": False}
