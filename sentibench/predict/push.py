@@ -25,6 +25,10 @@ PUBLISHED += ("README.md", "LICENSE*")
 WANTED = {"README.md": "no model card", FILE: "nothing says which task it is asked"}
 
 
+# with the errors of the hub's HTTP library, which is another one in other versions of it
+REFUSALS: Any = (OSError, ValueError, *HfHubHTTPError.__bases__)
+
+
 @dataclass(frozen=True, slots=True)
 class Files:
     """The files of a folder: those that are published, those that stay, by name."""
@@ -99,7 +103,7 @@ def push(
                 commit_message="Upload a checkpoint with sentibench",
             )
         )
-    except (OSError, ValueError, *HfHubHTTPError.__bases__) as error:  # the HTTP library's own too
+    except REFUSALS as error:
         raise InputError(
             f"{repo}: the hub refused; {_line(error)}; log in with `hf auth login`, or set HF_TOKEN"
         ) from None
