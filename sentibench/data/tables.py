@@ -188,10 +188,8 @@ def _encoding_of(path: Path, given: str | None) -> str:
     from chardet import detect
 
     with path.open("rb") as file:
-        content = file.read(BLOCK)
-        if bad_byte >= BLOCK:  # what tells encodings apart comes late
-            file.seek(bad_byte - SAMPLE)
-            content += file.read(BLOCK)
+        file.seek(max(0, bad_byte - SAMPLE))  # what tells encodings apart may come late
+        content = file.read(2 * SAMPLE)
     found = str(detect(content)["encoding"] or "").lower()
     try:
         if _first_bad_byte(path, found) is None:
