@@ -19,16 +19,18 @@ HOOK = ROOT / "sentibench" / "harness" / "startup" / "_sentibench_autoload.py"
 # imports, rooms of its own package without that package's name. A new arrow is a decision: it is
 # written here, and no arrow closes a circle.
 TABLE = """
-sentibench
-sentibench.__main__        sentibench command_line data errors harness new_task prompts scoring
+sentibench                 predict versions
+sentibench.__main__        sentibench command_line data errors harness new_task predict prompts
+                           scoring
 sentibench.command_line    errors
-sentibench.data            sentibench errors
+sentibench.data            errors versions
 sentibench.errors
 sentibench.evaluate_metrics data scoring
 sentibench.fast            errors versions
 sentibench.harness         data errors prompts scoring versions
 sentibench.new_task        data errors prompts
 sentibench.pages           scoring
+sentibench.predict         data errors fast prompts scoring
 sentibench.prompts         data errors
 sentibench.scoring         data errors
 sentibench.versions        errors
@@ -47,7 +49,7 @@ distill.report             config errors files filters texts sentibench.data sen
                            sentibench.scoring
 distill.run                checkpoints config errors files filters prompts records report
                            student teachers texts sentibench.data sentibench.harness
-                           sentibench.pages sentibench.prompts
+                           sentibench.pages sentibench.predict sentibench.prompts
 distill.student            checkpoints config errors files progress sentibench.fast
                            sentibench.harness sentibench.prompts sentibench.scoring
 distill.teachers           checkpoints config errors filters progress records sentibench.fast
@@ -88,6 +90,7 @@ HEAVY_ROOMS = {
     "sentibench.data": {"datasets"},  # in the function that reads its folders
     "sentibench.harness": {"lm_eval", "datasets"},
     "sentibench.fast": {"lm_eval", "torch", "transformers"},
+    "sentibench.predict": {"torch", "transformers"},
     "sentibench.evaluate_metrics": {"datasets", "evaluate"},
     "distill.checkpoints": {"transformers"},
     "distill.teachers": {"torch"},

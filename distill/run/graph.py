@@ -202,7 +202,7 @@ def _add_training_steps(steps: _Steps, run: Run, stage: str, student: str) -> No
         settings = training.choose.model_dump(mode="json")
         steps.add(f"{stage}-choose", work, settings, (last,), ("weights", "development.json"))
         last = f"{stage}-choose"
-    work = partial(models.merge_stage, run, start, run.folder / last / "weights")
+    work = partial(models.merge_stage, run, stage, start, run.folder / last / "weights")
     steps.add(f"{stage}-merge", work, {}, (last,), ("student",))
 
 

@@ -41,6 +41,8 @@ from distill.run.stages import (
 )
 from distill.run.steps import Step
 from distill.student.samples import read_samples
+from sentibench.data.cards import tasks_named
+from sentibench.predict.recipe import Recipe, recipe_of, save_recipes
 
 if TYPE_CHECKING:  # it loads lm-eval
     from sentibench.harness.answered import LabelAnswer, Question
@@ -72,13 +74,23 @@ def choose_checkpoint(
     return choose_best(checkpoint, trained, choice, folder, **given)
 
 
-def merge_stage(run: Run, checkpoint: str, weights: Path, folder: Path) -> Summary:
-    """Make weights an ordinary checkpoint."""
+def merge_stage(run: Run, stage: str, checkpoint: str, weights: Path, folder: Path) -> Summary:
+    """Make weights an ordinary checkpoint, with what it is asked beside it."""
     from distill.student.merging import merge
 
     given = {"trust_remote_code": run.trust_remote_code}
     gap = merge(checkpoint, weights, folder / "student", PROBES, **given)
+    save_recipes(folder / "student", recipes_of(run, stage))
     return {"largest_logit_difference": gap}
+
+
+def recipes_of(run: Run, stage: str) -> dict[str, Recipe]:
+    """What the student of a stage is asked on the tasks on which it is measured."""
+    through = training_stages(run)[: training_stages(run).index(stage) + 1]
+    prompted = run.icldist if {"icldist", "mixed"} & set(through) else None
+    shots = prompted.shots if prompted else ()
+    tasks = tasks_named(run.evaluation.tasks, "evaluation.tasks")
+    return {task.name: recipe_of(task, shots) for task in tasks}
 
 
 def evaluate_model(run: Run, model: str, teacher: StageTeacher | None, folder: Path) -> Summary:

@@ -32,6 +32,7 @@ from distill.run.steps import Step, states
 from distill.teachers.store import Store
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
+from sentibench.predict.recipe import choose_recipe, load_recipes
 
 ROOT = Path(__file__).parents[3]
 
@@ -138,7 +139,10 @@ def test_hard_samples_alone_are_trained_on_where_that_is_asked(tiny_student, tmp
     assert summary["samples"] == sum(
         len(samples_of(steps, f"{s}-select")) for s in ("knowdist", "icldist")
     )
-    assert (steps["mixed-merge"].folder / "student" / "model.safetensors").is_file()
+    student = steps["mixed-merge"].folder / "student"
+    assert (student / "model.safetensors").is_file()
+    task, recipe = choose_recipe(str(student), None)  # what it is asked lies beside it
+    assert (task, recipe.shots, recipe.trained_shots) == ("sentibench_mini_sst2", 2, (1, 2))
 
 
 def test_a_teacher_that_answers_only_errors_is_one_clear_error(
@@ -179,9 +183,12 @@ def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
     assert manifest.packages["sentibench"]
     page = (results.parent / "report.html").read_text()
     assert "small-icldist" in page.split("<pre")[0]
+    shots = {"knowdist": (), "icldist": (1, 2)}  # KnowDist trains without demonstrations
     for stage in ("knowdist", "icldist"):
         card = (results.parent / f"{stage}-merge" / "student" / "README.md").read_text()
         assert "base_model" in card
+        trained = load_recipes(str(results.parent / f"{stage}-merge" / "student"))
+        assert [recipe.trained_shots for recipe in trained.values()] == [shots[stage]]
     capsys.readouterr()
     assert main(["status", str(path)]) == 0
     states = [line.split()[0] for line in capsys.readouterr().out.splitlines()]

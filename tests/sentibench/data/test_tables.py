@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sentibench.data.tables import Table, plain_text, read_table
+from sentibench.data.tables import Table, plain_text, read_table, stream_lines, stream_table
 from sentibench.errors import InputError
 
 LONG = "long " * 4_000  # 20,000 characters
@@ -188,3 +188,39 @@ def test_a_hub_that_cannot_be_reached_is_said_at_once(monkeypatch) -> None:
 )
 def test_labels_are_written_as_people_write_them(value: object, text: str) -> None:
     assert plain_text(value) == text
+
+
+def test_a_stream_takes_a_row_when_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n3\n", encoding="utf-8")
+    stream = stream_table(tmp_path / "a.csv")
+    assert next(stream.rows).values == {"a": "1", "b": "2"}
+    with pytest.raises(InputError, match=r"a\.csv:3: got 1 fields, expected 2"):
+        next(stream.rows)
+
+
+def test_an_encoding_that_shows_late_is_found_too(tmp_path: Path) -> None:
+    plain = "a plain line of a long file,x\n" * 40_000  # more than a megabyte
+    late = "un café très agréable à côté de l'église,y\n" * 5
+    (tmp_path / "a.csv").write_bytes(f"text,kind\n{plain}{late}".encode("latin-1"))
+    assert read_table(tmp_path / "a.csv").rows[-1].values["text"].startswith("un café très")
+    with pytest.raises(
+        InputError, match=f"byte {len(plain) + 10 + 6} is not in the encoding utf-8"
+    ):
+        read_table(tmp_path / "a.csv", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            ["fine\n", "\n", "two words\r\n"],
+            [{"text": "fine"}, {"text": ""}, {"text": "two words"}],
+        ),
+        (['\ufeff{"a": 1}\n', "\n", '{"a": 2}'], [{"a": 1}, {"a": 2}]),
+        ([], []),
+    ],
+)
+def test_lines_are_json_or_texts_as_the_first_one_says(lines: list, expected: list) -> None:
+    assert [row.values for row in stream_lines("here", lines).rows] == expected
+    with pytest.raises(InputError, match="here:2: broken JSON"):
+        list(stream_lines("here", ["{}", "no"]).rows)
