@@ -195,12 +195,12 @@ def _build(options: argparse.Namespace) -> None:
     if out.absolute().is_relative_to(cast(Path, options.results).absolute()):
         raise InputError(f"--out {out}: lies in the results folder; the next build would read it")
     _refuse_foreign(out)
-    _refuse_foreign(out / OWN_PAGE)
     loaded = _load(options)
     first, *apart = loaded.groups
     beside = ("Your tasks", f"{OWN_PAGE}/index.html") if apart else None
     pages = {out: _files(first, beside, with_texts=not options.no_text)}
     for group in apart:
+        _refuse_foreign(out / OWN_PAGE)
         beside = ("SentiBench", "../index.html")
         pages[out / OWN_PAGE] = _files(group, beside, with_texts=not options.no_text)
     try:
@@ -213,8 +213,8 @@ def _build(options: argparse.Namespace) -> None:
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror}") from None
     notes = [*loaded.notes, *(f"left out: {p.file}: {p.reason}" for p in loaded.problems)]
-    if not apart and (out / OWN_PAGE).exists():
-        notes.append(f"{out / OWN_PAGE}: a page of an older build; this build has none for it")
+    if not apart and (out / OWN_PAGE / "leaderboard.json").exists():
+        notes.append(f"{out / OWN_PAGE}: the page of an older build; own tasks are not shown now")
     for note in notes:
         print(visible(note), file=sys.stderr)
     for group, folder in zip(loaded.groups, pages, strict=True):
@@ -258,11 +258,11 @@ def _refuse_foreign(out: Path) -> None:
 def _check(options: argparse.Namespace) -> int:
     loaded = _load(options)
     findings = [f"{problem.file}: {problem.reason}" for problem in loaded.problems]
+    names = {entry.info.name for entry in loaded.entries}
     unranked: list[str] = []
     for group in loaded.groups:
         to_json(group.board)  # what cannot be written is found here too
         where = "your tasks: " if group.source == "own" else ""
-        names = {entry.info.name for entry in group.entries}
         measured = [row for row in group.board.rows if row.kind == "measured"]
         findings += [
             f"{where}{row.name}: {role} {name!r} is no row of the board"
