@@ -62,7 +62,7 @@ leaderboard.board          runs sentibench.data sentibench.scoring
 leaderboard.build          board ranking runs sentibench.data sentibench.prompts
                            sentibench.scoring
 leaderboard.exports        board items page sentibench.pages
-leaderboard.items          board runs sentibench.data sentibench.scoring
+leaderboard.items          runs sentibench.data sentibench.scoring
 leaderboard.page           board items sentibench.pages
 leaderboard.previous       board sentibench.data sentibench.pages sentibench.scoring
 leaderboard.ranking        board runs sentibench.data sentibench.scoring
