@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from distill.config import Run, load_config, save_config
 from distill.errors import InputError, StoreError
-from distill.presets import descriptions, write_preset
+from distill.presets import descriptions, own_preset, write_preset
 from distill.report.manifest import schema_text
 from distill.report.two_runs import EARLIER, compare_runs
 from distill.run.checks import bring_datasets, check_run, check_tasks, missing_datasets
@@ -24,6 +24,7 @@ from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.run.steps import Step, in_order, states
 from distill.teachers.store import disk_errors, merge
 from sentibench.command_line import Parser, exit_code
+from sentibench.data.cards import task_named
 
 LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
 JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"
@@ -86,6 +87,22 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("preset", nargs="?", metavar="NAME")
     init.add_argument("path", nargs="?", type=Path, metavar="PATH", help="default NAME.yaml")
     init.add_argument("--list", action="store_true", help="list them, write nothing")
+    own = init.add_argument_group("of the preset own")
+    own.add_argument("--task", metavar="NAME", help="your own task: sentibench task new")
+    own.add_argument("--texts", nargs="+", default=[], metavar="FILE", help="texts without labels")
+    own.add_argument("--text", metavar="COLUMN", help="of the text; default: the task's")
+    own.add_argument(
+        "--teacher",
+        default="hf:.demo/gemma-3-270m",
+        metavar="BACKEND:MODEL",
+        help="openai:MODEL@URL, hf:FOLDER, vllm:MODEL or replay:STORE (default: %(default)s)",
+    )
+    own.add_argument(
+        "--student",
+        default=".demo/SmolLM2-135M-Instruct",
+        metavar="FOLDER",
+        help="a checkpoint (default: %(default)s)",
+    )
     add("schema", SCHEMA, _schema)
     compare = add("compare", COMPARE, _compare)
     compare.add_argument("runs", nargs=2, type=Path, metavar="RUN", help="a run's folder")
@@ -133,8 +150,17 @@ def _init(options: argparse.Namespace) -> None:
         for name, what in descriptions().items():
             print(f"{name:28} {what}")
         return
-    path = options.path or Path(f"{options.preset}.yaml")
-    write_preset(options.preset, path)
+    path, text = options.path or Path(f"{options.preset}.yaml"), None
+    if options.preset == "own" and options.task and options.texts:
+        task = task_named(options.task, "init --task")
+        if task.source != "own":
+            raise InputError(
+                f"init --task: {task.name} is not your own; write it: sentibench task new"
+            )
+        path = options.path or Path(f"{task.name}.yaml")
+        given = options.texts, options.text, options.teacher, options.student
+        text = own_preset(task, *given)
+    write_preset(options.preset, path, text)
     print(path)
 
 

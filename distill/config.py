@@ -469,6 +469,8 @@ class KnowDist(Section):
         templates: A folder with Jinja files named like ours that replace them.
         response_tokens: New tokens of an answer at most, those of reasoning included.
         temperature: Of the teacher; 0 is greedy.
+        domain: What all texts are, in a few words, such as "reviews of kitchen goods"; the prompts
+            say so.
         teacher: Of this stage alone; None for the run's. A model that labels well may write badly.
         difficulty: Train on the hard samples alone; None for all.
         training: Of this stage.
@@ -481,6 +483,7 @@ class KnowDist(Section):
     templates: Path | None = None
     response_tokens: Count = 160
     temperature: NotNegative = 0.0
+    domain: str = ""
     teacher: TeacherConfig | None = None
     difficulty: Difficulty | None = None
     training: KnowDistTraining = KnowDistTraining()
@@ -655,10 +658,21 @@ class Run(Section):
 
     @property
     def compared_with(self) -> Source | None:
-        """The test sets whose texts must not be trained on; None where nobody looks."""
+        """The test sets whose texts must not be trained on; None where nobody looks.
+
+        Those of the benchmark; of own tasks alone where nothing else is read or measured. Own tasks
+        are looked at in any case.
+        """
         if "contaminated" in self.filters.skip:
             return None
-        return "mini" if all(texts.mini for texts in self.texts) else "real"
+        if all(texts.mini for texts in self.texts):
+            return "mini"
+        known = load_tasks()
+        measured = [
+            known[name].source if name in known else "real" for name in self.evaluation.tasks
+        ]
+        is_own = not any(texts.dataset for texts in self.texts) and set(measured) == {"own"}
+        return "own" if is_own else "real"
 
     @property
     def folder(self) -> Path:

@@ -41,7 +41,7 @@ distill.config             errors files records sentibench.data
 distill.errors             sentibench.errors
 distill.files
 distill.filters            config errors records texts sentibench.data sentibench.scoring
-distill.presets            errors
+distill.presets            errors sentibench.data
 distill.prompts            config errors files records texts sentibench.data sentibench.prompts
 distill.progress
 distill.records

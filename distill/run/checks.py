@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import HfTeacher, Run, VllmTeacher
 from distill.errors import DataError, InputError
+from distill.prompts.taxonomies import chosen_taxonomies
 from distill.run import stages
 from sentibench.data.cards import Card, load_cards, load_groups, load_tasks
 from sentibench.data.fetch import data_home, ensure_dataset
@@ -56,15 +57,16 @@ def bring_datasets(run: Run) -> None:
 
 
 def check_tasks(run: Run) -> None:
-    """Refuse tasks that lm-eval does not know.
+    """Refuse tasks that nobody knows. No data is read.
 
     Raises:
-        InputError: If a task is unknown, or a limit is of a task that is not evaluated.
+        InputError: If a task of the evaluation or of ICLDist is unknown.
     """
-    from distill.student.evaluation import tasks_of
-    from sentibench.harness import task_manager
+    from sentibench.harness import refuse_unknown, task_manager
 
-    tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
+    refuse_unknown(task_manager(), run.evaluation.tasks, "evaluation.tasks")
+    if run.icldist:
+        chosen_taxonomies(run.icldist)
 
 
 def check_run(run: Run) -> None:
@@ -76,6 +78,8 @@ def check_run(run: Run) -> None:
             or merged where they are wanted, or two models have one name.
     """
     from distill.student.adapters import check_targets
+    from distill.student.evaluation import tasks_of
+    from sentibench.harness import task_manager
 
     check_tasks(run)
     trust = {"trust_remote_code": run.trust_remote_code}
@@ -102,6 +106,7 @@ def check_run(run: Run) -> None:
             key = f"{stages.leading(stage)}.training.lora"
             check_targets(key, run.student, training.lora, **trust)
     bring_datasets(run)
+    tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
     rows = [stages.row_name(run, model) for model in stages.measured(run)]
     for name in rows:
         if rows.count(name) > 1:
