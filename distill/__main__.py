@@ -154,9 +154,7 @@ def _init(options: argparse.Namespace) -> None:
     if options.preset == "own" and options.task and options.texts:
         task = task_named(options.task, "init --task")
         if task.source != "own":
-            raise InputError(
-                f"init --task: {task.name} is not your own; write it: sentibench task new"
-            )
+            raise InputError(f"init --task: {task.name} is none of yours; see: sentibench task new")
         path = options.path or Path(f"{task.name}.yaml")
         given = options.texts, options.text, options.teacher, options.student
         text = own_preset(task, *given)

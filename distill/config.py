@@ -668,10 +668,9 @@ class Run(Section):
         if all(texts.mini for texts in self.texts):
             return "mini"
         known = load_tasks()
-        measured = [
-            known[name].source if name in known else "real" for name in self.evaluation.tasks
-        ]
-        is_own = not any(texts.dataset for texts in self.texts) and set(measured) == {"own"}
+        measured = {known[name].source for name in self.evaluation.tasks if name in known}
+        is_own = measured == {"own"} and set(self.evaluation.tasks) <= set(known)
+        is_own &= not any(texts.dataset for texts in self.texts)
         return "own" if is_own else "real"
 
     @property

@@ -15,6 +15,7 @@ from sentibench.data.cards import Task
 from sentibench.data.tables import HUB, stream_table
 
 HERE = Path(__file__).parent
+SAMPLES = 600  # few-shot prompts of the preset own
 
 ABLATIONS: Mapping[str, Mapping[str, Any]] = yaml.safe_load(
     (HERE / "ablations.yaml").read_text(encoding="utf-8")
@@ -67,6 +68,9 @@ def own_preset(
     """
     card, column = task.card, column or task.card.columns["text"]
     sources = [_texts_of(place, column) for place in texts]
+    n_texts = sum(
+        1 for place in texts if not place.startswith(HUB) for _ in stream_table(place).rows
+    )
     told = _teacher_of(teacher)
     values = {
         "NAME": task.name,
@@ -77,12 +81,13 @@ def own_preset(
         "DOMAIN": card.domain,
         "TASKS": [task.name],
         "SHOTS": [card.shots],
+        # without demonstrations a text gives one prompt
+        "SAMPLES": min(SAMPLES, n_texts or SAMPLES) if not card.shots else SAMPLES,
     }
     text = (HERE / "own.yaml").read_text(encoding="utf-8")
     for key, value in values.items():  # JSON is YAML
-        text = re.sub(
-            rf": {key}\b", lambda _, v=value: f": {json.dumps(v, ensure_ascii=False)}", text
-        )
+        written = f": {json.dumps(value, ensure_ascii=False)}"
+        text = re.sub(rf": {key}\b", lambda _, written=written: written, text)
     return text
 
 
