@@ -21,7 +21,7 @@ from distill.report.two_runs import EARLIER, compare_runs
 from distill.run.checks import bring_datasets, check_run, check_tasks, missing_datasets
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
-from distill.run.steps import Step, in_order, states
+from distill.steps import Step, in_order, states
 from distill.teachers.store import disk_errors, merge
 from sentibench.command_line import Parser, exit_code
 from sentibench.data.cards import task_named

@@ -278,6 +278,8 @@ class OpenAITeacherConfig(Section):
         max_attempts: How often a request is sent before it counts as failed.
         requests_per_minute: The server's limit; none for no limit.
         tokens_per_minute: The server's limit, prompts and answers together; none for no limit.
+        usd_per_million_input: Price of prompt tokens in US dollars, for ``plan`` and the report.
+        usd_per_million_output: The same of answer tokens.
     """
 
     backend: Literal["openai"]
@@ -293,6 +295,15 @@ class OpenAITeacherConfig(Section):
     max_attempts: Count = 6
     requests_per_minute: Positive | None = None
     tokens_per_minute: Positive | None = None
+    usd_per_million_input: NotNegative | None = None
+    usd_per_million_output: NotNegative | None = None
+
+    def usd(self, prompt_tokens: float, answer_tokens: float) -> float | None:
+        """Price in US dollars; None where a price is not set."""
+        into, out = self.usd_per_million_input, self.usd_per_million_output
+        if into is None or out is None:
+            return None
+        return (prompt_tokens * into + answer_tokens * out) / 1e6
 
     @field_validator("base_url")
     @classmethod
@@ -539,7 +550,9 @@ class Evaluation(Section):
         limit: First items of each task; None for all.
         limits: Task -> first items, where they are not ``limit``: long texts cost more.
         dtype: Of the weights; bfloat16 is faster where the machine multiplies it.
-        teacher: Whether a local teacher is measured too.
+        teacher: Whether the teacher is measured too.
+        agreement: Texts that the last student did not learn from, on which its answers to own tasks
+            are compared with the teacher's, at most; 0 for none.
     """
 
     tasks: tuple[str, ...] = ("sentibench",)
@@ -547,6 +560,7 @@ class Evaluation(Section):
     limits: dict[str, Count] = {}
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     teacher: bool = True
+    agreement: int = Field(default=100, ge=0)
 
 
 class FilterConfig(Section):

@@ -38,7 +38,7 @@ from leaderboard.runs.results import Problem, TaskRun
 from sentibench.data.cards import Card, Category, Task, tasks_of_source
 from sentibench.data.read import split_file
 from sentibench.prompts.demonstrations import DEFAULT_SEED, PAPER_SEEDS
-from sentibench.scoring.metrics import class_scores, score_function
+from sentibench.scoring.metrics import class_scores, confusion, score_function
 from sentibench.scoring.statistics import REPLICATES, wilson
 
 TITLE = {
@@ -190,7 +190,7 @@ def _measured(
     n_items = sum(run.samples.n_items for run in entry.all_runs)
     peaks = [run.facts.peak_memory_bytes or 0 for run in entry.all_runs]
     columns = (*averages_of(tasks[0].source), *entry.runs)
-    confusion, per_class = _label_details(entry)
+    matrices, per_class = _label_details(entry)
     return Row(
         **asdict(entry.info),
         key=entry.key,
@@ -216,7 +216,7 @@ def _measured(
         history=tuple(
             PastRun(_date(run), run.task.name, _official_score(run)) for run in entry.history
         ),
-        confusion=confusion,
+        confusion=matrices,
         per_class=per_class,
         gap={},
     )
@@ -327,26 +327,21 @@ def _label_details(
     entry: Entry,
 ) -> tuple[dict[str, list[list[int]]], dict[str, tuple[ClassScore, ...]]]:
     """Of the label tasks: answers counted over all seeds, and the means of the seeds' scores."""
-    confusion: dict[str, list[list[int]]] = {}
+    matrices: dict[str, list[list[int]]] = {}
     per_class: dict[str, tuple[ClassScore, ...]] = {}
     for task, runs in entry.runs.items():
         labels = runs[0].task.card.labels
         if not labels:
             continue
-        k = len(labels)
-        matrix = np.zeros((k, k + 1), dtype=int)
         of_seeds = entry.statistics(task, "official")
-        gold, predicted, _ = np.split(np.concatenate(of_seeds), 3, axis=1)
-        columns = np.where(predicted.sum(axis=1) == 0, k, predicted.argmax(axis=1))
-        np.add.at(matrix, (gold.argmax(axis=1), columns), 1)
-        confusion[task] = matrix.tolist()
+        matrices[task] = confusion(np.concatenate(of_seeds))
         sums_RX = np.stack([of_seed.sum(axis=0) for of_seed in of_seeds])
         scores = zip(*(of.mean(axis=0) for of in class_scores(sums_RX)), strict=True)
         per_class[task] = tuple(
             ClassScore(label, *map(float, of_label))
             for label, of_label in zip(labels, scores, strict=True)
         )
-    return confusion, per_class
+    return matrices, per_class
 
 
 def _reported() -> list[Row]:

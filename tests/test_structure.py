@@ -35,7 +35,7 @@ sentibench.prompts         data errors
 sentibench.scoring         data errors
 sentibench.versions        errors
 distill
-distill.__main__           config errors presets report run teachers sentibench.command_line
+distill.__main__           config errors presets report run steps teachers sentibench.command_line
                            sentibench.data
 distill.checkpoints        errors
 distill.config             errors files records sentibench.data
@@ -48,9 +48,11 @@ distill.progress
 distill.records
 distill.report             config errors files filters texts sentibench.data sentibench.pages
                            sentibench.scoring
-distill.run                checkpoints config errors files filters prompts records report
-                           student teachers texts sentibench.data sentibench.harness
+distill.run                checkpoints config errors files filters progress prompts records
+                           report steps student teachers texts sentibench.data sentibench.harness
                            sentibench.pages sentibench.predict sentibench.prompts
+                           sentibench.scoring
+distill.steps              errors files
 distill.student            checkpoints config errors files progress sentibench.fast
                            sentibench.harness sentibench.prompts sentibench.scoring
 distill.teachers           checkpoints config errors filters progress records sentibench.fast

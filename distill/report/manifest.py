@@ -137,6 +137,76 @@ class Comparison(Record):
     left_out: tuple[LeftOut, ...]
 
 
+# The user's own tasks
+
+
+class Differing(Record):
+    """Texts on which teacher and student gave these two answers; None for an unreadable one."""
+
+    teacher: str | None
+    student: str | None
+    n: int
+
+
+class Agreement(Record):
+    """Equal answers of teacher and last student to texts that the student did not learn from.
+
+    Attributes:
+        n: Texts that both were asked about.
+        equal: Share of equal answers; None where nothing was measured.
+        differing: The most frequent pairs of other answers.
+        reason: Why nothing was measured, else empty.
+    """
+
+    n: int = 0
+    equal: Estimate | None = None
+    differing: tuple[Differing, ...] = ()
+    reason: str = ""
+
+
+class Cost(Record):
+    """What 1,000 texts take of a model; None for what is not known.
+
+    Attributes:
+        seconds: Wall time.
+        prompt_tokens: As the model counts them.
+        answer_tokens: The same.
+        usd: Price in US dollars.
+        basis: What the figures rest on, for people.
+    """
+
+    seconds: float | None
+    prompt_tokens: float | None
+    answer_tokens: float | None
+    usd: float | None
+    basis: str
+
+
+class OwnTask(Record):
+    """What was found out on an own task.
+
+    Attributes:
+        labels: K; none for tuples.
+        confusion: Model -> K rows, one per gold label, of K + 1 counts of answers; the last counts
+            unreadable ones.
+        agreement: Of teacher and last student.
+        costs: Model (teacher, last student) -> what 1,000 texts take.
+    """
+
+    labels: tuple[str, ...]
+    confusion: dict[str, tuple[tuple[int, ...], ...]]
+    agreement: Agreement
+    costs: dict[str, Cost]
+
+    @model_validator(mode="after")
+    def _counts_have_its_form(self) -> OwnTask:
+        k = len(self.labels)
+        for rows in self.confusion.values():
+            if len(rows) != k or any(len(row) != k + 1 for row in rows):
+                raise ValueError(f"confusion: expected {k} rows of {k + 1} counts")
+        return self
+
+
 # The run
 
 
@@ -247,6 +317,7 @@ class Manifest(Record):
         teacher: Who answered.
         steps: The steps before the report in their order.
         models: Checkpoint -> what the leaderboard shows of it.
+        own_tasks: Own task -> what was found out on it.
     """
 
     name: str
@@ -258,6 +329,7 @@ class Manifest(Record):
     teacher: TeacherFacts
     steps: dict[str, StepRecord]
     models: dict[str, ModelFacts]
+    own_tasks: dict[str, OwnTask] = {}
 
     @model_validator(mode="after")
     def _scores_are_of_its_models(self) -> Manifest:

@@ -36,7 +36,15 @@ from distill.prompts.taxonomies import (
     taxonomy_of,
 )
 from distill.records import Answer, Failure, Request
-from distill.run.stages import StageName, StageTeacher, labels_by_teacher, settings_of
+from distill.run.stages import (
+    StageName,
+    StageTeacher,
+    kept_step,
+    labels_by_teacher,
+    settings_of,
+    sources_of,
+    training_stages,
+)
 from distill.student.difficulty import select_hard_samples
 from distill.student.samples import Sample, read_samples, write_samples
 from distill.teachers.asking import ask
@@ -107,6 +115,17 @@ def read_texts(folder: Path) -> list[Text]:
     """The texts that were drawn."""
     content = (folder / "texts.jsonl").read_text(encoding="utf-8")
     return [Text(**json.loads(line)) for line in content.splitlines()]
+
+
+def unlearned_texts(run: Run) -> list[str]:
+    """The texts of the run that the last student did not learn from, in their order."""
+    learned: set[str] = set()
+    for stage in training_stages(run):
+        for source in sources_of(run, stage):
+            for sample in read_samples(run.folder / kept_step(run, source) / "samples.jsonl"):
+                learned |= {sample.text, *(text for text, _ in sample.demonstrations)}
+    drawn = dict.fromkeys(text.text for text in read_texts(run.folder / "texts"))
+    return [text for text in drawn if text not in learned]
 
 
 def label_demonstrations(

@@ -19,19 +19,21 @@ from distill.config import ICLDist, KnowDist, Run, Texts
 from distill.files import digest
 from distill.filters.judge import RULES_VERSION
 from distill.prompts.taxonomies import own_tasks
-from distill.run import data, models, stages
+from distill.report.own_tasks import FILE
+from distill.run import data, measuring, models, stages
 from distill.run.stages import StageName, StageTeacher
-from distill.run.steps import Step, Work
+from distill.steps import Step, Work
 from distill.texts import cleaning
 from sentibench.data.cards import TASK_VERSION
 from sentibench.data.read import MINI_FOLDER
 
 BEHIND_TRAINING: Any = {"choose": {"tasks", "limit"}, "report_to": True}
 """Settings that change no weight."""
+OF_ANSWERS = {"score_choices", "label_tokens", "response_tokens"}  # how ICLDist asks for them
 OF_LABELS = {"skip", "run_on", "run_on_markers", "min_kept", "allow_loss"}  # filters of labels
 OF_DEMONSTRATIONS = {
     *("taxonomies", "tasks", "pool", "shots", "samples", "other_tasks"),
-    *("score_choices", "label_tokens", "response_tokens"),
+    *OF_ANSWERS,
 }
 
 
@@ -210,14 +212,14 @@ def _add_evaluation(
     steps: _Steps, run: Run, student: str, teachers: Mapping[StageName, StageTeacher]
 ) -> None:
     """Measure teacher, base and the student of every stage; then the report of it all."""
-    known: dict[str, Any] = run.evaluation.model_dump(mode="json", exclude={"teacher"})
+    known: dict[str, Any] = run.evaluation.model_dump(mode="json", exclude={"teacher", "agreement"})
     known["cards"] = own_cards(run.evaluation.tasks)
     if TASK_VERSION != "1.0":  # what runs that do not say it were measured with
         known["task_version"] = TASK_VERSION
     for model in stages.measured(run):
         after = (f"{model}-merge",) if model in stages.training_stages(run) else ()
         asked = stages.asked_teacher(run, model, teachers)
-        work = partial(models.evaluate_model, run, model, asked)
+        work = partial(measuring.evaluate_model, run, model, asked)
         settings = dict(known)
         if asked:
             settings["teacher"] = [asked.name, asked.revision]
@@ -227,11 +229,33 @@ def _add_evaluation(
                 student if same else fingerprint(stages.checkpoint_of(run, model))
             )
         steps.add(f"evaluate-{model}", work, settings, after, ("scores.json",))
+    last = stages.training_stages(run)[-1]
+    kept = [stages.kept_step(run, s) for s in stages.STAGES if getattr(run, s)]
+    if tasks := stages.tasks_of_agreement(run):
+        assert run.icldist is not None
+        teacher = teachers["icldist"]
+        steps.add(
+            "agreement",
+            partial(measuring.ask_both, run, teacher),
+            {
+                "teacher": [teacher.name, teacher.revision],
+                "cards": own_cards(tasks),
+                "texts": run.evaluation.agreement,
+                "dtype": run.evaluation.dtype,
+                "seed": run.seed,
+                **run.icldist.model_dump(mode="json", include=OF_ANSWERS),
+            },
+            ("texts", *kept, f"{last}-merge"),
+            (FILE,),
+        )
     steps.add(
         "report",
         partial(models.report_run, run, teachers, steps),
         {"config": run.model_dump(mode="json")},
-        tuple(f"evaluate-{model}" for model in stages.measured(run)),
+        (
+            *(f"evaluate-{model}" for model in stages.measured(run)),
+            *(["agreement"] if tasks else []),
+        ),
         ("../results", "../report.html"),
     )
 

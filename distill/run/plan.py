@@ -38,7 +38,7 @@ from distill.run.stages import (
     training_of,
     training_stages,
 )
-from distill.run.steps import State, Step, states
+from distill.steps import State, Step, states
 from distill.student.samples import encode_samples
 from distill.teachers.gold import gold_label
 from distill.teachers.store import Store

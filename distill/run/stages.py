@@ -15,11 +15,14 @@ from typing import Any, Literal, cast
 from distill.checkpoints import checkpoint_name
 from distill.config import ICLDist, KnowDist, Run, TeacherConfig, Training
 from distill.errors import ConfigError
+from distill.prompts.taxonomies import own_tasks
 from distill.records import Teacher
 from distill.teachers import identity, load_teacher
 
 StageName = Literal["knowdist", "icldist"]
 STAGES: tuple[StageName, ...] = ("knowdist", "icldist")
+ASKABLE = ("hf", "vllm", "openai")
+"""Backends of teachers that answer any text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +120,28 @@ def kept_step(run: Run, stage: StageName) -> str:
 
 def measured(run: Run) -> list[str]:
     """The models that are evaluated, as the report shows them."""
-    measurable = ("hf", "vllm", "openai")
     teaches = any(teacher_config(run, s) == run.teacher for s in STAGES if getattr(run, s))
-    has_model = run.teacher.backend in measurable and run.evaluation.teacher and teaches
+    has_model = run.teacher.backend in ASKABLE and run.evaluation.teacher and teaches
     return [*(["teacher"] if has_model else []), "base", *training_stages(run)]
+
+
+def tasks_of_agreement(run: Run) -> list[str]:
+    """Own tasks that are learned and measured, where the teacher can be asked."""
+    if run.icldist is None or run.teacher.backend not in ASKABLE or not run.evaluation.agreement:
+        return []
+    names = [name for name in run.icldist.tasks if name in run.evaluation.tasks]
+    return [name for name in names if name in own_tasks()]
+
+
+def why_no_agreement(run: Run, task: str) -> str:
+    """Why teacher and student are not compared on unlabelled texts; empty where they are."""
+    if task in tasks_of_agreement(run):
+        return ""
+    if not run.evaluation.agreement:
+        return "evaluation.agreement is 0"
+    if run.teacher.backend not in ASKABLE:
+        return f"a teacher of teacher.backend {run.teacher.backend} answers no new texts"
+    return f"icldist.tasks and evaluation.tasks do not both name {task}"
 
 
 def asked_teacher(

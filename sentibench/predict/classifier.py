@@ -63,6 +63,7 @@ class Classifier:
         target: What the opinion is about, where the task asks for one.
         dtype: Of the weights.
         batch_tokens: Tokens of a batch, padding included; None for the model's own choice.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
 
     Attributes:
         settings: What decides the answers, for a work that is resumed.
@@ -81,6 +82,7 @@ class Classifier:
         target: str = "",
         dtype: str = "float32",
         batch_tokens: int | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         self.task, self.recipe = choose_recipe(str(checkpoint), task)
         held = len(self.recipe.demonstrations)
@@ -105,7 +107,7 @@ class Classifier:
             "--dtype": dtype,
             "--batch-tokens": batch_tokens,
         }
-        self.model: Any = _load(str(checkpoint), dtype, batch_tokens)
+        self.model: Any = _load(str(checkpoint), dtype, batch_tokens, trust_remote_code)
 
     @property
     def why_shots(self) -> str:
@@ -199,7 +201,7 @@ class _Counter:
             self.on_answer()
 
 
-def _load(checkpoint: str, dtype: str, batch_tokens: int | None) -> Any:
+def _load(checkpoint: str, dtype: str, batch_tokens: int | None, trusted: bool) -> Any:
     from safetensors import SafetensorError
 
     folder = Path(checkpoint)
@@ -208,6 +210,7 @@ def _load(checkpoint: str, dtype: str, batch_tokens: int | None) -> Any:
             f"{checkpoint}: no weights; expected a folder with config.json and .safetensors"
         )
     arguments = {"dtype": dtype, "softmax_dtype": "float32", "batch_tokens": batch_tokens}
+    arguments |= {"trust_remote_code": True} if trusted else {}
     try:
         return load_model(checkpoint, **arguments)
     except (OSError, ValueError, KeyError, SafetensorError, AttributeError) as error:

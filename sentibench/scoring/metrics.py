@@ -90,6 +90,24 @@ def label_matrix(
     return matrix
 
 
+def confusion(items_NX: Floats) -> list[list[int]]:
+    """Count the answers to the items of each label.
+
+    Args:
+        items_NX: ``label_statistics`` of N items, X = 3K.
+
+    Returns:
+        K rows, one per gold label, of K + 1 counts: per predicted label, and unreadable answers.
+    """
+    gold_NK, predicted_NK, _ = np.split(items_NX, 3, axis=1)
+    k = gold_NK.shape[1]
+    matrix = np.zeros((k, k + 1), dtype=int)
+    columns_N = predicted_NK.argmax(axis=1)
+    columns_N[predicted_NK.sum(axis=1) == 0] = k
+    np.add.at(matrix, (gold_NK.argmax(axis=1), columns_N), 1)
+    return matrix.tolist()
+
+
 def class_scores(sums: Floats) -> tuple[Floats, Floats, Floats]:
     """Precision, recall and F1 per label.
 

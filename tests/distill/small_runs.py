@@ -11,7 +11,7 @@ from distill.run.data import build_requests, read_labels, read_requests, read_te
 from distill.run.graph import build_steps
 from distill.run.plan import Plan
 from distill.run.stages import StageName, teachers_of
-from distill.run.steps import Step, in_order
+from distill.steps import Step, in_order
 from distill.student.samples import Sample, read_samples
 
 # --cpu would launch a single process

@@ -28,7 +28,7 @@ from distill.report.manifest import load_manifest
 from distill.run.checks import check_run, datasets_of, missing_datasets
 from distill.run.data import read_texts
 from distill.run.stages import training_stages
-from distill.run.steps import Step, states
+from distill.steps import Step, states
 from distill.teachers.store import Store
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split

@@ -17,7 +17,7 @@ from distill.__main__ import main
 from distill.config import load_config
 from distill.filters.judge import RULES_VERSION
 from distill.prompts import icldist, knowdist, taxonomies
-from distill.run.steps import states
+from distill.steps import states
 
 pytestmark = pytest.mark.usefixtures("small_tests")
 ASKED = ("texts", "demonstrations", "ask")

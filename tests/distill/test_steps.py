@@ -7,7 +7,7 @@ import pytest
 
 from distill.errors import InputError, StoreError
 from distill.files import digest
-from distill.run.steps import Step, in_order
+from distill.steps import Step, in_order
 
 
 def make(folder: Path, calls: list[str], **settings) -> tuple[Step, Step]:

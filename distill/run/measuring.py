@@ -1,0 +1,308 @@
+"""What is measured: lm-eval on every model, and the last student beside its teacher on own tasks.
+
+A teacher behind a server is measured by its answers. What they took is written down as they come.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from distill.checkpoints import load_tokenizer
+from distill.config import ICLDist, OpenAITeacherConfig, Run
+from distill.files import write_json
+from distill.filters.reading import label_of, read_answer, tuples_of
+from distill.progress import progress
+from distill.prompts.icldist import STOP
+from distill.records import Answer, Decoding, Failure, Message, Request
+from distill.report.manifest import (
+    OwnTask,
+)
+from distill.report.own_tasks import (
+    FILE,
+    Asked,
+    BothAnswers,
+    CountTokens,
+    Usage,
+    agreement,
+    asked_cost,
+    confusions,
+    measured_cost,
+    own_results,
+    read_asked,
+)
+from distill.run.data import ask_all, unlearned_texts
+from distill.run.stages import (
+    StageTeacher,
+    checkpoint_of,
+    tasks_of_agreement,
+    training_stages,
+    trusts,
+    why_no_agreement,
+)
+from distill.teachers.store import Store
+from sentibench.data.cards import load_tasks
+from sentibench.predict.recipe import Recipe, recipe_of
+from sentibench.prompts.few_shot import generation_settings
+from sentibench.scoring.parse import answer_text, parse_strict
+
+if TYPE_CHECKING:  # it loads lm-eval
+    from sentibench.harness.answered import LabelAnswer, Question
+
+USAGE = "usage.json"  # what the answers of a teacher behind a server took, by task
+Summary = dict[str, Any]
+
+
+def evaluate_model(run: Run, model: str, teacher: StageTeacher | None, folder: Path) -> Summary:
+    """Measure ``base``, ``teacher`` or the student of a stage.
+
+    Args:
+        run: The configuration.
+        model: Which one.
+        teacher: Who is asked, where the model is behind a server.
+        folder: Of the step.
+    """
+    from distill.student.evaluation import evaluate
+
+    evaluation = run.evaluation
+    results = evaluate(
+        checkpoint_of(run, model),
+        evaluation.tasks,
+        folder / "results",
+        limit=evaluation.limit,
+        limits=evaluation.limits,
+        dtype=evaluation.dtype,
+        trust_remote_code=trusts(run, model),
+        load=partial(asked_model, run, teacher, folder / USAGE) if teacher else None,
+    )
+    scores = {
+        name: [row["score,none"], row.get("score_stderr,none")]
+        for name, row in results.items()
+        if "score,none" in row
+    }
+    write_json(folder / "scores.json", scores)
+    return {"scores": scores}
+
+
+def asked_model(run: Run, teacher: StageTeacher, used: Path) -> Any:
+    """A model for lm-eval whose answers are the teacher's, by its store and this package's readers.
+
+    Label answers are read as those that a student learns from; tuples by the benchmark's own rules,
+    without reasoning. What is no label, or was not answered, counts as a wrong answer.
+
+    Args:
+        run: The configuration.
+        teacher: Who is asked.
+        used: File in which it is written down what the answers to each task took.
+    """
+    from sentibench.harness.answered import AnsweredModel
+
+    settings = run.icldist or ICLDist()
+
+    def outcomes(questions: Sequence[Question]) -> Iterator[tuple[Request, Answer | Failure]]:
+        requests = [_request_of(question, settings, run.seed) for question in questions]
+        asked, usage = _ask(requests, teacher, "evaluate teacher", run)
+        known, task = _read_usage(used), questions[0].task
+        if usage.asked or task not in known:  # else a killed evaluation goes on
+            known[task] = usage
+        write_json(used, {name: one.model_dump() for name, one in known.items()})
+        yield from asked
+
+    def labels(questions: Sequence[Question]) -> list[LabelAnswer]:
+        return [_label_answer(request, outcome) for request, outcome in outcomes(questions)]
+
+    def tuples(questions: Sequence[Question]) -> list[str]:
+        return [_tuples_answer(request, outcome) for request, outcome in outcomes(questions)]
+
+    return AnsweredModel(labels, tuples)
+
+
+def _ask(
+    requests: Sequence[Request], teacher: StageTeacher, what: str, run: Run
+) -> tuple[list[tuple[Request, Answer | Failure]], Usage]:
+    """Ask as ``ask_all`` does, and count what it took."""
+    with Store.read(teacher.store, (teacher.name, teacher.revision)) as store:
+        n_waiting = len(store.waiting(requests))
+    start = time.monotonic()
+    asked = ask_all(requests, teacher, what, False, run.filters)
+    seconds = time.monotonic() - start
+    answers = [outcome for _, outcome in asked if isinstance(outcome, Answer)]
+    return asked, Usage(
+        texts=len(answers),
+        prompt_tokens=sum(answer.prompt_tokens for answer in answers),
+        answer_tokens=sum(answer.completion_tokens for answer in answers),
+        asked=n_waiting,
+        seconds=seconds if n_waiting else 0.0,
+    )
+
+
+def _read_usage(path: Path) -> dict[str, Usage]:
+    """Task -> what the answers took; none where the file is not there or not in its form."""
+    try:
+        return TypeAdapter(dict[str, Usage]).validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return {}
+
+
+def _request_of(question: Question, settings: ICLDist, seed: int) -> Request:
+    of_tuples = max(question.max_tokens, settings.response_tokens)
+    return Request(
+        id=question.id,
+        messages=(Message("user", question.prompt),),
+        text=question.sentence,
+        source=question.task,
+        choices=question.labels if settings.score_choices else (),
+        decoding=Decoding(settings.label_tokens, stop=STOP, seed=seed)
+        if question.labels
+        else Decoding(of_tuples, stop=STOP[1:], seed=seed),
+        meta={
+            "family": question.task,
+            "labels": question.labels,
+            "elements": question.elements,
+            "polarities": question.polarities,
+        },
+    )
+
+
+def _label_answer(request: Request, outcome: Answer | Failure) -> LabelAnswer:
+    if isinstance(outcome, Failure):
+        return None
+    if outcome.log_likelihoods:
+        return outcome.log_likelihoods
+    label = label_of(read_answer(request, outcome).text, request.labels)
+    if label is None:
+        return None
+    return [0.0 if name == label else -math.inf for name in request.labels]
+
+
+def _tuples_answer(request: Request, outcome: Answer | Failure) -> str:
+    if isinstance(outcome, Failure):
+        return ""
+    text = read_answer(request, outcome).text
+    return (request.meta["polarities"] and tuples_of(text, request)) or text
+
+
+def ask_both(run: Run, teacher: StageTeacher, folder: Path) -> Summary:
+    """Ask teacher and last student about texts that the student did not learn from."""
+    unlearned = unlearned_texts(run)
+    n = min(run.evaluation.agreement, len(unlearned))
+    texts = random.Random(f"{run.seed}/agreement").sample(unlearned, n)
+    answers: dict[str, tuple[BothAnswers, ...]] = {}
+    usage: dict[str, Usage] = {}
+    reason = "" if texts else "the student learned from every text of the run; give more texts"
+    for name in tasks_of_agreement(run) if texts else ():
+        recipe = recipe_of(load_tasks()[name])
+        if recipe.needs_target:
+            reason = f"prompts of {name} name a target, which these texts do not have"
+            continue
+        of_teacher, usage[name] = _teacher_answers(run, teacher, name, recipe, texts)
+        of_student = _student_answers(run, name, texts)
+        both = zip(texts, of_teacher, of_student, strict=True)
+        answers[name] = tuple(BothAnswers(*one) for one in both)
+    found = Asked(answers=answers, usage=usage, reason=reason)
+    write_json(folder / FILE, found.model_dump(mode="json"))
+    return {"texts": n, "unlearned": len(unlearned)}
+
+
+def _teacher_answers(
+    run: Run, teacher: StageTeacher, task: str, recipe: Recipe, texts: Sequence[str]
+) -> tuple[list[str | None], Usage]:
+    """Labels, or lists of tuples, and what they took; None for an answer that cannot be read."""
+    from sentibench.harness.answered import Question
+
+    assert run.icldist is not None
+    card = load_tasks()[task].card
+    questions = [
+        Question(
+            id=f"agreement/{task}/{number:06d}",
+            task=task,
+            prompt=recipe.prompt(text, recipe.shots),
+            sentence=text,
+            labels=card.labels,
+            elements=card.elements,
+            polarities=card.polarities,
+            max_tokens=0 if card.is_label_task else generation_settings()["max_gen_toks"],
+        )
+        for number, text in enumerate(texts)
+    ]
+    requests = [_request_of(question, run.icldist, run.seed) for question in questions]
+    asked, usage = _ask(requests, teacher, "agreement", run)
+    return [_answer_of(*pair) for pair in asked], usage
+
+
+def _answer_of(request: Request, outcome: Answer | Failure) -> str | None:
+    if isinstance(outcome, Failure):
+        return None
+    if request.labels:
+        return label_of(read_answer(request, outcome).text, request.labels)
+    read = parse_strict(len(request.elements), answer_text(_tuples_answer(request, outcome)))
+    return None if read.problem or None in read.tuples else _listed(read.tuples)
+
+
+def _student_answers(run: Run, task: str, texts: Sequence[str]) -> list[str | None]:
+    from sentibench.predict.classifier import Classifier, Labelled
+
+    student = Classifier(
+        checkpoint_of(run, training_stages(run)[-1]),
+        task,
+        dtype=run.evaluation.dtype,
+        trust_remote_code=run.trust_remote_code,
+    )
+    with progress(f"agreement on {task}", "text", len(texts)) as bar:
+        answers = student(texts, bar.update)
+    return [
+        one.label
+        if isinstance(one, Labelled)
+        else (_listed(tuple(t.values()) for t in one.tuples) if one.readable else None)
+        for one in answers
+    ]
+
+
+def _listed(tuples: Iterable[Any]) -> str:
+    """A set of tuples as a text that is the same for equal sets."""
+    return str(sorted(set(tuples)))
+
+
+def own_facts(run: Run, results: Mapping[str, Path]) -> dict[str, OwnTask]:
+    """What was found out on the own tasks that were measured."""
+    asked, found = read_asked(run.folder / "agreement"), dict[str, OwnTask]()
+    used = _read_usage(run.folder / "evaluate-teacher" / USAGE)
+    last = training_stages(run)[-1]
+    for task, files in own_results(results).items():
+        costs = {
+            "teacher" if model == "teacher" else "student": measured_cost(
+                files[model], task, _counter(run, model)
+            )
+            for model in ("teacher", last)
+            if model in files and not (model == "teacher" and run.teacher.backend == "openai")
+        }
+        if isinstance(run.teacher, OpenAITeacherConfig):
+            usages = [of[task] for of in (used, asked.usage) if task in of]
+            costs = {"teacher": asked_cost(usages, run.teacher), **costs}
+        reason = why_no_agreement(run, task) or asked.reason
+        found[task] = OwnTask(
+            labels=load_tasks()[task].card.labels,
+            confusion=confusions(files, task),
+            agreement=agreement(asked.answers.get(task, ()), reason),
+            costs={model: cost for model, cost in costs.items() if cost},
+        )
+    return found
+
+
+def _counter(run: Run, model: str) -> CountTokens:
+    """Counts tokens by the tokenizer of a model on this machine."""
+    trust = trusts(run, model)
+    tokenizer = load_tokenizer(checkpoint_of(run, model), trust_remote_code=trust)
+
+    def count(texts: Sequence[str]) -> int:
+        ids = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        return sum(map(len, ids))
+
+    return count
