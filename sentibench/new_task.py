@@ -235,10 +235,11 @@ def _labels(names: Iterable[str], descriptions: Mapping[str, str]) -> list[dict[
 
 
 def _label_instruction(labels: Sequence[Mapping[str, str]]) -> str:
-    names = ", ".join(label["name"] for label in labels)
+    *first, last = [label["name"] for label in labels]
     described = [one for one in labels if "description" in one]
     lines = [f"{label['name']}: {label['description']}" for label in described]
-    return "\n".join([f"Which label fits the text? Answer with one of: {names}.", *lines])
+    asked = f"Which label fits the text? Answer with {', '.join(first)} or {last}."
+    return "\n".join([asked, *lines])
 
 
 def _extraction_instruction(

@@ -57,7 +57,7 @@ def test_an_own_task_is_asked_for_with_its_own_labels_wording_and_demonstrations
     asked = demonstration_requests(TEXTS, stage(), 1)
     assert {r.choices for r in asked} == {KINDS}
     for request in asked:
-        assert request.prompt.startswith("Which label fits the text? Answer with one of: Late Del")
+        assert request.prompt.startswith("Which label fits the text? Answer with Late Del")
         assert "praise: {{ liked }}" in request.prompt  # text of a card is no template
         assert request.prompt.count("shown ") == 3  # one of each label
     labels = {(r.meta["taxonomy"], r.meta["text"]): KINDS[0] for r in asked}
