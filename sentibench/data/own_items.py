@@ -107,7 +107,8 @@ def _listed(card: Card, row: Row) -> list[SentimentTuple]:
         if not isinstance(one, dict) or set(cast("dict[str, Any]", one)) - set(card.elements):
             raise _no_tuples(card, row, one)
         given = cast("dict[str, Any]", one)
-        values = {part: plain_text(given.get(part) or "") for part in card.elements}
+        parts = {part: given.get(part) for part in card.elements}
+        values = {p: "" if value is None else plain_text(value) for p, value in parts.items()}
         found.append(_opinion(card, values, row.where))
     return found
 

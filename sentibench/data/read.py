@@ -66,7 +66,13 @@ def load_split(task: Task, split: str) -> Split:
             f"{path}: damaged or of another version; {problem}; repair it with: {remedy}"
         )
     if task.source == "own":
-        return Split(tuple(examples_of(task.card, read_own_table(task.card, path).rows)), {})
+        examples = tuple(examples_of(task.card, read_own_table(task.card, path).rows))
+        if len(examples) != expected.rows:
+            raise DataError(
+                f"{path}: got {len(examples)} items, expected {expected.rows}, as "
+                f"{task.card.path} says; repair with: {remedy}"
+            )
+        return Split(examples, {})
     return read_split(task.card, content, str(path))
 
 
