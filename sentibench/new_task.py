@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from sentibench.data.card_form import CLASSES, MAX_LABELS, scoring_word
+from sentibench.data.card_form import CLASSES, ELEMENTS, MAX_LABELS, scoring_word
 from sentibench.data.cards import (
     Card,
     Pins,
@@ -93,6 +93,8 @@ def write_card(asked: NewTask, folder: Path, *, replace: bool = False) -> Iterat
         split: read_table(place, delimiter=asked.delimiter, encoding=asked.encoding, split=split)
         for split, place in asked.files.items()
     }
+    if empty := [asked.files[split] for split, table in tables.items() if not table.rows]:
+        raise InputError(f"{empty[0]}: got no item, expected some")
     files = {split: place for split, place in asked.files.items() if split != "demonstrations"}
     contents = {split: _content_of(place, tables[split]) for split, place in files.items()}
     places = {split: _place(asked, split, path) for split in files}
@@ -104,9 +106,6 @@ def write_card(asked: NewTask, folder: Path, *, replace: bool = False) -> Iterat
     card_file["pins"] = {"own": asdict(Pins("", {}))}
     card = checked_card(card_file, path)
     splits = {split: tuple(examples_of(card, table.rows)) for split, table in tables.items()}
-    for split, examples in splits.items():
-        if not examples:
-            raise InputError(f"{asked.files[split]}: got no item, expected some")
     _refuse_shared_texts(asked, splits)
     if shown := splits.get("demonstrations"):
         pairs = [{"text": one.sentence, "answer": one.answer} for one in shown]
@@ -229,6 +228,8 @@ def _columns(asked: NewTask, tables: Mapping[str, Table]) -> dict[str, str]:
     header = [
         column for table in tables.values() for row in table.rows[:1] for column in row.values
     ]
+    if foreign := [part for part in asked.elements if part not in ELEMENTS]:
+        raise InputError(f"--elements: unknown {foreign[0]!r}; {nearest(foreign[0], ELEMENTS)}")
     columns = dict(asked.columns)
     if asked.elements and "tuples" not in columns:
         columns = {part: part for part in asked.elements} | columns
@@ -332,7 +333,7 @@ def _refuse_shared_texts(asked: NewTask, splits: Mapping[str, Sequence[Example]]
         if shared:
             first, twin = shared[0], tests[_folded(shared[0].sentence)]
             raise InputError(
-                f"{asked.files[split]}: {len(shared)} texts stand in {asked.files['test']} too, "
+                f"{asked.files[split]}: texts that stand in {asked.files['test']} too: {len(shared)}, "
                 f"first item {first.index + 1} here and item {twin.index + 1} there, "
                 f"{first.sentence[:60]!r}; expected none; remove them here"
             )
@@ -354,7 +355,7 @@ def _told(card: Card, split: str, table: Table, examples: Sequence[Example]) -> 
     texts = Counter(_folded(item.sentence) for item in examples)
     if repeats := n_items - len(texts):
         text = texts.most_common(1)[0][0]
-        yield f"note: {split}: {repeats} texts stand there again, for example {text[:60]!r}"
+        yield f"note: {split}: texts that stand there again: {repeats}, for example {text[:60]!r}"
     longest = max(len(item.sentence) for item in examples)
     if longest > LONG:
         yield (

@@ -7,7 +7,7 @@ and ``class``, which of our two families runs it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from reprlib import Repr
@@ -231,7 +231,15 @@ def refuse_twins(key: str, names: Sequence[str]) -> None:
 
 
 class CardLoader(yaml.SafeLoader):
-    """Reads task files; the functions that they name stay text."""
+    """Reads task files; the functions that they name stay text, and no key stands there twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := [key for key, n in keys.items() if n > 1]:
+            problem = f"the key {twice[0]!r} twice; remove one"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return node
 
 
 CardLoader.add_constructor("!function", lambda _loader, node: node.value)
@@ -240,8 +248,12 @@ CardLoader.add_constructor("!function", lambda _loader, node: node.value)
 def find_own_cards(folders: Iterable[Path]) -> list[Path]:
     """Return the own cards in some folders and below; other YAML files are not ours."""
     found = (path for folder in folders for path in sorted(folder.rglob("*.yaml")))
-    files = [path for path in found if path.is_file()]
-    return [p for p in files if str(read_card_file(p).get("class"))[:11] == "sentibench."]
+    return [path for path in found if path.is_file() and _is_card(read_card_file(path))]
+
+
+def _is_card(content: Mapping[str, Any]) -> bool:
+    family = content.get("class")
+    return isinstance(family, str) and family.startswith("sentibench.")
 
 
 def checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -282,7 +294,10 @@ def read_card_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no YAML; {' '.join(str(error).split())[:200]}") from None
+        raise InputError(
+            f"{path}: expected YAML in UTF-8; got {' '.join(str(error).split())[:200]}; mend it or "
+            "move it elsewhere"
+        ) from None
     return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 
 
@@ -307,6 +322,6 @@ def _first_mistake(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{place}: got nothing, expected this key"
     got = SHORT.repr(first["input"])
-    quotes = "; put it in quotes" if "string" in first["type"] else ""
-    message = first["msg"][0].lower() + first["msg"][1:]
-    return f"{place}: got {got}; {message}{quotes}"
+    quotes = "" if isinstance(first["input"], (dict, list)) else "; put it in quotes"
+    message = first["msg"].replace("Input should be", "expected").replace("Keys", "keys")
+    return f"{place}: got {got}, {message}{quotes * ('string' in first['type'])}"
