@@ -220,7 +220,7 @@ def _card_file(asked: NewTask, tables: Mapping[str, Table]) -> dict[str, Any]:
         wording = _label_instruction(labels, " with regard to %s" * ("target" in columns))
     head |= {"instruction": asked.instruction or wording, "shots": shots, "columns": columns}
     optional = {key: getattr(asked, key) for key in ("domain", "delimiter", "encoding")}
-    return head | {key: value for key, value in optional.items() if value} | {"pins": {}}
+    return head | {key: value for key, value in optional.items() if value}
 
 
 def _columns(asked: NewTask, tables: Mapping[str, Table]) -> dict[str, str]:
@@ -333,9 +333,9 @@ def _refuse_shared_texts(asked: NewTask, splits: Mapping[str, Sequence[Example]]
         if shared:
             first, twin = shared[0], tests[_folded(shared[0].sentence)]
             raise InputError(
-                f"{asked.files[split]}: texts that stand in {asked.files['test']} too: {len(shared)}, "
-                f"first item {first.index + 1} here and item {twin.index + 1} there, "
-                f"{first.sentence[:60]!r}; expected none; remove them here"
+                f"{asked.files[split]}: texts that stand in {asked.files['test']} too: "
+                f"{len(shared)}, first item {first.index + 1} here and item {twin.index + 1} "
+                f"there, {first.sentence[:60]!r}; expected none; remove them here"
             )
 
 

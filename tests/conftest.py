@@ -49,7 +49,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     from sentibench.data import cards
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(cards.OWN_FOLDERS_VARIABLE, raising=False)
+    monkeypatch.setenv(cards.OWN_FOLDERS_VARIABLE, "")  # commands change it
     monkeypatch.setattr(cards, "_given", {})
     cards.forget_own_tasks()
     yield tmp_path

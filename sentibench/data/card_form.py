@@ -234,6 +234,7 @@ class CardLoader(yaml.SafeLoader):
     """Reads task files; the functions that they name stay text, and no key stands there twice."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping; a key that stands there twice is an error of YAML."""
         node = super().compose_mapping_node(anchor)
         keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
         if twice := [key for key, n in keys.items() if n > 1]:

@@ -281,8 +281,14 @@ MISTAKES = {
     "no such file": ("x --test gone.csv", "gone.csv: cannot be read: No such file"),
     "exists": ("there --test t.csv", "there.yaml: exists already; replace it with --force"),
     "no column": ("x --test t.csv --label kind", "t.csv: no column 'kind'; known: text, label; na"),
-    "no text": ("x --test t.csv --text review", "no column 'review'; known: text, label; name it w"),
-    "no element": ("x --test t.csv --elements aspect,polarity", "name it with --column aspect=NAME"),
+    "no text": (
+        "x --test t.csv --text review",
+        "no column 'review'; known: text, label; name it w",
+    ),
+    "no element": (
+        "x --test t.csv --elements aspect,polarity",
+        "name it with --column aspect=NAME",
+    ),
     "unknown label": (
         "x --test t.csv --labels complaint,praise",
         "t.csv:5: got the label 'question', which the task 'x' does not have; known: complaint",
@@ -290,8 +296,14 @@ MISTAKES = {
     "one label": ("x --test one.csv", "labels: got 1, expected 2 to 100"),
     "300 labels": ("x --test many.csv", "labels: got 300, expected 2 to 100"),
     "texts as labels": ("x --test t.csv --label text", "labels: got '<b>Nice</b> &amp; tidy,\\n"),
-    "empty label": ("x --test unlabelled.csv --labels praise,b", "unlabelled.csv:3: got the label "),
-    "empty label found": ("x --test t.csv --train unlabelled.csv", "unlabelled.csv:3: got the labe"),
+    "empty label": (
+        "x --test unlabelled.csv --labels praise,b",
+        "unlabelled.csv:3: got the label ",
+    ),
+    "empty label found": (
+        "x --test t.csv --train unlabelled.csv",
+        "unlabelled.csv:3: got the labe",
+    ),
     "empty text": ("x --test wordless.csv", "wordless.csv:3: got ' ' in the column 'text'"),
     "empty": ("x --test empty.csv", "empty.csv: got an empty file, expected a header"),
     "header": ("x --test header.csv --labels a,b", "header.csv: got no item, expected some"),
@@ -299,17 +311,32 @@ MISTAKES = {
     "no items": ("x --test none.json --labels a,b", "none.json: got no item, expected some"),
     "comma": ("x --test comma.csv", "comma.csv:2: got 3 fields, expected 2 as in the header"),
     "quote": ("x --test quote.csv", "quote.csv:2: the row that begins here is no CSV"),
-    "twin": ("x --test t.csv --train twin.csv", "twin.csv: texts that stand in t.csv too: 1, first item"),
+    "twin": (
+        "x --test t.csv --train twin.csv",
+        "twin.csv: texts that stand in t.csv too: 1, first item",
+    ),
     "val": ("x --test t.csv --val twin.csv", "twin.csv: texts that stand in t.csv too: 1"),
-    "shown": ("x --test t.csv --demonstrations twin.csv", "twin.csv: texts that stand in t.csv too: 1"),
+    "shown": (
+        "x --test t.csv --demonstrations twin.csv",
+        "twin.csv: texts that stand in t.csv too: 1",
+    ),
     "prefix": (
         "x --test t.csv --labels complaint=p,praise,question",
         "the word 'p' of 'complaint' begins the word 'praise' of 'praise'",
     ),
     "empty name": ("x --test t.csv --labels =a,praise", "labels.0.name: got ''"),
-    "case": ("x --test t.csv --labels praise,Praise", "labels: got 'praise' and 'Praise', expected"),
-    "describe": ("x --test t.csv --describe prais=good", "--describe: unknown label 'prais'; did y"),
-    "no equals": ("x --test t.csv --describe praise", "got 'praise', expected --describe LABEL=TEXT"),
+    "case": (
+        "x --test t.csv --labels praise,Praise",
+        "labels: got 'praise' and 'Praise', expected",
+    ),
+    "describe": (
+        "x --test t.csv --describe prais=good",
+        "--describe: unknown label 'prais'; did y",
+    ),
+    "no equals": (
+        "x --test t.csv --describe praise",
+        "got 'praise', expected --describe LABEL=TEXT",
+    ),
     "name": ("../x --test t.csv", "task: got '../x'"),
     "our name": ("imdb --test t.csv", "task: 'imdb' is a name of this package; choose another one"),
     "shots": ("x --test t.csv --shots 2", "shots: got 2, expected at most 0"),
@@ -317,12 +344,21 @@ MISTAKES = {
     "minus": ("x --test t.csv --train train.csv --shots -1", "shots: got -1, expected greater"),
     "tuples": ("x --test t.csv --tuples text", "got --tuples without --elements, expected both"),
     "both": ("x --test t.csv --label l --elements polarity", "got --label and --elements"),
-    "part": ("x --test t.csv --column aspect=text", "columns: unknown 'aspect'; known: text, label"),
-    "parts": ("x --test t.csv --elements aspct,polarity", "unknown 'aspct'; did you mean 'aspect'?"),
+    "part": (
+        "x --test t.csv --column aspect=text",
+        "columns: unknown 'aspect'; known: text, label",
+    ),
+    "parts": (
+        "x --test t.csv --elements aspct,polarity",
+        "unknown 'aspct'; did you mean 'aspect'?",
+    ),
     "target": ("x --test t.csv --target label --instruction Hm", "instruction: expected %s, where"),
     "ending": ("x --test file", "file: got the ending"),
     "encoding": ("x --test t.csv --encoding utf-9", "t.csv: unknown encoding 'utf-9'"),
-    "delimiter": ("x --test t.csv --delimiter ab", "got the delimiter 'ab', expected one character"),
+    "delimiter": (
+        "x --test t.csv --delimiter ab",
+        "got the delimiter 'ab', expected one character",
+    ),
     "out": ("x --test t.csv --out file", "file/x.yaml: cannot be written"),
     "no test": ("x --train t.csv", "the following arguments are required: --test"),
 }
@@ -380,7 +416,7 @@ def test_a_card_that_counts_other_items_is_refused() -> None:
     from sentibench.data.cards import forget_own_tasks
 
     forget_own_tasks()
-    with pytest.raises(SentiBenchError, match="got 3 items, expected 4, as .*reviews.yaml says"):
+    with pytest.raises(SentiBenchError, match=r"got 3 items, expected 4, as .*reviews.yaml says"):
         load_split(load_tasks()["reviews"], "test")
 
 

@@ -1,5 +1,6 @@
 """The form of a card: what it admits, and what the error says of what it does not."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -270,3 +271,15 @@ def test_a_variable_that_names_no_folder_is_refused(folder: Path, monkeypatch) -
     monkeypatch.setenv(cards.OWN_FOLDERS_VARIABLE, f"{folder}:nothing")
     with pytest.raises(InputError, match="SENTIBENCH_TASKS: got 'nothing', which is no folder"):
         cards.name_own_folders()
+
+
+def test_the_docs_have_a_line_for_every_key() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "own_tasks.md").read_text(encoding="utf-8")
+    table = text[text.index("| key | holds |") :]
+    told = [
+        key
+        for line in table.splitlines()
+        if "|" in line
+        for key in re.findall("`(.+?)`", line.split("|")[1])
+    ]
+    assert sorted(told) == sorted({*CardFile.model_fields, "task", "class", "tag"} - {"name"})

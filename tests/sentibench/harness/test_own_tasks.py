@@ -26,7 +26,9 @@ LABELS = ("complaint", "praise", "a question")
 
 
 def new_labels(name: str = "reviews", *options: str) -> None:
-    rows = [(f'{split} 😀 "{n}", {{{{ 7*7 }}}}', LABELS[n % 3]) for split in "abc" for n in range(9)]
+    rows = [
+        (f'{split} 😀 "{n}", {{{{ 7*7 }}}}', LABELS[n % 3]) for split in "abc" for n in range(9)
+    ]
     for split, letter in (("test", "a"), ("train", "b"), ("val", "c")):
         lines = [{"text": text, "label": label} for text, label in rows if text[0] == letter]
         Path(f"{split}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
@@ -223,7 +225,7 @@ def test_a_broken_card_is_one_line_of_each_command(module: Sequence[str], desk: 
     path.write_text(text.replace("- name: praise", "- 5"), encoding="utf-8")
     options = ("--model", "dummy", "--tasks", "reviews")
     done = command(*module, *options, SENTIBENCH_TASKS="sentibench_tasks")
-    assert "reviews.yaml: labels.1: got 5, expected text; put it in quotes" in mistake_of(done)
+    assert "reviews.yaml: labels.2: got 5, expected text; put it in quotes" in mistake_of(done)
 
 
 def test_a_broken_card_does_not_hide_the_mistakes_of_others(desk: Path, monkeypatch) -> None:
