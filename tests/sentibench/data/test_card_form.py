@@ -1,5 +1,7 @@
 """The form of a card: what it admits, and what the error says of what it does not."""
 
+import os
+import pickle
 import re
 from pathlib import Path
 
@@ -252,7 +254,7 @@ def test_a_card_that_is_found_in_two_ways_is_one_card(folder: Path, monkeypatch)
     path = put(folder, LABELS)
     link = folder.parent / "link"
     link.symlink_to(folder)
-    monkeypatch.setenv(cards.OWN_FOLDERS_VARIABLE, f"{link}:{folder}")
+    monkeypatch.setenv(cards.OWN_FOLDERS_VARIABLE, f"{link}{os.pathsep}{folder}")
     assert [task.name for task in cards.tasks_of_source("own")] == ["reviews"]
     assert own_task(link / path.name) is load_tasks()["reviews"]
 
@@ -262,13 +264,14 @@ def test_a_card_given_by_its_path_is_known_by_its_name(folder: Path) -> None:
     away.mkdir()
     task = own_task(put(away, LABELS))
     assert load_tasks()["reviews"] is task
+    assert pickle.loads(pickle.dumps(task)).card is task.card
     other = folder.parent / "other"
     other.mkdir()
     assert own_task(put(other, LABELS)).card.path == other / "card.yaml"  # the newer one
 
 
 def test_a_variable_that_names_no_folder_is_refused(folder: Path, monkeypatch) -> None:
-    monkeypatch.setenv(cards.OWN_FOLDERS_VARIABLE, f"{folder}:nothing")
+    monkeypatch.setenv(cards.OWN_FOLDERS_VARIABLE, f"{folder}{os.pathsep}nothing")
     with pytest.raises(InputError, match="SENTIBENCH_TASKS: got 'nothing', which is no folder"):
         cards.name_own_folders()
 

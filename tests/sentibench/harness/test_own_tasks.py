@@ -106,11 +106,11 @@ def test_a_target_is_asked_about(desk: Path) -> None:
     Path("t.csv").write_text("text,who,label\nYes!,Ann,pro\nNo!,100%s,con\n", encoding="utf-8")
     arguments = ["--target", "who", "--instruction", "And what of %s?"]
     assert main(["task", "new", "stance", "--test", "t.csv", *arguments]) == 0
-    rows = render_prompts(task_named("stance", "test"), seed=42, shots=0, limit=None)
-    assert [row["prompt"].split("\n")[0] for row in rows] == [
-        "And what of Ann?",
-        "And what of 100%s?",
-    ]
+    task = task_named("stance", "test")
+    prompts = [row["prompt"] for row in render_prompts(task, seed=42, shots=0, limit=None)]
+    first_lines = [prompt.partition("\n")[0] for prompt in prompts]
+    assert first_lines == ["And what of Ann?", "And what of 100%s?"]
+    assert prompts_key(prompts) == task.pins.prompts[42]
 
 
 def test_the_val_split_can_be_asked_and_a_lacking_one_is_named(desk: Path) -> None:
