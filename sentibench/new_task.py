@@ -356,6 +356,9 @@ def _told(card: Card, split: str, table: Table, examples: Sequence[Example]) -> 
     if repeats := n_items - len(texts):
         text = texts.most_common(1)[0][0]
         yield f"note: {split}: texts that stand there again: {repeats}, for example {text[:60]!r}"
+    answers = {(_folded(item.sentence), item.answer) for item in examples}
+    if n_unclear := len(answers) - len(texts):
+        yield f"note: {split}: texts that stand there again with another answer: {n_unclear}"
     longest = max(len(item.sentence) for item in examples)
     if longest > LONG:
         yield (

@@ -233,6 +233,7 @@ def test_what_is_odd_is_told(capsys) -> None:
     assert new("reviews", "--test", "t.csv") == 0
     told = capsys.readouterr().out
     assert "note: test: texts that stand there again: 1, for example 'text 1'" in told
+    assert "texts that stand there again with another answer: 1\n" in told
     assert "note: test: the longest text has 20,000 characters" in told
     assert "note: test: fewer than 30 of complaint; their scores" in told
     assert "note: test: unbalanced: over 10 times as many of one as of another" in told

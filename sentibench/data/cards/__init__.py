@@ -302,10 +302,11 @@ def own_task(path: Path) -> Task:
     """
     card = _own_card(path.absolute())
     known = load_tasks().get(card.name)
-    if known and cast(Path, known.card.path).samefile(path):
-        return known
-    if known and card.name not in _given:
-        raise _two_cards(known.card, card)
+    if known and known.card.path and known.card.path.exists():  # it was when it was read
+        if known.card.path.samefile(path):
+            return known
+        if card.name not in _given:
+            raise _two_cards(known.card, card)
     _given[card.name] = cast(Path, card.path)
     forget_own_tasks()
     return load_tasks()[card.name]
@@ -333,7 +334,7 @@ def _own_card(path: Path) -> Card:
 def _tasks(folders: tuple[Path, ...]) -> Mapping[str, Task]:
     tasks = [Task(card, source) for source in OURS for card in load_cards().values()]
     found = {task.name: task for task in tasks}
-    for path in dict.fromkeys([*find_own_cards(folders), *_given.values()]):
+    for path in dict.fromkeys([*find_own_cards(folders), *filter(Path.is_file, _given.values())]):
         task = Task(_own_card(path), "own")
         if twin := found.get(task.name):
             if not path.samefile(cast(Path, twin.card.path)):

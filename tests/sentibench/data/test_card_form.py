@@ -268,6 +268,12 @@ def test_a_card_given_by_its_path_is_known_by_its_name(folder: Path) -> None:
     other = folder.parent / "other"
     other.mkdir()
     assert own_task(put(other, LABELS)).card.path == other / "card.yaml"  # the newer one
+    (other / "card.yaml").unlink()
+    cards.forget_own_tasks()
+    assert "reviews" not in load_tasks()
+    assert own_task(away / "card.yaml").card.path == away / "card.yaml"
+    (away / "card.yaml").rename(other / "card.yaml")
+    assert own_task(other / "card.yaml").card.path == other / "card.yaml"
 
 
 def test_a_variable_that_names_no_folder_is_refused(folder: Path, monkeypatch) -> None:

@@ -77,6 +77,8 @@ BAD_ROWS = {
     "no column": ({"text": "Any.", "lable": "bad"}, r"no column 'label' \(label\); did you mean"),
     "no text": ({"text": " ", "label": "bad"}, "got ' ' in the column 'text', expected a text"),
     "null text": ({"text": None, "label": "bad"}, "got nothing in the column 'text'"),
+    "half": ({"text": "a\ud800", "label": "bad"}, "got half a character .* in 'a.*d800', expected"),
+    "half a label": ({"text": "a", "label": "\ud800"}, "got half a character"),
     "number text": ({"text": 5, "label": "bad"}, "got 5 in the column 'text', expected a text"),
 }
 
@@ -151,6 +153,7 @@ def test_a_polarity_may_be_zero() -> None:
         ({"aspect": "tea"}, "expected a list of objects"),
         ([{"aspct": "tea", "polarity": "bad"}], "got \"{'aspct': 'tea'"),
         ([["tea"]], "expected a list of objects"),
+        ('[["te\\ud800a", "bad"]]', "got half a character"),
         ([{"aspect": "tea"}], "got the polarity '', which the task 'mine' does not have"),
         ([{"aspect": "tea", "polarity": "gut"}], "got the polarity 'gut', .* known: good, bad"),
     ],
