@@ -64,7 +64,8 @@ def _build_parser() -> argparse.ArgumentParser:
         prog="sentibench",
         description="SentiBench: twelve sentiment datasets in lm-evaluation-harness.",
         epilog="Environment: SENTIBENCH_HOME (data folder), SENTIBENCH_MIRROR (folder or URL to "
-        "fetch from), SENTIBENCH_TASKS (folders with tasks of your own), SENTIBENCH_NO_AUTOLOAD=1 (leave plain lm_eval alone). Example: "
+        "fetch from), SENTIBENCH_TASKS (folders with tasks of your own), "
+        "SENTIBENCH_NO_AUTOLOAD=1 (leave plain lm_eval alone). Example: "
         "sentibench run --model hf --model_args pretrained=MODEL --tasks sentibench",
     )
     parser.add_argument("--version", action="version", version=f"sentibench {__version__}")
