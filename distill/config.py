@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 import yaml
 from pydantic import (
@@ -23,6 +23,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     field_validator,
     model_validator,
@@ -32,7 +33,7 @@ from distill.errors import ConfigError, nearest
 from distill.files import write_beside
 from distill.records import Reason
 from sentibench.data.cards import Source, load_cards, load_tasks
-from sentibench.data.tables import OnBadRows, plain_text
+from sentibench.data.tables import HUB, OnBadRows, plain_text
 
 Family = Literal["analysing", "rewriting"]
 Perspective = Literal["expression", "target", "emotion", "background"]
@@ -51,6 +52,18 @@ def _read_exponent(value: Any) -> Any:
     return float(value) if isinstance(value, str) and EXPONENT.fullmatch(value) else value
 
 
+# Keys of a request that other settings write.
+WRITTEN_BY_US = {
+    "model": "give teacher.model",
+    "messages": "the prompts are written by the stages",
+    "prompt": "the prompts are written by the stages",
+    "response_format": "give teacher.response_format",
+    "stream": "whole answers are read",
+    "n": "one answer is read",
+} | dict.fromkeys(
+    ("max_tokens", "max_completion_tokens"),
+    "give knowdist.response_tokens, icldist.label_tokens, icldist.response_tokens",
+)
 ADDRESS = re.compile(
     r"https?://(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#@]*)?"  # host, port, path
 )
@@ -59,6 +72,7 @@ Positive = Annotated[float, Field(gt=0), READ]
 NotNegative = Annotated[float, Field(ge=0), READ]
 Fraction = Annotated[float, Field(gt=0, le=1), READ]
 BelowOne = Annotated[float, Field(ge=0, lt=1), READ]
+Share = Annotated[float, Field(ge=0, le=1), READ]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -89,7 +103,8 @@ class Texts(Section):
         dataset: A dataset of the benchmark; its training split, with gold labels.
         file: By its ending: CSV, TSV, JSON, JSON lines, Parquet, or text with one text per line.
         folder: A folder written by ``datasets``' ``save_to_disk``.
-        split: Of ``folder``, where it holds several.
+        hub: A dataset of the Hugging Face hub, ``OWNER/NAME`` or ``OWNER/NAME:CONFIGURATION``.
+        split: Of ``folder`` or ``hub``, where it holds several; default: train.
         column: Of the text, in a table.
         label_column: Of the gold label, in a table.
         labels: How gold labels of a table are called in this package, ``{"5 stars": "positive"}``.
@@ -105,6 +120,7 @@ class Texts(Section):
     dataset: str | None = None
     file: Path | None = None
     folder: Path | None = None
+    hub: str | None = Field(default=None, pattern=r"^\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?$")
     split: str | None = None
     column: str = Field(default="text", min_length=1)
     label_column: str | None = Field(default=None, min_length=1)
@@ -126,9 +142,9 @@ class Texts(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> Texts:
-        given = [key for key in ("dataset", "file", "folder") if getattr(self, key)]
+        given = [key for key in ("dataset", "file", "folder", "hub") if getattr(self, key)]
         if len(given) != 1:
-            raise ValueError(f"exactly one of dataset, file, folder; got {given or 'none'}")
+            raise ValueError(f"exactly one of dataset, file, folder, hub; got {given or 'none'}")
         if self.dataset and self.dataset not in load_cards():
             raise ValueError(
                 f"dataset: unknown name {self.dataset!r}; {nearest(self.dataset, load_cards())}"
@@ -139,7 +155,9 @@ class Texts(Section):
             raise ValueError("mini: of a dataset of this package; remove it")
         of_files = ("delimiter", "encoding")
         of_tables = ("column", "label_column", "labels", "split", "on_bad_rows", *of_files)
-        foreign = {"dataset": of_tables, "file": ("split",), "folder": of_files}[given[0]]
+        foreign = {"dataset": of_tables, "file": ("split",), "folder": of_files, "hub": of_files}[
+            given[0]
+        ]
         fields = type(self).model_fields
         ignored = [key for key in foreign if getattr(self, key) != fields[key].default]
         if ignored:
@@ -150,22 +168,84 @@ class Texts(Section):
     @property
     def source(self) -> str:
         """The name in reports."""
-        path = self.file or self.folder
-        return self.name or self.dataset or (path.stem if path else "")
+        name = Path(self.place.removeprefix(HUB).partition(":")[0] if self.hub else self.place)
+        return self.name or self.dataset or name.stem
+
+    @property
+    def place(self) -> str:
+        """What ``read_table`` reads; empty for a dataset of the benchmark."""
+        return f"{HUB}{self.hub}" if self.hub else str(self.file or self.folder or "")
+
+
+Change = Literal["markup", "entities", "links"]
+Personal = Literal["mail", "phone", "handle"]
+CHANGES: tuple[Change, ...] = get_args(Change)
+
+
+class Cleaning(Section):
+    """What is done to texts before they are drawn. Every change and every loss is counted.
+
+    Attributes:
+        skip: What is not done. ``markup``: tags of HTML are taken out. ``entities``: ``&amp;`` and
+            its like are decoded. ``links``: bare links are taken out. ``no words``: texts without
+            a letter are left out. ``case``: texts that equal another but for case and whitespace
+            are left out.
+        mask: Personal data that placeholders replace: mail addresses, phone numbers, handles. No
+            teacher sees them, and no file of the run holds them.
+    """
+
+    skip: tuple[Change | Literal["no words", "case"], ...] = ()
+    mask: tuple[Personal, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What is changed in texts, masks apart."""
+        return tuple(change for change in CHANGES if change not in self.skip)
+
+
+def _template_args_of_a_chat(teacher: HfTeacher | VllmTeacher) -> HfTeacher | VllmTeacher:
+    if teacher.chat_template_args and not teacher.chat:
+        raise ValueError("chat_template_args: of a chat, and chat is false; set chat: true")
+    return teacher
 
 
 class HfTeacher(Section):
-    """A local model of ``transformers``, run by the fast generation of the harness."""
+    """A local model of ``transformers``, run by the fast generation of the harness.
+
+    Attributes:
+        backend: ``hf``.
+        model: A folder, or a name that transformers finds.
+        dtype: Of the weights; ``auto`` for that of the checkpoint.
+        batch_tokens: Tokens that go through the model at once; none to find it.
+        chat: Whether prompts go through the model's chat template.
+        chat_template_args: Given to that template, ``{enable_thinking: false}``.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
+    """
 
     backend: Literal["hf"]
     model: str
     dtype: str = "auto"
     batch_tokens: Count | None = None
     chat: bool = False
+    chat_template_args: dict[str, JsonValue] = {}
+    trust_remote_code: bool = False
+
+    _of_chat = model_validator(mode="after")(_template_args_of_a_chat)
 
 
 class VllmTeacher(Section):
-    """A local model run by vLLM, which is installed apart."""
+    """A local model run by vLLM, which is installed apart.
+
+    Attributes:
+        backend: ``vllm``.
+        model: A folder, or a name that vLLM finds.
+        dtype: Of the weights; ``auto`` for that of the checkpoint.
+        tensor_parallel: GPUs that share the model.
+        max_length: Most tokens of prompt and answer together; none for the model's own.
+        chat: Whether prompts go through the model's chat template.
+        chat_template_args: Given to that template, ``{enable_thinking: false}``.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
+    """
 
     backend: Literal["vllm"]
     model: str
@@ -173,10 +253,32 @@ class VllmTeacher(Section):
     tensor_parallel: Count = 1
     max_length: Count | None = None
     chat: bool = False
+    chat_template_args: dict[str, JsonValue] = {}
+    trust_remote_code: bool = False
+
+    _of_chat = model_validator(mode="after")(_template_args_of_a_chat)
 
 
 class OpenAITeacherConfig(Section):
-    """A server that speaks OpenAI's /v1; the key is read from the environment."""
+    """A server that speaks OpenAI's /v1; the key is read from the environment.
+
+    Attributes:
+        backend: ``openai``.
+        model: As the server calls it.
+        base_url: ``http(s)://host/v1``, without user, password and query.
+        api_key_env: The environment variable that holds the key.
+        revision: Tells two models of one name apart, for example a date.
+        style: Whether prompts are sent as chats or as texts to be continued.
+        response_format: Sent with requests for a label: a mapping as it is, or ``label`` for a JSON
+            schema whose only key ``label`` holds one of the request's labels.
+        extra_body: Further keys of every request, in place of ours where they have one name; a key
+            that is null is left out, ``{temperature: null, seed: null}``.
+        concurrency: Requests at once.
+        timeout_s: Seconds until a request is given up.
+        max_attempts: How often a request is sent before it counts as failed.
+        requests_per_minute: The server's limit; none for no limit.
+        tokens_per_minute: The server's limit, prompts and answers together; none for no limit.
+    """
 
     backend: Literal["openai"]
     model: str
@@ -184,6 +286,8 @@ class OpenAITeacherConfig(Section):
     api_key_env: str = "OPENAI_API_KEY"
     revision: str = ""
     style: Literal["chat", "completions"] = "chat"
+    response_format: Literal["label"] | dict[str, JsonValue] | None = None
+    extra_body: dict[str, JsonValue] = {}
     concurrency: Count = 8
     timeout_s: Positive = 120
     max_attempts: Count = 6
@@ -201,16 +305,33 @@ class OpenAITeacherConfig(Section):
             )
         return base_url
 
+    @field_validator("extra_body")
+    @classmethod
+    def _leaves_ours_alone(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for key, instead in WRITTEN_BY_US.items():
+            if key in body:
+                raise ValueError(f"{key!r} is no extra key; {instead}")
+        return body
+
 
 class ReplayTeacherConfig(Section):
-    """Recorded answers: the folder of a store."""
+    """Recorded answers.
+
+    Attributes:
+        backend: ``replay``.
+        store: Folder of the store.
+    """
 
     backend: Literal["replay"]
     store: Path
 
 
 class GoldTeacherConfig(Section):
-    """The labels of the texts; ICLDist only."""
+    """The labels of the texts; ICLDist only.
+
+    Attributes:
+        backend: ``gold``.
+    """
 
     backend: Literal["gold"]
 
@@ -222,7 +343,14 @@ TeacherConfig = Annotated[
 
 
 class Lora(Section):
-    """Low-rank adapters; all linear layers of the decoder by default."""
+    """Low-rank adapters (Hu et al. 2021).
+
+    Attributes:
+        r: Rank.
+        alpha: The adapter's output is scaled by ``alpha / r``.
+        dropout: Share of the adapter's inputs that is dropped while training.
+        target_modules: Names of layers, as in peft; ``all-linear`` for all of the decoder.
+    """
 
     r: Count = 16
     alpha: Count = 32
@@ -275,10 +403,19 @@ class Training(Section):
 
     Attributes:
         method: LoRA, LoRA on a base held in 4 bits (needs bitsandbytes), or all weights.
+        lora: Of the methods ``lora`` and ``qlora``.
+        learning_rate: The highest; low-rank adapters need higher ones than all weights.
+        epochs: Passes over the samples.
         batch_size: Samples of an optimizer step, over all processes.
         batch_tokens: Tokens, padding included, that go through a model at once.
+        max_length: Most tokens of a sample; a longer one loses demonstrations, or is left out.
+        schedule: How the learning rate falls after the warm-up.
+        warmup_share: Share of the steps in which the learning rate rises.
+        weight_decay: Of AdamW.
+        betas: Of AdamW.
         precision: Of the forward pass; weights and optimizer stay in float32.
         choose: Among checkpoints; None for the end of the training.
+        report_to: Services that are sent each step through transformers' own callbacks.
     """
 
     method: Literal["lora", "qlora", "full"] = "lora"
@@ -294,6 +431,7 @@ class Training(Section):
     weight_decay: NotNegative
     betas: tuple[BelowOne, BelowOne]
     precision: Literal["float32", "bfloat16"] = "float32"
+    report_to: tuple[Literal["trackio", "tensorboard", "wandb"], ...] = ()
 
     def n_steps(self, n_samples: int) -> int:
         """Optimizer steps; the last batch of an epoch may not be full."""
@@ -325,11 +463,17 @@ class KnowDist(Section):
 
     Attributes:
         samples: Requests to the teacher.
+        families: Kinds of task: to explain a text, to restate it.
+        perspectives: What a request asks about; empty for no particular one.
         few_shot: Show two worked examples, for a teacher that follows no instructions.
         templates: A folder with Jinja files named like ours that replace them.
-        response_tokens: New tokens of an answer at most.
+        response_tokens: New tokens of an answer at most, those of reasoning included.
         temperature: Of the teacher; 0 is greedy.
+        domain: What all texts are, in a few words, such as "reviews of kitchen goods"; the prompts
+            say so.
         teacher: Of this stage alone; None for the run's. A model that labels well may write badly.
+        difficulty: Train on the hard samples alone; None for all.
+        training: Of this stage.
     """
 
     samples: Count = 1000
@@ -339,6 +483,7 @@ class KnowDist(Section):
     templates: Path | None = None
     response_tokens: Count = 160
     temperature: NotNegative = 0.0
+    domain: str = ""
     teacher: TeacherConfig | None = None
     difficulty: Difficulty | None = None
     training: KnowDistTraining = KnowDistTraining()
@@ -351,22 +496,37 @@ class ICLDist(Section):
         samples: Few-shot prompts.
         shots: Numbers of demonstrations that a prompt may have, drawn evenly.
         demonstrations: Whether their labels are gold (where the source has them) or the teacher's.
+        tasks: What is asked: ``sentiment``, ``emotion``, one of their taxonomies such as
+            ``sentiment_3``, or an own task by its name.
+        pool: Texts of each source and taxonomy that are labelled to be demonstrations; default: as
+            many as the samples need.
         label_words: Whether labels appear under other words than the usual ones.
         taxonomies: Whether classes are cut in other ways (two, three, five polarities; emotions).
         instructions: Kinds of instruction, drawn evenly.
         other_tasks: Share of the samples that are not about sentiment.
         other_files: JSON lines of more such tasks, ``{"task", "instruction", "input", "output"}``.
+        label_tokens: New tokens of an answer that is a label, at most; a model that thinks aloud
+            needs 1024 or more. Where labels are scored, nothing is written.
+        response_tokens: New tokens of a free answer, of other tasks, at most.
+        score_choices: Whether a teacher that sees likelihoods scores the label words; else it
+            writes its answer.
+        difficulty: Train on the hard samples alone; None for all.
+        training: Of this stage.
     """
 
     samples: Count = 1000
     shots: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1, 2, 3, 4, 5), min_length=1)
     demonstrations: Literal["teacher", "gold"] = "teacher"
+    tasks: tuple[str, ...] = Field(default=("sentiment", "emotion"), min_length=1)
+    pool: Count | None = None
     label_words: bool = True
     taxonomies: bool = True
     instructions: tuple[Wording, ...] = Field(default=("full", "short", "none"), min_length=1)
     other_tasks: BelowOne = 0.2
     other_files: tuple[Path, ...] = ()
     score_choices: bool = True
+    label_tokens: Count = 64
+    response_tokens: Count = 128
     difficulty: Difficulty | None = None
     training: ICLDistTraining = ICLDistTraining()
 
@@ -411,6 +571,9 @@ class FilterConfig(Section):
         max_words: Most words of a free answer (by whitespace).
         near_duplicate_similarity: Jaccard similarity of the runs of five words from which on two
             free answers are the same; in (0, 1].
+        min_kept: Share of the requests that has to be left after a step that asks or filters;
+            below it the run stops and says why.
+        allow_loss: Whether the run goes on all the same, as long as anything is left.
     """
 
     skip: tuple[Reason, ...] = ()
@@ -426,12 +589,15 @@ class FilterConfig(Section):
     min_words: Count = 1
     max_words: Count = 1024
     near_duplicate_similarity: Fraction = 0.8
+    min_kept: Share = 0.5
+    allow_loss: bool = False
 
     @field_validator("skip")
     @classmethod
     def _empty_stays_on(cls, skip: tuple[Reason, ...]) -> tuple[Reason, ...]:
-        if "empty" in skip:
-            raise ValueError("nothing is learnt from an empty answer; remove 'empty'")
+        for reason in ("empty", "only reasoning"):
+            if reason in skip:
+                raise ValueError(f"nothing is learnt from an empty answer; remove {reason!r}")
         return skip
 
 
@@ -441,15 +607,25 @@ class Run(Section):
     Attributes:
         name: Of the folder below ``out``, and of the students.
         student: A checkpoint that transformers loads.
+        trust_remote_code: Whether code that comes with the student's checkpoint is run.
+        teacher: Who answers.
+        texts: Sources of user texts.
+        cleaning: What is done to the texts first.
+        knowdist: Stage 1; None to leave it out.
+        icldist: Stage 2; None to leave it out.
         mixed: Train once, on the samples of both stages, with ICLDist's training settings.
+        filters: Which answers are learnt from.
+        evaluation: What is measured.
         out: Runs that share it share the answers of a teacher.
         seed: Of every draw.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     student: str
+    trust_remote_code: bool = False
     teacher: TeacherConfig
     texts: tuple[Texts, ...] = Field(min_length=1)
+    cleaning: Cleaning = Cleaning()
     knowdist: KnowDist | None = None
     icldist: ICLDist | None = None
     mixed: bool = False
@@ -482,10 +658,20 @@ class Run(Section):
 
     @property
     def compared_with(self) -> Source | None:
-        """The test sets whose texts must not be trained on; None where nobody looks."""
+        """The test sets whose texts must not be trained on; None where nobody looks.
+
+        Those of the benchmark; of own tasks alone where nothing else is read or measured. Own tasks
+        are looked at in any case.
+        """
         if "contaminated" in self.filters.skip:
             return None
-        return "mini" if all(texts.mini for texts in self.texts) else "real"
+        if all(texts.mini for texts in self.texts):
+            return "mini"
+        known = load_tasks()
+        measured = {known[name].source for name in self.evaluation.tasks if name in known}
+        is_own = measured == {"own"} and set(self.evaluation.tasks) <= set(known)
+        is_own &= not any(texts.dataset for texts in self.texts)
+        return "own" if is_own else "real"
 
     @property
     def folder(self) -> Path:
@@ -534,15 +720,33 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     raw = _parsed(text, f"{path}: no YAML")
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected a mapping of settings; got {type(raw).__name__}")
+    given = {path.name: _as_json(path.name, raw)}
     for override in overrides:
         _override(cast("dict[str, Any]", raw), override)
+        given[repr(override)] = _as_json(repr(override), raw)
+    *_, whole = given.values()
+    run = _validated(whole)
+    if isinstance(run, Run):
+        return run
+    # the file's, or the first override's with which the mistake was there
+    blamed = next(where for where, text in given.items() if _validated(text) == run)
+    raise ConfigError(f"{blamed}: {run}")
+
+
+def _as_json(where: str, raw: Any) -> str:
+    """The settings as JSON, where a list may be a tuple, a text a path and a number a key."""
     try:
-        # as JSON, where a list may be a tuple, a text a path and a number a key
-        return Run.model_validate_json(json.dumps(raw))
+        return json.dumps(raw)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{where}: settings that JSON cannot hold; {error}") from None
+
+
+def _validated(text: str) -> Run | str:
+    """The configuration, or its first mistake."""
+    try:
+        return Run.model_validate_json(text)
     except ValidationError as error:
-        raise ConfigError(_first_mistake(path.name, error)) from None
-    except (TypeError, ValueError, RecursionError) as error:  # json.dumps
-        raise ConfigError(f"{path}: settings that JSON cannot hold; {error}") from None
+        return _first_mistake(error)
 
 
 def _override(raw: dict[str, Any], override: str) -> None:
@@ -558,20 +762,26 @@ def _override(raw: dict[str, Any], override: str) -> None:
     raw[key] = _parsed(value, f"{override!r}: the value is no YAML")
 
 
-def _first_mistake(where: str, error: ValidationError) -> str:
+def _first_mistake(error: ValidationError) -> str:
     """One line: place, what is wrong, what was got, and what is near."""
-    first = error.errors()[0]
+    first = cast("dict[str, Any]", error.errors()[0])
     pairs = zip(("", *first["loc"]), first["loc"], strict=False)  # pydantic names the backend too
     place = [str(part) for above, part in pairs if above != "teacher"]
+    if first["type"] == "union_tag_invalid":  # the only union is that of teachers
+        tag, known = first["ctx"]["tag"], first["ctx"]["expected_tags"].replace("'", "").split(", ")
+        return f"{'.'.join(place)}.backend: unknown name {tag!r}; {nearest(tag, known)}"
+    is_missing = first["type"] in ("missing", "union_tag_not_found")
+    if first["type"] == "union_tag_not_found":
+        place, first["msg"] = [*place, "backend"], "field required"
     message = first["msg"].removeprefix("Value error, ")
-    line = ": ".join(filter(None, (where, ".".join(place), message[0].lower() + message[1:])))
-    if first["type"] == "missing":  # perhaps misspelt: sections know their keys once they have all
+    line = ": ".join(filter(None, (".".join(place), message[0].lower() + message[1:])))
+    if is_missing:  # perhaps misspelt: sections know their keys once they have all
         known = {key for section in Section.__subclasses__() for key in section.model_fields}
         given: list[str] = first["input"]
         for key in [key for key in given if key not in known]:
             is_near = get_close_matches(key, place[-1:])
             line += f"; unknown key {key!r}" + (f"; did you mean {place[-1]!r}?" if is_near else "")
-    if first["type"] in ("missing", "value_error"):
+    if is_missing or first["type"] == "value_error":
         return line
     got = first["input"]
     is_text = isinstance(got, str) and first["type"].startswith(("float", "int", "bool"))

@@ -2,8 +2,8 @@
 
 from sentibench.errors import DataError, InputError, SentiBenchError, nearest, unknown_name
 
-__all__ = ["ConfigError", "DataError", "InputError", "SentiBenchError", "StoreError"]
-__all__ += ["TeacherError", "nearest", "unknown_name"]
+__all__ = ["ConfigError", "DataError", "InputError", "LossError", "SentiBenchError"]
+__all__ += ["StoreError", "TeacherError", "nearest", "unknown_name"]
 
 
 class ConfigError(InputError):
@@ -16,3 +16,7 @@ class StoreError(SentiBenchError):
 
 class TeacherError(SentiBenchError):
     """The teacher cannot be reached or answers nothing but errors."""
+
+
+class LossError(SentiBenchError):
+    """Fewer answers survived a step than have to."""

@@ -21,10 +21,13 @@ UNKNOWN = ("not recorded", "no gold label", UNREACHED)
 
 
 Reason = Literal[
+    "only reasoning",
     "empty",
     "run-on",
     "refusal",
     "cut off",
+    "only a label",
+    "JSON",
     "copied input",
     "repetition",
     "outside the taxonomy",
@@ -58,7 +61,8 @@ class Decoding:
         max_new_tokens: At least 1.
         temperature: 0 is greedy.
         top_p: In (0, 1].
-        stop: The answer ends before the first of these strings.
+        stop: The answer ends before the first of these strings. A chat model is not told of them,
+            since one may stand in its reasoning: its answer is cut when it is read.
         seed: Of the sampling, where the backend has one.
     """
 
@@ -81,7 +85,7 @@ class Request:
         id: Name within its stage, ``knowdist/analysing/emotion/000017``.
         messages: The rendered prompt.
         choices: Label words. A teacher that sees likelihoods answers with the likeliest of them;
-            any other writes freely.
+            any other writes freely. Without them, labels may stand in ``meta``.
         decoding: How the answer is written.
         text: The user text that the prompt is about.
         source: Where the text came from.
@@ -99,6 +103,16 @@ class Request:
     def __post_init__(self) -> None:
         if not self.messages or not self.messages[-1].content.strip():
             raise ValueError(f"request {self.id}: the prompt is empty")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The words one of which is the answer, scored or written; none where it is free."""
+        return self.choices or tuple(self.meta.get("labels") or ())
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """The parts of a tuple, where the answer is a list of these; else none."""
+        return tuple(self.meta.get("elements") or ())
 
     @property
     def prompt(self) -> str:
@@ -128,12 +142,14 @@ class Answer:
     """What the teacher wrote.
 
     Attributes:
-        text: Without the stop string; may be empty, which a filter judges.
+        text: As the teacher wrote it, without the stop string; may be empty, and may hold
+            reasoning, which is taken off when the answer is read.
         finish: ``stop`` at its end or at a stop string, ``length`` where it was cut off,
             ``choice`` where label words were scored.
         prompt_tokens: As counted by the teacher; 0 if it does not say.
         completion_tokens: As counted by the teacher; 0 if it does not say.
         log_likelihoods: Of the choices, natural logarithm, in their order.
+        reasoning: What a server gave apart from the text; nobody learns from it.
     """
 
     text: str
@@ -141,6 +157,7 @@ class Answer:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     log_likelihoods: tuple[float, ...] = ()
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, slots=True)

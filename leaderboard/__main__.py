@@ -10,7 +10,7 @@ from os import cpu_count
 from pathlib import Path
 from typing import cast
 
-from leaderboard.board import schema_text, to_json
+from leaderboard.board import Board, schema_text, to_json
 from leaderboard.build import build_board
 from leaderboard.exports import to_csv, to_hardest, to_latex, to_markdown
 from leaderboard.items import build_items, hardest_items
@@ -19,11 +19,13 @@ from leaderboard.runs.entries import Entry, collect_entries
 from leaderboard.runs.models import Declared, load_declared, short_name
 from leaderboard.runs.results import Problem, lies_in, load_results
 from sentibench.command_line import Parser, exit_code
-from sentibench.data.cards import Source
+from sentibench.data.cards import OURS, Source, Task, tasks_of_source
 from sentibench.errors import InputError
 from sentibench.pages.text import counted, visible
 from sentibench.scoring.statistics import REPLICATES
 
+OWN_PAGE = "your-tasks"
+"""The folder of the page of own tasks, where results of ours are shown too."""
 GENERATOR = '<meta name="generator" content="SentiBench leaderboard">'
 
 
@@ -62,9 +64,9 @@ def _build_parser() -> argparse.ArgumentParser:
         command.add_argument("--models", type=Path, help="default: RESULTS_DIR/models.yaml")
         command.add_argument(
             "--source",
-            choices=("real", "mini"),
-            help="show results of sentibench (real) or of sentibench_mini (mini); "
-            "default: real, or mini where there is nothing else",
+            choices=("real", "mini", "own"),
+            help="show results of sentibench (real), of sentibench_mini (mini) or of own tasks "
+            "alone; default: real, or mini where there is none, and own tasks apart from them",
         )
         command.add_argument(
             "--replicates", type=int, default=REPLICATES, help=f"default: {REPLICATES}"
@@ -79,20 +81,40 @@ def _schema(_: argparse.Namespace) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Group:
+    """What one page shows.
+
+    Attributes:
+        source: Of all its tasks.
+        tasks: All of a source of ours; the own ones that have results.
+        entries: Of these tasks.
+        board: Of these entries.
+    """
+
+    source: Source
+    tasks: list[Task]
+    entries: list[Entry]
+    board: Board
+
+
+@dataclass(frozen=True, slots=True)
 class _Loaded:
     """What a results folder holds.
 
     Attributes:
-        entries: Of the shown source.
+        groups: One for each page; that of own tasks is the last.
         problems: Files that were left out.
-        source: Real or mini.
         notes: What a maintainer may want to know but nothing is wrong with.
     """
 
-    entries: list[Entry]
+    groups: list[_Group]
     problems: list[Problem]
-    source: Source
     notes: list[str]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Of all groups."""
+        return [entry for group in self.groups for entry in group.entries]
 
 
 def _load(options: argparse.Namespace) -> _Loaded:
@@ -118,15 +140,31 @@ def _load(options: argparse.Namespace) -> _Loaded:
             f"{folder}: no results of SentiBench tasks in it{''.join(listed)}; "
             "run lm_eval with --output_path and --log_samples"
         )
-    sources = {run.task.source for run in runs}
-    source: Source = options.source or ("real" if "real" in sources else "mini")
-    if source not in sources:
-        raise InputError(f"--source {source}: no such results in {folder}")
-    entries = collect_entries(runs, declared, source)
-    notes = _notes(entries, declared, {run.model for run in runs})
-    if len(sources) > 1:
-        notes.append(f"only {source} results are shown; choose others with --source")
-    return _Loaded(entries, problems, source, notes)
+    sources: set[Source] = {run.task.source for run in runs}
+    if options.source and options.source not in sources:
+        raise InputError(f"--source {options.source}: no such results in {folder}")
+    shown: list[Source] = [options.source] if options.source else _shown_sources(sources)
+    groups: list[_Group] = []
+    measured = {run.task.name for run in runs}
+    for source in shown:
+        # a card without results is no missing task
+        tasks = [t for t in tasks_of_source(source) if source != "own" or t.name in measured]
+        entries = collect_entries(runs, declared, tasks)
+        board = build_board(entries, problems, tasks, options.replicates)
+        groups.append(_Group(source, tasks, entries, board))
+    loaded = _Loaded(groups, problems, [])
+    loaded.notes.extend(_notes(loaded.entries, declared, {run.model for run in runs}))
+    if len(sources) > len(shown):
+        only = " and ".join(shown)
+        loaded.notes.append(f"only {only} results are shown; choose others with --source")
+    return loaded
+
+
+def _shown_sources(found: Set[Source]) -> list[Source]:
+    """Of ours the first that has results, and own tasks if there are any."""
+    ours: list[Source] = [source for source in OURS if source in found]
+    own: list[Source] = ["own"] if "own" in found else []
+    return ours[:1] + own
 
 
 def _notes(entries: Sequence[Entry], declared: Declared, names: Set[str]) -> list[str]:
@@ -158,34 +196,48 @@ def _build(options: argparse.Namespace) -> None:
         raise InputError(f"--out {out}: lies in the results folder; the next build would read it")
     _refuse_foreign(out)
     loaded = _load(options)
-    entries, problems, source = loaded.entries, loaded.problems, loaded.source
-    board = build_board(entries, problems, source, options.replicates)
-    items = None if options.no_text else build_items(entries, source)
+    first, *apart = loaded.groups
+    beside = ("Your tasks", f"{OWN_PAGE}/index.html") if apart else None
+    pages = {out: _files(first, beside, with_texts=not options.no_text)}
+    for group in apart:
+        _refuse_foreign(out / OWN_PAGE)
+        beside = ("SentiBench", "../index.html")
+        pages[out / OWN_PAGE] = _files(group, beside, with_texts=not options.no_text)
+    try:
+        for folder, files in pages.items():
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, text in files.items():
+                part = folder / f".{name}.part"
+                part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+                part.replace(folder / name)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
+    notes = [*loaded.notes, *(f"left out: {p.file}: {p.reason}" for p in loaded.problems)]
+    if not apart and (out / OWN_PAGE / "leaderboard.json").exists():
+        notes.append(f"{out / OWN_PAGE}: the page of an older build; own tasks are not shown now")
+    for note in notes:
+        print(visible(note), file=sys.stderr)
+    for group, folder in zip(loaded.groups, pages, strict=True):
+        n_ranked = sum(row.ranked for row in group.board.rows)
+        counts = f"{counted(len(group.entries), 'row')} ({n_ranked} ranked)"
+        counts += f", {counted(len(loaded.problems), 'file')} left out"
+        print(f"{counts}: {folder / 'index.html'}", file=sys.stderr)
+
+
+def _files(group: _Group, beside: tuple[str, str] | None, *, with_texts: bool) -> dict[str, str]:
+    """Name -> text of a page and its exports."""
     from leaderboard.page.render import render_page, render_plots
 
-    files = {
-        "index.html": render_page(board, items),
+    board, items = group.board, build_items(group.entries, group.tasks) if with_texts else None
+    return {
+        "index.html": render_page(board, items, beside),
         "leaderboard.csv": to_csv(board),
         "leaderboard.md": to_markdown(board),
         "leaderboard.tex": to_latex(board),
         "leaderboard.json": to_json(board),
-        "hardest_items.csv": to_hardest(hardest_items(entries, source)),
+        "hardest_items.csv": to_hardest(hardest_items(group.entries, group.tasks)),
         **render_plots(board),
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            part = out / f".{name}.part"
-            part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-            part.replace(out / name)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written: {error.strerror}") from None
-    for note in [*loaded.notes, *(f"left out: {p.file}: {p.reason}" for p in problems)]:
-        print(visible(note), file=sys.stderr)
-    n_ranked = sum(row.ranked for row in board.rows)
-    counts = f"{counted(len(entries), 'row')} ({n_ranked} ranked)"
-    counts += f", {counted(len(problems), 'file')} left out"
-    print(f"{counts}: {out / 'index.html'}", file=sys.stderr)
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -205,37 +257,39 @@ def _refuse_foreign(out: Path) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     loaded = _load(options)
-    entries, source = loaded.entries, loaded.source
-    board = build_board(entries, loaded.problems, source, options.replicates)
-    to_json(board)  # what cannot be written is found here too
     findings = [f"{problem.file}: {problem.reason}" for problem in loaded.problems]
-    names = {entry.info.name for entry in entries}
-    measured = [row for row in board.rows if row.kind == "measured"]
-    findings += [
-        f"{row.name}: {role} {name!r} is no row of the board"
-        for row in measured
-        for role, name in (("base", row.base), ("teacher", row.teacher))
-        if name and name not in names
-    ]
-    unranked = [f"{row.name}: {reason}" for row in measured for reason in row.reasons]
+    names = {entry.info.name for entry in loaded.entries}
+    unranked: list[str] = []
+    for group in loaded.groups:
+        to_json(group.board)  # what cannot be written is found here too
+        where = "your tasks: " if group.source == "own" else ""
+        measured = [row for row in group.board.rows if row.kind == "measured"]
+        findings += [
+            f"{where}{row.name}: {role} {name!r} is no row of the board"
+            for row in measured
+            for role, name in (("base", row.base), ("teacher", row.teacher))
+            if name and name not in names
+        ]
+        unranked += [f"{where}{row.name}: {reason}" for row in measured for reason in row.reasons]
     findings += [] if options.allow_unranked else unranked
     notes = [*(unranked if options.allow_unranked else []), *loaded.notes]
     if options.previous is not None:
         previous = read_previous(options.previous)
         if previous is None:
             raise InputError(f"--previous {options.previous}: no leaderboard.json of ours")
-        if previous.source != source:
+        boards = {group.source: group.board for group in loaded.groups}
+        if previous.source not in boards:
             raise InputError(
                 f"--previous {options.previous}: got a board of {previous.source!r} "
-                f"results, expected {source!r}; choose with --source"
+                f"results, expected {' or '.join(map(repr, boards))}; choose with --source"
             )
-        changed, new = changes(previous, board)
+        changed, new = changes(previous, boards[previous.source])
         findings, notes = findings + changed, notes + new
     for line in [*(f"note: {note}" for note in notes), *findings]:
         print(visible(line))
     if findings:
         raise InputError(f"check: {counted(len(findings), 'finding')}, expected none; see above")
-    print(f"{counted(len(entries), 'row')}, nothing to complain about")
+    print(f"{counted(len(loaded.entries), 'row')}, nothing to complain about")
     return 0
 
 

@@ -18,7 +18,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from leaderboard.runs.models import ModelInfo
 from leaderboard.runs.results import Problem
-from sentibench.data.cards import CATEGORIES, SEEN, Card, Category, Metric, Source, Task, load_cards
+from sentibench.data.cards import CATEGORIES, SEEN, Category, Metric, Source, Task
 from sentibench.scoring.samples import METRICS
 from sentibench.scoring.statistics import Estimate
 
@@ -29,13 +29,19 @@ SPLITS = ("seen", "unseen")
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-def tasks_of(column: str, source: Source) -> list[str]:
-    """Return the tasks whose mean a column shows."""
+def averages_of(source: Source) -> tuple[str, ...]:
+    """Return the columns of means: own tasks have no categories, and none was seen."""
+    return COLUMNS[:1] if source == "own" else (*COLUMNS, *SPLITS)
 
-    def belongs(card: Card) -> bool:
-        return column in ("overall", card.category, "seen" if card.name in SEEN else "unseen")
 
-    return [Task(card, source).name for card in filter(belongs, load_cards().values())]
+def tasks_of(column: str, tasks: Sequence[Task]) -> list[str]:
+    """Return those of a board's tasks whose mean a column shows."""
+
+    def belongs(task: Task) -> bool:
+        split = "seen" if task.card.name in SEEN else "unseen"
+        return column in ("overall", task.card.category, split)
+
+    return [task.name for task in filter(belongs, tasks)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +203,7 @@ class Row(ModelInfo):
 
 @dataclass(frozen=True, slots=True)
 class ColumnGroup:
-    """A category: its name is that of the column with its average."""
+    """A category: its name is that of the column with its average; ``own`` has none."""
 
     name: Category
     title: str
@@ -311,10 +317,15 @@ class Board:
     n_runs: int
 
     @property
+    def averages(self) -> dict[str, str]:
+        """Titles of the columns of means by name, without seen and unseen."""
+        groups = {g.name: g.title for g in self.categories if g.name in CATEGORIES}
+        return {"overall": "Overall", **groups}
+
+    @property
     def titles(self) -> dict[str, str]:
         """Titles of the score columns by name, in the order of the page."""
-        groups = {group.name: group.title for group in self.categories}
-        return {"overall": "Overall", **groups, **{task.name: task.title for task in self.tasks}}
+        return self.averages | {task.name: task.title for task in self.tasks}
 
 
 def rounded(value: Any) -> Any:

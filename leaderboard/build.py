@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 
 from leaderboard.board import (
-    COLUMNS,
-    SPLITS,
     Ancestor,
     Badge,
     Baseline,
@@ -29,14 +27,15 @@ from leaderboard.board import (
     PastRun,
     Row,
     TaskFacts,
+    averages_of,
     rounded,
     tasks_of,
 )
 from leaderboard.ranking import Ranking, cells_of, compare, gap_closed, rank_entries
-from leaderboard.runs.entries import PROTOCOL, Entry
+from leaderboard.runs.entries import Entry
 from leaderboard.runs.models import load_paper
 from leaderboard.runs.results import Problem, TaskRun
-from sentibench.data.cards import CATEGORIES, Card, Source, Task, load_cards
+from sentibench.data.cards import Card, Category, Task, tasks_of_source
 from sentibench.data.read import split_file
 from sentibench.prompts.demonstrations import DEFAULT_SEED, PAPER_SEEDS
 from sentibench.scoring.metrics import class_scores, score_function
@@ -45,8 +44,14 @@ from sentibench.scoring.statistics import REPLICATES, wilson
 TITLE = {
     "real": "SentiBench leaderboard",
     "mini": "SentiBench mini: own small texts, never comparable with SentiBench",
+    "own": "Your tasks, never comparable with SentiBench",
 }
-TITLES = {"basic": "Basic", "multifaceted": "Multifaceted", "finegrained": "Fine-grained"}
+TITLES: dict[Category, str] = {
+    "basic": "Basic",
+    "multifaceted": "Multifaceted",
+    "finegrained": "Fine-grained",
+    "own": "Your tasks",
+}
 SHOWN_ARGUMENTS = (
     *("pretrained", "model", "revision", "peft", "delta", "tokenizer", "dtype", "softmax_dtype"),
     *("max_length", "truncation", "add_bos_token", "prefix_token_id", "trust_remote_code"),
@@ -62,24 +67,25 @@ HIDDEN = "(not shown)"
 def build_board(
     entries: Sequence[Entry],
     problems: Iterable[Problem],
-    source: Source,
+    tasks: Sequence[Task],
     replicates: int = REPLICATES,
 ) -> Board:
     """Make the content of leaderboard.json.
 
     Args:
-        entries: All of the source.
+        entries: All of the tasks.
         problems: Files that were left out.
-        source: Real or mini.
+        tasks: Of the board, of one source.
         replicates: Of the bootstrap behind ranks and intervals.
     """
-    rankings = rank_entries([entry for entry in entries if not entry.reasons], source, replicates)
+    source = tasks[0].source
+    rankings = rank_entries([entry for entry in entries if not entry.reasons], tasks, replicates)
     unranked = (entry for entry in entries if entry.reasons)
     order = [*(rankings["official"].entries if rankings else ())]
     order += sorted(unranked, key=lambda entry: (entry.info.name, entry.key))
-    rows = [_measured(entry, rankings, source, replicates) for entry in order]
+    rows = [_measured(entry, rankings, tasks, replicates) for entry in order]
     rows += _reported() if source == "real" else []
-    lineages = _lineages(rows, {entry.key: _conditions(entry) for entry in order}, source)
+    lineages = _lineages(rows, {entry.key: _conditions(entry) for entry in order}, tasks)
     gaps = {entry.key: _gaps(entry, lineages[entry.key], rankings) for entry in order}
     names = _distinct_names(rows)
     all_runs = [run for entry in order for run in entry.all_runs]
@@ -90,10 +96,11 @@ def build_board(
             title=TITLE[source],
             source=source,
             categories=tuple(
-                ColumnGroup(name, TITLES[name], tuple(tasks_of(name, source)))
-                for name in CATEGORIES
+                ColumnGroup(name, title, members)
+                for name, title in TITLES.items()
+                if (members := tuple(tasks_of(name, tasks)))
             ),
-            tasks=tuple(_task_facts(card, source, entries) for card in load_cards().values()),
+            tasks=tuple(_task_facts(task, entries) for task in tasks),
             rows=tuple(
                 replace(
                     row, name=names[row.key], lineage=lineages[row.key], gap=gaps.get(row.key, {})
@@ -118,8 +125,8 @@ def build_board(
 # Tasks
 
 
-def _task_facts(card: Card, source: Source, entries: Sequence[Entry]) -> TaskFacts:
-    task = Task(card, source)
+def _task_facts(task: Task, entries: Sequence[Entry]) -> TaskFacts:
+    card, is_mini = task.card, task.source == "mini"
     runs = [run for entry in entries for run in entry.runs.get(task.name, ())]
     whole = next((run for run in runs if run.samples.data_key == task.pins.items), None)
     distribution, baselines = _gold_facts(card, whole) if whole else ((), ())
@@ -134,8 +141,8 @@ def _task_facts(card: Card, source: Source, entries: Sequence[Entry]) -> TaskFac
         n_items=split_file(task, "test").rows if runs else None,
         distribution=distribution,
         baselines=baselines,
-        facts=card.facts if source == "real" else (),
-        url=card.url if source == "real" else "",
+        facts=() if is_mini else card.facts,
+        url="" if is_mini else card.url,
     )
 
 
@@ -167,7 +174,7 @@ def _gold_facts(card: Card, run: TaskRun) -> tuple[tuple[Count, ...], tuple[Base
 
 
 def _measured(
-    entry: Entry, rankings: Mapping[str, Ranking], source: Source, replicates: int
+    entry: Entry, rankings: Mapping[str, Ranking], tasks: Sequence[Task], replicates: int
 ) -> Row:
     invalid = {
         task: float(np.mean([run.samples.invalid.mean() for run in runs]))
@@ -177,12 +184,12 @@ def _measured(
     if ranked:
         cells = {metric: of.cells[entry.key] for metric, of in rankings.items()}
     else:
-        cells = cells_of(entry, source, replicates)
+        cells = cells_of(entry, tasks, replicates)
     files = {run.file: run.facts.seconds for run in entry.all_runs}
     seconds = sum(taken or 0 for taken in files.values()) if all(files.values()) else None
     n_items = sum(run.samples.n_items for run in entry.all_runs)
     peaks = [run.facts.peak_memory_bytes or 0 for run in entry.all_runs]
-    columns = (*COLUMNS, *SPLITS, *entry.runs)
+    columns = (*averages_of(tasks[0].source), *entry.runs)
     confusion, per_class = _label_details(entry)
     return Row(
         **asdict(entry.info),
@@ -191,7 +198,7 @@ def _measured(
         ranked=ranked,
         reasons=entry.reasons,
         n_tasks=len(entry.runs),
-        protocol=asdict(next(iter(entry.runs.values()))[-1].protocol),
+        protocol=_protocol(entry),
         seeds=tuple(sorted({run.seed for run in entry.all_runs})),
         scores={m: {column: of.get(column) for column in columns} for m, of in cells.items()},
         rank={m: of.rank_of(entry) for m, of in rankings.items()} if ranked else None,
@@ -204,7 +211,7 @@ def _measured(
         items_per_second=n_items / seconds if seconds else None,
         peak_memory_bytes=max(peaks) or None,
         newest=max(map(_date, entry.all_runs)),
-        badges=_badges(entry),
+        badges=_badges(entry, len(tasks)),
         command="\n".join(_command(of_seed) for of_seed in _by_seed(entry)),
         history=tuple(
             PastRun(_date(run), run.task.name, _official_score(run)) for run in entry.history
@@ -213,6 +220,13 @@ def _measured(
         per_class=per_class,
         gap={},
     )
+
+
+def _protocol(entry: Entry) -> dict[str, Any]:
+    """How it was asked; the shots of own tasks may differ and are listed then."""
+    shots = sorted({run.protocol.shots for run in entry.all_runs})
+    given = asdict(next(iter(entry.runs.values()))[-1].protocol)
+    return given if len(shots) == 1 else given | {"shots": ", ".join(map(str, shots))}
 
 
 def _official_score(run: TaskRun) -> float:
@@ -224,7 +238,7 @@ def _date(run: TaskRun) -> str:
     return datetime.fromtimestamp(run.date, timezone.utc).strftime("%Y-%m-%d %H:%M")
 
 
-def _badges(entry: Entry) -> tuple[Badge, ...]:
+def _badges(entry: Entry, n_tasks: int) -> tuple[Badge, ...]:
     runs = entry.all_runs
     apart = Counter(run.seed for run in entry.apart)
     unknown = any("official" in run.samples.unverified for run in runs)
@@ -241,7 +255,9 @@ def _badges(entry: Entry) -> tuple[Badge, ...]:
         "data": _joint_hash((run.task.name, run.samples.data_key) for run in runs),
         "prompts": _joint_hash((run.task.name, run.samples.prompt_key) for run in runs),
         "newest run": max(map(_date, runs)),
-        "not counted": joined(f"seed {seed}: {n} of 12 datasets" for seed, n in apart.items()),
+        "not counted": joined(
+            f"seed {seed}: {n} of {n_tasks} datasets" for seed, n in apart.items()
+        ),
         "not computed again": "official score of OpeNER" if unknown else "",
     }
     return tuple(Badge(*pair) for pair in shown.items() if pair[1] not in ("", "None"))
@@ -261,18 +277,20 @@ def _by_seed(entry: Entry) -> list[list[TaskRun]]:
 
 def _command(runs: Sequence[TaskRun]) -> str:
     """The command that makes the runs of one seed again, without private arguments."""
-    run, tasks = runs[0], [run.task.name for run in runs]
-    protocol, facts = run.protocol, run.facts
+    run, names = runs[0], [run.task.name for run in runs]
+    protocol, facts, source = run.protocol, run.facts, run.task.source
     shown = (
         f"{name}={_shown_value(str(value))}"
         for name, value in facts.model_args.items()
         if name in SHOWN_ARGUMENTS
     )
-    group = "sentibench" if run.task.source == "real" else "sentibench_mini"
-    parts = ["lm_eval", "--model", facts.model_type, "--model_args", ",".join(shown)]
-    parts += ["--tasks", group if len(tasks) == len(load_cards()) else ",".join(tasks)]
+    parts = ["sentibench", "run"] if source == "own" else ["lm_eval"]
+    parts += ["--model", facts.model_type, "--model_args", ",".join(shown)]
+    is_whole = source != "own" and len(names) == len(tasks_of_source(source))
+    group = "sentibench" if source == "real" else "sentibench_mini"
+    parts += ["--tasks", group if is_whole else ",".join(names)]
     for is_changed, name, value in (
-        (protocol.shots != PROTOCOL.shots, "--num_fewshot", protocol.shots),
+        (protocol.shots != run.task.card.shots, "--num_fewshot", protocol.shots),
         (run.seed != DEFAULT_SEED, "--metadata", f"demo_seed={run.seed}"),
         (protocol.chat_template, "--apply_chat_template", None),
         (protocol.chat_template, "--fewshot_as_multiturn", str(protocol.multiturn).lower()),
@@ -333,12 +351,13 @@ def _label_details(
 
 def _reported() -> list[Row]:
     """The paper's rows."""
-    tasks, rows = tasks_of("overall", "real"), list[Row]()
+    tasks, rows = tasks_of_source("real"), list[Row]()
     for number, given in enumerate(load_paper()):
         raw = dict(given)
-        values = {t: score / 100 for t, score in zip(tasks, raw.pop("scores"), strict=True)}
-        for column in (*COLUMNS, *SPLITS):
-            members = [values[task] for task in tasks_of(column, "real")]
+        scores = zip(tasks, raw.pop("scores"), strict=True)
+        values = {task.name: score / 100 for task, score in scores}
+        for column in averages_of("real"):
+            members = [values[task] for task in tasks_of(column, tasks)]
             values[column] = sum(members) / len(members)
         row = Row(
             key=f"paper{number}",
@@ -391,7 +410,7 @@ def _differences(row: Row, others: Sequence[Row]) -> list[str]:
     shots, seeds = row.protocol["shots"], ", ".join(map(str, row.seeds))
     return [
         *(f"{name}={row.arguments[name]}" for name in sorted(differing) if name in row.arguments),
-        *([f"{shots} shots"] if shots != PROTOCOL.shots else []),
+        *([f"{shots} shots"] if any("protocol: shots" in r for r in row.reasons) else []),
         *(["chat template"] if row.protocol["chat_template"] else []),
         *(["limited"] if any("limited" in reason for reason in row.reasons) else []),
         *([f"seeds {seeds}"] if row.seeds != (DEFAULT_SEED,) else []),
@@ -412,19 +431,19 @@ def _conditions(entry: Entry) -> dict[str, Any]:
 
 
 def _lineages(
-    rows: Sequence[Row], conditions: Mapping[str, Mapping[str, Any]], source: Source
+    rows: Sequence[Row], conditions: Mapping[str, Mapping[str, Any]], tasks: Sequence[Task]
 ) -> dict[str, tuple[Ancestor, ...]]:
     """Key -> from the first ancestor to the row itself, by the declared base models.
 
     All of them have the mean over the tasks that all answered under the same conditions: items,
     prompts, protocol, seeds. Reported rows have the paper's.
     """
-    tasks = tasks_of("overall", source)
-    reported = dict.fromkeys(tasks, "reported")
+    names = [task.name for task in tasks]
+    reported = dict.fromkeys(names, "reported")
 
     def shared(chain: Sequence[Row]) -> list[str]:
         first, *others = [conditions.get(link.key, reported) for link in chain]
-        return [t for t in tasks if t in first and all(o.get(t) == first[t] for o in others)]
+        return [t for t in names if t in first and all(o.get(t) == first[t] for o in others)]
 
     by_name: dict[str, list[Row]] = defaultdict(list)
     for row in rows:

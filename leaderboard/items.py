@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from leaderboard.board import tasks_of
 from leaderboard.runs.entries import Entry
-from sentibench.data.cards import Source
+from sentibench.data.cards import Task
 from sentibench.scoring.parse import answer_text, parse_strict
 from sentibench.scoring.samples import SampleText
 
@@ -84,10 +83,10 @@ def _comparable(entries: Sequence[Entry], task: str) -> list[Entry]:
     return [entry for entry in asked if entry.is_pinned(task)] or asked
 
 
-def build_items(entries: Sequence[Entry], source: Source) -> dict[str, TaskItems]:
+def build_items(entries: Sequence[Entry], tasks: Sequence[Task]) -> dict[str, TaskItems]:
     """Texts, gold and answers per task, for the sample browser. Not for ``--no-text``."""
     found: dict[str, TaskItems] = {}
-    for task in tasks_of("overall", source):
+    for task in [task.name for task in tasks]:
         samples = {e.key: e.runs[task][0].samples for e in entries if task in e.runs}
         texts = {
             text.index: text
@@ -169,10 +168,10 @@ def _marks(n_elements: int, text: SampleText) -> Marks:
     ]
 
 
-def hardest_items(entries: Sequence[Entry], source: Source) -> list[HardItem]:
+def hardest_items(entries: Sequence[Entry], tasks: Sequence[Task]) -> list[HardItem]:
     """Items that no model got right, in the order of the tasks; entries over other data are out."""
     hardest: list[HardItem] = []
-    for task in tasks_of("overall", source):
+    for task in [task.name for task in tasks]:
         asked: Counter[int] = Counter()
         solved: set[int] = set()
         texts: dict[int, SampleText] = {}

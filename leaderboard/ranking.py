@@ -10,17 +10,16 @@ from typing import Literal
 import numpy as np
 
 from leaderboard.board import (
-    COLUMNS,
-    SPLITS,
     Cell,
     Comparison,
     GapClosed,
     Rank,
     TaskTest,
+    averages_of,
     tasks_of,
 )
 from leaderboard.runs.entries import Entry
-from sentibench.data.cards import Source, Task, load_cards, load_tasks
+from sentibench.data.cards import Task, load_tasks
 from sentibench.scoring import statistics
 from sentibench.scoring.metrics import score_function
 from sentibench.scoring.samples import METRICS
@@ -56,13 +55,13 @@ class Ranking:
 
 
 def rank_entries(
-    entries: Sequence[Entry], source: Source, replicates: int = REPLICATES
+    entries: Sequence[Entry], tasks: Sequence[Task], replicates: int = REPLICATES
 ) -> dict[str, Ranking]:
-    """Order the ranked entries by the mean of their twelve scores.
+    """Order the ranked entries by the mean of their scores.
 
     Args:
         entries: Ranked entries, in any order; without one there is no order.
-        source: Real or mini.
+        tasks: Of the board; every entry has all of them.
         replicates: B, of the bootstrap over items.
 
     Returns:
@@ -70,36 +69,35 @@ def rank_entries(
     """
     if not entries:
         return {}
-    tasks = [Task(card, source).name for card in load_cards().values()]
-    scores = _scores(entries, tasks, replicates)
+    scores = _scores(entries, [task.name for task in tasks], replicates)
     # popped: the draws of a hundred rows take 100 MB and more
-    return {metric: _rank(entries, scores.pop(metric), source) for metric in METRICS}
+    return {metric: _rank(entries, scores.pop(metric), tasks) for metric in METRICS}
 
 
 def cells_of(
-    entry: Entry, source: Source, replicates: int = REPLICATES
+    entry: Entry, tasks: Sequence[Task], replicates: int = REPLICATES
 ) -> dict[str, dict[str, Cell]]:
     """Per metric the scores of an entry that is not ranked.
 
     A column has a mean where all its tasks were run on all items; it is never one over fewer.
     """
     # seeds over different items cannot be averaged per item
-    tasks = [t for t, runs in entry.runs.items() if len({r.samples.n_items for r in runs}) == 1]
-    n_items = {task: entry.n_items(task) for task in tasks}
-    whole = {task for task in tasks if entry.is_whole(task)}
+    names = [t for t, runs in entry.runs.items() if len({r.samples.n_items for r in runs}) == 1]
+    n_items = {task: entry.n_items(task) for task in names}
+    whole = {task for task in names if entry.is_whole(task)}
     found: dict[str, dict[str, Cell]] = {}
-    for metric, scores in _scores([entry], tasks, replicates).items():
-        _add_means(scores, n_items, whole, source)
+    for metric, scores in _scores([entry], names, replicates).items():
+        _add_means(scores, n_items, whole, tasks)
         found[metric] = {name: _cells(of, n_items[name])[0] for name, of in scores.items()}
     return found
 
 
 def _add_means(
-    scores: dict[str, Scores], n_items: dict[str, int], whole: Set[str], source: Source
+    scores: dict[str, Scores], n_items: dict[str, int], whole: Set[str], tasks: Sequence[Task]
 ) -> None:
     """Add the columns whose tasks are all there to the scores of tasks."""
-    for column in (*COLUMNS, *SPLITS):
-        members = tasks_of(column, source)
+    for column in averages_of(tasks[0].source):
+        members = tasks_of(column, tasks)
         if set(members) <= whole:
             scores[column] = statistics.mean_over_tasks([scores[task] for task in members])
             n_items[column] = sum(n_items[task] for task in members)
@@ -121,9 +119,11 @@ def _scores(
     return scores
 
 
-def _rank(entries: Sequence[Entry], of_tasks: Mapping[str, Scores], source: Source) -> Ranking:
+def _rank(
+    entries: Sequence[Entry], of_tasks: Mapping[str, Scores], tasks: Sequence[Task]
+) -> Ranking:
     scores, n_items = dict(of_tasks), {task: entries[0].n_items(task) for task in of_tasks}
-    _add_means(scores, n_items, scores.keys(), source)
+    _add_means(scores, n_items, scores.keys(), tasks)
     values_M = scores["overall"].values_M
     order = sorted(range(len(entries)), key=lambda i: (-values_M[i], entries[i].key))
     overall = scores["overall"].of(order)

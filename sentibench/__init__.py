@@ -3,11 +3,22 @@
 Importing this package loads none of lm_eval, datasets or torch.
 """
 
-from importlib.metadata import PackageNotFoundError, version
+from __future__ import annotations
 
-try:
-    __version__ = version("sentibench")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["__version__"]
+from sentibench.versions import __version__
+
+if TYPE_CHECKING:
+    from sentibench.predict.classifier import Classifier
+
+__all__ = ["Classifier", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the classifier, and torch with it, when it is first asked for."""
+    if name != "Classifier":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sentibench.predict.classifier import Classifier
+
+    return Classifier

@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     output: Any = sys.stdout
     if isinstance(output, io.TextIOWrapper):
-        output.reconfigure(encoding="utf-8")  # prompts hold more than cp1252 knows
+        # prompts hold more than cp1252 knows, and texts may hold half a character
+        output.reconfigure(encoding="utf-8", errors="backslashreplace")
     return exit_code(lambda: _run(arguments))
 
 
@@ -115,6 +116,51 @@ def _build_parser() -> argparse.ArgumentParser:
         help="predictions are raw generations: take the first line, up to an invented 'Sentence:', "
         "as lm-eval's tasks do; without it a prediction is the answer as a whole",
     )
+
+    predict = add(_predict, "label a file of texts")
+    predict.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, or a name of the hub")
+    predict.add_argument(
+        "file",
+        metavar="FILE",
+        help="CSV, TSV, JSON, JSON lines, Parquet, text (one a line), a folder of datasets; - for "
+        "standard input: JSON lines where the first line begins with {, else one text a line",
+    )
+    _add_use(predict)
+    predict.add_argument("--text", default="text", metavar="COLUMN", help="default: text")
+    predict.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=".csv, .tsv, .jsonl, .ndjson or .parquet; a killed call goes on where it was. "
+        "Default: standard output, in the form of the input where that is CSV, else JSON lines",
+    )
+    predict.add_argument(
+        "--threshold", type=float, default=0.0, metavar="P", help="less likely labels stay empty"
+    )
+    predict.add_argument("--prefix", default="", help="before the names of the added columns")
+    predict.add_argument("--delimiter", help="of CSV; default: found")
+    predict.add_argument("--encoding", help="of text files; default: UTF-8, or found")
+
+    export = add(_export, "write a checkpoint as GGUF or ONNX, read it again, score it again")
+    export.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, or a name of the hub")
+    export.add_argument(
+        "--format",
+        required=True,
+        choices=("gguf", "onnx"),
+        help="GGUF for llama.cpp and ollama (Llama, Gemma 3, Qwen 2 and 3), ONNX for onnxruntime",
+    )
+    export.add_argument("--quantise", choices=("q8_0", "int8"), help="q8_0: GGUF; int8: ONNX")
+    export.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new folder")
+    export.add_argument("--task", metavar="NAME", help="default: the one of sentibench.json")
+    export.add_argument(
+        "--check", type=int, default=24, metavar="N", help="test items; 0 for none (default: 24)"
+    )
+
+    push = add(_push, "upload a checkpoint to the Hugging Face hub, with its cards")
+    push.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a folder")
+    push.add_argument("repo", metavar="OWNER/NAME")
+    push.add_argument("--dry-run", action="store_true", help="only list the files; works offline")
+    push.add_argument("--private", action="store_true", help="hide a new repository from others")
     return parser
 
 
@@ -232,6 +278,19 @@ def _pairs(given: Sequence[str], option: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in parts}
 
 
+def _add_use(parser: Parser) -> None:
+    """What decides how a checkpoint is asked."""
+    parser.add_argument(
+        "--task", metavar="NAME", help="default: the one of the checkpoint's sentibench.json"
+    )
+    parser.add_argument(
+        "--shots", type=int, metavar="K", help="demonstrations; default: what it was trained for"
+    )
+    parser.add_argument("--target", default="", help="what the opinion is about, for P-Stance")
+    parser.add_argument("--dtype", default="float32", help="of the weights (default: float32)")
+    parser.add_argument("--batch-tokens", type=int, metavar="N", help="tokens of a batch")
+
+
 def _list(options: argparse.Namespace) -> None:
     if options.markdown:
         print(
@@ -316,6 +375,64 @@ def _score(options: argparse.Namespace) -> None:
         return
     for name, value in _flat(scores):
         print(f"{name:32}", f"{value:.4f}" if isinstance(value, float) else value)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from sentibench.predict import labelling
+    from sentibench.predict.recipe import choose_recipe
+
+    source = labelling.Source(options.file, options.text, options.delimiter, options.encoding)
+    labelling.refuse_output(source, options.out)
+    # all that can be wrong without a model
+    _, recipe = choose_recipe(options.checkpoint, options.task)
+    added = labelling.added_columns(recipe, options.prefix)
+    found = None if source.is_standard_input else labelling.survey(source, added)
+    from sentibench.predict.classifier import Classifier
+
+    classifier = Classifier(
+        options.checkpoint,
+        options.task,
+        shots=options.shots,
+        threshold=options.threshold,
+        target=options.target,
+        dtype=options.dtype,
+        batch_tokens=options.batch_tokens,
+    )
+    print(
+        f"task {classifier.task}, {classifier.shots} shots: {classifier.why_shots}", file=sys.stderr
+    )
+    if found is None:
+        labelling.label_standard_input(classifier, source, options.out, options.prefix)
+        return
+    print(f"{options.file}: {found.form}, {found.n_rows:,} rows", file=sys.stderr)
+    if options.out is None:
+        labelling.label_to_stdout(classifier, source, found, options.prefix)
+        return
+    n_done = labelling.label_file(classifier, source, options.out, found, options.prefix)
+    if n_done:
+        print(f"{n_done:,} rows were answered by a call before", file=sys.stderr)
+    print(f"written: {options.out}", file=sys.stderr)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from sentibench.predict.export import export, print_report
+
+    found = export(
+        options.checkpoint,
+        options.format,
+        options.out,
+        quantise=options.quantise,
+        task=options.task,
+        n_checked=options.check,
+    )
+    print_report(options.out, found)
+
+
+def _push(options: argparse.Namespace) -> None:
+    from sentibench.predict.push import push
+
+    where = push(options.checkpoint, options.repo, dry_run=options.dry_run, private=options.private)
+    print(f"uploaded: {where}" if where else "dry run: nothing was uploaded", file=sys.stderr)
 
 
 def _flat(scores: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

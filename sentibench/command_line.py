@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from sentibench.errors import InputError, SentiBenchError, nearest
+
+OPTION = re.compile(r"--[a-z][\w-]*")
 
 
 class Parser(argparse.ArgumentParser):
@@ -18,6 +21,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say in one line what is wrong with the arguments."""
         raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> tuple[Any, list[str]]:
+        """Say which option was perhaps meant by one that the command does not have."""
+        options, rest = super().parse_known_args(*args, **kwargs)
+        for word in rest:
+            if word.startswith("-"):
+                option, known = word.partition("=")[0], OPTION.findall(self.format_usage())
+                self.error(f"unknown option {option}; {nearest(option, known)}")
+        return options, rest
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Say which of the admitted values was perhaps meant; argparse only lists them."""

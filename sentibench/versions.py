@@ -12,6 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from sentibench.errors import SentiBenchError
 
+try:
+    __version__ = version("sentibench")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
 TESTED = {"lm-eval": "0.4.13", "transformers": "5.24.0"}
 
 

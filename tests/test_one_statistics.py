@@ -13,7 +13,9 @@ from leaderboard.build import build_board
 from leaderboard.runs.entries import collect_entries
 from leaderboard.runs.models import Declared, ModelInfo
 from leaderboard.runs.results import load_results
+from sentibench.data.cards import tasks_of_source
 
+MINI = tasks_of_source("mini")
 WRITER = Path(__file__).parents[1] / "benchmarks" / "leaderboard_build.py"
 MODELS = ("base", "knowdist", "icldist", "teacher")
 INFOS = {
@@ -34,7 +36,7 @@ def both_pages(folder: Path, skills: tuple[float, ...]) -> tuple[Any, Any]:
     report = compare(of_models, "base", ["knowdist", "icldist"], "teacher")
     runs, problems = load_results(folder)
     assert problems == []
-    return report, build_board(collect_entries(runs, Declared(INFOS), "mini"), problems, "mini")
+    return report, build_board(collect_entries(runs, Declared(INFOS), MINI), problems, MINI)
 
 
 def difference(board: Any, a: str, b: str) -> tuple[float, float, float]:

@@ -19,37 +19,41 @@ HOOK = ROOT / "sentibench" / "harness" / "startup" / "_sentibench_autoload.py"
 # imports, rooms of its own package without that package's name. A new arrow is a decision: it is
 # written here, and no arrow closes a circle.
 TABLE = """
-sentibench
-sentibench.__main__        sentibench command_line data errors harness new_task prompts scoring
+sentibench                 predict versions
+sentibench.__main__        sentibench command_line data errors harness new_task predict prompts
+                           scoring
 sentibench.command_line    errors
-sentibench.data            sentibench errors
+sentibench.data            errors versions
 sentibench.errors
 sentibench.evaluate_metrics data scoring
 sentibench.fast            errors versions
 sentibench.harness         data errors prompts scoring versions
 sentibench.new_task        data errors prompts
 sentibench.pages           scoring
+sentibench.predict         data errors fast prompts scoring
 sentibench.prompts         data errors
 sentibench.scoring         data errors
 sentibench.versions        errors
 distill
 distill.__main__           config errors presets report run teachers sentibench.command_line
+                           sentibench.data
 distill.checkpoints        errors
 distill.config             errors files records sentibench.data
 distill.errors             sentibench.errors
 distill.files
-distill.filters            config records texts
-distill.presets            errors
-distill.prompts            config errors files records texts sentibench.prompts
+distill.filters            config errors records texts sentibench.data sentibench.scoring
+distill.presets            errors sentibench.data
+distill.prompts            config errors files records texts sentibench.data sentibench.prompts
+distill.progress
 distill.records
 distill.report             config errors files filters texts sentibench.data sentibench.pages
                            sentibench.scoring
 distill.run                checkpoints config errors files filters prompts records report
                            student teachers texts sentibench.data sentibench.harness
-                           sentibench.pages sentibench.prompts
-distill.student            checkpoints config errors files sentibench.fast sentibench.harness
-                           sentibench.prompts sentibench.scoring
-distill.teachers           checkpoints config errors records sentibench.fast
+                           sentibench.pages sentibench.predict sentibench.prompts
+distill.student            checkpoints config errors files progress sentibench.fast
+                           sentibench.harness sentibench.prompts sentibench.scoring
+distill.teachers           checkpoints config errors filters progress records sentibench.fast
 distill.texts              config errors sentibench.data
 leaderboard
 leaderboard.__main__       board build exports items page previous runs
@@ -59,7 +63,7 @@ leaderboard.board          runs sentibench.data sentibench.scoring
 leaderboard.build          board ranking runs sentibench.data sentibench.prompts
                            sentibench.scoring
 leaderboard.exports        board items page sentibench.pages
-leaderboard.items          board runs sentibench.data sentibench.scoring
+leaderboard.items          runs sentibench.data sentibench.scoring
 leaderboard.page           board items sentibench.pages
 leaderboard.previous       board sentibench.data sentibench.pages sentibench.scoring
 leaderboard.ranking        board runs sentibench.data sentibench.scoring
@@ -87,6 +91,7 @@ HEAVY_ROOMS = {
     "sentibench.data": {"datasets"},  # in the function that reads its folders
     "sentibench.harness": {"lm_eval", "datasets"},
     "sentibench.fast": {"lm_eval", "torch", "transformers"},
+    "sentibench.predict": {"torch", "transformers"},
     "sentibench.evaluate_metrics": {"datasets", "evaluate"},
     "distill.checkpoints": {"transformers"},
     "distill.teachers": {"torch"},

@@ -13,8 +13,9 @@ from unicodedata import category
 import numpy as np
 import yaml
 
+from distill.filters.reading import AROUND_LABEL, label_alone
 from distill.records import Request
-from distill.texts.ngrams import fingerprints, nfkc, words_of
+from distill.texts.ngrams import fingerprints, words_of
 
 COPY_WORDS = 5
 REPEAT_WORDS = 4
@@ -38,7 +39,6 @@ HEAD = r"[^\W\d_][\w '-]{0,29}"
 HEAD_OF_LINE = re.compile(rf"[ \t]*({HEAD}?)(?: ?#?\d{{1,4}})?:")
 LINE_BEFORE_TEXT = re.compile(rf"({HEAD}?)(?: ?#?\d{{1,4}})?:$")
 SENTENCE_END = re.compile(r"[.!?…。！？؟۔][\"'”’»)\]*]*(?=\s|$)")
-AROUND_LABEL = " \t\r\n\"'`“”‘’«»*_#()[]{}<>.,;:!?…。！？"
 
 
 def is_blank(text: str) -> bool:
@@ -84,6 +84,15 @@ def copied_share(answer: str, text: str) -> float:
     return float(covered_W.mean())
 
 
+def is_bare_copy(answer: str, text: str) -> bool:
+    """Whether an answer is the text itself, of any length, perhaps behind a word and a colon."""
+    answer = answer.lstrip(AROUND_LABEL)
+    head = HEAD_OF_LINE.match(answer)
+    parts = (answer, answer[head.end() :] if head else answer, text)
+    bare = [" ".join(part.casefold().strip(AROUND_LABEL).split()) for part in parts]
+    return bool(bare[2]) and bare[2] in bare[:2]
+
+
 def repeated_share(text: str, min_words: int) -> float:
     """How much of a text says what the text has said before.
 
@@ -112,31 +121,12 @@ def has_repeated_line(text: str, copies: int) -> bool:
     return most >= copies and 2 * most >= lines.total()
 
 
-def label_of(text: str, labels: Sequence[str]) -> str | None:
-    """Find the label that a text is, whatever its case and the marks around it.
-
-    Returns:
-        The label without blanks around it; None if the text is no label, or could be two.
-    """
-    for label in labels:
-        if text.strip() == label.strip():
-            return label.strip()
-    bare = _bare(text)
-    found = {label.strip() for label in labels if _bare(label) == bare}
-    return found.pop() if bare and len(found) == 1 else None
-
-
-def _bare(text: str) -> str:
-    text = nfkc(text).casefold().strip(AROUND_LABEL)
-    return " ".join(re.split(r"[\s_-]+", text))
-
-
 def run_on_start(answer: str, request: Request, markers: Sequence[str]) -> int | None:
     """Find where an answer goes on into an invented review, demonstration or turn.
 
-    A label is over at the end of its line. In a free answer, a line begins with one of the markers
-    or with a marker of the prompt, or a mark of a chat template appears. The first line of an
-    answer may begin with a marker.
+    A label is over at the end of its line. Else a line begins with one of the markers or with a
+    marker of the prompt, or a mark of a chat template appears. The first line of an answer may
+    begin with a marker, and the last one of a label answer may be ``Label: x``.
 
     Args:
         answer: Without blanks around it.
@@ -148,19 +138,14 @@ def run_on_start(answer: str, request: Request, markers: Sequence[str]) -> int |
     """
     starts: list[int] = []
     first_line = answer.split("\n", 1)[0]
-    if len(first_line) < len(answer) and label_of(first_line, labels_of(request)):
-        starts.append(len(first_line))
-    opens_another = _opens_another(frozenset((*markers, *prompt_markers(request))))
+    known = {*markers, *prompt_markers(request)}
+    if request.labels:
+        known = {marker for marker in known if marker.casefold() != "label"}
+        if len(first_line) < len(answer) and label_alone(first_line, request.labels):
+            starts.append(len(first_line))
+    opens_another = _opens_another(frozenset(known))
     starts += [found.start() for mark in (TURN, opens_another) if (found := mark.search(answer))]
     return min(starts, default=None)
-
-
-def labels_of(request: Request) -> tuple[str, ...]:
-    """Return the words one of which is the answer; none where it is free.
-
-    A teacher that cannot score choices is asked without them; the labels are then in ``meta``.
-    """
-    return request.choices or tuple(request.meta.get("labels") or ())
 
 
 def prompt_markers(request: Request) -> tuple[str, ...]:

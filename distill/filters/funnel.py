@@ -22,7 +22,8 @@ class DroppedAnswer:
 
     Attributes:
         id: Of the request.
-        detail: What the reason alone does not say: the tests, the id of the twin; else empty.
+        detail: What the reason alone does not say: the tests, the id of the twin, the setting; else
+            empty.
         excerpt: The beginning of the answer, on one line.
     """
 
@@ -43,6 +44,7 @@ class Funnel(BaseModel):
         overlaps: Answers dropped as contaminated, per test; one may count for several.
         not_checked: Reasons that were switched off.
         examples: Per reason at most three, those of the smallest ids.
+        failure_examples: The same of the reasons of failures; they have no answer to excerpt.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +55,7 @@ class Funnel(BaseModel):
     overlaps: dict[str, NonNegativeInt] = {}
     not_checked: tuple[str, ...] = ()
     examples: dict[str, tuple[DroppedAnswer, ...]] = {}
+    failure_examples: dict[str, tuple[DroppedAnswer, ...]] = {}
 
     def total(self, column: str) -> int:
         """Over all families and sources; 0 where it was not counted."""
@@ -123,6 +126,9 @@ def count(
     for drop in drops:
         example = DroppedAnswer(drop.request.id, ", ".join(drop.details), _excerpt(drop.answer))
         found[drop.reason].append(example)
+    unanswered: defaultdict[str, list[DroppedAnswer]] = defaultdict(list)
+    for request, failure in failed:
+        unanswered[failure.reason].append(DroppedAnswer(request.id, failure.detail, ""))
     overlaps = chain.from_iterable(drop.details for drop in drops if drop.reason == "contaminated")
     return Funnel(
         table=(*rows, _row("all", "all", sum(counts.values(), Counter[str]()))),
@@ -131,6 +137,7 @@ def count(
         overlaps=_sorted(overlaps),
         not_checked=tuple(reason for reason in REASONS if reason in off),
         examples={r: tuple(nsmallest(EXAMPLES, found[r])) for r in REASONS if r in found},
+        failure_examples={r: tuple(nsmallest(EXAMPLES, unanswered[r])) for r in sorted(unanswered)},
     )
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from distill.config import FilterConfig
+from distill.config import FAMILIES, FilterConfig
 from distill.filters import checks
 from distill.filters.funnel import Drop, Funnel, count
+from distill.filters.reading import Reading, is_json, label_alone, label_of, read_answer, tuples_of
 from distill.records import Answer, Failure, Finish, Reason, Request
 from distill.texts.decontamination import Contamination
 from distill.texts.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
 from distill.texts.ngrams import words_of
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Of the checks; raised when one judges otherwise, so that samples filtered before are stale."""
 
 
@@ -40,6 +41,7 @@ def filter_answers(
     pairs: Iterable[tuple[Request, Answer | Failure]],
     config: FilterConfig,
     test_grams: Contamination | None,
+    label_words: Sequence[str] = (),
 ) -> tuple[list[Kept], Funnel]:
     """Keep the answers that are fit to learn from.
 
@@ -50,6 +52,7 @@ def filter_answers(
         pairs: Every request once, with its answer or failure.
         config: What makes an answer unfit.
         test_grams: The test texts; None leaves contamination unchecked, as the funnel then says.
+        label_words: Words of classes, which are no answer where KnowDist asks for prose.
 
     Returns:
         The kept answers by ascending request id, and the counts of all others.
@@ -59,16 +62,23 @@ def filter_answers(
     """
     asked: dict[str, Request] = {}
     failed: list[tuple[Request, Failure]] = []
-    drops: list[Drop] = []
-    fit: dict[str, _Draft] = {}
+    answered: list[tuple[Request, Answer, Reading]] = []
     for request, answer in pairs:
         if request.id in asked:
             raise ValueError(f"request {request.id}: given twice; rows are joined by id")
         asked[request.id] = request
         if isinstance(answer, Failure):
             failed.append((request, answer))
-            continue
-        outcome = _judge(request, answer, config, test_grams)
+        else:
+            answered.append((request, answer, read_answer(request, answer)))
+    drops: list[Drop] = []
+    fit: dict[str, _Draft] = {}
+    begin_inside = any(reading.began_inside for _, _, reading in answered)
+    for request, answer, reading in answered:
+        if begin_inside and reading.finish == "length" and not reading.reasoning:
+            # the others' prompts end inside the reasoning, and this answer never left it
+            reading = Reading("", reading.text, "length")
+        outcome = _judge(request, answer, reading, config, test_grams, label_words)
         if isinstance(outcome, Drop):
             drops.append(outcome)
         else:
@@ -91,6 +101,8 @@ class _Draft:
     text: str
     finish: Finish
     labels: tuple[str, ...]
+    label_words: Sequence[str] = ()
+    has_reasoning: bool = False
     notes: tuple[str, ...] = ()
 
     def mended(self, text: str, note: str) -> _Draft:
@@ -99,15 +111,22 @@ class _Draft:
 
 
 def _judge(
-    request: Request, answer: Answer, config: FilterConfig, test_grams: Contamination | None
+    request: Request,
+    answer: Answer,
+    reading: Reading,
+    config: FilterConfig,
+    test_grams: Contamination | None,
+    label_words: Sequence[str],
 ) -> _Draft | Drop:
     """Check one answer by itself."""
-    draft = _Draft(request, answer.text.strip(), answer.finish, checks.labels_of(request))
+    words, has_reasoning = (*label_words, *_gold(request)), bool(reading.reasoning)
+    draft = _Draft(request, reading.text, reading.finish, request.labels, words, has_reasoning)
     for reason, check in _CHECKS.items():
         if reason not in config.skip:
             mended = check(draft, config)
             if mended is None:
-                return Drop(request, answer.text, reason)
+                details = (budget(request),) if reason in OUT_OF_TOKENS else ()
+                return Drop(request, answer.text or answer.reasoning, reason, details)
             draft = mended
     if test_grams is not None and "contaminated" not in config.skip:
         tests = _overlaps(draft, test_grams)
@@ -116,49 +135,84 @@ def _judge(
     return draft
 
 
+def budget(request: Request) -> str:
+    """The setting that limits an answer, and its value."""
+    if request.meta.get("family") in FAMILIES:
+        setting = "knowdist.response_tokens"
+    else:
+        setting = "icldist.label_tokens" if request.labels else "icldist.response_tokens"
+    return f"{setting} is {request.decoding.max_new_tokens}"
+
+
+def _gold(request: Request) -> tuple[str, ...]:
+    gold = request.meta.get("gold")
+    return (gold,) if isinstance(gold, str) else ()
+
+
+def _only_reasoning(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    # some servers count the tokens of reasoning that they do not show
+    thought = draft.has_reasoning or draft.finish == "length"
+    return None if thought and not draft.text else draft
+
+
 def _empty(draft: _Draft, config: FilterConfig) -> _Draft | None:
     # A label may be a mark, such as "+".
-    return None if _is_nothing(draft.text, draft.labels) else draft
+    return None if _is_nothing(draft) else draft
 
 
-def _is_nothing(text: str, labels: tuple[str, ...]) -> bool:
-    return not text.strip() if labels else checks.is_blank(text)
+def _is_nothing(draft: _Draft, end: int | None = None) -> bool:
+    text = draft.text[:end]
+    return not text.strip() if draft.labels or draft.request.elements else checks.is_blank(text)
 
 
 def _run_on(draft: _Draft, config: FilterConfig) -> _Draft | None:
     start = checks.run_on_start(draft.text, draft.request, config.run_on_markers)
     if start is None:
         return draft
-    if config.run_on == "drop" or _is_nothing(draft.text[:start], draft.labels):
+    if config.run_on == "drop" or _is_nothing(draft, start):
         return None
     return draft.mended(draft.text[:start], "run-on cut")
 
 
 def _cut_off(draft: _Draft, config: FilterConfig) -> _Draft | None:
-    if draft.finish != "length" or checks.label_of(draft.text, draft.labels):
+    if draft.finish != "length" or label_alone(draft.text, draft.labels):
         return draft
     complete = draft.text[: checks.last_sentence_end(draft.text)]
-    if config.cut_off == "drop" or draft.labels or checks.is_blank(complete):
+    is_prose = not draft.labels and not draft.request.elements
+    if config.cut_off == "drop" or not is_prose or checks.is_blank(complete):
         return None
     return draft.mended(complete, "cut to the last sentence")
 
 
 def _outside_the_taxonomy(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    if draft.request.elements:
+        tuples = tuples_of(draft.text, draft.request)
+        if tuples is None or tuples == draft.text:
+            return draft if tuples else None
+        return draft.mended(tuples, "tuples put in their usual form")
     if not draft.labels:
         return draft
-    label = checks.label_of(draft.text, draft.labels)
+    label = label_of(draft.text, draft.labels)
     if label is None or label == draft.text:
         return draft if label else None
     return draft.mended(label, "label put in its usual form")
 
+
+OUT_OF_TOKENS: tuple[Reason, ...] = ("only reasoning", "cut off")
+"""Reasons whose details say the limit of tokens."""
 
 Check = Callable[[_Draft, FilterConfig], _Draft | None]
 """Gives the answer, perhaps mended; None if it is dropped."""
 
 
 def _free(is_unfit: Callable[[_Draft, FilterConfig], bool]) -> Check:
-    """The check of free answers by a question; labels pass."""
-    return lambda draft, config: None if not draft.labels and is_unfit(draft, config) else draft
+    """The check of prose by a question; labels and tuples pass."""
+
+    def check(draft: _Draft, config: FilterConfig) -> _Draft | None:
+        is_prose = not draft.labels and not draft.request.elements
+        return None if is_prose and is_unfit(draft, config) else draft
+
+    return check
 
 
 def _is_refusal(draft: _Draft, config: FilterConfig) -> bool:
@@ -167,8 +221,23 @@ def _is_refusal(draft: _Draft, config: FilterConfig) -> bool:
     return not checks.is_refusal(draft.request.text)  # a restated refusal is none
 
 
+def _is_label(draft: _Draft, config: FilterConfig) -> bool:
+    return _asks_for_prose(draft) and bool(label_alone(draft.text, draft.label_words))
+
+
+def _is_json(draft: _Draft, config: FilterConfig) -> bool:
+    return _asks_for_prose(draft) and is_json(draft.text)
+
+
+def _asks_for_prose(draft: _Draft) -> bool:
+    """Whether it is KnowDist's; a free answer of another task may well be one word, or JSON."""
+    return draft.request.meta.get("family") in FAMILIES
+
+
 def _is_copy(draft: _Draft, config: FilterConfig) -> bool:
     text = draft.request.text
+    if checks.is_bare_copy(draft.text, text):
+        return True
     around = draft.request.prompt.replace(text, "\n") if text else draft.request.prompt
     return (
         checks.copied_share(draft.text, text) >= config.copied_share
@@ -183,10 +252,13 @@ def _is_repetition(draft: _Draft, config: FilterConfig) -> bool:
 
 
 _CHECKS: Mapping[Reason, Check] = {
+    "only reasoning": _only_reasoning,
     "empty": _empty,
     "run-on": _run_on,
     "refusal": _free(_is_refusal),
     "cut off": _cut_off,
+    "only a label": _free(_is_label),
+    "JSON": _free(_is_json),
     "copied input": _free(_is_copy),
     "repetition": _free(_is_repetition),
     "outside the taxonomy": _outside_the_taxonomy,
@@ -213,7 +285,7 @@ def _duplicates(fit: Mapping[str, _Draft], similarity: float) -> dict[str, str]:
     same: dict[str, str] = {}
     similar: dict[str, str] = {}
     for id_, draft in fit.items():
-        if draft.labels or len(words_of(draft.text)) < NGRAM_WORDS:
+        if draft.labels or draft.request.elements or len(words_of(draft.text)) < NGRAM_WORDS:
             prompt = [message.content for message in draft.request.messages]
             same[id_] = "\n".join([*prompt, draft.text])
         else:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from distill.errors import ConfigError, unknown_name
+from distill.errors import ConfigError, nearest, unknown_name
+from sentibench.data.cards import Task
+from sentibench.data.tables import HUB, stream_table
 
 HERE = Path(__file__).parent
+SAMPLES = 600  # few-shot prompts of the preset own
 
 ABLATIONS: Mapping[str, Mapping[str, Any]] = yaml.safe_load(
     (HERE / "ablations.yaml").read_text(encoding="utf-8")
@@ -39,18 +44,94 @@ def preset(name: str) -> str:
             settings[key] = settings[key] | value if isinstance(value, dict) else value
         written = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         return f"# The preset cpu, but {ABLATIONS[name]['what']}.\n{written}"
+    if name == "own":
+        raise ConfigError("init own: for which task? give --task NAME and --texts FILE")
     if name not in descriptions():
         raise unknown_name("init", name, descriptions())
     return (HERE / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def write_preset(name: str, path: Path) -> None:
+def own_preset(
+    task: Task, texts: Sequence[str], column: str | None, teacher: str, student: str
+) -> str:
+    """The text of the preset ``own`` for one own task.
+
+    Args:
+        task: It gives name, number of shots and domain.
+        texts: Tables, folders of ``datasets``, or ``hub:NAME``.
+        column: Of the text in these; None for that of the task's card.
+        teacher: ``BACKEND:MODEL`` or ``openai:MODEL@URL``.
+        student: A checkpoint.
+
+    Raises:
+        ConfigError: If the teacher is in no such form, or a table has no such column.
+    """
+    card, column = task.card, column or task.card.columns["text"]
+    sources = [_texts_of(place, column) for place in texts]
+    n_texts = sum(
+        1 for place in texts if not place.startswith(HUB) for _ in stream_table(place).rows
+    )
+    told = _teacher_of(teacher)
+    values = {
+        "NAME": task.name,
+        "STUDENT": student,
+        "TEACHER": told,
+        "TEXTS": sources,
+        "FEW_SHOT": told["backend"] in ("hf", "vllm"),
+        "DOMAIN": card.domain,
+        "TASKS": [task.name],
+        "SHOTS": [card.shots],
+        # without demonstrations a text gives one prompt
+        "SAMPLES": min(SAMPLES, n_texts or SAMPLES) if not card.shots else SAMPLES,
+    }
+    text = (HERE / "own.yaml").read_text(encoding="utf-8")
+    for key, value in values.items():  # JSON is YAML
+        written = f": {json.dumps(value, ensure_ascii=False)}"
+        text = re.sub(rf": {key}\b", lambda _, written=written: written, text)
+    return text
+
+
+def _texts_of(place: str, column: str) -> dict[str, Any]:
+    if place.startswith(HUB):
+        return {"hub": place.removeprefix(HUB), "column": column}
+    stream = stream_table(place)
+    row = next(stream.rows, None)
+    if row is None or column not in row.values:
+        known = nearest(column, row.values if row else ())
+        raise ConfigError(f"init --texts {place}: no column {column!r}; {known}; name it: --text")
+    kind = "folder" if Path(place).is_dir() else "file"
+    return {kind: place} | ({} if Path(place).suffix == ".txt" else {"column": column})
+
+
+def _teacher_of(said: str) -> dict[str, Any]:
+    backend, _, model = said.partition(":")
+    if backend == "openai":
+        model, _, url = model.partition("@")
+        if model and url:
+            return {"backend": backend, "model": model, "base_url": url}
+    elif model and backend in ("hf", "vllm"):
+        return {"backend": backend, "model": model}
+    elif model and backend == "replay":
+        return {"backend": backend, "store": model}
+    raise ConfigError(
+        f"init --teacher: got {said!r}, expected openai:MODEL@URL, hf:FOLDER, vllm:MODEL or "
+        "replay:STORE"
+    )
+
+
+def write_preset(name: str, path: Path, text: str | None = None) -> None:
     """Write a preset to a new file.
+
+    Args:
+        name: Of the preset.
+        path: Of the file.
+        text: Instead of the preset's own text.
 
     Raises:
         InputError: If there is no such preset, the file exists, or it cannot be written.
     """
-    text = preset(name)
+    if text is None:
+        text = preset(name)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)

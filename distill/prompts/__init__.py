@@ -10,7 +10,7 @@ from sentibench.prompts.few_shot import template_sources
 
 Kind = Literal["knowdist", "knowdist_few_shot", "demonstrations", "icldist"]
 
-VERSION = 1
+VERSION = 3
 """Of the code that makes requests; a test on fixed texts says when to raise it."""
 
 HERE = Path(__file__).parent

@@ -1,83 +1,35 @@
 """ICLDist (Zhang et al. 2025, section 4): the teacher answers few-shot prompts.
 
-Two source tasks, sentiment and emotion, over unlabelled texts, diversified along four axes: label
-words, label taxonomies, minimised instructions, other tasks; the number and the order of the
-demonstrations vary too. The prompt is rendered by the code of the evaluation.
+Source tasks (the paper: sentiment and emotion; here own tasks too) over unlabelled texts,
+diversified along four axes: label words, label taxonomies, minimised instructions, other tasks; the
+number and the order of the demonstrations vary too. The prompt is rendered by the code of the
+evaluation.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import count, cycle
 from pathlib import Path
-from typing import NamedTuple, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
-import yaml
-from jinja2 import Environment, StrictUndefined, Template
 from pydantic import TypeAdapter, ValidationError
 
 from distill.config import ICLDist
 from distill.errors import InputError
+from distill.prompts.taxonomies import Shown, Taxonomy, chosen_taxonomies
 from distill.records import Decoding, Message, Request
 from distill.texts.sources import Text
 from sentibench.prompts.few_shot import render_few_shot
 
 HERE = Path(__file__).parent
-ENVIRONMENT = Environment(undefined=StrictUndefined)
-POOL = 64  # texts of a source and taxonomy that the teacher labels to serve as demonstrations
+POOL = 64  # most texts of a source and taxonomy that are labelled to serve as demonstrations
 STOP = ("\n", "Sentence:")
-LABEL_TOKENS, FREE_TOKENS = 16, 128
-PLAIN = ("sentiment_3", "emotion_4")  # the taxonomies without that axis
-
-
-class Shown(NamedTuple):
-    """A demonstration."""
-
-    text: str
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Taxonomy:
-    """One way to cut sentiment or emotion into classes.
-
-    Attributes:
-        name: Such as ``sentiment_3``.
-        task: ``sentiment`` or ``emotion``.
-        classes: K canonical names.
-        word_sets: Each K words, aligned with the classes; the first are the classes themselves.
-        instructions: Wordings by kind, with ``{{ labels }}``.
-        examples: Texts of our own, with their class, that show the teacher what is asked.
-    """
-
-    name: str
-    task: str
-    classes: tuple[str, ...]
-    word_sets: tuple[tuple[str, ...], ...]
-    instructions: Mapping[str, tuple[str, ...]]
-    examples: tuple[Shown, ...]
-
-    def __post_init__(self) -> None:
-        if any(len(set(words)) != len(self.classes) for words in self.word_sets):
-            raise ValueError(f"taxonomy {self.name}: a word set does not fit its classes")
-
-
-@cache
-def load_taxonomies() -> Mapping[str, Taxonomy]:
-    """The taxonomies of the package, by name."""
-    raw = yaml.safe_load((HERE / "taxonomies.yaml").read_text(encoding="utf-8"))
-    given = {name: {"name": name, **taxonomy} for name, taxonomy in raw.items()}
-    return TypeAdapter(dict[str, Taxonomy]).validate_python(given)
-
-
-def chosen_taxonomies(stage: ICLDist) -> list[Taxonomy]:
-    """The taxonomies that a stage uses."""
-    known = load_taxonomies()
-    return list(known.values()) if stage.taxonomies else [known[name] for name in PLAIN]
 
 
 def demonstration_requests(texts: Sequence[Text], stage: ICLDist, seed: int) -> list[Request]:
@@ -88,15 +40,13 @@ def demonstration_requests(texts: Sequence[Text], stage: ICLDist, seed: int) -> 
     if stage.demonstrations == "gold":
         return []
     requests: list[Request] = []
+    size = pool_size(texts, stage)
     for taxonomy in chosen_taxonomies(stage):
-        for text in _pool(texts, taxonomy, seed):
+        for text in _pool(texts, taxonomy, seed, size):
             rng = random.Random(f"{seed}/{taxonomy.name}/{text.id}")
-            shown = [
-                rng.choice([example for example in taxonomy.examples if example.label == name])
-                for name in taxonomy.classes
-            ]
-            rng.shuffle(shown)
-            instruction = _instruction(taxonomy, "full", taxonomy.classes, 0)
+            shown = _examples(rng, taxonomy)
+            instruction = taxonomy.instruction("full", taxonomy.classes, 0)
+            n_tokens = stage.label_tokens if taxonomy.classes else stage.response_tokens
             requests.append(
                 Request(
                     id=f"demonstrations/{taxonomy.name}/{text.id}",
@@ -104,21 +54,60 @@ def demonstration_requests(texts: Sequence[Text], stage: ICLDist, seed: int) -> 
                     text=text.text,
                     source=text.source,
                     choices=taxonomy.classes if stage.score_choices else (),
-                    decoding=Decoding(LABEL_TOKENS, stop=STOP, seed=seed),
-                    meta={"taxonomy": taxonomy.name, "text": text.id, "gold": text.label},
+                    decoding=Decoding(n_tokens, stop=STOP, seed=seed),
+                    meta={
+                        "family": taxonomy.name,
+                        "taxonomy": taxonomy.name,
+                        "labels": taxonomy.classes,
+                        **_tuples_of(taxonomy),
+                        "text": text.id,
+                        "gold": text.label,
+                    },
                 )
             )
     return requests
+
+
+def pool_size(texts: Sequence[Text], stage: ICLDist) -> int:
+    """How many texts of a source and taxonomy are labelled to serve as demonstrations.
+
+    As many as there are samples of the pair, so that few are shown often; at least twice as many as
+    a prompt shows, since some labels are lost; none where no prompt shows any.
+    """
+    if not max(stage.shots):
+        return 0
+    n_pairs = len(chosen_taxonomies(stage)) * len({text.source for text in texts})
+    n_samples = math.ceil(stage.samples * (1 - stage.other_tasks) / max(n_pairs, 1))
+    return stage.pool or min(POOL, max(2 * max(stage.shots) + 1, n_samples))
+
+
+def _examples(rng: random.Random, taxonomy: Taxonomy) -> list[Shown]:
+    """One example of each class, in any order; of tuples a few; none where there are none."""
+    by_class: dict[str, list[Shown]] = defaultdict(list)
+    for example in taxonomy.examples:
+        by_class[example.label].append(example)
+    shown = [rng.choice(by_class[name]) for name in taxonomy.classes if name in by_class]
+    shown = shown if taxonomy.classes else list(taxonomy.examples)
+    rng.shuffle(shown)
+    return shown
+
+
+def _tuples_of(taxonomy: Taxonomy) -> dict[str, Any]:
+    """What an answer of tuples is made of; nothing of taxonomies with classes."""
+    if not taxonomy.elements:
+        return {}
+    return {"elements": taxonomy.elements, "polarities": taxonomy.polarities}
 
 
 def gold_demonstrations(
     texts: Sequence[Text], stage: ICLDist, seed: int
 ) -> dict[tuple[str, str], str]:
     """(taxonomy, text id) -> class, where a text's gold label is a class of the taxonomy."""
+    size = pool_size(texts, stage)
     return {
         (taxonomy.name, text.id): cast(str, text.label)
         for taxonomy in chosen_taxonomies(stage)
-        for text in _pool([t for t in texts if t.label in taxonomy.classes], taxonomy, seed)
+        for text in _pool([t for t in texts if t.label in taxonomy.classes], taxonomy, seed, size)
     }
 
 
@@ -145,14 +134,26 @@ def icldist_requests(
     for (name, identity), label in sorted(demonstrations.items()):
         text = by_id[identity]
         pools[name, text.source].append((text, label))
-    usable = sorted(key for key, pool in pools.items() if len(pool) > max(stage.shots))
+    taxonomies = {taxonomy.name: taxonomy for taxonomy in chosen_taxonomies(stage)}
+    sources = sorted({text.source for text in texts})
+    usable = [
+        (name, source)
+        for name in sorted(taxonomies)
+        for source in sources
+        if not max(stage.shots) or len(pools[name, source]) > max(stage.shots)
+    ]
     if not usable:
-        given = Counter(text.label[:40] for text in texts if text.label).most_common(6)
-        gold = f"gold labels: {', '.join(label for label, _ in given) or 'none'}"
+        if stage.demonstrations == "gold":
+            given = Counter(text.label[:40] for text in texts if text.label).most_common(6)
+            got = f"gold labels: {', '.join(label for label, _ in given) or 'none'}"
+            called = "positive, negative, neutral, joy, ..."
+            way = f"in texts.labels the labels that are called {called} here"
+        else:
+            got = f"{len(demonstrations)} labels that the teacher gave"
+            way = "a teacher whose answers are read (demonstrations/funnel.json quotes the others)"
         raise InputError(
             f"icldist: no taxonomy has more than {max(stage.shots)} demonstrations of one source; "
-            f"got {len(texts)} texts, {gold}; give more texts, fewer shots, or in texts.labels "
-            "the labels that are called positive, negative, neutral, joy, ... here"
+            f"got {len(texts)} texts, {got}; give more texts, fewer shots, or {way}"
         )
     queries: dict[str, Iterator[Text]] = {}
     for source in {text.source for text in texts}:
@@ -169,7 +170,7 @@ def icldist_requests(
             name, source = rng.choice(usable)
             query = next(queries[source])
             pool = [(t, label) for t, label in pools[name, source] if t.id != query.id]
-            question = _sentiment_question(rng, query, pool, load_taxonomies()[name], stage)
+            question = _sentiment_question(rng, query, pool, taxonomies[name], stage)
         requests.append(_request(f"icldist/{number:07d}", question, stage, seed))
     return requests
 
@@ -186,6 +187,7 @@ class _Question(NamedTuple):
     text: str
     source: str
     gold: str | None
+    tuples: Mapping[str, Any] = MappingProxyType({})
 
 
 def _sentiment_question(
@@ -199,13 +201,15 @@ def _sentiment_question(
     words = taxonomy.word_sets[set_number]
     word_of = dict(zip(taxonomy.classes, words, strict=True))
     wording = rng.choice(stage.instructions)
-    instruction = _instruction(taxonomy, wording, words, rng.randrange(100))
-    n_shots = rng.choice(stage.shots)
-    if not instruction and not n_shots:
-        n_shots = max(stage.shots)  # something has to say what is asked
-    shown = [Shown(text.text, word_of[label]) for text, label in rng.sample(pool, n_shots)]
+    number, n_shots = rng.randrange(100), rng.choice(stage.shots)
+    if wording == "none" and not n_shots:  # something has to say what is asked
+        n_shots, wording = (max(stage.shots), wording) if max(stage.shots) else (0, "full")
+    instruction = taxonomy.instruction(wording, words, number)
+    drawn = rng.sample(pool, n_shots)
+    shown = [Shown(text.text, word_of.get(label, label)) for text, label in drawn]
     kind = taxonomy.task, taxonomy.name, words, wording, instruction, shown
-    return _Question(*kind, query.text, query.source, word_of.get(query.label or ""))
+    gold = word_of.get(query.label or "")
+    return _Question(*kind, query.text, query.source, gold, _tuples_of(taxonomy))
 
 
 def _other_question(
@@ -226,13 +230,14 @@ def _other_question(
 
 def _request(identity: str, question: _Question, stage: ICLDist, seed: int) -> Request:
     labels, shown, instruction = question.labels, question.shown, question.instruction
+    n_tokens = stage.label_tokens if labels else stage.response_tokens
     return Request(
         id=identity,
         messages=(Message("user", render_few_shot(instruction, shown, question.text)),),
         text=question.text,
         source=question.source,
         choices=labels if stage.score_choices else (),
-        decoding=Decoding(LABEL_TOKENS if labels else FREE_TOKENS, stop=STOP, seed=seed),
+        decoding=Decoding(n_tokens, stop=STOP, seed=seed),
         meta={
             "family": question.family,
             "taxonomy": question.taxonomy,
@@ -243,6 +248,7 @@ def _request(identity: str, question: _Question, stage: ICLDist, seed: int) -> R
             "demonstrations": shown,
             "instruction_text": instruction,
             "gold": question.gold,
+            **question.tuples,
         },
     )
 
@@ -294,24 +300,9 @@ def coverage(requests: Iterable[Request]) -> dict[str, Counter[str]]:
     return {axis: Counter(str(meta[axis]) for meta in metas) for axis in axes}
 
 
-def _pool(texts: Sequence[Text], taxonomy: Taxonomy, seed: int) -> list[Text]:
+def _pool(texts: Sequence[Text], taxonomy: Taxonomy, seed: int, size: int) -> list[Text]:
     """The first texts of every source in the taxonomy's own order."""
     order = sorted(texts, key=lambda text: text.id)
     random.Random(f"{seed}/pool/{taxonomy.name}").shuffle(order)
     place = defaultdict[str, Iterator[int]](count)  # within the source
-    return [text for text in order if next(place[text.source]) < POOL]
-
-
-@cache
-def _template(wording: str) -> Template:
-    return ENVIRONMENT.from_string(wording)
-
-
-def _instruction(taxonomy: Taxonomy, kind: str, words: Sequence[str], number: int) -> str:
-    if kind == "none":
-        return ""
-    wordings = taxonomy.instructions[kind]
-    *first, last = words
-    return _template(wordings[number % len(wordings)]).render(
-        labels=f"{', '.join(first)} or {last}"
-    )
+    return [text for text in order if next(place[text.source]) < size]

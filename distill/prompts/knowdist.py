@@ -76,6 +76,7 @@ def knowdist_requests(texts: Sequence[Text], stage: KnowDist, seed: int) -> list
     order = sorted(texts, key=lambda text: text.id)
     random.Random(f"{seed}/knowdist").shuffle(order)
     decoding = Decoding(stage.response_tokens, stage.temperature, stop=STOP, seed=seed)
+    domain = f"Every text is from this domain: {stage.domain}.\n\n" if stage.domain else ""
     requests: list[Request] = []
     for number in range(min(stage.samples, len(order) * len(names))):
         again, place = divmod(number, len(order))
@@ -84,7 +85,7 @@ def knowdist_requests(texts: Sequence[Text], stage: KnowDist, seed: int) -> list
         requests.append(
             Request(
                 id=f"knowdist/{name}/{text.id}",
-                messages=(Message("user", templates[name].render(text=text.text)),),
+                messages=(Message("user", domain + templates[name].render(text=text.text)),),
                 text=text.text,
                 source=text.source,
                 decoding=decoding,

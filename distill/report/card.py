@@ -28,7 +28,7 @@ from distill.report.wording import (
     worse_than_base,
 )
 from distill.texts.decontamination import NGRAM_WORDS
-from sentibench.data.cards import load_cards, load_tasks
+from sentibench.data.cards import load_cards, load_groups, load_tasks, tasks_named
 from sentibench.pages.text import NONE, short, without_surrogates
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
@@ -86,6 +86,7 @@ def write_card(checkpoint: Path, model: Stage, manifest: Manifest) -> Path:
         left_out=left_out(manifest.comparison),
         notes=list(map(Ready, evaluation_notes(manifest))),
         commands=_commands(config),
+        example_task=Ready(_example_task(config)),
     )
     path = checkpoint / "README.md"
     write_beside(path, without_surrogates(text))
@@ -189,6 +190,13 @@ def _contaminated(manifest: Manifest) -> int:
     """User texts that were left out as they are in a test set."""
     left_out = manifest.summary("texts").left_out
     return sum(n for _, reason, n in left_out if reason == "contaminated")
+
+
+def _example_task(config: Run) -> str:
+    """A measured task for the code that shows the use; P-Stance asks for a target too."""
+    known = [name for name in config.evaluation.tasks if name in {**load_tasks(), **load_groups()}]
+    names = [task.name for task in tasks_named(known, "evaluation.tasks")]
+    return next((name for name in names if "pstance" not in name), names[0])
 
 
 def _commands(config: Run) -> list[tuple[Ready, int | None]]:

@@ -164,6 +164,8 @@ class Summary(PartialRecord):
     texts: int = 0
     left_out: tuple[tuple[str, str, int], ...] = ()
     """Source, reason and number of texts that no teacher saw."""
+    changed: tuple[tuple[str, str, int], ...] = ()
+    """Source, kind of change and number of texts that were cleaned."""
     requests: int = 0
     answered: int = 0
     teacher_prompt_tokens: int = 0

@@ -35,7 +35,8 @@ def write_report(run_folder: Path, manifest: Manifest) -> Path:
     """Write ``report.html`` into a run's folder.
 
     Args:
-        run_folder: Holds ``<stage>-filter/funnel.json`` and ``<stage>-train/log.jsonl``.
+        run_folder: Holds ``texts/funnel.json``, ``<step>/funnel.json`` and
+            ``<stage>-train/log.jsonl``.
         manifest: Of the run.
 
     Returns:
@@ -55,7 +56,8 @@ def write_report(run_folder: Path, manifest: Manifest) -> Path:
         gaps=_gaps(comparison.students),
         without_gap=_without_gap(comparison.students),
         curves=[(stage, *_curve(run_folder, stage)) for stage in manifest.stages],
-        funnels=[(source, _funnel(run_folder, source)) for source in manifest.sources],
+        funnels=[(name, _funnel(run_folder / step)) for name, step in _asked(manifest).items()],
+        text_examples=_text_examples(run_folder / "texts" / "funnel.json"),
         coverage=_coverage(manifest),
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
     )
@@ -175,11 +177,30 @@ def _curve(run_folder: Path, stage: Stage) -> tuple[Curve | None, int]:
 # Requests
 
 
-def _funnel(run_folder: Path, source: Stage) -> dict[str, Any] | None:
+class _TextFunnel(BaseModel):
+    """What the page shows of the ``funnel.json`` of the texts."""
+
+    examples: dict[str, tuple[str, ...]] = {}
+
+
+def _text_examples(path: Path) -> dict[str, tuple[str, ...]]:
+    """Reason -> excerpts of texts that were left out or cleaned; none without the file."""
+    try:
+        return _TextFunnel.model_validate_json(path.read_bytes()).examples
+    except (OSError, ValidationError):
+        return {}
+
+
+def _asked(manifest: Manifest) -> dict[str, str]:
+    """What was asked -> the step that read the answers."""
+    found = {source: f"{source}-filter" for source in manifest.sources}
+    return found | {name: name for name in ("demonstrations",) if name in manifest.steps}
+
+
+def _funnel(folder: Path) -> dict[str, Any] | None:
     """None where the file is not there, not in its form or counts nothing."""
     try:
-        path = run_folder / f"{source}-filter" / "funnel.json"
-        found = Funnel.model_validate_json(path.read_bytes())
+        found = Funnel.model_validate_json((folder / "funnel.json").read_bytes())
     except (OSError, ValidationError):
         return None
     asked, drops = found.total("asked"), found.drops

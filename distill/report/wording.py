@@ -22,6 +22,7 @@ LABELS = {
     "knowdist": "KnowDist",
     "icldist": "ICLDist",
     "mixed": "Mixed",
+    "demonstrations": "Labels of demonstrations",
     "all": "Mean of all",
     "seen": "Mean of seen",
     "unseen": "Mean of unseen",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import HfTeacher, Run, VllmTeacher
 from distill.errors import DataError, InputError
+from distill.prompts.taxonomies import chosen_taxonomies
 from distill.run import stages
 from sentibench.data.cards import Card, load_cards, load_groups, load_tasks
 from sentibench.data.fetch import data_home, ensure_dataset
@@ -53,32 +56,55 @@ def bring_datasets(run: Run) -> None:
             raise InputError(f"{missing_datasets(run) or card.name}; {error}") from None
 
 
+def check_tasks(run: Run) -> None:
+    """Refuse tasks that nobody knows. No data is read.
+
+    Raises:
+        InputError: If a task of the evaluation or of ICLDist is unknown.
+    """
+    from sentibench.harness import refuse_unknown, task_manager
+
+    refuse_unknown(task_manager(), run.evaluation.tasks, "evaluation.tasks")
+    if run.icldist:
+        chosen_taxonomies(run.icldist)
+
+
 def check_run(run: Run) -> None:
     """Refuse checkpoints, tasks and settings that could not be used later.
 
     Raises:
-        InputError: If a checkpoint is missing or damaged, a dataset is missing and cannot be
-            brought, a task is unknown, adapters cannot be trained or merged where they are wanted,
-            or two models have one name.
+        InputError: If a checkpoint is missing or damaged, a package that logs is not installed, a
+            dataset is missing and cannot be brought, a task is unknown, adapters cannot be trained
+            or merged where they are wanted, or two models have one name.
     """
     from distill.student.adapters import check_targets
     from distill.student.evaluation import tasks_of
     from sentibench.harness import task_manager
 
-    check_checkpoint("student", run.student)
-    load_tokenizer(run.student)
+    check_tasks(run)
+    trust = {"trust_remote_code": run.trust_remote_code}
+    check_checkpoint("student", run.student, **trust)
+    load_tokenizer(run.student, **trust)
     for stage in stages.STAGES:
         if getattr(run, stage) is None:
             continue
         teacher = stages.teacher_config(run, stage)
         if isinstance(teacher, HfTeacher | VllmTeacher):
             own = "" if teacher is run.teacher else f"{stage}."
-            check_checkpoint(f"{own}teacher.model", teacher.model)
+            check_checkpoint(
+                f"{own}teacher.model", teacher.model, trust_remote_code=teacher.trust_remote_code
+            )
     for stage in stages.training_stages(run):
         training = stages.training_of(run, stage)
+        for package in training.report_to:
+            if find_spec(package) is None:
+                raise InputError(
+                    f"{stages.leading(stage)}.training.report_to: {package} is not installed; "
+                    f"pip install {package}"
+                )
         if training.method != "full":
             key = f"{stages.leading(stage)}.training.lora"
-            check_targets(key, run.student, training.lora)
+            check_targets(key, run.student, training.lora, **trust)
     bring_datasets(run)
     tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
     rows = [stages.row_name(run, model) for model in stages.measured(run)]

@@ -7,6 +7,7 @@ for people; it may be killed and called again.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -15,18 +16,25 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from distill.config import KnowDist, Run
-from distill.errors import ConfigError
+from distill.config import FilterConfig, KnowDist, Run
+from distill.errors import ConfigError, nearest
 from distill.files import write_json, write_lines
-from distill.filters.judge import filter_answers
+from distill.filters.funnel import count
+from distill.filters.judge import Kept, filter_answers
+from distill.filters.losses import check_losses
 from distill.prompts.icldist import (
     coverage,
     demonstration_requests,
     gold_demonstrations,
     icldist_requests,
-    load_taxonomies,
 )
 from distill.prompts.knowdist import knowdist_requests
+from distill.prompts.taxonomies import (
+    chosen_taxonomies,
+    load_taxonomies,
+    own_tasks,
+    taxonomy_of,
+)
 from distill.records import Answer, Failure, Request
 from distill.run.stages import StageName, StageTeacher, labels_by_teacher, settings_of
 from distill.student.difficulty import select_hard_samples
@@ -59,11 +67,40 @@ def tests_of(run: Run) -> Tests:
 
 def draw(run: Run, tests: Tests, folder: Path) -> Summary:
     """Draw the texts and check them against the test sets."""
-    drawn = draw_texts(run.texts, run.seed, tests())
+    drawn = draw_texts(run.texts, run.seed, tests(), run.cleaning)
+    refuse_unknown_labels(run, drawn.texts)
     write_lines(folder / "texts.jsonl", map(asdict, drawn.texts))
-    left_out = [[source, why, n] for (source, why), n in sorted(drawn.left_out.items())]
-    write_json(folder / "left_out.json", left_out)
-    return {"texts": len(drawn.texts), "left_out": left_out}
+    counts = {"left_out": rows_of(drawn.left_out), "changed": rows_of(drawn.changed)}
+    write_json(folder / "funnel.json", {**counts, "examples": drawn.examples})
+    return {"texts": len(drawn.texts), **counts}
+
+
+def rows_of(counts: Mapping[tuple[str, str], int]) -> list[tuple[str, str, int]]:
+    """Source, reason and number of texts, sorted."""
+    return [(source, why, n) for (source, why), n in sorted(counts.items())]
+
+
+def refuse_unknown_labels(run: Run, texts: Sequence[Text]) -> None:
+    """Refuse labels of the user's tables that no task of the run knows: they would not be used.
+
+    Raises:
+        ConfigError: If there is such a label.
+    """
+    if run.icldist is None:
+        return
+    own = {source.source for source in run.texts if source.label_column}
+    known = {name for one in chosen_taxonomies(run.icldist) for name in one.classes}
+    given = (text.label for text in texts if text.source in own and text.label)
+    foreign = Counter(label for label in given if known and label not in known).most_common()
+    if not foreign:
+        return
+    raise ConfigError(
+        f"texts.label_column: {sum(n for _, n in foreign)} texts have labels that no task of "
+        f"icldist.tasks ({', '.join(run.icldist.tasks)}) knows: "
+        f"{', '.join(label[:40] for label, _ in foreign[:6])}; "
+        f"{nearest(foreign[0][0], sorted(known))}; translate them with texts.labels, or add the "
+        "task that has them"
+    )
 
 
 def read_texts(folder: Path) -> list[Text]:
@@ -73,16 +110,17 @@ def read_texts(folder: Path) -> list[Text]:
 
 
 def label_demonstrations(
-    run: Run, teacher: StageTeacher, retry_failed: bool, folder: Path
+    run: Run, teacher: StageTeacher, retry_failed: bool, tests: Tests, folder: Path
 ) -> Summary:
     """Let the teacher label the texts that will be demonstrations."""
     assert run.icldist is not None
     requests = demonstration_requests(read_texts(run.folder / "texts"), run.icldist, run.seed)
-    asked = _ask(requests, teacher, "demonstrations", retry_failed)
-    classes = [(request, _class_of(request, answer)) for request, answer in asked]
-    labels = [[r.meta["taxonomy"], r.meta["text"], label] for r, label in classes if label]
+    asked = ask_all(requests, teacher, "demonstrations", retry_failed, run.filters)
+    kept = _filter("demonstrations", asked, run.filters, tests(), folder)
+    labels = [[k.request.meta["taxonomy"], k.request.meta["text"], k.response] for k in kept]
     write_json(folder / "labels.json", labels)
-    return {"labelled": len(labels), "unreadable": len(asked) - len(labels)}
+    n_answered = sum(isinstance(outcome, Answer) for _, outcome in asked)
+    return {"labelled": len(labels), "unreadable": n_answered - len(labels)}
 
 
 def read_labels(folder: Path) -> Labels:
@@ -119,19 +157,19 @@ def ask_stage(
     labelled = labels_by_teacher(run, stage)
     labels = read_labels(run.folder / "demonstrations") if labelled else None
     requests = build_requests(run, stage, read_texts(run.folder / "texts"), labels)
-    asked = _ask(requests, teacher, stage, retry_failed)
-    answered = {request.id for request, _ in asked}
+    asked = ask_all(requests, teacher, stage, retry_failed, run.filters)
+    answers = {request.id: answer for request, answer in asked if isinstance(answer, Answer)}
     keys = (request.key(teacher.name, teacher.revision) for request in requests)
     rows = (
-        {"key": key, "answered": request.id in answered} | asdict(request)
+        {"key": key, "answered": request.id in answers} | asdict(request)
         for key, request in zip(keys, requests, strict=True)
     )
     write_lines(folder / "requests.jsonl", rows)
     summary: Summary = {
         "requests": len(requests),
-        "answered": len(asked),
-        "teacher_prompt_tokens": sum(answer.prompt_tokens for _, answer in asked),
-        "teacher_answer_tokens": sum(answer.completion_tokens for _, answer in asked),
+        "answered": len(answers),
+        "teacher_prompt_tokens": sum(answer.prompt_tokens for answer in answers.values()),
+        "teacher_answer_tokens": sum(answer.completion_tokens for answer in answers.values()),
     }
     if stage == "icldist":
         summary["coverage"] = {axis: dict(n) for axis, n in coverage(requests).items()}
@@ -153,15 +191,9 @@ def filter_stage(
         for key, request in read_requests(run.folder / f"{stage}-ask"):
             outcome = store.get(key) or store.failure(key)
             pairs.append((request, outcome or Failure("not answered", "", 0)))
-    kept, funnel = filter_answers(pairs, run.filters, tests())
-    samples = [sample_of(one.request, one.response) for one in kept]
-    write_samples(samples, folder / "samples.jsonl")
-    write_json(folder / "funnel.json", funnel.model_dump(mode="json"))
-    if not samples:
-        raise ConfigError(
-            f"{stage}: no answer of {len(pairs)} is fit to learn from; see {folder / 'funnel.json'}"
-        )
-    return {"kept": len(samples), "of": len(pairs)}
+    kept = _filter(f"{stage}-filter", pairs, run.filters, tests(), folder)
+    write_samples([sample_of(one.request, one.response) for one in kept], folder / "samples.jsonl")
+    return {"kept": len(kept), "of": len(pairs)}
 
 
 def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
@@ -173,7 +205,13 @@ def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
     samples = list(read_samples(run.folder / f"{stage}-filter" / "samples.jsonl"))
     model = found.difficulty.model or run.student
     training = found.training
-    measured = measure_difficulty(samples, model, training.max_length, training.batch_tokens)
+    measured = measure_difficulty(
+        samples,
+        model,
+        training.max_length,
+        training.batch_tokens,
+        trust_remote_code=run.trust_remote_code,
+    )
     requests = read_requests(run.folder / f"{stage}-ask")
     groups = {request.id: _group_of(request) for _, request in requests}
     chosen = set(select_hard_samples(measured, groups, found.difficulty.keep, run.seed))
@@ -198,21 +236,47 @@ def sample_of(request: Request, response: str) -> Sample:
     )
 
 
-def _ask(
-    requests: Sequence[Request], teacher: StageTeacher, what: str, retry_failed: bool
-) -> list[tuple[Request, Answer]]:
+def ask_all(
+    requests: Sequence[Request],
+    teacher: StageTeacher,
+    what: str,
+    retry_failed: bool,
+    config: FilterConfig,
+) -> list[tuple[Request, Answer | Failure]]:
+    """Ask a teacher, and refuse to go on where too many did not get an answer.
+
+    Args:
+        requests: In any order.
+        teacher: Whose store holds what was answered before.
+        what: The step, for the bar and for errors.
+        retry_failed: Ask again what failed before.
+        config: The share that has to be left.
+    """
     with Store.open(teacher.store, teacher.name, teacher.revision) as store:
-        return ask(requests, teacher.load, store, retry_failed=retry_failed, what=what)
+        asked = ask(requests, teacher.load, store, retry_failed=retry_failed, what=what)
+    failed = [(request, outcome) for request, outcome in asked if isinstance(outcome, Failure)]
+    answered = [(request, ()) for request, outcome in asked if isinstance(outcome, Answer)]
+    check_losses(what, count(requests, failed, [], answered, ()), config)
+    return asked
+
+
+def _filter(
+    step: str,
+    pairs: Sequence[tuple[Request, Answer | Failure]],
+    config: FilterConfig,
+    tests: Contamination | None,
+    folder: Path,
+) -> list[Kept]:
+    """What is fit to learn from; what became of the rest is written down first."""
+    taxonomies = [*load_taxonomies().values(), *map(taxonomy_of, own_tasks().values())]
+    words = sorted({word for one in taxonomies for words in one.word_sets for word in words})
+    kept, funnel = filter_answers(pairs, config, tests, words)
+    write_json(folder / "funnel.json", funnel.model_dump(mode="json"))
+    check_losses(step, funnel, config, folder / "funnel.json")
+    return kept
 
 
 def _group_of(request: Request) -> str:
     """The prompts among which difficulties are compared: one wording, one set of classes."""
     meta = request.meta
     return f"{meta['family']}/{meta.get('taxonomy') or meta.get('perspective')}"
-
-
-def _class_of(request: Request, answer: Answer) -> str | None:
-    """The class that an answer names, None if it names none."""
-    written = answer.text.strip().rstrip(".").casefold()
-    classes = load_taxonomies()[request.meta["taxonomy"]].classes
-    return next((name for name in classes if name.casefold() == written), None)

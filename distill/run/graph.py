@@ -8,23 +8,31 @@ it needs is done first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from distill import prompts
 from distill.checkpoints import fingerprint
 from distill.config import ICLDist, KnowDist, Run, Texts
 from distill.files import digest
 from distill.filters.judge import RULES_VERSION
+from distill.prompts.taxonomies import own_tasks
 from distill.run import data, models, stages
 from distill.run.stages import StageName, StageTeacher
 from distill.run.steps import Step, Work
+from distill.texts import cleaning
 from sentibench.data.cards import TASK_VERSION
 from sentibench.data.read import MINI_FOLDER
 
-BEHIND_TRAINING = {"choose": {"tasks", "limit"}}  # settings that change no weight
+BEHIND_TRAINING: Any = {"choose": {"tasks", "limit"}, "report_to": True}
+"""Settings that change no weight."""
+OF_LABELS = {"skip", "run_on", "run_on_markers", "min_kept", "allow_loss"}  # filters of labels
+OF_DEMONSTRATIONS = {
+    *("taxonomies", "tasks", "pool", "shots", "samples", "other_tasks"),
+    *("score_choices", "label_tokens", "response_tokens"),
+}
 
 
 class _Steps(dict[str, Step]):
@@ -49,7 +57,7 @@ class _Steps(dict[str, Step]):
 
 def _texts(texts: Texts) -> dict[str, Any]:
     """The settings of a source; how a table is read counts where it is not the default."""
-    plain = {name for name in ("delimiter", "encoding") if getattr(texts, name) is None}
+    plain = {name for name in ("delimiter", "encoding", "hub") if getattr(texts, name) is None}
     plain |= {"on_bad_rows"} if texts.on_bad_rows == "stop" else set()
     return texts.model_dump(mode="json", exclude=plain)
 
@@ -85,9 +93,10 @@ def build_steps(
             "files": _stamps(run),
             "seed": run.seed,
             "decontaminate": run.compared_with is not None,
+            "cleaning": {**run.cleaning.model_dump(mode="json"), "rules": cleaning.VERSION},
         },
         (),
-        ("texts.jsonl", "left_out.json"),
+        ("texts.jsonl", "funnel.json"),
     )
     for stage in stages.training_stages(run):
         for source in stages.sources_of(run, stage):
@@ -108,22 +117,27 @@ def _add_data_steps(
 ) -> None:
     """What makes samples of one stage."""
     found = stages.settings_of(run, stage)
-    known = {"teacher": [teacher.name, teacher.revision], "seed": run.seed}
+    known: dict[str, Any] = {"teacher": [teacher.name, teacher.revision], "seed": run.seed}
     labels = ("demonstrations",) if stages.labels_by_teacher(run, stage) else ()
     if labels:
         steps.add(
             "demonstrations",
-            partial(data.label_demonstrations, run, teacher, retry_failed),
+            partial(data.label_demonstrations, run, teacher, retry_failed, tests),
             {
                 **known,
-                **found.model_dump(mode="json", include={"taxonomies", "score_choices"}),
+                **found.model_dump(mode="json", include=OF_DEMONSTRATIONS),
+                "filters": run.filters.model_dump(mode="json", include=OF_LABELS),
+                "rules": RULES_VERSION,
                 "prompts": prompts.fingerprints("demonstrations"),
+                "cards": own_cards(run.icldist.tasks if run.icldist else ()),
             },
             ("texts",),
-            ("labels.json",),
+            ("labels.json", "funnel.json"),
             asks=True,
         )
     kind, files = _prompts_of(found)
+    if isinstance(found, ICLDist):
+        known["cards"] = own_cards(found.tasks)
     steps.add(
         f"{stage}-ask",
         partial(data.ask_stage, run, stage, teacher, retry_failed),
@@ -184,11 +198,11 @@ def _add_training_steps(steps: _Steps, run: Run, stage: str, student: str) -> No
         by_all=True,
     )
     if training.choose:
-        work = partial(models.choose_checkpoint, training.choose, start, run.folder / last)
+        work = partial(models.choose_checkpoint, run, training.choose, start, run.folder / last)
         settings = training.choose.model_dump(mode="json")
         steps.add(f"{stage}-choose", work, settings, (last,), ("weights", "development.json"))
         last = f"{stage}-choose"
-    work = partial(models.merge_stage, start, run.folder / last / "weights")
+    work = partial(models.merge_stage, run, stage, start, run.folder / last / "weights")
     steps.add(f"{stage}-merge", work, {}, (last,), ("student",))
 
 
@@ -197,13 +211,17 @@ def _add_evaluation(
 ) -> None:
     """Measure teacher, base and the student of every stage; then the report of it all."""
     known: dict[str, Any] = run.evaluation.model_dump(mode="json", exclude={"teacher"})
+    known["cards"] = own_cards(run.evaluation.tasks)
     if TASK_VERSION != "1.0":  # what runs that do not say it were measured with
         known["task_version"] = TASK_VERSION
     for model in stages.measured(run):
         after = (f"{model}-merge",) if model in stages.training_stages(run) else ()
-        work = partial(models.evaluate_model, run, model)
+        asked = stages.asked_teacher(run, model, teachers)
+        work = partial(models.evaluate_model, run, model, asked)
         settings = dict(known)
-        if not after:
+        if asked:
+            settings["teacher"] = [asked.name, asked.revision]
+        elif not after:
             same = model == "base"
             settings["checkpoint"] = (
                 student if same else fingerprint(stages.checkpoint_of(run, model))
@@ -216,6 +234,12 @@ def _add_evaluation(
         tuple(f"evaluate-{model}" for model in stages.measured(run)),
         ("../results", "../report.html"),
     )
+
+
+def own_cards(names: Iterable[str]) -> dict[str, str]:
+    """What tells two states of the own tasks among some names apart: the hash of the card."""
+    tasks = own_tasks()
+    return {name: digest(cast(Path, tasks[name].card.path)) for name in names if name in tasks}
 
 
 def _stamps(run: Run) -> dict[str, Any]:

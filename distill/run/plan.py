@@ -10,15 +10,25 @@ from collections import Counter, defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from shutil import disk_usage
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from distill.checkpoints import check_checkpoint, load_tokenizer
+from distill.checkpoints import check_checkpoint, load_tokenizer, parameters_of
 from distill.config import ReplayTeacherConfig, Run, Training
 from distill.errors import InputError
-from distill.prompts.icldist import coverage, demonstration_requests, load_taxonomies
+from distill.filters.reading import read_answer
+from distill.prompts.icldist import coverage, demonstration_requests
 from distill.records import Answer, Request
-from distill.run.data import Labels, build_requests, read_labels, read_texts, sample_of, tests_of
+from distill.run.data import (
+    Labels,
+    build_requests,
+    read_labels,
+    read_texts,
+    rows_of,
+    sample_of,
+    tests_of,
+)
 from distill.run.stages import (
     StageName,
     StageTeacher,
@@ -40,6 +50,7 @@ from sentibench.prompts.few_shot import TARGET_DELIMITER
 COUNTED = 4_000
 EXAMPLES = 3
 FREE = ("replay", "gold")  # teachers that are no model
+Losses = list[tuple[str, str, int]]
 KNOWN, LABEL, BOUND = "known", "as their longest label", "as the longest answer allowed"
 
 
@@ -121,6 +132,7 @@ class Plan:
     Attributes:
         texts: Drawn anew, or those of the run where they are drawn already.
         left_out: (source, reason, number).
+        changed: (source, kind of change, number).
         stages: In the order in which the teacher is asked.
         trainings: In their order.
         placeholders: Labels of demonstrations that nobody gave.
@@ -138,12 +150,24 @@ class Plan:
     ) -> None:
         self.run, self.steps, self._teachers = run, steps, teachers
         self.states: dict[str, tuple[State, str]] = states(steps.values())
-        check_checkpoint("student", run.student)
-        self._tokenizer = load_tokenizer(run.student)
-        self.texts, self.left_out = self._draw()
+        check_checkpoint("student", run.student, trust_remote_code=run.trust_remote_code)
+        self._tokenizer = load_tokenizer(run.student, trust_remote_code=run.trust_remote_code)
+        self.texts, self.left_out, self.changed = self._draw()
         self.placeholders = self.gold = 0
         self.stages = list(self._stages())
         self.trainings = [self._training(name) for name in training_stages(run)]
+
+    def disk(self) -> tuple[float | None, int]:
+        """Bytes that students and their training take, None if unknown, and bytes that are free.
+
+        A merged student is in float32. All weights are written once more before that, and twice
+        with both moments of the optimizer while they are trained; adapters are small.
+        """
+        folder = self.run.out.absolute()
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        n = parameters_of(self.run.student)
+        copies = sum(8 if one.training.method == "full" else 1 for one in self.trainings)
+        return n and 4 * n * copies, disk_usage(there).free
 
     def teacher_of(self, stage: str) -> StageTeacher:
         """Who would answer a stage; demonstrations belong to ICLDist."""
@@ -154,13 +178,16 @@ class Plan:
         is_done = self.states.get(name, ("", ""))[0] == "done"
         return self.steps[name].summary() if is_done else None
 
-    def _draw(self) -> tuple[list[Text], list[tuple[str, str, int]]]:
+    def _draw(self) -> tuple[list[Text], Losses, Losses]:
         summary = self._done("texts")
         if summary is not None:
-            left_out = [tuple(row) for row in summary["left_out"]]
-            return read_texts(self.steps["texts"].folder), left_out
-        draw = draw_texts(self.run.texts, self.run.seed, tests_of(self.run)())
-        return list(draw.texts), [(*key, n) for key, n in sorted(draw.left_out.items())]
+            left_out, changed = (
+                [tuple(r) for r in summary[key]] for key in ("left_out", "changed")
+            )
+            return read_texts(self.steps["texts"].folder), left_out, changed
+        run = self.run
+        draw = draw_texts(run.texts, run.seed, tests_of(run)(), run.cleaning)
+        return list(draw.texts), rows_of(draw.left_out), rows_of(draw.changed)
 
     def _stages(self) -> Iterator[StagePlan]:
         run, texts = self.run, self.texts
@@ -180,7 +207,7 @@ class Plan:
         labels: dict[tuple[str, str], str] = {}
         for request in asked:
             taxonomy, label = request.meta["taxonomy"], request.meta["gold"]
-            classes = load_taxonomies()[taxonomy].classes
+            classes = request.meta["labels"] or ("[]",)
             if label not in classes:
                 label = random.Random(f"{self.run.seed}/plan/{request.id}").choice(classes)
                 self.placeholders += 1
@@ -306,11 +333,11 @@ def _stores(teacher: StageTeacher) -> Generator[tuple[Store, Store]]:
 
 
 def _response(request: Request, answer: Answer | None, is_gold: bool) -> _Response:
-    known = answer.text.strip() if answer else ""
+    known = read_answer(request, answer).text if answer else ""
     known = known or (is_gold and gold_label(request)) or ""
     if known:
         return _Response(known, 0, KNOWN)
-    if labels := request.choices or request.meta.get("labels"):
+    if labels := request.labels:
         return _Response(max(labels, key=len), 0, LABEL)
     return _Response("", request.decoding.max_new_tokens, BOUND)
 

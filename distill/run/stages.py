@@ -49,14 +49,15 @@ def teachers_of(run: Run, loaded: Teacher | None = None) -> dict[StageName, Stag
         loaded: A teacher in place of the configuration's, for tests and notebooks.
     """
     found: dict[StageName, StageTeacher] = {}
-    known: dict[TeacherConfig, tuple[str, str]] = {}  # whose files are read once
+    known: dict[str, tuple[str, str]] = {}  # whose files are read once
     for stage in STAGES:
         if getattr(run, stage) is None:
             continue
         config = teacher_config(run, stage)
-        if config not in known:
-            known[config] = (loaded.name, loaded.revision) if loaded else identity(config)
-        name, revision = known[config]
+        said = config.model_dump_json()
+        if said not in known:
+            known[said] = (loaded.name, loaded.revision) if loaded else identity(config)
+        name, revision = known[said]
         slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{name}-{revision}")
         store = run.out / "answers" / slug.rstrip("-")
         load = (lambda: loaded) if loaded else partial(load_teacher, config)
@@ -116,8 +117,19 @@ def kept_step(run: Run, stage: StageName) -> str:
 
 def measured(run: Run) -> list[str]:
     """The models that are evaluated, as the report shows them."""
-    local = run.teacher.backend in ("hf", "vllm") and run.evaluation.teacher
-    return [*(["teacher"] if local else []), "base", *training_stages(run)]
+    measurable = ("hf", "vllm", "openai")
+    teaches = any(teacher_config(run, s) == run.teacher for s in STAGES if getattr(run, s))
+    has_model = run.teacher.backend in measurable and run.evaluation.teacher and teaches
+    return [*(["teacher"] if has_model else []), "base", *training_stages(run)]
+
+
+def asked_teacher(
+    run: Run, model: str, teachers: Mapping[StageName, StageTeacher]
+) -> StageTeacher | None:
+    """Who is asked where a model is measured by its answers: it is not on this machine."""
+    if model != "teacher" or run.teacher.backend != "openai":
+        return None
+    return next(found for found in teachers.values() if found.config == run.teacher)
 
 
 def checkpoint_of(run: Run, model: str) -> str:
@@ -125,6 +137,13 @@ def checkpoint_of(run: Run, model: str) -> str:
     if model in training_stages(run):
         return str(run.folder / f"{model}-merge" / "student")
     return cast(str, cast(Any, run.teacher).model) if model == "teacher" else run.student
+
+
+def trusts(run: Run, model: str) -> bool:
+    """Whether code that comes with a model's checkpoint is run."""
+    if model != "teacher":
+        return run.trust_remote_code
+    return cast(bool, cast(Any, run.teacher).trust_remote_code)
 
 
 def row_name(run: Run, model: str) -> str:

@@ -76,7 +76,10 @@ class Step:
             return "waits", f"for {', '.join(behind)}"
         record, inputs = self.record(), self._inputs()
         if record is None:
-            return "new", "goes on where it was" if self._is_begun(inputs) else "never finished"
+            begun = _read(self.folder / "inputs.json")
+            if begun is None:
+                return "new", ""
+            return "new", "goes on where it was" if begun == inputs else "never finished"
         changes = list(_changes(record.get("inputs"), inputs))
         if changes:
             return "stale", "; ".join(changes[:4])

@@ -32,7 +32,9 @@ def add_adapter(model: Any, lora: Lora) -> Any:
     return adapted
 
 
-def check_targets(key: str, checkpoint: str, lora: Lora) -> None:
+def check_targets(
+    key: str, checkpoint: str, lora: Lora, *, trust_remote_code: bool = False
+) -> None:
     """Refuse, before any work, adapters that could not be trained or merged.
 
     The layers are looked up in the model without its weights. The output layer cannot have an
@@ -43,6 +45,7 @@ def check_targets(key: str, checkpoint: str, lora: Lora) -> None:
         key: Of the setting, ``icldist.training.lora``.
         checkpoint: The student; one that ``check_checkpoint`` accepts.
         lora: The settings.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
 
     Raises:
         InputError: If a target names no layer, a layer that LoRA does not know, or one of those.
@@ -51,8 +54,10 @@ def check_targets(key: str, checkpoint: str, lora: Lora) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     where = f"{key}.target_modules"
+    trust = {"trust_remote_code": trust_remote_code}
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(checkpoint))
+        config = AutoConfig.from_pretrained(checkpoint, **trust)
+        model = AutoModelForCausalLM.from_config(config, **trust)
     output, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     tied = bool(model.config.get_text_config().tie_word_embeddings)
     names = {module: name for name, module in model.named_modules()}

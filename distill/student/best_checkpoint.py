@@ -13,7 +13,12 @@ from distill.student.evaluation import evaluate
 
 
 def choose_best(
-    checkpoint: str, trained: Path, choice: BestCheckpoint, folder: Path
+    checkpoint: str,
+    trained: Path,
+    choice: BestCheckpoint,
+    folder: Path,
+    *,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Copy the weights with the highest mean score to ``folder / "weights"``.
 
@@ -24,6 +29,7 @@ def choose_best(
         trained: The training's folder, with ``candidates`` and ``weights``.
         choice: The tasks, their validation items.
         folder: For results, ``development.json`` and the chosen weights.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
 
     Returns:
         The scores of every candidate and which was chosen.
@@ -42,6 +48,7 @@ def choose_best(
             limit=choice.limit,
             adapter=weights if is_adapter else None,
             split="val",
+            trust_remote_code=trust_remote_code,
         )
         missing = [name for name in choice.tasks if "score,none" not in results.get(name, {})]
         if missing:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from tqdm import tqdm
 
+from distill.progress import progress
 from distill.student.difficulty import token_difficulty
 from distill.student.samples import Encoded, Sample, encode_samples
 from distill.student.training import load_student
@@ -17,7 +17,12 @@ from sentibench.fast.head_positions import HeadPositions
 
 
 def measure_difficulty(
-    samples: Sequence[Sample], checkpoint: str, max_length: int, batch_tokens: int
+    samples: Sequence[Sample],
+    checkpoint: str,
+    max_length: int,
+    batch_tokens: int,
+    *,
+    trust_remote_code: bool = False,
 ) -> dict[str, float]:
     """Sample id -> difficulty of its response under the model, in [0, 1].
 
@@ -28,14 +33,15 @@ def measure_difficulty(
         checkpoint: The small model.
         max_length: Tokens of a sample at most, as in training.
         batch_tokens: Tokens of a batch, padding included.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
     """
-    tokenizer, model = load_student(checkpoint)
+    tokenizer, model = load_student(checkpoint, trust_remote_code=trust_remote_code)
     model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     positions = HeadPositions(model)
     examples = encode_samples(samples, tokenizer, max_length).examples
     order = sorted(examples, key=lambda example: -len(example.ids))
     found: dict[str, float] = {}
-    with tqdm(total=len(order), desc="difficulty", unit="sample", disable=None) as bar:
+    with progress("difficulty", "sample", len(order)) as bar:
         start = 0
         while start < len(order):
             batch = order[start : start + max(1, batch_tokens // len(order[start].ids))]

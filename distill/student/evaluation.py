@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from distill.checkpoints import checkpoint_name, loading
 from distill.errors import InputError
+from distill.progress import progress
 from sentibench.harness import expand_names, task_manager
 from sentibench.scoring.samples import samples_beside
 
@@ -28,6 +27,8 @@ def evaluate(
     dtype: str = "float32",
     adapter: Path | None = None,
     split: str = "test",
+    trust_remote_code: bool = False,
+    load: Callable[[], Any] | None = None,
 ) -> dict[str, Any]:
     """Run lm-eval with the fast model and save what ``lm_eval --log_samples`` saves.
 
@@ -43,6 +44,8 @@ def evaluate(
         dtype: Of the weights.
         adapter: A folder with LoRA weights for the checkpoint.
         split: ``val`` where settings are chosen.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
+        load: Gives another model to lm-eval, of which ``checkpoint`` is the name.
 
     Returns:
         lm-eval's ``results``: task -> metric -> value.
@@ -52,28 +55,34 @@ def evaluate(
             be saved.
     """
     from sentibench.fast.model import load_model
-    from sentibench.harness.evaluation import evaluate_and_save
+    from sentibench.harness.evaluation import FAST, evaluate_and_save
 
     limits = limits or {}
     manager = task_manager(**({} if split == "test" else {"split": split}))
     chosen = tasks_of(manager, tasks, limits)
+    arguments: dict[str, Any]
     arguments = {"pretrained": checkpoint, "dtype": dtype, "softmax_dtype": "float32"}
     arguments |= {"peft": str(adapter)} if adapter else {}
+    arguments |= {"trust_remote_code": True} if trust_remote_code else {}
+    arguments = {"model": checkpoint} if load else arguments
     model: Any = None
     found: dict[str, Any] = {}
     what = f"evaluate {checkpoint_name(checkpoint)}"
-    for name in tqdm(chosen, desc=what, unit="task", disable=None):
-        done = saved_results(out / name)
-        if done is None:
-            if model is None:
-                with loading("evaluation", checkpoint):
-                    model = load_model(**arguments)
-            most = limits.get(name, limit)
-            evaluate_and_save(model, arguments, name, manager, out / name, limit=most)
+    with progress(what, "task", len(chosen)) as bar:
+        for name in chosen:
             done = saved_results(out / name)
-        if done is None:
-            raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")
-        found |= done
+            if done is None:
+                if model is None:
+                    with loading("evaluation", checkpoint):
+                        model = load() if load else load_model(**arguments)
+                most = limits.get(name, limit)
+                kind = "answers" if load else FAST
+                evaluate_and_save(model, kind, arguments, name, manager, out / name, limit=most)
+                done = saved_results(out / name)
+            if done is None:
+                raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")
+            found |= done
+            bar.update()
     return found
 
 

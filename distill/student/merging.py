@@ -23,7 +23,14 @@ class MergeError(SentiBenchError):
     """The merged weights do not compute what the adapter computed."""
 
 
-def merge(checkpoint: str, weights: Path, out: Path, probes: Sequence[str]) -> float:
+def merge(
+    checkpoint: str,
+    weights: Path,
+    out: Path,
+    probes: Sequence[str],
+    *,
+    trust_remote_code: bool = False,
+) -> float:
     """Write the merged checkpoint, beside and renamed into place.
 
     Args:
@@ -31,6 +38,7 @@ def merge(checkpoint: str, weights: Path, out: Path, probes: Sequence[str]) -> f
         weights: The adapter, or whole weights after full fine-tuning, which are copied.
         out: The new folder; replaced if it is there.
         probes: Texts on which logits are compared, at least one.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
 
     Returns:
         The largest difference of a logit between the adapter's model and the merged checkpoint as
@@ -44,17 +52,17 @@ def merge(checkpoint: str, weights: Path, out: Path, probes: Sequence[str]) -> f
     if (weights / "adapter_config.json").is_file():
         from peft import PeftModel
 
-        tokenizer, base = load_student(checkpoint)
+        tokenizer, base = load_student(checkpoint, trust_remote_code=trust_remote_code)
         model: Any = PeftModel.from_pretrained(base, str(weights)).eval()
     else:
-        tokenizer, model = load_student(str(weights))
+        tokenizer, model = load_student(str(weights), trust_remote_code=trust_remote_code)
         model = model.eval()
     before = [_logits(model, tokenizer, probe) for probe in probes]
     merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
     merged.save_pretrained(unfinished)
     tokenizer.save_pretrained(unfinished)
     del model, merged
-    _, again = load_student(str(unfinished))
+    _, again = load_student(str(unfinished), trust_remote_code=trust_remote_code)
     after = [_logits(again.eval(), tokenizer, probe) for probe in probes]
     gap = max(float((a - b).abs().max()) for a, b in zip(before, after, strict=True))
     if not gap <= TOLERANCE:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import (
     AutoModelForCausalLM,
     BitsAndBytesConfig,
@@ -34,6 +33,7 @@ from distill.checkpoints import load_tokenizer, loading
 from distill.config import Training
 from distill.errors import InputError
 from distill.files import replace_folder, write_json
+from distill.progress import progress
 from distill.student.adapters import add_adapter
 from distill.student.samples import Encoded, Encoding, Sample, encode_samples
 from sentibench.fast.head_positions import HeadPositions
@@ -49,6 +49,7 @@ def train(
     *,
     seed: int,
     save_every_s: float = 120,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Train a student and write its weights (LoRA: the adapter) to ``folder / "weights"``.
 
@@ -61,6 +62,7 @@ def train(
         folder: Of the stage; holds checkpoints, ``log.jsonl`` and ``training.json``.
         seed: Of the order of samples and the adapters' first weights.
         save_every_s: Seconds between checkpoints.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
 
     Returns:
         What ``training.json`` holds: steps, tokens, losses, samples left out.
@@ -69,12 +71,15 @@ def train(
         InputError: If the checkpoint cannot be loaded, or no sample can be supervised.
     """
     torch.manual_seed(seed)
-    tokenizer, model = load_student(checkpoint, four_bits=training.method == "qlora")
+    four_bits = training.method == "qlora"
+    given = {"four_bits": four_bits, "trust_remote_code": trust_remote_code}
+    tokenizer, model = load_student(checkpoint, **given)
     encoding = encode_samples(samples, tokenizer, training.max_length)
     positions = HeadPositions(model)
     if training.method != "full":
         model = add_adapter(model, training.lora)
     arguments = _arguments(training, len(encoding.examples), folder, seed)
+    bar = Bar(folder.name)
     trainer = StudentTrainer(
         model,
         arguments,
@@ -82,14 +87,15 @@ def train(
         batch_tokens=training.batch_tokens,
         train_dataset=_rows(encoding.examples, training.batch_size),
         data_collator=_collate,
-        callbacks=[Bar(folder.name), Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
+        callbacks=[bar, Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
     )
     for prints_every_step in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(prints_every_step)
     if training.choose:
         n = training.choose.checkpoints
         trainer.add_callback(Candidates(trainer, tokenizer, folder / "candidates", n))
-    trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
+    with bar.shown:
+        trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     summary = _summary(encoding, trainer, training.epochs)
     if trainer.is_world_process_zero():  # the others wait for the step's record
         _save_weights(trainer, tokenizer, folder / "weights")
@@ -97,18 +103,21 @@ def train(
     return summary
 
 
-def load_student(checkpoint: str, *, four_bits: bool = False) -> tuple[Any, Any]:
+def load_student(
+    checkpoint: str, *, four_bits: bool = False, trust_remote_code: bool = False
+) -> tuple[Any, Any]:
     """Tokenizer and model in float32.
 
     Args:
         checkpoint: A folder, or a name that transformers finds.
         four_bits: Hold the linear layers as 4-bit normal floats (Dettmers et al. 2023, QLoRA).
+        trust_remote_code: Whether code that comes with the checkpoint is run.
 
     Raises:
         InputError: If the folder holds no weights, the name is not found, or bitsandbytes is
             missing.
     """
-    given = {}
+    given: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if four_bits:
         given["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -125,7 +134,7 @@ def load_student(checkpoint: str, *, four_bits: bool = False) -> tuple[Any, Any]
         raise InputError(
             f"training.method: qlora needs bitsandbytes: pip install bitsandbytes; {error}"
         ) from None
-    tokenizer = load_tokenizer(checkpoint)
+    tokenizer = load_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked by position, not by id
     return tokenizer, model
@@ -247,7 +256,9 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
         logging_steps=1,
         save_strategy="no",  # SaveByTime decides
         save_total_limit=2,
-        report_to="none",
+        report_to=list(training.report_to) or "none",
+        project="sentibench",
+        run_name=f"{folder.parent.name}-{folder.name}",
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
         use_cpu=not torch.cuda.is_available(),
@@ -258,27 +269,22 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
 
 
 class Bar(TrainerCallback):
-    """The bar of a training, with the loss of the last step."""
+    """The progress of a training, with the loss of the last step, until ``shown`` is closed."""
 
     def __init__(self, what: str) -> None:
-        self.what, self.bar = what, None
+        self.what, self.bar, self.shown = what, None, contextlib.ExitStack()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Begin at the step that training goes on from."""
         if state.is_world_process_zero:
-            begun = {"total": state.max_steps, "initial": state.global_step}
-            self.bar = tqdm(desc=self.what, unit="step", disable=None, **begun)
+            begun = progress(self.what, "step", state.max_steps, state.global_step)
+            self.bar = self.shown.enter_context(begun)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Count a step."""
         if self.bar is not None and logs and "loss" in logs:
             self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
             self.bar.update()
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Leave the bar as it is."""
-        if self.bar is not None:
-            self.bar.close()
 
 
 class Log(TrainerCallback):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
+
 from distill.checkpoints import checkpoint_name, fingerprint
 from distill.config import (
     GoldTeacherConfig,
@@ -22,8 +25,11 @@ def identity(config: TeacherConfig) -> tuple[str, str]:
         StoreError: If a recording cannot be read.
     """
     if isinstance(config, OpenAITeacherConfig):
-        # the same model answers otherwise where it is not given as a chat
+        # the same model answers otherwise where it is not given as a chat, or told more
         style = "" if config.style == "chat" else f"/{config.style}"
+        told = {key: getattr(config, key) for key in ("response_format", "extra_body")}
+        if any(told.values()):
+            style += f"/{sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]}"
         return f"openai/{config.model}", config.revision + style
     if isinstance(config, GoldTeacherConfig):
         return GoldTeacher.name, GoldTeacher.revision
@@ -31,7 +37,8 @@ def identity(config: TeacherConfig) -> tuple[str, str]:
         recorded = ReplayTeacher(config.store)
         return recorded.name, recorded.revision
     name = f"{config.backend}/{checkpoint_name(config.model)}"
-    return name, fingerprint(config.model, config.dtype, config.chat)
+    given = [config.chat_template_args] if config.chat_template_args else []
+    return name, fingerprint(config.model, config.dtype, config.chat, *given)
 
 
 def load_teacher(config: TeacherConfig) -> Teacher:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
-from tqdm import tqdm
-
 from distill.errors import TeacherError
+from distill.progress import progress
 from distill.records import UNKNOWN, UNREACHED, Answer, Failure, Request, Teacher
 from distill.teachers.store import Store
 
@@ -21,7 +19,7 @@ def ask(
     *,
     retry_failed: bool = False,
     what: str = "requests",
-) -> list[tuple[Request, Answer]]:
+) -> list[tuple[Request, Answer | Failure]]:
     """Ask the teacher whatever the store does not hold; may be killed and called again.
 
     Args:
@@ -32,15 +30,15 @@ def ask(
         what: Name of the bar.
 
     Returns:
-        (request, answer) in the order of the requests; the store knows why others failed.
+        (request, answer or failure) in the order of the requests.
 
     Raises:
-        TeacherError: If not a single request has an answer, or some never reached the teacher.
+        TeacherError: If some requests never reached the teacher.
         StoreError: If an answer cannot be written.
     """
     waiting = store.waiting(requests, retry_failed)
     unknown: dict[str, Failure] = {}
-    with tqdm(total=len(waiting), desc=what, unit="request", disable=None) as bar:
+    with progress(what, "request", len(waiting)) as bar:
         for request, outcome in teacher().answer(waiting) if waiting else ():
             if isinstance(outcome, Answer):
                 store.add(request, outcome)
@@ -55,15 +53,9 @@ def ask(
             f"teacher {store.teacher}: {len(unreached)} of {len(waiting)} requests did not reach "
             f"it, for instance: {unreached[0].detail}; what was answered is kept, call again"
         )
-    outcomes = [(request, store.get(store.key_of(request))) for request in requests]
-    answered = [(request, answer) for request, answer in outcomes if answer]
-    if requests and not answered:
-        keys = map(store.key_of, requests)
-        failed = [store.failure(key) or unknown.get(key) or UNSAID for key in keys]
-        reasons = Counter(failure.reason for failure in failed)
-        raise TeacherError(
-            f"teacher {store.teacher}: none of {len(requests)} requests has an answer; "
-            f"{dict(reasons)}, for instance: {failed[0].detail}; mend the teacher and call "
-            "again with --retry-failed"
-        )
-    return answered
+    outcomes: list[tuple[Request, Answer | Failure]] = []
+    for request in requests:
+        key = store.key_of(request)
+        outcome = store.get(key) or store.failure(key) or unknown.get(key) or UNSAID
+        outcomes.append((request, outcome))
+    return outcomes

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from requests import (
@@ -26,7 +26,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 from distill.errors import TeacherError
 from distill.records import UNREACHED
 
-CONNECT_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 5.0
 MAX_RETRY_AFTER_S = 300.0
 MAX_BODY_BYTES = 16 << 20
 CHUNK_BYTES = 1 << 16
@@ -161,6 +161,31 @@ def said(body: bytes, key: str) -> str:
     except (ValueError, LookupError, TypeError, RecursionError):
         pass
     return clean(text, key)
+
+
+def texts_of(content: Any) -> tuple[str | None, str]:
+    """The text and the reasoning of a message's content, which may be a list of typed parts.
+
+    Returns:
+        None in place of the text where the content has another form or a part that is no text.
+    """
+    if isinstance(content, str):
+        return content, ""
+    if not isinstance(content, list):
+        return None, ""
+    answer: list[str] = []
+    thoughts: list[str] = []
+    for part in cast("list[Any]", content):
+        part = cast("dict[str, Any]", part) if isinstance(part, dict) else {}
+        kind = part.get("type")
+        if kind in ("thinking", "reasoning"):
+            inner = part.get("thinking") or part.get("reasoning") or part.get("text")
+            thoughts.append(texts_of(inner)[0] or "")
+        elif kind in ("text", "output_text") and isinstance(text := part.get("text"), str):
+            answer.append(text)
+        elif kind not in ("redacted_thinking", "redacted_reasoning"):
+            return None, ""
+    return "".join(answer), "".join(thoughts)
 
 
 def clean(text: str, key: str) -> str:

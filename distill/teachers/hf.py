@@ -16,6 +16,7 @@ from typing import Any
 from distill import config
 from distill.checkpoints import loading
 from distill.errors import TeacherError
+from distill.filters.reading import is_mark, open_mark
 from distill.records import Answer, Decoding, Failure, Request
 from distill.teachers import identity
 
@@ -35,8 +36,15 @@ class HfTeacher:
         self.name, self.revision = identity(settings)
         self.chat = settings.chat
         given = {"dtype": settings.dtype, "batch_tokens": settings.batch_tokens}
+        given["chat_template_args"] = settings.chat_template_args
+        given["trust_remote_code"] = settings.trust_remote_code
         with loading("teacher.model", settings.model, TeacherError):
             self.lm: Any = load_model(settings.model, **given)
+        added = self.lm.tokenizer.added_tokens_decoder
+        # where a family's marks of reasoning are special tokens, they are kept to be found
+        self._unseen = {
+            n for n, token in added.items() if token.special and not is_mark(str(token))
+        }
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
         """Score label words in chunks, write the rest; see ``Teacher``."""
@@ -57,7 +65,21 @@ class HfTeacher:
             return self.lm.apply_chat_template(request.turns, add_generation_prompt=True)
         return request.prompt
 
+    def _text(self, request: Request, tokens: Sequence[int]) -> str:
+        """What a chat model wrote, behind the mark of reasoning that its prompt leaves open."""
+        seen = [token for token in tokens if token not in self._unseen]
+        return open_mark(self.prompt_of(request)) + self.lm.tok_decode(
+            seen, skip_special_tokens=False
+        )
+
     def _score(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer]]:
+        if mark := open_mark(self.prompt_of(requests[0])):
+            raise TeacherError(
+                "teacher.chat_template_args: labels are scored right behind the prompt, and the "
+                f"chat template ends it inside the reasoning; got {mark!r} at its end; switch the "
+                "reasoning off, as by {enable_thinking: false}, or have labels written by "
+                "icldist.score_choices=false"
+            )
         space = "" if self.chat else " "
         pairs = [
             (self.prompt_of(request), space + choice)
@@ -91,12 +113,13 @@ class HfTeacher:
                 fit.append(request)
                 prompts.append(prompt)
         if decoding.temperature == 0 and lm.writes_greedily:
-            for written in lm.write_greedily(prompts, decoding.stop, decoding.max_new_tokens):
+            stops = () if self.chat else decoding.stop
+            for written in lm.write_greedily(prompts, stops, decoding.max_new_tokens):
                 finish = "stop" if written.ended else "length"
                 for number in written.numbers:
-                    n_prompt = len(prompts[number])
-                    answer = Answer(written.text, finish, n_prompt, written.n_tokens)
-                    yield fit[number], answer
+                    request, n_prompt = fit[number], len(prompts[number])
+                    text = self._text(request, written.tokens) if self.chat else written.text
+                    yield request, Answer(text, finish, n_prompt, len(written.tokens))
             return
         for request, prompt in zip(fit, prompts, strict=True):
             yield request, self._sample(request, prompt, decoding)
@@ -114,15 +137,17 @@ class HfTeacher:
                 attention_mask=torch.ones_like(ids),
                 max_new_tokens=decoding.max_new_tokens,
                 pad_token_id=self.lm.tokenizer.pad_token_id,
-                stop_strings=list(decoding.stop) or None,
+                stop_strings=None if self.chat else list(decoding.stop) or None,
                 tokenizer=self.lm.tokenizer,
                 do_sample=is_drawn,
                 temperature=decoding.temperature if is_drawn else None,
                 top_p=decoding.top_p if is_drawn else None,
             )
         new = out[0, len(prompt) :].tolist()
+        finish = "length" if len(new) == decoding.max_new_tokens else "stop"
+        if self.chat:
+            return Answer(self._text(request, new), finish, len(prompt), len(new))
         text = self.lm.tok_decode(new)
         for stop in decoding.stop:
             text = text.split(stop)[0]
-        finish = "length" if len(new) == decoding.max_new_tokens else "stop"
         return Answer(text, finish, len(prompt), len(new))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -21,12 +22,13 @@ from requests import Session
 
 from distill.config import OpenAITeacherConfig
 from distill.errors import TeacherError
-from distill.records import Answer, Failure, Request
+from distill.records import UNREACHED, Answer, Failure, Request
 from distill.teachers import identity
-from distill.teachers.exchange import Pace, Reply, Trouble, clean, post, read_key, said
+from distill.teachers.exchange import Pace, Reply, Trouble, clean, post, read_key, said, texts_of
 
 BACKOFF_S = 1.0  # doubled after every attempt; up to a half is taken off by chance
 MAX_BACKOFF_S = 60.0
+UNREACHABLE_S = 4.0  # of attempts to reach a server that nobody answers at
 BYTES_PER_TOKEN = 4  # of a prompt, as long as the server has not counted
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,8 @@ class OpenAITeacher:
         Closing the iterator drops what waits; what is in flight is not waited for.
 
         Raises:
-            TeacherError: If key, model or address are wrong, or nothing but errors comes back.
+            TeacherError: If key, model or address are wrong, nobody answers at the address, or
+                nothing but errors comes back.
         """
         key = read_key(self._settings.api_key_env)
         todo: SimpleQueue[Request | None] = SimpleQueue()
@@ -81,6 +84,7 @@ class OpenAITeacher:
             for _ in range(min(self._settings.concurrency, len(requests)))
         ]
         waiting, n_open, n_failed, is_alive = iter(requests), 0, 0, False
+        n_unreached = 0  # in a row
         try:
             for thread in threads:
                 thread.start()
@@ -97,8 +101,15 @@ class OpenAITeacher:
                     n_open += 1
                 yield request, outcome
                 if isinstance(outcome, Answer):
-                    n_failed, is_alive = 0, True
+                    n_failed, n_unreached, is_alive = 0, 0, True
                     continue
+                n_unreached = n_unreached + 1 if outcome.reason == UNREACHED else 0
+                if n_unreached > is_alive:  # a server that answered may drop one connection
+                    raise TeacherError(
+                        f"teacher.base_url: {self._url} cannot be reached; got {outcome.detail}; "
+                        "start the server or mend the address; what was answered is kept, call "
+                        "again"
+                    )
                 n_failed += not (is_alive and outcome.reason == "refused")
                 if n_failed == self._give_up_after:
                     raise TeacherError(
@@ -129,7 +140,7 @@ class OpenAITeacher:
         self, session: Session, key: str, request: Request, stopped: Event
     ) -> Answer | Failure:
         """Try until there is an answer, a refusal, or no attempt left."""
-        attempt = 0
+        attempt, began_s = 0, self._clock()
         while True:
             attempt += 1
             try:
@@ -140,6 +151,8 @@ class OpenAITeacher:
                 if trouble.wait_s is not None:  # a bit later, lest all threads come back at once
                     wait_s = trouble.wait_s + uniform(0, 1)
             if failure.reason == "refused" or attempt == self._settings.max_attempts:
+                return failure
+            if failure.reason == UNREACHED and self._clock() + wait_s > began_s + UNREACHABLE_S:
                 return failure
             log.info(
                 "%s: %s, %s; again in %.0f s", request.id, failure.reason, failure.detail, wait_s
@@ -182,34 +195,62 @@ class OpenAITeacher:
             "top_p": decoding.top_p,
             "seed": decoding.seed,
         }
-        if decoding.stop:  # some servers refuse an empty list
-            payload["stop"] = list(decoding.stop)
+        if self._settings.response_format and request.labels:
+            payload["response_format"] = self._format(request.labels)
         if self._settings.style == "completions":
-            return payload | {"prompt": request.prompt}
-        return payload | {"messages": request.turns}
+            if decoding.stop:  # some servers refuse an empty list
+                payload["stop"] = list(decoding.stop)
+            payload["prompt"] = request.prompt
+        else:
+            payload["messages"] = request.turns
+        payload |= self._settings.extra_body
+        left_out = {key for key, value in self._settings.extra_body.items() if value is None}
+        return {key: value for key, value in payload.items() if key not in left_out}
+
+    def _format(self, labels: Sequence[str]) -> Any:
+        """The form of an answer that has to be a label."""
+        if self._settings.response_format != "label":
+            return self._settings.response_format
+        schema = {
+            "type": "object",
+            "properties": {
+                "label": {"type": "string", "enum": [label.strip() for label in labels]}
+            },
+            "required": ["label"],
+            "additionalProperties": False,
+        }
+        named = {"name": "label", "strict": True, "schema": schema}
+        return {"type": "json_schema", "json_schema": named}
 
     def _parse(self, body: bytes, key: str, stops: Sequence[str]) -> Answer:
+        is_chat = self._settings.style == "chat"
         try:
             reply: Any = json.loads(body)
             choice: Any = reply["choices"][0]
-            text: Any = (
-                choice["message"]["content"] if self._settings.style == "chat" else choice["text"]
-            )
+            message: Any = choice["message"] if is_chat else choice
+            content: Any = message["content" if is_chat else "text"]
             finish: Any = choice.get("finish_reason")
+            apart: Any = message.get("reasoning_content") or message.get("reasoning")
             usage: Any = reply.get("usage") or {}
             n_prompt, n_written = usage.get("prompt_tokens"), usage.get("completion_tokens")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise Trouble("malformed", f"no completion: {said(body, key)}") from None
-        if text is None or finish == "content_filter":  # which has cut the text somewhere
+        text, reasoning = texts_of(content)
+        reasoning = apart if isinstance(apart, str) else reasoning
+        if content is None and (reasoning or finish == "length"):
+            text = ""  # all tokens went into the reasoning, shown or not
+        is_absent = content is None and text is None
+        if is_absent or finish == "content_filter":  # which has cut the text somewhere
             raise Trouble("refused", f"no text: {clean(json.dumps(choice), key)}")
-        if not isinstance(text, str):
+        if text is None:
             raise Trouble("malformed", f"content is no text: {said(body, key)}")
-        ends = [text.index(stop) for stop in stops if stop and stop in text]
+        ends = [] if is_chat else [text.index(stop) for stop in stops if stop and stop in text]
         return Answer(
             text[: min(ends)] if ends else text,
             "length" if finish == "length" and not ends else "stop",
             n_prompt if isinstance(n_prompt, int) else 0,
             n_written if isinstance(n_written, int) else 0,
+            reasoning=reasoning,
         )
 
     def _error(self, reply: Reply, key: str) -> TeacherError | Trouble:
@@ -232,5 +273,17 @@ class OpenAITeacher:
         else:
             passing = {429: "rate limit", 408: "timeout", 409: "server", 425: "server"}
             reason = passing.get(status, "server" if status >= 500 else "refused")
-            return Trouble(reason, got.removeprefix("got "), reply.wait_s)
+            detail = got.removeprefix("got ") + (self._remedy(words) if reason == "refused" else "")
+            return Trouble(reason, detail, reply.wait_s)
         return TeacherError(f"teacher{wrong}")
+
+    def _remedy(self, words: str) -> str:
+        """What to set where a server does not know or does not want a setting that it names."""
+        for name in ("temperature", "seed", "top_p", "stop"):
+            if re.search(rf"\b{name}\b", words) and name not in self._settings.extra_body:
+                return f"; set teacher.extra_body.{name} to null, which leaves it out"
+        for name in ("response_format", *self._settings.extra_body):
+            if re.search(rf"\b{re.escape(name)}\b", words):
+                where = name if name == "response_format" else f"extra_body.{name}"
+                return f"; change or remove teacher.{where}"
+        return ""

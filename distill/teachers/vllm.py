@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from distill import config
 from distill.checkpoints import loading
 from distill.errors import TeacherError
+from distill.filters.reading import open_mark
 from distill.records import Answer, Decoding, Failure, Request
 from distill.teachers import identity
 
@@ -39,9 +41,10 @@ class VllmTeacher:
                 tensor_parallel_size=settings.tensor_parallel,
                 max_model_len=settings.max_length,
                 enable_prefix_caching=True,
+                trust_remote_code=settings.trust_remote_code,
             )
         self.name, self.revision = identity(settings)
-        self.chat = settings.chat
+        self.chat, self.template_args = settings.chat, dict(settings.chat_template_args)
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
         """Write every answer, chunk by chunk; see ``Teacher``."""
@@ -55,8 +58,10 @@ class VllmTeacher:
                 max_tokens=decoding.max_new_tokens,
                 temperature=decoding.temperature,
                 top_p=decoding.top_p,
-                stop=list(decoding.stop) or None,
+                stop=None if self.chat else list(decoding.stop) or None,
                 seed=decoding.seed,
+                # where a family's marks of reasoning are special tokens, they are found
+                skip_special_tokens=not self.chat,
             )
             room = self.engine.llm_engine.model_config.max_model_len - decoding.max_new_tokens
             fit: list[Request] = []
@@ -69,19 +74,32 @@ class VllmTeacher:
             for start in range(0, len(fit), CHUNK):
                 chunk = fit[start : start + CHUNK]
                 if self.chat:
-                    outputs = self.engine.chat([request.turns for request in chunk], sampling)
+                    turns = [request.turns for request in chunk]
+                    outputs = self.engine.chat(
+                        turns, sampling, chat_template_kwargs=self.template_args
+                    )
                 else:
                     outputs = self.engine.generate([r.prompt for r in chunk], sampling)
                 for request, output in zip(chunk, outputs, strict=True):
                     best = output.outputs[0]
                     finish = "length" if best.finish_reason == "length" else "stop"
                     n_prompt = len(output.prompt_token_ids or ())
-                    yield request, Answer(best.text, finish, n_prompt, len(best.token_ids))
+                    text = self._text(request, best.text) if self.chat else best.text
+                    yield request, Answer(text, finish, n_prompt, len(best.token_ids))
 
     def _length(self, request: Request) -> int:
         """Tokens of the prompt."""
-        tokenizer = self.engine.get_tokenizer()
-        if not self.chat:
-            return len(tokenizer.encode(request.prompt))
-        whole = {"add_generation_prompt": True, "return_dict": False}
-        return len(tokenizer.apply_chat_template(request.turns, **whole))
+        if self.chat:
+            return len(self._chat_prompt(request, tokenize=True))
+        return len(self.engine.get_tokenizer().encode(request.prompt))
+
+    def _text(self, request: Request, written: str) -> str:
+        """What was written, behind the mark of reasoning that its prompt leaves open."""
+        mark = open_mark(self._chat_prompt(request, tokenize=False))
+        return mark + written.removesuffix(self.engine.get_tokenizer().eos_token or "")
+
+    def _chat_prompt(self, request: Request, *, tokenize: bool) -> Any:
+        """The prompt as the engine makes it, as token ids or as text."""
+        whole = {"add_generation_prompt": True, "return_dict": False, "tokenize": tokenize}
+        template = self.engine.get_tokenizer().apply_chat_template
+        return template(request.turns, **whole, **self.template_args)

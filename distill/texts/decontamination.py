@@ -84,7 +84,7 @@ class Contamination:
 
 
 def load_tests(source: Source = "real") -> dict[str, tuple[str, ...]]:
-    """Load the texts of the twelve test splits, by task name.
+    """Load the texts of the test splits of a source and of all own tasks, by task name.
 
     Raises:
         DataError: If a file is missing and cannot be fetched.
@@ -92,5 +92,5 @@ def load_tests(source: Source = "real") -> dict[str, tuple[str, ...]]:
     return {
         name: tuple(example.sentence for example in load_split(task, "test").examples)
         for name, task in load_tasks().items()
-        if task.source == source
+        if task.source in (source, "own")
     }

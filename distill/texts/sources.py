@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import cast
 
-from distill.config import Texts
+from distill.config import Cleaning, Texts
 from distill.errors import InputError
+from distill.texts.cleaning import clean, folded, has_words, masked
 from distill.texts.decontamination import Contamination
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
@@ -23,6 +22,8 @@ from sentibench.data.tables import Row, Table, plain_text, read_table
 
 LOOKED_AT = 500  # texts of a source that are compared before it is drawn from
 MOST_OVERLAP = 0.5
+EXAMPLES, EXCERPT_CHARACTERS = 3, 80  # per reason, and of one
+CLEANING = Cleaning()
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -45,26 +46,48 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """The texts of a run and what was left out, counted by source and reason."""
+    """The texts of a run, and what became of the others.
+
+    Attributes:
+        texts: As they were cleaned.
+        left_out: Texts and rows by source and reason.
+        changed: Drawn texts that were cleaned, by source and kind of change.
+        examples: Reason or kind of change -> at most three excerpts.
+    """
 
     texts: tuple[Text, ...]
     left_out: Counter[tuple[str, str]]
+    changed: Counter[tuple[str, str]]
+    examples: Mapping[str, Sequence[str]]
 
 
-def draw_texts(sources: Sequence[Texts], seed: int, tests: Contamination | None) -> Draw:
+def draw_texts(
+    sources: Sequence[Texts],
+    seed: int,
+    tests: Contamination | None,
+    cleaning: Cleaning = CLEANING,
+) -> Draw:
     """Draw from every source, in its own seeded order.
 
     Args:
         sources: At least one.
         seed: Of the order in which a source is drawn.
         tests: What must not be trained on; None leaves that unchecked.
+        cleaning: What is done to the texts first.
 
     Raises:
         InputError: If a source cannot be read, or nothing of it is left.
     """
     texts: list[Text] = []
     left_out: Counter[tuple[str, str]] = Counter()
-    seen: set[str] = set()
+    changed: Counter[tuple[str, str]] = Counter()
+    examples: defaultdict[str, list[str]] = defaultdict(list)
+    seen: dict[str, str] = {}
+
+    def show(what: str, text: str) -> None:
+        if len(examples[what]) < EXAMPLES:
+            examples[what].append(" ".join(text[:EXCERPT_CHARACTERS].split()))
+
     for source in sources:
         rows = list(read_texts(source, left_out))
         random.Random(f"{seed}/{source.source}").shuffle(rows)
@@ -73,18 +96,25 @@ def draw_texts(sources: Sequence[Texts], seed: int, tests: Contamination | None)
         for text in rows:
             if source.count is not None and taken == source.count:
                 break
-            reason = _unfit(text, seen, tests)
+            cleaned, changes = clean(text.text, cleaning)
+            # as it was before: what is masked might hide that it is a test's
+            contaminated = tests is not None and bool(tests.overlaps(text.text))
+            reason = _unfit(text.text, cleaned, seen, contaminated, cleaning)
             if reason:
                 left_out[source.source, reason] += 1
+                show(reason, cleaned if cleaned else masked(text.text, cleaning))
                 continue
-            seen.add(text.text)
-            texts.append(text)
+            for change, example in changes.items():
+                changed[source.source, change] += 1
+                show(change, example)
+            seen[_same(cleaned, cleaning)] = cleaned
+            texts.append(replace(text, text=cleaned))
             taken += 1
         if not taken:
             reasons = [f"{n} {r}" for (name, r), n in left_out.items() if name == source.source]
             why = f"left out: {', '.join(reasons)}" if reasons else "the source is empty"
             raise InputError(f"texts.{source.source}: no text is left; {why}")
-    return Draw(tuple(texts), left_out)
+    return Draw(tuple(texts), left_out, changed, examples)
 
 
 def _refuse_a_test_set(source: Texts, rows: Sequence[Text], tests: Contamination | None) -> None:
@@ -100,14 +130,26 @@ def _refuse_a_test_set(source: Texts, rows: Sequence[Text], tests: Contamination
         )
 
 
-def _unfit(text: Text, seen: set[str], tests: Contamination | None) -> str:
-    if not text.text.strip():
+def _unfit(
+    text: str, cleaned: str, seen: Mapping[str, str], contaminated: bool, cleaning: Cleaning
+) -> str:
+    if not text.strip():
         return "empty"
-    if SURROGATE.search(text.text):  # half a character, as in a text that was cut
+    if SURROGATE.search(text):  # half a character, as in a text that was cut
         return "not encodable"
-    if text.text in seen:
-        return "duplicate"
-    return "contaminated" if tests is not None and tests.overlaps(text.text) else ""
+    if "no words" not in cleaning.skip and not has_words(cleaned):
+        return "no words"
+    if not cleaned:
+        return "empty"
+    twin = seen.get(_same(cleaned, cleaning))
+    if twin is not None:
+        return "duplicate" if twin == cleaned else "equal but for case"
+    return "contaminated" if contaminated else ""
+
+
+def _same(text: str, cleaning: Cleaning) -> str:
+    """What two texts share of which one is left out."""
+    return text if "case" in cleaning.skip else folded(text)
 
 
 def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -> Iterator[Text]:
@@ -156,14 +198,15 @@ def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -
         yield Text(f"{source.source}/{number:06d}", text, source.source, label)
     if source.label_column and table.rows and not labelled:
         got = ", ".join(map(str, table.rows[0].values))
-        place = source.file or source.folder
-        raise InputError(f"{place}: no row has the label_column {source.label_column!r}; got {got}")
+        raise InputError(
+            f"{source.place}: no row has the label_column {source.label_column!r}; got {got}"
+        )
 
 
 def _table(source: Texts) -> Table:
     """The rows of a file or folder; a text file has one column."""
     table = read_table(
-        cast(Path, source.file or source.folder),
+        source.place,
         delimiter=source.delimiter,
         encoding=source.encoding,
         split=source.split or "train",

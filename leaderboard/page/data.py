@@ -52,7 +52,7 @@ def axes_of(board: Board, metric: str) -> dict[str, Axis]:
     """The scale of the table's plot for each average."""
     return {
         column: axis_of([e for row in board.rows if (e := ends_of(row, metric, column))], 5)
-        for column in ("overall", *(group.name for group in board.categories))
+        for column in board.averages
     }
 
 

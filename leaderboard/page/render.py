@@ -20,12 +20,12 @@ from typing import Any, cast
 
 from markupsafe import Markup
 
-from leaderboard.board import Board
+from leaderboard.board import SPLITS, Board
 from leaderboard.items import TaskItems
 from leaderboard.page import data, view
 from sentibench.pages.drawing import Axis
 from sentibench.pages.environment import template_environment
-from sentibench.pages.text import percent, short, visible, without_surrogates
+from sentibench.pages.text import counted, percent, short, visible, without_surrogates
 
 HERE = Path(__file__).parent
 GROUPS = {
@@ -64,12 +64,17 @@ FOREST_NOTE = (
 UNSAFE = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
-def render_page(board: Board, items: Mapping[str, TaskItems] | None) -> str:
+def render_page(
+    board: Board,
+    items: Mapping[str, TaskItems] | None,
+    beside: tuple[str, str] | None = None,
+) -> str:
     """Render the whole page.
 
     Args:
         board: What leaderboard.json holds.
         items: Texts and answers per task; None keeps every dataset text out.
+        beside: Title and address of the page that the head links to.
 
     Returns:
         HTML that needs no other file and asks the network for nothing. The same input gives the
@@ -96,9 +101,11 @@ def render_page(board: Board, items: Mapping[str, TaskItems] | None) -> str:
             if (members := [row for row in rows if row.group == group])
         ],
         tasks={task.name: task for task in board.tasks},
+        datasets=counted(len(board.tasks), "dataset"),
         columns=columns,
-        averages=["overall", *(group.name for group in board.categories), "seen", "unseen"],
+        averages=[*board.averages, *(SPLITS if board.source != "own" else ())],
         titles=board.titles | {"seen": "Seen", "unseen": "Unseen"},
+        beside=beside,
         best=view.best_cells(board, scores),
         shades={
             name: {key: of.shade for key, of in data.standings(board, metric, name).items()}
@@ -167,11 +174,14 @@ def _forest_title(board: Board, metric: str) -> str:
 
 
 def _recipe(board: Board) -> str:
-    group = "sentibench" if board.source == "real" else "sentibench_mini"
+    groups = {"real": "sentibench", "mini": "sentibench_mini"}
+    tasks = groups.get(board.source, ",".join(task.name for task in board.tasks))
+    program = "sentibench run" if board.source == "own" else "lm_eval"
     return (
         "pip install '.[hf]'   # in a copy of SentiBench\n"
-        "lm_eval --model hf --model_args pretrained=MODEL,dtype=bfloat16,softmax_dtype=float32 \\\n"
-        f"    --tasks {group} --batch_size 4 --output_path results --log_samples\n"
+        f"{program} --model hf "
+        "--model_args pretrained=MODEL,dtype=bfloat16,softmax_dtype=float32 \\\n"
+        f"    --tasks {tasks} --batch_size 4 --output_path results --log_samples\n"
         "python -m leaderboard build results --out site"
     )
 

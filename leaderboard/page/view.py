@@ -66,8 +66,9 @@ def columns_of(board: Board) -> list[Column]:
         Column("overall", "Overall", "average", "Mean of all datasets", "Averages", True, every),
         Column("plot", "Plot", "plot", "", "Averages", views=("averages",)),
         *(
-            Column(g.name, g.title, "average", mean, "Averages", views=("averages",))
-            for g in board.categories
+            Column(name, title, "average", mean, "Averages", views=("averages",))
+            for name, title in board.averages.items()
+            if name != "overall"
         ),
         *(
             Column(name, titles.get(name, name), "dataset", name, g.title, i == 0, ("datasets",))
@@ -80,6 +81,7 @@ def columns_of(board: Board) -> list[Column]:
                 ("seen", "Seen", "Mean of the five datasets whose training texts the paper used"),
                 ("unseen", "Unseen", "Mean of the seven other datasets"),
             )
+            if board.source != "own"
         ),
         Column("size", "Size", "fact", "Number of weights", "About", views=("averages", "about")),
         Column(
@@ -317,7 +319,6 @@ def plot_of_intervals(board: Board, metric: str) -> Forest | None:
 
     What was measured otherwise than the benchmark asks would look like the ranked rows.
     """
-    names = ["overall", *(group.name for group in board.categories)]
     shown = [
         row
         for row in board.rows
@@ -327,8 +328,11 @@ def plot_of_intervals(board: Board, metric: str) -> Forest | None:
     if not shown:
         return None
     return forest(
-        [board.titles[name] for name in names],
-        [(short(row.name, 25), [ends_of(row, metric, name) for name in names]) for row in shown],
+        [*board.averages.values()],
+        [
+            (short(row.name, 25), [ends_of(row, metric, name) for name in board.averages])
+            for row in shown
+        ],
     )
 
 

@@ -8,10 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from leaderboard.runs.models import Declared, ModelInfo
 from leaderboard.runs.results import Protocol, TaskRun
-from sentibench.data.cards import TASK_VERSION, Source, Task, load_cards
+from sentibench.data.cards import TASK_VERSION, Task
 from sentibench.pages.text import short
 from sentibench.prompts.demonstrations import PAPER_SEEDS
 from sentibench.scoring.metrics import Floats
@@ -86,32 +87,51 @@ class Entry:
         return sorted({PurePosixPath(run.file).parent.as_posix() for run in self.all_runs})
 
 
-def collect_entries(runs: Iterable[TaskRun], declared: Declared, source: Source) -> list[Entry]:
+def _regular_protocol(task: Task) -> Protocol:
+    """How the benchmark asks a task: the shots are those of its card."""
+    return replace(PROTOCOL, shots=task.card.shots)
+
+
+def collect_entries(
+    runs: Iterable[TaskRun], declared: Declared, tasks: Sequence[Task]
+) -> list[Entry]:
     """Group runs: newest per model, protocol, task and seed; older ones are history.
 
     A limited run never replaces a full one: it is an entry of its own. Runs of one model from
     different folders are one entry, and so are runs of two models that models.yaml gives one name.
+
+    Args:
+        runs: Of any tasks.
+        declared: What is declared of their models.
+        tasks: Of the board; runs of others are left out.
     """
     groups: dict[str, list[TaskRun]] = defaultdict(list)
-    of_source = [run for run in runs if run.task.source == source]
-    names = {run.model for run in of_source}
+    task_names = {task.name for task in tasks}
+    of_board = [run for run in runs if run.task.name in task_names]
+    names = {run.model for run in of_board}
     joined = declared.joined_names(names)
-    for run in of_source:
+    for run in of_board:
         limit = None if run.samples.is_whole else f"limit {run.facts.limit}"
-        parts = (joined[run.model], asdict(run.protocol), identity(run), limit)
+        parts = (joined[run.model], _way_of_asking(run), identity(run), limit)
         groups[json.dumps(parts, sort_keys=True)].append(run)
     entries: list[Entry] = []
     for key, group in sorted(groups.items()):
         kept, history, conflicts = _newest(group)
-        kept, apart = _complete_seeds(kept)
+        kept, apart = _complete_seeds(kept, len(tasks))
         first = next(iter(kept.values()))[0]
         info = declared.of(first, names)
         if info.parameters is None:
             info = replace(info, parameters=first.facts.parameters)
-        reasons = tuple(dict.fromkeys((*conflicts, *_reasons(kept, source))))
+        reasons = tuple(dict.fromkeys((*conflicts, *_reasons(kept, tasks))))
         name = f"m{hashlib.sha256(key.encode()).hexdigest()[:10]}"
         entries.append(Entry(name, info, identity(first), kept, history, apart, reasons))
     return entries
+
+
+def _way_of_asking(run: TaskRun) -> dict[str, Any]:
+    """The protocol; own tasks have shots of their own, which are one way of asking."""
+    is_own = run.task.source == "own" and run.protocol.shots == run.task.card.shots
+    return asdict(run.protocol) | ({"shots": "of the card"} if is_own else {})
 
 
 def identity(run: TaskRun) -> dict[str, str]:
@@ -156,23 +176,23 @@ def _newest(group: Sequence[TaskRun]) -> tuple[RunsOfTasks, tuple[TaskRun, ...],
     return by_task, tuple(history), conflicts
 
 
-def _complete_seeds(runs: RunsOfTasks) -> tuple[RunsOfTasks, tuple[TaskRun, ...]]:
+def _complete_seeds(runs: RunsOfTasks, n_tasks: int) -> tuple[RunsOfTasks, tuple[TaskRun, ...]]:
     """Where some seeds were run on all tasks, the runs of these; and the runs of the others."""
     tasks_of: dict[int, int] = Counter(run.seed for of_task in runs.values() for run in of_task)
-    whole = {seed for seed, n in tasks_of.items() if n == len(load_cards())}
+    whole = {seed for seed, n in tasks_of.items() if n == n_tasks}
     if not whole:
         return runs, ()
     kept = {task: tuple(r for r in of if r.seed in whole) for task, of in runs.items()}
     return kept, tuple(r for of in runs.values() for r in of if r.seed not in whole)
 
 
-def _reasons(runs: RunsOfTasks, source: Source) -> Iterable[str]:
+def _reasons(runs: RunsOfTasks, tasks: Sequence[Task]) -> Iterable[str]:
     """Say why an entry cannot be ranked."""
     for run in (run for of_task in runs.values() for run in of_task):
         if not run.samples.is_whole:
             yield "limited run: not all items"
-        given = asdict(run.protocol)
-        for name, value in asdict(PROTOCOL).items():
+        given, regular = asdict(run.protocol), _regular_protocol(run.task)
+        for name, value in asdict(regular).items():
             if given[name] != value:
                 got = short(json.dumps(given[name]), 200)
                 yield f"other protocol: {name} is {got}, not {json.dumps(value)}"
@@ -183,14 +203,14 @@ def _reasons(runs: RunsOfTasks, source: Source) -> Iterable[str]:
         pins = run.task.pins
         if run.samples.is_whole and run.samples.data_key != pins.items:
             yield f"other data: {run.task.name}"
-        is_regular = run.samples.is_whole and run.protocol == PROTOCOL and run.seed in PAPER_SEEDS
+        is_regular = run.samples.is_whole and run.protocol == regular and run.seed in PAPER_SEEDS
         if is_regular and run.samples.prompt_key != pins.prompts.get(run.seed):
             yield f"other prompts: {run.task.name}, seed {run.seed}"
         if run.seed not in PAPER_SEEDS:
             yield f"seed {run.seed}, not one of the paper's 42, 52 and 62"
     if len({tuple(run.seed for run in of_task) for of_task in runs.values()}) > 1:
         yield "seeds differ between tasks"
-    cards = load_cards().values()
-    missing = [card.name for card in cards if Task(card, source).name not in runs]
+    missing = [task.card.name for task in tasks if task.name not in runs]
     if missing:
-        yield f"{12 - len(missing)}/12 tasks; missing: {', '.join(missing)}"
+        n_tasks = len(tasks)
+        yield f"{n_tasks - len(missing)}/{n_tasks} tasks; missing: {', '.join(missing)}"

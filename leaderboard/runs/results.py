@@ -22,7 +22,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sentibench.data.cards import Task
+from sentibench.data.cards import OWN_FOLDERS_VARIABLE, Task
 from sentibench.errors import InputError
 from sentibench.pages.text import visible
 from sentibench.prompts.demonstrations import DEFAULT_SEED
@@ -82,7 +82,8 @@ class Facts:
         model_type: As after ``--model``.
         parameters: Number of weights as lm-eval counted them; None if unknown.
         commit: Of the checkpoint on its hub; empty if lm-eval wrote none.
-        seconds: What the evaluation took, loading included; None if it was of other tasks too.
+        seconds: What the evaluation took, loading included; None if it was of tasks of other
+            sources too.
         peak_memory_bytes: Of the evaluation; None if unknown.
     """
 
@@ -278,8 +279,11 @@ def _read_file(folder: Path, path: Path, with_texts: bool) -> tuple[list[TaskRun
     try:
         summary = _read_summary(path)
         tasks = sorted(filter(task_of, summary.configs))
+        unknown = _without_card(summary.configs)
+        if unknown and tasks:
+            listed(name, Unusable(unknown))
         if not tasks:
-            raise Unusable("no task of SentiBench in it")
+            raise Unusable(unknown or "no task of SentiBench in it")
         if len(tasks) > MAX_TASKS:
             raise Unusable(f"names {len(tasks):,} tasks of ours, expected at most {MAX_TASKS}")
     except (OSError, Unusable, *BAD_CONTENT) as error:
@@ -295,6 +299,24 @@ def _read_file(folder: Path, path: Path, with_texts: bool) -> tuple[list[TaskRun
         except (OSError, Unusable, *BAD_CONTENT) as error:
             listed(f"{name}: {task}", error)
     return runs, problems
+
+
+def _without_card(configs: Mapping[str, Any]) -> str:
+    """Say which own tasks have no card on this machine; empty if all have one."""
+    names = [
+        name
+        for name, config in configs.items()
+        if isinstance(config, dict)
+        and cast("dict[str, Any]", config).get("dataset_path") == "own"
+        and not task_of(name)
+    ]
+    if not names:
+        return ""
+    shown = ", ".join(visible(name[:64]) for name in names[:5]) + ", ..." * (len(names) > 5)
+    return (
+        f"no card of {shown}: an own task is read with its card; "
+        f"name the card's folder in {OWN_FOLDERS_VARIABLE}"
+    )
 
 
 def wrong(error: Exception) -> str:
@@ -397,7 +419,7 @@ def _require_agreement(summary: _Summary, name: str, samples: Samples) -> None:
 def _facts(summary: _Summary, name: str) -> Facts:
     settings, parameters = summary.config, summary.config.model_num_parameters
     is_count = isinstance(parameters, int) and 0 < parameters < 10**15
-    only_ours = all(map(task_of, summary.configs))
+    sources = {(task := task_of(other)) and task.source for other in summary.configs}
     seconds = summary.total_evaluation_time_seconds
     return Facts(
         version=visible(str(summary.versions.get(name, "unknown"))[:40]),
@@ -409,7 +431,7 @@ def _facts(summary: _Summary, name: str) -> Facts:
         model_args=arguments_of(settings.model_args),
         parameters=parameters if is_count else None,
         commit=visible(settings.model_sha or ""),
-        seconds=seconds if only_ours and seconds and seconds > 0 else None,
+        seconds=seconds if len(sources) == 1 and seconds and seconds > 0 else None,
         peak_memory_bytes=settings.peak_memory_bytes,
     )
 

@@ -27,10 +27,10 @@ from filelock import FileLock, Timeout
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 from tqdm import tqdm
 
-from sentibench import __version__
 from sentibench.data import instructions
 from sentibench.data.cards import UPSTREAM_COMMIT, Card, hash_problem
 from sentibench.errors import DataError, FetchError
+from sentibench.versions import __version__
 
 UPSTREAM = f"https://raw.githubusercontent.com/HITSZ-HLT/Sentiment-Distillation/{UPSTREAM_COMMIT}"
 

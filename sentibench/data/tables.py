@@ -9,13 +9,15 @@ unquoted comma cuts a text and invents a label, an open quote swallows the rows 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +27,10 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
 LONGEST_FIELD = 10_000_000  # characters
 SAMPLE = 65_536  # characters on which the delimiter is decided
+HUB = "hub:"  # before the name of a dataset of the Hugging Face hub
+HUB_TIMEOUT_S = 5.0
+BLOCK = 1 << 20  # bytes that are read at once
+PARQUET_ROWS = 1_000  # that are read at once
 
 OnBadRows = Literal["stop", "drop"]
 
@@ -69,6 +75,15 @@ class Table:
     dropped: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A table that is read row by row; see ``Table``. ``dropped`` counts while rows are taken."""
+
+    form: str
+    rows: Iterator[Row]
+    dropped: Counter[str]
+
+
 def read_table(
     place: str | Path,
     *,
@@ -77,72 +92,141 @@ def read_table(
     split: str = "train",
     on_bad_rows: OnBadRows = "stop",
 ) -> Table:
-    """Read a table.
+    """Read a table as a whole; see ``stream_table``."""
+    stream = stream_table(
+        place, delimiter=delimiter, encoding=encoding, split=split, on_bad_rows=on_bad_rows
+    )
+    return Table(stream.form, tuple(stream.rows), stream.dropped)
+
+
+def stream_table(
+    place: str | Path,
+    *,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    split: str = "train",
+    on_bad_rows: OnBadRows = "stop",
+) -> Stream:
+    """Open a table, which may be larger than memory unless it is one JSON list.
 
     Args:
-        place: A file, by its ending, or a folder that ``datasets`` saved.
+        place: A file, by its ending; a folder that ``datasets`` saved; or a dataset of the Hugging
+            Face hub, ``hub:OWNER/NAME`` or ``hub:OWNER/NAME:CONFIGURATION``.
         delimiter: Of CSV; None to find it.
         encoding: Of text files; None to find it.
-        split: Of a folder that holds several.
+        split: Of a folder or a dataset of the hub that holds several.
         on_bad_rows: Whether a row that differs from its header stops the reading, or is left out
             and counted.
 
     Raises:
-        InputError: With the file, the row, what was expected and the remedy.
+        InputError: With the file, the row, what was expected and the remedy; what is wrong with a
+            row is raised when that row is taken.
     """
+    if str(place).startswith(HUB):
+        return Stream("datasets", _read_hub(str(place).removeprefix(HUB), split), Counter())
     path = Path(place)
     ending = path.suffix.lower()
+    dropped: Counter[str] = Counter()
     if path.is_dir():
-        return _read_folder(path, split)
+        return Stream("datasets", _read_folder(path, split), dropped)
     if ending not in ENDINGS:
         known = ", ".join(ENDINGS)
         raise InputError(f"{path}: got the ending {path.suffix!r}, expected one of {known}")
     try:
-        content = path.read_bytes()
+        with path.open("rb"):
+            pass
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if ending == ".parquet":
-        return _read_parquet(path, content)
-    text, encoding = _decoded(path, content, encoding)
+        return Stream("Parquet", _read_parquet(path), dropped)
+    encoding = _encoding_of(path, encoding)
     if ending in (".csv", ".tsv"):
-        delimiter = delimiter or ("\t" if ending == ".tsv" else _delimiter(text))
-        return _read_csv(path, text, delimiter, encoding, on_bad_rows)
+        delimiter = delimiter or ("\t" if ending == ".tsv" else _delimiter(path, encoding))
+        form = f"CSV, {DELIMITERS.get(delimiter, repr(delimiter))}, {encoding}"
+        return Stream(form, _read_csv(path, encoding, delimiter, on_bad_rows, dropped), dropped)
     if ending == ".txt":
-        lines = enumerate(text.splitlines(), start=1)
-        rows = tuple(Row(f"{path}:{n}", {"text": line}) for n, line in lines)
-        return Table(f"text, {encoding}", rows, {})
-    return _read_json(path, text, encoding, on_bad_rows)
+        return Stream(f"text, {encoding}", _read_texts(path, _lines(path, encoding)), dropped)
+    read = _read_json if ending == ".json" else _read_json_lines
+    values = read(path, _lines(path, encoding, "\n"))
+    return Stream(f"JSON, {encoding}", _objects(values, on_bad_rows, dropped), dropped)
+
+
+def stream_lines(where: str, lines: Iterable[str]) -> Stream:
+    """Open lines of no file: JSON lines where the first one begins with ``{``, else texts.
+
+    Args:
+        where: What messages call them.
+        lines: With or without their ends.
+    """
+    lines, dropped = iter(lines), Counter[str]()
+    first = next(lines, "").removeprefix("\ufeff")
+    whole = chain([first] if first else [], lines)
+    if first.lstrip().startswith("{"):
+        rows = _objects(_read_json_lines(where, whole), "stop", dropped)
+        return Stream("JSON", rows, dropped)
+    return Stream("text", _read_texts(where, whole), dropped)
 
 
 # Text files
 
 
-def _decoded(path: Path, content: bytes, encoding: str | None) -> tuple[str, str]:
-    """The text of a file and its encoding: the given one, UTF-8, or the likeliest."""
+def _lines(path: Path, encoding: str, newline: str = "") -> Iterator[str]:
+    """The lines of a file with their ends, without a byte-order mark."""
+    with path.open(encoding=encoding, newline=newline) as file:
+        yield file.readline().removeprefix("\ufeff")
+        yield from file
+
+
+def _encoding_of(path: Path, given: str | None) -> str:
+    """The encoding of a file: the given one, UTF-8, or the likeliest."""
     try:
-        return content.decode(encoding or "utf-8-sig"), encoding or "utf-8"
+        bad_byte = _first_bad_byte(path, given or "utf-8")
     except LookupError:
-        raise InputError(f"{path}: unknown encoding {encoding!r}") from None
-    except UnicodeDecodeError as error:
-        if encoding:
-            raise InputError(
-                f"{path}: byte {error.start} is not in the encoding {encoding}; give another one, "
-                "or none to have it found"
-            ) from None
+        raise InputError(f"{path}: unknown encoding {given!r}") from None
+    if bad_byte is None:
+        return given or "utf-8"
+    if given:
+        raise InputError(
+            f"{path}: byte {bad_byte} is not in the encoding {given}; give another one, or none to "
+            "have it found"
+        )
     from chardet import detect
 
+    with path.open("rb") as file:
+        file.seek(max(0, bad_byte - SAMPLE))  # what tells encodings apart may come late
+        content = file.read(2 * SAMPLE)
     found = str(detect(content)["encoding"] or "").lower()
     try:
-        return content.decode(found).removeprefix("\ufeff"), found
-    except (LookupError, UnicodeDecodeError):
-        raise InputError(
-            f"{path}: its encoding cannot be found; give it as encoding, for example latin-1"
-        ) from None
+        if _first_bad_byte(path, found) is None:
+            return found
+    except LookupError:
+        pass
+    raise InputError(
+        f"{path}: its encoding cannot be found; give it as encoding, for example latin-1"
+    )
 
 
-def _delimiter(text: str) -> str:
+def _first_bad_byte(path: Path, encoding: str) -> int | None:
+    """Where a file cannot be decoded; None where all of it can."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    n_read = 0
+    with path.open("rb") as file:
+        while True:
+            block = file.read(BLOCK)
+            waiting = len(decoder.getstate()[0])
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                return n_read - waiting + error.start
+            n_read += len(block)
+            if not block:
+                return None
+
+
+def _delimiter(path: Path, encoding: str) -> str:
     """The delimiter of the header that gives most rows as many fields as it has."""
-    sample = text[:SAMPLE]
+    with path.open(encoding=encoding, newline="") as file:
+        sample = file.read(SAMPLE).removeprefix("\ufeff")
 
     def fits(delimiter: str) -> tuple[int, int]:
         rows = list(csv.reader(StringIO(sample, newline=""), delimiter=delimiter))
@@ -153,16 +237,13 @@ def _delimiter(text: str) -> str:
 
 
 def _read_csv(
-    path: Path, text: str, delimiter: str, encoding: str, on_bad_rows: OnBadRows
-) -> Table:
+    path: Path, encoding: str, delimiter: str, on_bad_rows: OnBadRows, dropped: Counter[str]
+) -> Iterator[Row]:
     if len(delimiter) != 1:
         raise InputError(f"{path}: got the delimiter {delimiter!r}, expected one character")
     csv.field_size_limit(LONGEST_FIELD)
-    form = f"CSV, {DELIMITERS.get(delimiter, repr(delimiter))}, {encoding}"
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(_lines(path, encoding), delimiter=delimiter, strict=True)
     header: list[str] = []
-    rows: list[Row] = []
-    dropped: Counter[str] = Counter()
     line = 1
     try:
         for fields in reader:
@@ -172,13 +253,14 @@ def _read_csv(
             if not header:
                 header = _header(path, fields)
             elif len(fields) == len(header):
-                rows.append(Row(where, dict(zip(header, fields, strict=True))))
+                yield Row(where, dict(zip(header, fields, strict=True)))
             elif on_bad_rows == "drop":
                 dropped["other fields than the header"] += 1
             else:
+                name = DELIMITERS.get(delimiter, repr(delimiter))
                 raise InputError(
                     f"{where}: got {len(fields)} fields, expected {len(header)} as in the header "
-                    f"({', '.join(header)}); put texts with a {form.split(', ')[1]} in quotes, or "
+                    f"({', '.join(header)}); put texts with a {name} in quotes, or "
                     "leave such rows out with on_bad_rows: drop"
                 )
     except csv.Error as error:
@@ -188,7 +270,6 @@ def _read_csv(
         ) from None
     if not header:
         raise InputError(f"{path}: got an empty file, expected a header and rows")
-    return Table(form, tuple(rows), dropped)
 
 
 def _header(path: Path, fields: Sequence[str]) -> list[str]:
@@ -201,49 +282,65 @@ def _header(path: Path, fields: Sequence[str]) -> list[str]:
     return names
 
 
-def _read_json(path: Path, text: str, encoding: str, on_bad_rows: OnBadRows) -> Table:
-    found: list[tuple[str, Any]] = []
-    dropped: Counter[str] = Counter()
+def _read_texts(where: str | Path, lines: Iterable[str]) -> Iterator[Row]:
+    for n, line in enumerate(lines, start=1):
+        if line:
+            yield Row(f"{where}:{n}", {"text": line.rstrip("\r\n")})
+
+
+def _read_json_lines(where: str | Path, lines: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    for n, line in enumerate(lines, start=1):
+        if line.strip():
+            yield f"{where}:{n}", _json(f"{where}:{n}", line)
+
+
+def _read_json(path: Path, lines: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    values = _json(str(path), "".join(lines))
+    if not isinstance(values, list):
+        raise InputError(f"{path}: got a {type(values).__name__}, expected a list of objects")
+    yield from ((f"{path}: item {n}", value) for n, value in enumerate(values))
+
+
+def _json(where: str, text: str) -> Any:
     try:
-        if path.suffix.lower() == ".json":
-            values = json.loads(text)
-            if not isinstance(values, list):
-                raise InputError(
-                    f"{path}: got a {type(values).__name__}, expected a list of objects"
-                )
-            found = [(f"{path}: item {n}", value) for n, value in enumerate(values)]
-        else:
-            for n, line in enumerate(text.split("\n"), start=1):
-                if line.strip():
-                    found.append((f"{path}:{n}", json.loads(line)))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        line = f":{len(found) + 1}" if path.suffix.lower() != ".json" else ""
-        raise InputError(f"{path}{line}: broken JSON ({error})") from None
-    rows: list[Row] = []
-    for where, value in found:
+        raise InputError(f"{where}: broken JSON ({error})") from None
+
+
+def _objects(
+    values: Iterable[tuple[str, Any]], on_bad_rows: OnBadRows, dropped: Counter[str]
+) -> Iterator[Row]:
+    for where, value in values:
         if isinstance(value, dict):
-            rows.append(Row(where, value))
+            yield Row(where, value)
         elif on_bad_rows == "drop":
             dropped["no object"] += 1
         else:
             raise InputError(f"{where}: got a {type(value).__name__}, expected an object")
-    return Table(f"JSON, {encoding}", tuple(rows), dropped)
 
 
 # Files of libraries
 
 
-def _read_parquet(path: Path, content: bytes) -> Table:
-    from pyarrow import ArrowException, BufferReader, parquet
+def _read_parquet(path: Path) -> Iterator[Row]:
+    from pyarrow import ArrowException, parquet
 
     try:
-        values = parquet.read_table(BufferReader(content)).to_pylist()
+        file = parquet.ParquetFile(path)
+        batches = file.iter_batches(batch_size=PARQUET_ROWS)
+        rows = (row for batch in batches for row in batch.to_pylist())
+        features: Mapping[str, Any] = {}
+        if b"huggingface" in (file.schema_arrow.metadata or {}):  # by datasets: classes as numbers
+            from datasets import Features
+
+            features = Features.from_arrow_schema(file.schema_arrow)
+        yield from _named_classes(str(path), features, rows)
     except ArrowException as error:
         raise InputError(f"{path}: no Parquet file: {str(error).splitlines()[0]}") from None
-    return Table("Parquet", _numbered(path, values), {})
 
 
-def _read_folder(path: Path, split: str) -> Table:
+def _read_folder(path: Path, split: str) -> Iterator[Row]:
     """A folder that ``datasets`` saved; class numbers become class names."""
     import datasets
 
@@ -256,19 +353,44 @@ def _read_folder(path: Path, split: str) -> Table:
         if split not in loaded:
             raise unknown_name(f"{path}: split", split, list(map(str, loaded)))
         loaded = loaded[split]
+    return _named_classes(str(path), loaded.features, loaded)
+
+
+def _read_hub(name: str, split: str) -> Iterator[Row]:
+    """A dataset of the hub, or of its cache where HF_HUB_OFFLINE is set."""
+    from datasets import config, load_dataset
+    from datasets.exceptions import DatasetsError
+    from requests import RequestException, head
+
+    where, (name, _, subset) = f"{HUB}{name}", name.partition(":")
+    try:
+        if not config.HF_HUB_OFFLINE:  # the library itself would try for half a minute
+            head(config.HF_ENDPOINT, timeout=HUB_TIMEOUT_S)
+        loaded: Any = load_dataset(name, subset or None, split=split)
+    except RequestException:
+        raise InputError(
+            f"{where}: {config.HF_ENDPOINT} cannot be reached; set HF_HUB_OFFLINE=1 to "
+            "take what was downloaded before, or give a file or a folder"
+        ) from None
+    except (OSError, ValueError, DatasetsError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{where}: cannot be loaded: {reason}") from None
+    return _named_classes(where, loaded.features, loaded)
+
+
+def _named_classes(
+    where: str, features: Mapping[str, Any], found: Iterable[Mapping[str, Any]]
+) -> Iterator[Row]:
+    """The rows of a dataset, with the names of classes in place of their numbers."""
     names: dict[str, Sequence[str]] = {
         column: feature.names
-        for column, feature in loaded.features.items()
-        if isinstance(feature, datasets.ClassLabel)
+        for column, feature in features.items()
+        if type(feature).__name__ == "ClassLabel"
     }
-    rows = ({**row, **{c: _name(row[c], of) for c, of in names.items()}} for row in loaded)
-    return Table("datasets", _numbered(path, rows), {})
+    rows = ({**row, **{c: _name(row[c], of) for c, of in names.items()}} for row in found)
+    return (Row(f"{where}: row {n}", row) for n, row in enumerate(rows))
 
 
 def _name(number: int | None, names: Sequence[str]) -> str | None:
     """The name of a class; datasets writes -1 where there is none."""
     return None if number is None or number < 0 else names[number]
-
-
-def _numbered(path: Path, values: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
-    return tuple(Row(f"{path}: row {n}", value) for n, value in enumerate(values))

@@ -80,7 +80,7 @@ class Written:
 
     numbers: list[int]
     text: str
-    n_tokens: int
+    tokens: list[int]
     ended: bool
 
 
@@ -363,7 +363,7 @@ class SentiBenchLM(HFLM):
         written = generate(batches, self._forward, is_done, n_new, pool_tokens, self.device)
         for numbers, tokens in written:
             text = postprocess_generated_text(self.tok_decode(tokens), stops, None)
-            yield Written(numbers, text, len(tokens), is_done([tokens])[0])
+            yield Written(numbers, text, tokens, is_done([tokens])[0])
 
     def _batches(
         self, ids: Sequence[Sequence[int]], kept: int, n_new: int = 0

@@ -14,10 +14,11 @@ from sentibench.harness.task import (
     ExtractionTask,
     LabelTask,
     expand_names,
+    refuse_unknown,
     render_prompts,
     task_manager,
 )
 
 __all__ = ["ExtractionTask", "LabelTask", "extraction_results", "f1", "f1_stderr"]
 __all__ += ["label_results", "macro_f1", "macro_f1_stderr", "precision", "recall"]
-__all__ += ["expand_names", "render_prompts", "task_manager"]
+__all__ += ["expand_names", "refuse_unknown", "render_prompts", "task_manager"]

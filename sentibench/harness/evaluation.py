@@ -5,24 +5,28 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 from sentibench.versions import parts_of, require
 
 with parts_of("lm-eval"):
-    from lm_eval import simple_evaluate
+    from lm_eval import evaluator, simple_evaluate
     from lm_eval.loggers import EvaluationTracker
 
     require(EvaluationTracker, "__init__(output_path)", "save_results_aggregated(samples)")
     require(EvaluationTracker, "save_results_samples(samples)")
+    require(evaluator, "get_git_commit_hash")
 
-MODEL = "sentibench-hf"
+FAST = "sentibench-hf"
 
 
 def evaluate_and_save(
     model: Any,
+    kind: str,
     arguments: Mapping[str, str],
     task: str,
     manager: Any,
@@ -35,7 +39,8 @@ def evaluate_and_save(
     lm-eval reports a failed save as a warning: whether the files are there, the caller looks.
 
     Args:
-        model: A ``SentiBenchLM``.
+        model: Of lm-eval.
+        kind: What the results call its kind, as after ``--model``.
         arguments: What it was loaded with, as after ``--model_args``.
         task: Its name.
         manager: A task manager that knows it.
@@ -43,19 +48,32 @@ def evaluate_and_save(
         limit: First items only.
     """
     tracker: Any = EvaluationTracker(output_path=str(out))
-    results: Any = cast(Any, simple_evaluate)(
-        model=model,
-        model_args=dict(arguments),
-        tasks=[task],
-        task_manager=manager,
-        limit=limit,
-        log_samples=True,
-        fewshot_as_multiturn=False,  # as on lm-eval's command line, without a chat template
-        evaluation_tracker=tracker,
-    )
+    with patch.object(evaluator, "get_git_commit_hash", commit_here):
+        results: Any = cast(Any, simple_evaluate)(
+            model=model,
+            model_args=dict(arguments),
+            tasks=[task],
+            task_manager=manager,
+            limit=limit,
+            log_samples=True,
+            fewshot_as_multiturn=False,  # as on lm-eval's command line, without a chat template
+            evaluation_tracker=tracker,
+        )
     # what lm-eval would write had it loaded the model itself
-    tracker.general_config_tracker.model_source = results["config"]["model"] = MODEL
+    tracker.general_config_tracker.model_source = results["config"]["model"] = kind
     samples = results.pop("samples")
     tracker.save_results_aggregated(results=results, samples=samples)
     for name in results["configs"]:
         tracker.save_results_samples(task_name=name, samples=samples[name])
+
+
+def commit_here() -> str | None:
+    """The commit of the working directory, which lm-eval writes into results; None without one.
+
+    lm-eval asks git too, but lets it print "fatal" where there is no repository.
+    """
+    try:
+        asked = subprocess.run(["git", "describe", "--always"], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return asked.stdout.decode().strip()

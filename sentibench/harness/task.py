@@ -243,6 +243,14 @@ def task_manager(**metadata: Any) -> Any:
     )
 
 
+def refuse_unknown(manager: Any, names: Sequence[str], where: str) -> None:
+    """Refuse names that a task manager does not know; no data is read. See ``expand_names``."""
+    unknown = [name for name in names if name not in manager.all_tasks]
+    if unknown:
+        near = nearest(unknown[0], manager.all_tasks)
+        raise InputError(f"{where}: unknown {', '.join(unknown)}; {near}")
+
+
 def expand_names(manager: Any, names: Sequence[str], where: str) -> list[str]:
     """Return the tasks behind names of tasks and groups, in lm-eval's order.
 
@@ -254,10 +262,7 @@ def expand_names(manager: Any, names: Sequence[str], where: str) -> list[str]:
     Raises:
         InputError: If the manager does not know one.
     """
-    unknown = [name for name in names if name not in manager.all_tasks]
-    if unknown:
-        near = nearest(unknown[0], manager.all_tasks)
-        raise InputError(f"{where}: unknown {', '.join(unknown)}; {near}")
+    refuse_unknown(manager, names, where)
     return list(manager.load(list(names))["tasks"])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sentibench.pages.drawing import Axis
 
-LABELS, PANEL, GAP, RIGHT = 186, 158, 28, 16  # widths
+LABELS, PANELS, GAP, RIGHT = 186, 716, 28, 16  # widths; title and note want the whole
 TOP, LINE, BOTTOM = 52, 18, 40  # heights
 
 Ends = tuple[float, float | None, float | None]
@@ -69,25 +69,26 @@ def forest(titles: Sequence[str], rows: Sequence[tuple[str, Sequence[Ends | None
     """Place the marks.
 
     Args:
-        titles: Of P panels.
+        titles: Of P panels, which share the width.
         rows: (label, a value in [0, 1] with its interval per panel or None).
     """
     axes = [axis_of([ends for _, of in rows if (ends := of[p])]) for p in range(len(titles))]
-    lefts = [float(LABELS + p * (PANEL + GAP)) for p in range(len(titles))]
-    inner = PANEL - 8  # marks at the ends of a scale stay inside
+    panel = (PANELS + GAP) / len(titles) - GAP
+    lefts = [LABELS + p * (panel + GAP) for p in range(len(titles))]
+    inner = panel - 8  # marks at the ends of a scale stay inside
 
-    def place(panel: int, percent: float) -> float:
-        return round(lefts[panel] + 4 + inner * axes[panel].at(percent) / 100, 1)
+    def place(p: int, percent: float) -> float:
+        return round(lefts[p] + 4 + inner * axes[p].at(percent) / 100, 1)
 
-    def mark(panel: int, ends: Ends | None) -> ForestMark | None:
+    def mark(p: int, ends: Ends | None) -> ForestMark | None:
         if ends is None:
             return None
-        x, low, high = (None if end is None else place(panel, 100 * end) for end in ends)
+        x, low, high = (None if end is None else place(p, 100 * end) for end in ends)
         return None if x is None else ForestMark(x, low, high)
 
     bottom = TOP + LINE * len(rows)
     return Forest(
-        width=lefts[-1] + PANEL + RIGHT,
+        width=lefts[-1] + panel + RIGHT,
         height=bottom + BOTTOM,
         top=TOP,
         bottom=bottom,
@@ -95,7 +96,7 @@ def forest(titles: Sequence[str], rows: Sequence[tuple[str, Sequence[Ends | None
             Panel(
                 title,
                 lefts[p],
-                lefts[p] + PANEL,
+                lefts[p] + panel,
                 tuple((place(p, t), axes[p].tick_text(t)) for t in axes[p].ticks),
             )
             for p, title in enumerate(titles)

@@ -18,7 +18,7 @@ icldist: {samples: 10}
 MISTAKES = [
     (
         "icldist.training.lerning_rate=0.1",
-        "small.yaml: icldist.training: unknown key 'lerning_rate'",
+        "'icldist.training.lerning_rate=0.1': icldist.training: unknown key 'lerning_rate'",
     ),
     ("icldist.training.lerning_rate=0.1", "did you mean 'learning_rate'?"),
     ("icldist.training.learning_rate='1e-4x'", "icldist.training.learning_rate: input should be"),
@@ -35,9 +35,9 @@ MISTAKES = [
     ("icldist.samples='12'", "icldist.samples: input should be a valid integer; got '12' (text)"),
     ("icldist.samples=12.0", "icldist.samples: input should be a valid integer; got 12.0"),
     ("icldist.samples=1e2", "icldist.samples: input should be a valid integer; got '1e2' (text)"),
-    ("mixed='no'", "small.yaml: mixed: input should be a valid boolean; got 'no' (text)"),
-    ("mixed=0", "small.yaml: mixed: input should be a valid boolean; got 0"),
-    ("student=12", "small.yaml: student: input should be a valid string; got 12"),
+    ("mixed='no'", "mixed: input should be a valid boolean; got 'no' (text)"),
+    ("mixed=0", "mixed: input should be a valid boolean; got 0"),
+    ("student=12", "'student=12': student: input should be a valid string; got 12"),
     ("evaluation.tasks=sentibench", "evaluation.tasks: input should be a valid array"),
     ("evaluation={2024-01-01: 3}", "settings that JSON cannot hold; keys must be"),
     ("name=2026-01-01", "settings that JSON cannot hold; Object of type date"),
@@ -45,15 +45,26 @@ MISTAKES = [
     ("texts=[{file: a.csv, label_column: l, labels: {no: negative}}]", "key 'no' is read as"),
     ("texts=&a [*a]", "settings that JSON cannot hold; Circular"),
     ("icldist.training.learning_rate=-1", "greater than 0; got -1"),
-    ("teacher.backend=gpt", "teacher: input tag 'gpt'"),
-    ("teacher.modell=x", "small.yaml: teacher: unknown key 'modell'; did you mean 'model'?"),
+    (
+        "teacher.backend=gpt",
+        "'teacher.backend=gpt': teacher.backend: unknown name 'gpt'; known: hf",
+    ),
+    ("teacher.backend=opeanai", "unknown name 'opeanai'; did you mean 'openai'? known: hf, vllm"),
+    (
+        "teacher={bakend: hf}",
+        "backend: field required; unknown key 'bakend'; did you mean 'backend'?",
+    ),
+    ("teacher.modell=x", "teacher: unknown key 'modell'; did you mean 'model'?"),
     ("texts=[]", "texts: tuple should have at least 1 item"),
     ("texts=[{dataset: sst3}]", "texts.0: dataset: unknown name 'sst3'; did you mean 'sst2'?"),
-    ("texts=[{dataset: sst2, file: a.txt}]", "exactly one of dataset, file, folder"),
+    (
+        "texts=[{dataset: sst2, file: a.txt}]",
+        "exactly one of dataset, file, folder, hub; got ['dataset', 'file']",
+    ),
     ("texts=[{dataset: sst2}, {dataset: sst2}]", "texts: sst2 is the name of more than one source"),
-    ("texts=[{}]", "exactly one of dataset, file, folder; got none"),
+    ("texts=[{}]", "exactly one of dataset, file, folder, hub; got none"),
     ("icldist=null", "nothing to do: give knowdist, icldist or both"),
-    ("name=../up", "small.yaml: name: string should match pattern"),
+    ("name=../up", "name: string should match pattern"),
     ("knowdist.families=[praising]", "knowdist.families.0: input should be 'analysing'"),
     ("icldist.samples=many", "icldist.samples: input should be a valid integer"),
     ("seed", "'seed': expected section.key=value"),
@@ -61,7 +72,7 @@ MISTAKES = [
     ("icldist.shots=[]", "icldist.shots: tuple should have at least 1 item"),
     ("icldist.shots=[-1]", "icldist.shots.0: input should be greater than or equal to 0"),
     ("icldist.training.betas=[0.9, 2]", "betas.1: input should be less than 1"),
-    ("hf=1", "small.yaml: unknown key 'hf'"),
+    ("hf=1", "'hf=1': unknown key 'hf'"),
     ("texts=[{file: a.jsonl, mini: true}]", "mini: of a dataset of this package"),
     (
         "teacher={backend: openai, model: m, base_url: 'http://u:p@h/v1'}",
@@ -84,6 +95,8 @@ MISTAKES = [
     ("texts=[{dataset: sst2, count: 1, count: 2}]", "key 'count' is there twice"),
     ("texts=[{file: a.csv, labels: {5: positive}}]", "labels: of a label_column"),
     ("texts=[{file: a.csv, column: ''}]", "texts.0.column: string should have at least 1"),
+    ("texts=[{hub: '../up'}]", "texts.0.hub: string should match pattern"),
+    ("texts=[{hub: a/b, delimiter: ';'}]", "texts.0: delimiter: not of a hub"),
     ("mixed=true", "mixed: of two stages"),
     ("seed=2024-13-45", "the value is no YAML; month must be in 1..12"),
     ("seed=!!int 'abc'", "the value is no YAML; invalid literal"),
@@ -109,6 +122,20 @@ def test_a_mistake_is_named_with_its_place(override: str, message: str, tmp_path
         load_config(written(tmp_path), [override])
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_mistake_is_blamed_on_the_file_or_on_the_override_that_made_it(tmp_path: Path) -> None:
+    def message(text: str, *overrides: str) -> str:
+        with pytest.raises(ConfigError) as refused:
+            load_config(written(tmp_path, text), overrides)
+        return str(refused.value)
+
+    broken = GOOD.replace("samples: 10", "samples: 0")
+    assert message(GOOD, "seed=3", "icldist.samples=0").startswith("'icldist.samples=0': icldist.")
+    assert message(broken, "seed=3").startswith("small.yaml: icldist.samples: ")
+    assert message(broken, "icldist.samples=-1").startswith("'icldist.samples=-1': ")
+    # a mistake of the file that an override takes back is none
+    assert load_config(written(tmp_path, broken), ["icldist.samples=5"]).icldist
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import requests
 
 from distill.config import FilterConfig, KnowDist, OpenAITeacherConfig
 from distill.filters.judge import filter_answers
-from distill.prompts.icldist import load_taxonomies
 from distill.prompts.knowdist import knowdist_requests
+from distill.prompts.taxonomies import load_taxonomies
 from distill.records import Answer, Decoding, Message, Request
 from distill.teachers.openai import OpenAITeacher
 from distill.texts.sources import Text

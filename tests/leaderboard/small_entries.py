@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 
 from leaderboard.runs.results import Facts, Protocol, TaskRun
-from sentibench.data.cards import Task, load_cards
+from sentibench.data.cards import Task, load_cards, tasks_of_source
 from sentibench.scoring.metrics import label_statistics
 from sentibench.scoring.samples import Samples
 
 FACTS = Facts("1.0", "0.4.13", "", None, "16", "hf", {}, None)
 PROTOCOL = Protocol()
 N = 24
+MINI = tasks_of_source("mini")
 
 
 def statistics(card: str, right: Sequence[int]) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats as scipy_stats
+from small_entries import MINI
 
 from leaderboard.__main__ import main
 from leaderboard.board import Board, Row, to_json
@@ -40,8 +41,8 @@ def synthetic():
 
 def view_of(folder: Path, replicates: int = 500):
     runs, problems = load_results(folder)
-    rows = collect_entries(runs, Declared(), "mini")
-    return build_board(rows, problems, "mini", replicates)
+    rows = collect_entries(runs, Declared(), MINI)
+    return build_board(rows, problems, MINI, replicates)
 
 
 SENTENCE = "Hardly a false note in it."  # of the small SST2
@@ -153,12 +154,12 @@ def test_comparisons_carry_mcnemar_of_the_label_tasks(tmp_path: Path) -> None:
     for number, skill in enumerate((0.9, 0.2)):
         mini(tmp_path, f"m{number}", skill, seed=number)
     runs, problems = load_results(tmp_path)
-    rows = collect_entries(runs, Declared(), "mini")
-    board = build_board(rows, problems, "mini", 200)
+    rows = collect_entries(runs, Declared(), MINI)
+    board = build_board(rows, problems, MINI, 200)
     comparison = board.comparisons[0]
     kinds = Counter(test.test for test in comparison.tests.values())
     assert kinds == {"McNemar": 8, "sign-flip": 4}
-    (first, second) = build_items(rows, "mini")["sentibench_mini_sst2"].right.values()
+    (first, second) = build_items(rows, MINI)["sentibench_mini_sst2"].right.values()
     a, b = np.array(list(first)) == "1", np.array(list(second)) == "1"
     n_a, n_b = int((a & ~b).sum()), int((b & ~a).sum())
     expected = scipy_stats.binomtest(n_a, n_a + n_b).pvalue
@@ -188,9 +189,9 @@ def test_seen_and_unseen_average_their_datasets(tmp_path: Path) -> None:
 def test_hardest_items_are_those_that_no_run_got_right(tmp_path: Path) -> None:
     for number in range(2):
         mini(tmp_path, f"m{number}", 0.5, seed=number)
-    rows = collect_entries(load_results(tmp_path)[0], Declared(), "mini")
-    hardest = hardest_items(rows, "mini")
-    samples = build_items(rows, "mini")["sentibench_mini_sst2"]
+    rows = collect_entries(load_results(tmp_path)[0], Declared(), MINI)
+    hardest = hardest_items(rows, MINI)
+    samples = build_items(rows, MINI)["sentibench_mini_sst2"]
     wrong = [
         item.index
         for item, *marks in zip(samples.items, *samples.right.values(), strict=True)
@@ -200,8 +201,8 @@ def test_hardest_items_are_those_that_no_run_got_right(tmp_path: Path) -> None:
     assert [i.index for i in hardest if i.task == "sentibench_mini_sst2"] == wrong
     sentences = {item.index: item.sentence for item in samples.items}
     assert sentences[wrong[0]].replace('"', '""') in to_hardest(hardest)
-    without = collect_entries(load_results(tmp_path, with_texts=False)[0], Declared(), "mini")
-    assert to_hardest(hardest_items(without, "mini")).splitlines()[0] == '"task","index","runs"'
+    without = collect_entries(load_results(tmp_path, with_texts=False)[0], Declared(), MINI)
+    assert to_hardest(hardest_items(without, MINI)).splitlines()[0] == '"task","index","runs"'
 
 
 def test_check_names_declared_models_without_a_run(
@@ -353,7 +354,7 @@ def test_tuples_of_an_answer_are_marked(tmp_path: Path) -> None:
     mini(tmp_path, "right", 1.0)
     mini(tmp_path, "wrong", 0.0)
     runs, _ = load_results(tmp_path)
-    items = build_items(collect_entries(runs, Declared(), "mini"), "mini")
+    items = build_items(collect_entries(runs, Declared(), MINI), MINI)
     by_model = items["sentibench_mini_atsa_rest16"].marks.values()
     first, second = (of_model[0] for of_model in by_model)
     right, wrong = (first, second) if len(first) < len(second) else (second, first)
@@ -369,13 +370,13 @@ HOSTILE = (
 def test_exports_carry_hostile_names_as_text(tmp_path: Path) -> None:
     mini(tmp_path, "plain", 0.8)
     runs, problems = load_results(tmp_path)
-    rows = collect_entries(runs, Declared({"plain": ModelInfo("=" + HOSTILE)}), "mini")
-    board = build_board(rows, problems, "mini", 200)
+    rows = collect_entries(runs, Declared({"plain": ModelInfo("=" + HOSTILE)}), MINI)
+    board = build_board(rows, problems, MINI, 200)
     assert "'=" in to_csv(board)
     assert "<script>" not in to_markdown(board)
     latex = to_latex(board)
     assert r"\&\%\$\#\_\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}" in latex
-    assert build_items(rows, "mini")["sentibench_mini_sst2"].items
+    assert build_items(rows, MINI)["sentibench_mini_sst2"].items
 
 
 def test_changes_since_an_older_board_are_named(tmp_path: Path) -> None:
@@ -417,7 +418,7 @@ def test_the_gap_closed_is_a_ratio_with_an_interval_and_hidden_without_a_gap(
     rows = {
         r.name: r
         for r in build_board(
-            collect_entries(runs, Declared({"student": student}), "mini"), problems, "mini", 500
+            collect_entries(runs, Declared({"student": student}), MINI), problems, MINI, 500
         ).rows
     }
     gap = rows["student"].gap["official"]
@@ -428,7 +429,7 @@ def test_the_gap_closed_is_a_ratio_with_an_interval_and_hidden_without_a_gap(
     assert rows["base"].gap["official"] is None
     none = ModelInfo("student", base="base", teacher="base")
     hidden = build_board(
-        collect_entries(runs, Declared({"student": none}), "mini"), problems, "mini", 500
+        collect_entries(runs, Declared({"student": none}), MINI), problems, MINI, 500
     )
     assert all(row.gap["official"] is None for row in hidden.rows)
 
@@ -449,7 +450,7 @@ def test_a_lineage_compares_what_all_of_it_answered(tmp_path: Path, options, lim
     mini(tmp_path, "student", 0.8, seed=1, **options)
     runs, problems = load_results(tmp_path)
     student = {"student": ModelInfo("student", base="base")}
-    board = build_board(collect_entries(runs, Declared(student), "mini"), problems, "mini", 200)
+    board = build_board(collect_entries(runs, Declared(student), MINI), problems, MINI, 200)
     rows = {row.name: row for row in board.rows}
     assert rows["base"].lineage == ()
     tasks = [task.name for task in board.tasks]
@@ -470,7 +471,7 @@ def test_a_limited_student_has_the_limited_run_of_its_base(tmp_path: Path) -> No
     mini(tmp_path, "student", 0.8, seed=1, limit=5)
     runs, problems = load_results(tmp_path)
     student = {"student": ModelInfo("student", base="base")}
-    rows = build_board(collect_entries(runs, Declared(student), "mini"), problems, "mini", 200).rows
+    rows = build_board(collect_entries(runs, Declared(student), MINI), problems, MINI, 200).rows
     (lineage,) = [row.lineage for row in rows if row.name == "student"]
     (short,) = [row for row in rows if row.name == "base (limited)"]
     scores = [
@@ -486,8 +487,8 @@ def test_order_of_runs_and_of_files_does_not_matter(tmp_path: Path) -> None:
     for number, skill in enumerate((0.4, 0.8)):
         mini(tmp_path, f"m{number}", skill, seed=number)
     runs, _ = load_results(tmp_path)
-    first = rank_entries(collect_entries(runs, Declared(), "mini"), "mini", 200)["official"]
-    second = rank_entries(collect_entries(runs[::-1], Declared(), "mini")[::-1], "mini", 200)[
+    first = rank_entries(collect_entries(runs, Declared(), MINI), MINI, 200)["official"]
+    second = rank_entries(collect_entries(runs[::-1], Declared(), MINI)[::-1], MINI, 200)[
         "official"
     ]
     assert first.cells == second.cells
@@ -547,7 +548,7 @@ def test_models_of_one_last_part_stay_apart_and_other_seeds_have_no_rank(tmp_pat
     mini(tmp_path, "orgB/m", 0.3)
     mini(tmp_path, "lucky", 1.0, demo_seed=7)
     runs, _ = load_results(tmp_path)
-    rows = collect_entries(runs, Declared({"m": ModelInfo("m")}), "mini")
+    rows = collect_entries(runs, Declared({"m": ModelInfo("m")}), MINI)
     assert sorted(row.info.name for row in rows) == ["lucky", "orgA/m", "orgB/m"]
     assert [row.info.name for row in rows if row.reasons] == ["lucky"]
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from small_entries import N, run, runs, statistics
+from small_entries import MINI, N, run, runs, statistics
 
 from leaderboard.runs.entries import Entry, collect_entries
 from leaderboard.runs.models import Declared, ModelInfo, short_name
@@ -13,7 +13,7 @@ from sentibench.data.cards import load_cards
 
 
 def collected(*given, models=None) -> list[Entry]:
-    return collect_entries([r for some in given for r in some], Declared(models or {}), "mini")
+    return collect_entries([r for some in given for r in some], Declared(models or {}), MINI)
 
 
 def test_an_entry_has_the_newest_run_of_each_task_and_seed_and_the_others_are_history() -> None:

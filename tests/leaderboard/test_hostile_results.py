@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_entries import MINI
 
 from leaderboard.__main__ import main
 from leaderboard.build import build_board
@@ -167,11 +168,11 @@ def test_an_edited_run_never_has_a_rank(cheat: str, tmp_path: Path) -> None:
     path = mini(tmp_path, "edited", 0.5)
     rewritten(path, lambda row: row)  # the writer's own figures: still ranked
     runs, problems = load_results(tmp_path)
-    entries = collect_entries(runs, Declared(), "mini")
+    entries = collect_entries(runs, Declared(), MINI)
     assert (problems, [entry.reasons for entry in entries]) == ([], [(), ()])
     rewritten(path, CHEATS[cheat])
     runs, problems = load_results(tmp_path)
-    board = build_board(collect_entries(runs, Declared(), "mini"), problems, "mini", 100)
+    board = build_board(collect_entries(runs, Declared(), MINI), problems, MINI, 100)
     assert [row.name for row in board.rows if row.ranked] == ["honest"]
     edited = [row.reasons for row in board.rows if row.name == "edited"]
     assert problems or edited[0]
@@ -185,15 +186,15 @@ def test_what_is_shown_of_items_is_that_of_the_benchmark(tmp_path: Path) -> None
     rewritten(mini(tmp_path, "a limited one", 0.5, limit=5), poisoned)
     rewritten(mini(tmp_path, "a whole one", 0.5), poisoned)
     runs, problems = load_results(tmp_path)
-    entries = collect_entries(runs, Declared(), "mini")
+    entries = collect_entries(runs, Declared(), MINI)
     assert len(entries) == 3
-    items = build_items(entries, "mini")
+    items = build_items(entries, MINI)
     assert len(items) == 12
     for of_task in items.values():
         assert not any("Buy pills" in item.sentence for item in of_task.items)
-    hardest = hardest_items(entries, "mini")
+    hardest = hardest_items(entries, MINI)
     assert not any(item.text and "Buy pills" in item.text.sentence for item in hardest)
-    facts = {task.name: task for task in build_board(entries, problems, "mini", 100).tasks}
+    facts = {task.name: task for task in build_board(entries, problems, MINI, 100).tasks}
     assert sum(count.count for count in facts["sentibench_mini_sst2"].distribution) == 24
 
 
@@ -345,9 +346,9 @@ def test_other_forms_of_results_are_read(name: str, tmp_path: Path) -> None:
     (run,), problems = load_results(tmp_path)
     assert problems == []
     assert (run.model, run.protocol.shots) == (model, 4)
-    (entry,) = collect_entries([run], Declared(), "mini")
+    (entry,) = collect_entries([run], Declared(), MINI)
     assert entry.arguments == arguments
-    row = build_board([entry], [], "mini", 100).rows[0]
+    row = build_board([entry], [], MINI, 100).rows[0]
     assert "localhost" not in row.command
     assert not any("localhost" in value for value in row.arguments.values())
 
@@ -369,7 +370,7 @@ def test_a_slash_at_the_end_is_no_other_model_and_a_local_folder_is_no_hub_name(
 ) -> None:
     for number, name in enumerate(("org/model", "./org/model/", "./org/model")):
         change(mini(tmp_path / str(number), "m", date=1_790_000_000.0 + number), model_name=name)
-    entries = collect_entries(load_results(tmp_path)[0], Declared(), "mini")
+    entries = collect_entries(load_results(tmp_path)[0], Declared(), MINI)
     names = {entry.all_runs[0].model: len(entry.history) for entry in entries}
     assert names == {"org/model": 0, "./org/model": 12}
 
@@ -388,7 +389,7 @@ def test_a_manifest_speaks_for_the_models_of_its_own_folder(tmp_path: Path) -> N
 
     def shown() -> tuple[list[str], list[str]]:
         declared, problems = load_declared(tmp_path, tmp_path / "models.yaml", runs)
-        entries = collect_entries(runs, declared, "mini")
+        entries = collect_entries(runs, declared, MINI)
         reasons = [f"{problem.file}: {problem.reason}" for problem in problems]
         return sorted(entry.info.name for entry in entries), reasons
 
@@ -414,7 +415,7 @@ def test_a_name_in_models_yaml_makes_no_other_row(tmp_path: Path) -> None:
     named = tmp_path / "models.yaml"
     named.write_text("m: {name: Better}", encoding="utf-8")
     declared, _ = load_declared(tmp_path, named, runs)
-    (plain,), (renamed,) = (collect_entries(runs, d, "mini") for d in (Declared(), declared))
+    (plain,), (renamed,) = (collect_entries(runs, d, MINI) for d in (Declared(), declared))
     assert (plain.key, renamed.info.name) == (renamed.key, "Better")
 
 
@@ -425,10 +426,10 @@ def test_only_models_yaml_joins_two_models_in_one_row(tmp_path: Path) -> None:
     runs, _ = load_results(tmp_path)
     declared, problems = load_declared(tmp_path, tmp_path / "none", runs)
     assert len(problems) == 2
-    assert len(collect_entries(runs, declared, "mini")) == 2
+    assert len(collect_entries(runs, declared, MINI)) == 2
     (tmp_path / "models.yaml").write_text("a: {name: Same}\nb: {name: Same}", encoding="utf-8")
     declared, _ = load_declared(tmp_path, tmp_path / "models.yaml", runs)
-    assert len(collect_entries(runs, declared, "mini")) == 1
+    assert len(collect_entries(runs, declared, MINI)) == 1
 
 
 # Files that are no files
@@ -589,8 +590,8 @@ def test_2_000_damaged_folders_are_read_without_a_traceback(
         write_mutant(tmp_path / f"mutant{number}", sound, draw)
     runs, problems = load_results(tmp_path, processes=1 + part % 2)
     declared, _ = load_declared(tmp_path, tmp_path / "models.yaml", runs)
-    entries = collect_entries(runs, declared, "mini")
-    board = build_board(entries, problems, "mini", 100)
+    entries = collect_entries(runs, declared, MINI)
+    board = build_board(entries, problems, MINI, 100)
     assert len(problems) > 250
     assert [row.name for row in board.rows if row.ranked] == ["good"]
     page = render_page(board, None)

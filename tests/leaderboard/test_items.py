@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from small_entries import N, runs
+from small_entries import MINI, N, runs
 
 from leaderboard.items import PRIVATE_USE, build_items
 from leaderboard.runs.entries import collect_entries
@@ -26,9 +26,9 @@ def with_prompts(run: TaskRun, style: str = "", shown: bool = True) -> TaskRun:
 
 
 def items_of(*made: list[TaskRun]):
-    entries = collect_entries([run for of in made for run in of], Declared(), "mini")
+    entries = collect_entries([run for of in made for run in of], Declared(), MINI)
     keys = {entry.info.name: entry.key for entry in entries}
-    return keys, build_items(entries, "mini")[TASK]
+    return keys, build_items(entries, MINI)[TASK]
 
 
 def prompt(items, way: int, item: int) -> str:

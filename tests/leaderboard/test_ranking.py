@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from small_entries import N, run, runs, statistics
+from small_entries import MINI, N, run, runs, statistics
 
 import leaderboard.ranking
 from leaderboard.board import Cell, Rank, tasks_of
 from leaderboard.ranking import cells_of, compare, gap_closed, rank_entries
 from leaderboard.runs.entries import collect_entries
 from leaderboard.runs.models import Declared, ModelInfo
-from sentibench.data.cards import SEEN, load_cards
+from sentibench.data.cards import SEEN, load_cards, tasks_of_source
 from sentibench.scoring.metrics import score_function
 from sentibench.scoring.statistics import (
     estimate,
@@ -37,7 +37,7 @@ COLUMNS = {
 
 
 def entries_of(*given, models=None):
-    found = collect_entries([r for some in given for r in some], Declared(models or {}), "mini")
+    found = collect_entries([r for some in given for r in some], Declared(models or {}), MINI)
     return {entry.info.name: entry for entry in found}
 
 
@@ -48,7 +48,7 @@ def ranked():
     for name, entry in entries.items():
         worse = statistics("opener", [int(name == "d")] * N)
         entry.runs["sentibench_mini_opener"][0].samples.statistics["strict"] = worse
-    return entries, rank_entries(list(entries.values()), "mini", 400)
+    return entries, rank_entries(list(entries.values()), MINI, 400)
 
 
 def oracle(entries, metric: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -72,8 +72,8 @@ def test_cells_and_places_are_those_of_the_tasks_by_themselves(ranked, metric: s
     expected = oracle(entries, metric)
     assert sum(len(COLUMNS[c]) for c in ("basic", "multifaceted", "finegrained")) == 12
     for column, names in COLUMNS.items():
-        assert sorted(tasks_of(column, "mini")) == sorted(f"sentibench_mini_{n}" for n in names)
-        assert len(tasks_of(column, "real")) == len(names)
+        assert sorted(tasks_of(column, MINI)) == sorted(f"sentibench_mini_{n}" for n in names)
+        assert len(tasks_of(column, tasks_of_source("real"))) == len(names)
     for place, name in enumerate("abcd"):
         cells = ranking.cells[entries[name].key]
         assert cells.keys() == expected.keys()
@@ -99,12 +99,12 @@ def test_cells_and_places_are_those_of_the_tasks_by_themselves(ranked, metric: s
 
 def test_equal_models_stand_in_the_order_of_their_keys() -> None:
     entries = entries_of(*([run(name, card) for card in CARDS] for name in ("x", "y", "z")))
-    ranking = rank_entries(list(entries.values()), "mini", 100)["official"]
+    ranking = rank_entries(list(entries.values()), MINI, 100)["official"]
     keys = [entry.key for entry in ranking.entries]
     assert keys == sorted(keys)
     assert [rank.low for rank in ranking.ranks] == [1, 1, 1]
     assert [rank.high for rank in ranking.ranks] == [1, 1, 1]
-    assert rank_entries([], "mini") == {}
+    assert rank_entries([], MINI) == {}
 
 
 @pytest.mark.parametrize("metric", ["official", "strict"])
@@ -142,7 +142,7 @@ def test_a_comparison_is_that_of_two_rows_item_by_item(ranked, metric: str) -> N
 def test_means_over_seeds_are_compared_by_the_bootstrap_and_single_runs_by_their_answers() -> None:
     twice = [r for seed in (42, 52) for r in runs("twice", 0.9, seed=seed)]
     entries = entries_of(twice, runs("once", 0.5), runs("again", 0.2))
-    ranking = rank_entries(list(entries.values()), "mini", 200)["official"]
+    ranking = rank_entries(list(entries.values()), MINI, 200)["official"]
     assert [entry.info.name for entry in ranking.entries] == ["twice", "once", "again"]
     found = compare(ranking, "official")
     kinds = [{test.test for test in comparison.tests.values()} for comparison in found]
@@ -164,7 +164,7 @@ def test_seeds_that_lean_to_opposite_labels_do_not_hide_each_other() -> None:
         for card in CARDS
     ]
     entries = entries_of(given, runs("other", 0.5))
-    rankings = rank_entries(list(entries.values()), "mini", 500)
+    rankings = rank_entries(list(entries.values()), MINI, 500)
     cell = rankings["official"].cells[entries["m"].key]["sentibench_mini_sst2"]
     assert cell.value == pytest.approx(1 / 3)  # of added counts it would be 0.49
     assert cell.high < 0.45
@@ -173,7 +173,7 @@ def test_seeds_that_lean_to_opposite_labels_do_not_hide_each_other() -> None:
     assert overall.value == pytest.approx((11 + 1 / 3) / 12)
     assert rankings["official"].cells[entries["other"].key]["overall"].spread is None
     (unranked,) = entries_of([r for r in given if r.task.card.name == "sst2"]).values()
-    of_task = cells_of(unranked, "mini")["official"]["sentibench_mini_sst2"]
+    of_task = cells_of(unranked, MINI)["official"]["sentibench_mini_sst2"]
     assert of_task.value == pytest.approx(1 / 3)
 
 
@@ -181,7 +181,7 @@ def test_the_spread_is_the_standard_deviation_of_the_seeds_scores() -> None:
     given = [run("m", c, [1] * N, seed=s) for s in (42, 52) for c in CARDS if c != "opener"]
     given += [run("m", "opener", [1] * k + [0] * (N - k), seed=s) for s, k in ((42, 12), (52, 18))]
     (entry,) = entries_of(given).values()
-    cells = rank_entries([entry], "mini", 100)["official"].cells[entry.key]
+    cells = rank_entries([entry], MINI, 100)["official"].cells[entry.key]
     assert cells["sentibench_mini_opener"].value == pytest.approx((0.5 + 0.75) / 2)
     assert cells["sentibench_mini_opener"].spread == pytest.approx(0.25 / np.sqrt(2))
     assert cells["overall"].spread == pytest.approx(0.25 / np.sqrt(2) / 12)
@@ -194,10 +194,10 @@ def test_of_many_rows_neighbours_alone_are_compared_and_not_task_by_task(
     entries = list(ranked[0].values())
     monkeypatch.setattr(leaderboard.ranking, "MAX_TESTED", 4)
     monkeypatch.setattr(leaderboard.ranking, "EXCHANGES", 50)
-    ranking = rank_entries(entries, "mini", 400)["official"]
+    ranking = rank_entries(entries, MINI, 400)["official"]
     assert all(len(comparison.tests) == 12 for comparison in compare(ranking, "official"))
     monkeypatch.setattr(leaderboard.ranking, "MAX_TESTED", 3)
-    ranking = rank_entries(entries, "mini", 400)["official"]
+    ranking = rank_entries(entries, MINI, 400)["official"]
     found = compare(ranking, "official")
     assert len(found) == 6
     assert all(comparison.tests == {} for comparison in found)
@@ -205,7 +205,7 @@ def test_of_many_rows_neighbours_alone_are_compared_and_not_task_by_task(
     draws = ranking.overall.draws_BM
     assert found[0].p == p_value(draws[:, 0] - draws[:, 1])
     many = entries_of(*(runs(f"m{n}", n / 12) for n in range(13)))
-    of_many = rank_entries(list(many.values()), "mini", 50)["official"]
+    of_many = rank_entries(list(many.values()), MINI, 50)["official"]
     monkeypatch.setattr(leaderboard.ranking, "MAX_COMPARED", 13)
     assert len(compare(of_many, "official")) == 13 * 12 / 2
     monkeypatch.setattr(leaderboard.ranking, "MAX_COMPARED", 12)
@@ -216,14 +216,14 @@ def test_of_many_rows_neighbours_alone_are_compared_and_not_task_by_task(
 
 def test_an_entry_without_a_rank_has_the_means_of_its_whole_categories() -> None:
     (lacking,) = entries_of([r for r in runs("m", 0.6) if r.task.card.name != "opener"]).values()
-    cells = cells_of(lacking, "mini")["official"]
+    cells = cells_of(lacking, MINI)["official"]
     assert {"basic", "multifaceted", "seen"} <= cells.keys()
     assert not {"overall", "finegrained", "unseen"} & cells.keys()
     of_tasks = [cells[f"sentibench_mini_{name}"].value for name in COLUMNS["basic"]]
     assert cells["basic"].value == pytest.approx(np.mean(of_tasks))
     assert (cells["basic"].n, cells["basic"].low < cells["basic"].value) == (4 * N, True)
     (limited,) = entries_of([run("m", card, [1] * 5) for card in CARDS]).values()
-    assert len(cells_of(limited, "mini")["official"]) == 12
+    assert len(cells_of(limited, MINI)["official"]) == 12
 
 
 def test_an_entry_without_a_rank_has_a_score_for_each_task() -> None:
@@ -234,7 +234,7 @@ def test_an_entry_without_a_rank_has_a_score_for_each_task() -> None:
         run("m", "irony18", [1] * 5, seed=52),
     ]
     whole = entries_of(given[:4])["m"]
-    cells = cells_of(whole, "mini")
+    cells = cells_of(whole, MINI)
     assert [list(of_metric) for of_metric in cells.values()] == [list(whole.runs)] * 2
     assert list(cells) == ["official", "strict"]
     task = "sentibench_mini_sst2"
@@ -251,7 +251,7 @@ def test_the_gap_is_that_of_the_three_overall_scores() -> None:
     given = {"base": 0.2, "student": 0.6, "teacher": 0.95}
     models = {"student": ModelInfo("student", teacher="teacher")}
     entries = entries_of(*(runs(name, skill) for name, skill in given.items()), models=models)
-    ranking = rank_entries(list(entries.values()), "mini", 300)["official"]
+    ranking = rank_entries(list(entries.values()), MINI, 300)["official"]
     student = entries["student"]
     teacher, own, base = ranking.overall.values_M
     found = gap_closed(ranking, student, "base")
@@ -269,14 +269,14 @@ def test_the_gap_is_that_of_the_three_overall_scores() -> None:
 def test_of_two_rows_of_a_teacher_the_gap_takes_the_one_that_was_run_like_the_student() -> None:
     models = {"student": ModelInfo("student", teacher="teacher")}
     given = [runs("base", 0.2), runs("student", 0.6), runs("teacher", 0.95)]
-    alone = collect_entries([r for some in given for r in some], Declared(models), "mini")
+    alone = collect_entries([r for some in given for r in some], Declared(models), MINI)
     cut = runs("teacher", 0.62, model_args={"max_length": "64"})
-    both = collect_entries([r for some in [*given, cut] for r in some], Declared(models), "mini")
+    both = collect_entries([r for some in [*given, cut] for r in some], Declared(models), MINI)
 
     def gap(entries):
         student = next(e for e in entries if e.info.name == "student")
-        return gap_closed(rank_entries(entries, "mini", 300)["official"], student, "base")
+        return gap_closed(rank_entries(entries, MINI, 300)["official"], student, "base")
 
     assert gap(alone) == gap(both)
     twins = [*cut, *runs("teacher", 0.7, model_args={"max_length": "32"}), *given[0], *given[1]]
-    assert gap(collect_entries(twins, Declared(models), "mini")) is None  # whose lead?
+    assert gap(collect_entries(twins, Declared(models), MINI)) is None  # whose lead?

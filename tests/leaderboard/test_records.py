@@ -5,7 +5,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from small_entries import run, runs
+from small_entries import MINI, run, runs
 
 from leaderboard.board import Board, Cell, Rank, rounded, to_json
 from leaderboard.build import build_board
@@ -17,7 +17,7 @@ from leaderboard.runs.models import Declared
 @pytest.fixture(scope="module")
 def board() -> Board:
     given = [*runs("good", 0.9), *runs("poor", 0.1), run("short")]
-    return build_board(collect_entries(given, Declared(), "mini"), [], "mini", 100)
+    return build_board(collect_entries(given, Declared(), MINI), [], MINI, 100)
 
 
 def test_leaderboard_json_is_sorted_readable_and_never_holds_what_is_no_json(board: Board) -> None:

@@ -63,6 +63,11 @@ MISTAKES = [
     (["score", MINI, "x", "--split", "tset"], "no split 'tset'; did you mean 'test'?"),
     (["nonsense"], "unknown name 'nonsense'; known: run, "),
     (["prompst", MINI], "unknown name 'prompst'; did you mean 'prompts'?"),
+    (["prompts", MINI, "--limti=2"], "unknown option --limti; did you mean '--limit'?"),
+    (
+        ["list", "--markdwon"],
+        "sentibench list: unknown option --markdwon; did you mean '--markdown'",
+    ),
     (["prompts", "imbd"], "did you mean 'sentibench_imdb'?"),
     (["prompts", "nosuch"], "unknown name 'nosuch'; known: sentibench_imdb, "),
     (["fetch", "basik"], "did you mean 'sentibench_basic'?"),

@@ -214,8 +214,8 @@ class Task:
 
     @property
     def pins(self) -> Pins:
-        """Hashes of what every model is asked."""
-        return self.card.pins[self.source]
+        """Hashes of what every model is asked; empty where a card was written without."""
+        return self.card.pins.get(self.source, Pins("", {}))
 
 
 def checked_card(content: dict[str, Any], path: Path) -> Card:

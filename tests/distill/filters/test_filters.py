@@ -11,12 +11,12 @@ from distill.config import FilterConfig
 from distill.filters.checks import (
     copied_share,
     has_repeated_line,
-    label_of,
     prompt_markers,
     repeated_share,
 )
 from distill.filters.funnel import Drop, count
 from distill.filters.judge import _CHECKS, Kept, filter_answers
+from distill.filters.reading import label_of
 from distill.records import REASONS, Answer, Failure, Message, Request
 from distill.texts.decontamination import Contamination
 
@@ -340,6 +340,88 @@ def test_a_label_is_found_unless_it_could_be_two(
     assert label_of(answer, labels) == expected
 
 
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("Positive", "only a label"),
+        ("**Positive.**", "only a label"),
+        ("Sentiment: positive", "only a label"),
+        ('{"label": "positive"}', "only a label"),
+        ("joy", "only a label"),  # the text's own label
+        ("Mixed.", None),
+        ("Positive, as the waiter is praised.", None),
+        ('{"explanation": "The waiter is praised."}', "JSON"),
+        ('```json\n["The waiter", "is praised"]\n```', "JSON"),
+        ('"The waiter is praised."', None),
+        ("The waiter {sic} is praised.", None),
+    ],
+)
+def test_where_prose_is_asked_a_label_and_json_are_dropped(
+    answer: str, expected: str | None
+) -> None:
+    def reason(request: Request) -> list[str]:
+        pairs = [(request, Answer(answer, "stop"))]
+        _, funnel = filter_answers(pairs, FilterConfig(), None, LABELS)
+        return [reason for reason, n in funnel.drops.items() if n]
+
+    assert reason(ask(gold="joy")) == ([expected] if expected else [])
+    assert reason(ask(family="other")) == []  # of another task, whose answers may be short
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "is_dropped"),
+    [
+        ("So good!", "so good", True),
+        ("So good!", "Rewritten text: So good!", True),
+        ("So good!", "**Rewritten text:** “So good!”", True),
+        ("😀", "😀", True),
+        ("So good!", "The writer finds it so good.", False),
+        ("", "So good!", False),
+    ],
+)
+def test_a_bare_copy_of_a_short_text_is_dropped(text: str, answer: str, is_dropped: bool) -> None:
+    assert judged(ask(text), answer)[0] == ("copied input" if is_dropped else None)
+
+
+@pytest.mark.parametrize(
+    ("request_", "setting"),
+    [
+        (ask(), "knowdist.response_tokens is 256"),
+        (ask(choices=LABELS, family="sentiment"), "icldist.label_tokens is 256"),
+        (ask(family="other"), "icldist.response_tokens is 256"),
+    ],
+)
+def test_reasoning_without_an_answer_is_dropped_with_the_setting_to_raise(
+    request_: Request, setting: str
+) -> None:
+    for answer in (
+        Answer("<think>First I", "length"),
+        Answer("", "length", reasoning="First I"),
+        Answer("", "length"),  # the server keeps its reasoning to itself
+        Answer("<think>done</think>\n", "stop"),
+    ):
+        _, funnel = filter_answers(
+            [(request_, answer)], FilterConfig(cut_off="last sentence"), None
+        )
+        assert funnel.total("only reasoning") == 1
+        [example] = funnel.examples["only reasoning"]
+        assert example.detail == setting
+        assert example.excerpt == " ".join((answer.text or answer.reasoning).split())
+    _, funnel = filter_answers([(request_, Answer("", "stop"))], FilterConfig(), None)
+    assert funnel.total("empty") == 1
+
+
+def test_nobody_learns_reasoning_whose_opening_mark_stood_in_the_prompt() -> None:
+    config = FilterConfig(cut_off="last sentence")
+    cut_off = (ask(id="b"), Answer("The user wants prose. I", "length"))
+    kept, _ = filter_answers([cut_off], config, None)
+    assert kept[0].response == "The user wants prose."
+    thought = (ask(id="a", prompt="other"), Answer(f"I think.</think>{GOOD}", "stop"))
+    kept, funnel = filter_answers([thought, cut_off], config, None)
+    assert [one.response for one in kept] == [GOOD]
+    assert funnel.total("only reasoning") == 1
+
+
 FEW_SHOT = "Premise: it rains\nAnswer -> wet\n\nPremise: it shines\nAnswer -> dry\n\nPremise: fog"
 
 
@@ -534,7 +616,7 @@ def test_label_answers_are_duplicates_only_with_the_same_prompt(
 
 def test_every_reason_has_one_place_in_the_order() -> None:
     assert (*_CHECKS, "contaminated", "near-duplicate") == REASONS
-    assert len(set(REASONS)) == 11
+    assert len(set(REASONS)) == 14
 
 
 REFUSED = "I cannot assist with that request."
@@ -579,7 +661,17 @@ def test_no_answer_is_dropped_in_favour_of_one_that_is_dropped_itself() -> None:
 def mixture(n: int) -> list[tuple[Request, Answer | Failure]]:
     """Answers of every kind, as wild as they come."""
     rng = random.Random(7)
-    endings = ["", "...", REFUSED, TEXT, "ha" * 99, GOOD + INVENTED, f"{OTHER} {TEST_TEXT}"]
+    endings = [
+        "",
+        "...",
+        "<think>so",
+        '{"mood": "mixed"}',
+        REFUSED,
+        TEXT,
+        "ha" * 99,
+        GOOD + INVENTED,
+        f"{OTHER} {TEST_TEXT}",
+    ]
     pairs: list[tuple[Request, Answer | Failure]] = []
     for number in range(n):
         choices = LABELS if rng.random() < 0.3 else ()
@@ -601,18 +693,18 @@ def mixture(n: int) -> list[tuple[Request, Answer | Failure]]:
 def test_the_result_does_not_depend_on_the_order_of_the_answers() -> None:
     pairs = mixture(600)
     config = FilterConfig(cut_off="last sentence", run_on="cut")
-    expected = filter_answers(pairs, config, TESTS)
+    expected = filter_answers(pairs, config, TESTS, LABELS)
     assert len(expected[0]) > 50
     for seed in range(3):
         random.Random(seed).shuffle(pairs)
-        kept, funnel = filter_answers(iter(pairs), config, TESTS)
+        kept, funnel = filter_answers(iter(pairs), config, TESTS, LABELS)
         assert kept == expected[0]
         assert funnel.model_dump(mode="json") == expected[1].model_dump(mode="json")
 
 
 def test_the_funnel_adds_up_in_every_row_and_in_total() -> None:
     pairs = mixture(600)
-    kept, funnel = filter_answers(pairs, FilterConfig(), TESTS)
+    kept, funnel = filter_answers(pairs, FilterConfig(), TESTS, LABELS)
     rows = funnel.table
     assert len(rows) == 7  # three families, two sources, the total
     assert {row["family"] for row in rows} == {"analysing", "rewriting", "none", "all"}
@@ -665,6 +757,9 @@ def test_a_report_has_a_row_per_family_and_source_and_its_counts_by_hand() -> No
             "refusal": [{"id": "4", "detail": "", "excerpt": REFUSED}],
             "contaminated": [{"id": "5", "detail": "ours", "excerpt": f"{OTHER[:80]}…"}],
             "near-duplicate": [{"id": "2", "detail": "1", "excerpt": f"{GOOD[:80].rstrip()}…"}],
+        },
+        "failure_examples": {
+            "timeout": [{"id": id_, "detail": "60 s", "excerpt": ""} for id_ in ("6", "7")]
         },
     }
 
@@ -750,6 +845,8 @@ def test_a_funnel_that_does_not_add_up_cannot_be_made() -> None:
         {"cut_off": "keep"},
         {"skip": ("refusals",)},
         {"skip": ("empty",)},
+        {"skip": ("only reasoning",)},
+        {"min_kept": 1.1},
         {"min_words": 0},
     ],
 )

@@ -11,15 +11,14 @@ from distill.config import ICLDist, KnowDist
 from distill.errors import ConfigError, InputError
 from distill.prompts.icldist import (
     POOL,
-    Taxonomy,
     coverage,
     demonstration_requests,
     gold_demonstrations,
     icldist_requests,
     load_other_tasks,
-    load_taxonomies,
 )
 from distill.prompts.knowdist import knowdist_requests
+from distill.prompts.taxonomies import Taxonomy, load_taxonomies
 from distill.records import Decoding, Message, Request
 from distill.texts.sources import Text
 from sentibench.prompts.few_shot import render_few_shot
@@ -184,7 +183,7 @@ def wordings(taxonomy: Taxonomy, kind: str, words: tuple[str, ...]) -> list[str]
 
 @pytest.mark.parametrize("score_choices", [True, False])
 def test_the_teacher_labels_demonstrations_from_our_own_examples(score_choices: bool) -> None:
-    given = stage(demonstrations="teacher", score_choices=score_choices)
+    given = stage(demonstrations="teacher", score_choices=score_choices, pool=POOL)
     requests = demonstration_requests(TEXTS, given, 3)
     assert requests == demonstration_requests(TEXTS[::-1], given, 3)
     assert requests != demonstration_requests(TEXTS, given, 4)
@@ -205,8 +204,14 @@ def test_the_teacher_labels_demonstrations_from_our_own_examples(score_choices: 
             text=text.text,
             source=text.source,
             choices=taxonomy.classes if score_choices else (),
-            decoding=Decoding(16, stop=("\n", "Sentence:"), seed=3),
-            meta={"taxonomy": taxonomy.name, "text": text.id, "gold": text.label},
+            decoding=Decoding(64, stop=("\n", "Sentence:"), seed=3),
+            meta={
+                "family": taxonomy.name,
+                "taxonomy": taxonomy.name,
+                "labels": taxonomy.classes,
+                "text": text.id,
+                "gold": text.label,
+            },
         )
         orders.add(tuple(shown))
     assert len(orders) > 200  # the examples and their order vary
@@ -217,9 +222,9 @@ def test_so_many_texts_of_every_source_serve_as_demonstrations() -> None:
     texts = [Text(f"{s}/{n:03d}", f"{s} {n}", s, "joy") for s in "ab" for n in range(POOL + 10)]
     pools = {}
     for seed in (1, 2):
-        asked_for = demonstration_requests(texts, stage(demonstrations="teacher"), seed)
+        asked_for = demonstration_requests(texts, stage(demonstrations="teacher", pool=64), seed)
         pools[seed] = {(r.meta["taxonomy"], r.meta["text"]) for r in asked_for}
-        gold = gold_demonstrations(texts, stage(), seed)
+        gold = gold_demonstrations(texts, stage(pool=64), seed)
         assert gold.keys() == {
             pool for pool in pools[seed] if pool[0] in ("emotion_4", "emotion_6")
         }
@@ -230,6 +235,34 @@ def test_so_many_texts_of_every_source_serve_as_demonstrations() -> None:
     assert {text for name, text in pools[1] if name == "emotion_4"} != {
         text for name, text in pools[1] if name == "emotion_6"
     }
+
+
+@pytest.mark.parametrize(
+    ("samples", "shots", "expected"),
+    [
+        (40, (1, 2, 3, 4, 5), 11),  # twice as many as a prompt shows, and one
+        (40, (0,), 0),
+        (400, (1, 2), 27),  # 0.8 of 400 over six taxonomies and two sources
+        (4000, (1, 2), POOL),
+    ],
+)
+def test_as_many_demonstrations_are_labelled_as_the_samples_need(
+    samples: int, shots: tuple[int, ...], expected: int
+) -> None:
+    texts = [Text(f"{s}/{n:03d}", f"{s} {n}", s) for s in "ab" for n in range(POOL + 10)]
+    asked = stage(demonstrations="teacher", samples=samples, shots=shots)
+    counts = Counter(
+        (r.meta["taxonomy"], r.source) for r in demonstration_requests(texts, asked, 1)
+    )
+    assert counts == {(n, s): expected for n in load_taxonomies() for s in "ab" if expected}
+    labels = {
+        (r.meta["taxonomy"], r.meta["text"]): r.meta["labels"][0]
+        for r in demonstration_requests(texts, asked, 1)
+    }
+    requests = icldist_requests(texts, labels, asked, 1)
+    assert len(requests) == samples
+    zero = [r for r in requests if r.meta["family"] != "other" and not r.meta["shots"]]
+    assert all(r.meta["instruction_text"] for r in zero)  # something says what is asked
 
 
 def test_a_text_without_a_class_of_the_taxonomy_is_no_gold_demonstration() -> None:
@@ -259,7 +292,7 @@ def test_a_sample_holds_everything_that_the_teacher_is_asked(score_choices: bool
             text=text.text,
             source=text.source,
             choices=words if score_choices else (),
-            decoding=Decoding(16, stop=("\n", "Sentence:"), seed=5),
+            decoding=Decoding(64, stop=("\n", "Sentence:"), seed=5),
             meta={
                 "family": taxonomy.name.split("_")[0],
                 "taxonomy": taxonomy.name,
@@ -355,7 +388,7 @@ def test_a_task_with_few_outputs_is_closed_and_any_other_is_answered_freely(
             text=sentence,
             source="other tasks",
             choices=labels if score_choices else (),
-            decoding=Decoding(16 if labels else 128, stop=("\n", "Sentence:"), seed=8),
+            decoding=Decoding(64 if labels else 128, stop=("\n", "Sentence:"), seed=8),
             meta={
                 "family": "other",
                 "taxonomy": task,
@@ -400,12 +433,20 @@ def test_too_few_demonstrations_are_an_error(labels: tuple[str | None, ...], giv
     texts = [Text(f"films/{n:03d}", f"text {n}", "films", label) for n, label in enumerate(labels)]
     demonstrations = {("sentiment_2", "films/000"): "negative"}
     with pytest.raises(InputError) as error:
-        icldist_requests(texts, demonstrations, stage(), 1)
+        icldist_requests(texts, demonstrations, stage(demonstrations="gold"), 1)
     assert str(error.value) == (
         "icldist: no taxonomy has more than 5 demonstrations of one source; "
         f"got {len(texts)} texts, gold labels: {given}; give more texts, fewer shots, or in "
         "texts.labels the labels that are called positive, negative, neutral, joy, ... here"
     )
+
+
+def test_a_teacher_that_labelled_too_little_is_not_the_fault_of_the_texts() -> None:
+    demonstrations = {("sentiment_2", f"films/{n:03d}"): "negative" for n in range(4)}
+    words = "got 80 texts, 4 labels that the teacher gave; .*demonstrations/funnel.json quotes"
+    with pytest.raises(InputError, match=words) as error:
+        icldist_requests(TEXTS, demonstrations, stage(demonstrations="teacher"), 1)
+    assert "gold" not in str(error.value)
 
 
 def test_one_demonstration_more_than_the_most_shots_is_enough() -> None:

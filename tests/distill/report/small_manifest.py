@@ -61,7 +61,11 @@ def run_json() -> dict[str, Any]:
         "packages": {"torch": "2.13.0+cpu", "lm_eval": "0.4.13"},
         "teacher": {"name": "org/large", "revision": "abc123"},
         "steps": {
-            "texts": step(texts=90, left_out=[["imdb", "contaminated", 7]]),
+            "texts": step(
+                texts=90,
+                left_out=[["imdb", "contaminated", 7]],
+                changed=[["imdb", "markup", 5]],
+            ),
             "knowdist-filter": step(kept=80, of=120),
             "knowdist-train": step(75.0, samples=79, steps=20, supervised_tokens=4122, **losses),
             "icldist-ask": step(requests=3, coverage={"shots": {"1": 2, "2": 1}}),
@@ -94,7 +98,8 @@ def hostile(raw: dict[str, Any], evil: str) -> Manifest:
     raw["packages"][evil] = evil
     raw["steps"][evil] = step(**{evil: evil, "a": evil})
     raw["steps"]["knowdist-choose"] = step(chosen=evil)
-    raw["steps"]["texts"]["summary"]["left_out"] = [[evil, evil, 3]]
+    for losses in ("left_out", "changed"):
+        raw["steps"]["texts"]["summary"][losses] = [[evil, evil, 3]]
     raw["steps"]["icldist-ask"]["summary"]["coverage"] = {evil: {evil: 3}}
     raw["scores"]["base"][evil] = [0.5, "N/A"]
     comparison = raw["comparison"]

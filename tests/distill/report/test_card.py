@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from small_manifest import hostile, manifest
 
 from distill.report.card import is_on_hub, markdown, write_card
 from distill.report.manifest import Manifest, Stage
+from sentibench.__main__ import main
 
 EVIL = (
     "a|b\n\n# heading\n- [link](https://evil.example) ![](x.png) `code` **bold** <img src=x> "
@@ -145,7 +147,10 @@ def test_names_cannot_become_markup(tmp_path: Path, raw: dict[str, Any]) -> None
     assert [
         heading for heading in headings[1:] if not re.fullmatch(r"## [A-Za-z ]+", heading)
     ] == []
-    assert [t.content for t in inline if t.type == "code_inline"] == ["base_model"]
+    assert [t.content for t in inline if t.type == "code_inline"] == [
+        "base_model",
+        "sentibench.json",
+    ]
     # every row of a table has as many cells as its heading
     widths: list[list[int]] = []
     for token in tokens:
@@ -205,3 +210,24 @@ def test_the_hubs_own_library_reads_the_card(tmp_path: Path, raw: dict[str, Any]
     data = huggingface_hub.ModelCard.load(tmp_path / "README.md").data.to_dict()
     assert (data["base_model"], data["license"]) == ("org/tiny-base", "other")
     assert json.dumps(data["tags"])
+
+
+def test_the_code_of_the_card_runs_as_it_stands(
+    tiny_student: Path, tmp_path: Path, raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    raw["config"]["evaluation"]["tasks"] = ["sentibench_mini_pstance", "sentibench_mini_sst2"]
+    _, body = card_of(tmp_path, raw)
+    shell, python = re.findall(r"```(?:sh|python)\n(.*?)```", body, re.DOTALL)[:2]
+    (tmp_path / "path" / "to" / "this").mkdir(parents=True)
+    (tmp_path / "path" / "to" / "this" / "model").symlink_to(tiny_student)
+    (tmp_path / "texts.csv").write_text("text\nA quiet film that stays with you.\n")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(python, "README.md", "exec"), {})
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.startswith("Labelled(label=") for line in shown] == [True, True]
+    name, *arguments = shlex.split(shell)
+    assert name == "sentibench"
+    assert main(arguments) == 0
+    labelled = (tmp_path / "labelled.csv").read_text().splitlines()
+    assert labelled[0] == "text,label,probability,p_negative,p_positive"
+    assert len(labelled) == 2

@@ -79,6 +79,9 @@ def run_folder(tmp_path: Path) -> Path:
         }
         path = tmp_path / f"{stage}-filter" / "funnel.json"
         path.write_text(json.dumps(funnel), encoding="utf-8")
+    (tmp_path / "texts").mkdir()
+    examples = {"examples": {"no words": ["5/5"], "markup": ["so <br> good"]}}
+    (tmp_path / "texts" / "funnel.json").write_text(json.dumps(examples), encoding="utf-8")
     return tmp_path
 
 
@@ -94,9 +97,10 @@ def test_a_report_shows_the_run(run_folder: Path, raw: dict[str, Any]) -> None:
         *("50.0", "± 2.0", "+5.0 (+4.0 to +6.0)", "+11.0 (+10.0 to +12.0)"),
         *("37.0 (27.0 to 47.0)", "The teacher leads the base by +30.0 (+29.0 to +31.0) points."),
         "Only the first 8 items of each task were evaluated.",
-        *("7 contaminated (imdb)", "Not checked: too long.", "2 timeout", "I cannot help"),
+        *("7 contaminated (imdb)", "Cleaned: 5 markup (imdb).", "no words : 5/5", "so <br> good"),
+        *("Not checked: too long.", "2 timeout", "I cannot help"),
         *("1 min 15 s", "4,122 supervised", "torch", "2.13.0", "1 min 20 s"),
-        "No answer was dropped as: run-on, cut off, copied input",
+        "No answer was dropped as: only reasoning, run-on, cut off, only a label, JSON, copied",
     ):
         assert expected in text
     # 50 -> 55 -> 61: the change from stage to stage, not from the base
@@ -154,6 +158,8 @@ def test_nothing_from_a_file_becomes_markup(run_folder: Path, raw: dict[str, Any
         path.write_text(json.dumps(funnel), encoding="utf-8")
         with (run_folder / f"{stage}-train" / "log.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps({"step": EVIL, "loss_nats_per_token": EVIL}) + f"\n{EVIL}\n")
+    examples = {"examples": {EVIL: [EVIL]}}
+    (run_folder / "texts" / "funnel.json").write_text(json.dumps(examples), encoding="utf-8")
     path = write_report(run_folder, hostile(raw, EVIL))
     page = Page(path.read_text(encoding="utf-8"))
     assert {tag for tag, _ in page.elements} <= set(TAGS.split())
@@ -252,6 +258,18 @@ def test_the_funnel_falls_from_asked_to_kept(run_folder: Path, raw: dict[str, An
         ("bar-drop", 50, 20),
         ("bar-kept", 0, 50),
     ]
+
+
+def test_what_became_of_the_labels_of_demonstrations_is_shown_where_they_were_asked_for(
+    run_folder: Path, raw: dict[str, Any]
+) -> None:
+    title = "Labels of demonstrations"
+    assert title not in page_of(run_folder, raw).text
+    raw["steps"]["demonstrations"] = step(labelled=10, unreadable=8)
+    (run_folder / "icldist-filter").rename(run_folder / "demonstrations")
+    shown = page_of(run_folder, raw).text
+    assert title in shown
+    assert shown.count("I cannot help") == 4  # twice each, of KnowDist and of the labels
 
 
 def test_the_loss_curve_is_drawn_between_its_axes(run_folder: Path, raw: dict[str, Any]) -> None:

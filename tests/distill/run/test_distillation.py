@@ -22,16 +22,17 @@ from store_contents import answers, failures
 from distill.__main__ import main
 from distill.checkpoints import check_checkpoint
 from distill.config import load_config
-from distill.errors import InputError, TeacherError
+from distill.errors import InputError, LossError, TeacherError
 from distill.records import Answer, Failure, Message, Request
 from distill.report.manifest import load_manifest
-from distill.run.checks import datasets_of, missing_datasets
+from distill.run.checks import check_run, datasets_of, missing_datasets
 from distill.run.data import read_texts
 from distill.run.stages import training_stages
 from distill.run.steps import Step, states
 from distill.teachers.store import Store
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
+from sentibench.predict.recipe import choose_recipe, load_recipes
 
 ROOT = Path(__file__).parents[3]
 
@@ -138,7 +139,10 @@ def test_hard_samples_alone_are_trained_on_where_that_is_asked(tiny_student, tmp
     assert summary["samples"] == sum(
         len(samples_of(steps, f"{s}-select")) for s in ("knowdist", "icldist")
     )
-    assert (steps["mixed-merge"].folder / "student" / "model.safetensors").is_file()
+    student = steps["mixed-merge"].folder / "student"
+    assert (student / "model.safetensors").is_file()
+    task, recipe = choose_recipe(str(student), None)  # what it is asked lies beside it
+    assert (task, recipe.shots, recipe.trained_shots) == ("sentibench_mini_sst2", 2, (1, 2))
 
 
 def test_a_teacher_that_answers_only_errors_is_one_clear_error(
@@ -152,10 +156,10 @@ def test_a_teacher_that_answers_only_errors_is_one_clear_error(
     run = load_config(config(tmp_path, tiny_student))
     steps = steps_of(run, Silent())
     steps["texts"].do()
-    with pytest.raises(TeacherError, match=r"none of \d+ requests has an answer; .*HTTP 500"):
+    with pytest.raises(LossError, match=r"^demonstrations: 0 of \d+ requests .*HTTP 500"):
         steps["demonstrations"].do()
     # the failures are kept apart, and asked again only on demand
-    with pytest.raises(TeacherError, match="--retry-failed"):
+    with pytest.raises(LossError, match="--retry-failed"):
         steps["demonstrations"].do()
     patient = steps_of(run, Scripted(), retry_failed=True)
     assert patient["demonstrations"].do()["labelled"] > 0
@@ -179,9 +183,12 @@ def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
     assert manifest.packages["sentibench"]
     page = (results.parent / "report.html").read_text()
     assert "small-icldist" in page.split("<pre")[0]
+    shots = {"knowdist": (), "icldist": (1, 2)}  # KnowDist trains without demonstrations
     for stage in ("knowdist", "icldist"):
         card = (results.parent / f"{stage}-merge" / "student" / "README.md").read_text()
         assert "base_model" in card
+        trained = load_recipes(str(results.parent / f"{stage}-merge" / "student"))
+        assert [recipe.trained_shots for recipe in trained.values()] == [shots[stage]]
     capsys.readouterr()
     assert main(["status", str(path)]) == 0
     states = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
@@ -196,6 +203,16 @@ def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
     after = {model: results_of(model) for model in before}
     assert all(len(names) == 1 for names in after.values())
     assert {m for m in before if before[m] != after[m]} == {"small-icldist"}
+    (earlier,) = (results.parent / "earlier").iterdir()
+    assert load_manifest(earlier / "run.json") == manifest
+    assert {path.name for path in earlier.iterdir()} == {*before, "run.json", "report.html"}
+    capsys.readouterr()
+    assert main(["compare", str(earlier), str(results.parent)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if "->" in line] == [
+        ["icldist.training.epochs", "1.0", "->", "2.0"]
+    ]
+    assert sum("4 items" in line for line in lines) == 3
     from leaderboard.__main__ import main as leaderboard
 
     assert {path.name for path in results.iterdir()} == {*before, "run.json"}
@@ -219,7 +236,7 @@ def test_a_setting_may_stand_behind_an_option(tiny_student: Path, tmp_path: Path
     assert main(["run", path, "--retry-failed", "icldist.sampels=3"]) == 2
     assert "did you mean 'samples'?" in capsys.readouterr().err
     assert main(["run", path, "--retries=3"]) == 2
-    assert "unrecognized arguments: --retries=3" in capsys.readouterr().err
+    assert "unknown option --retries; did you mean '--retry-failed'?" in capsys.readouterr().err
 
 
 def test_a_reader_that_stops_early_is_no_mistake(tiny_student: Path, tmp_path: Path) -> None:
@@ -258,7 +275,7 @@ def test_what_failed_is_asked_again_on_demand_and_reaches_the_samples(
     class Dying(Scripted):
         def answer(self, requests):
             for number, (request, answer) in enumerate(super().answer(requests)):
-                yield request, Failure("server", "HTTP 503", 6) if number % 3 else answer
+                yield request, answer if number % 3 else Failure("server", "HTTP 503", 6)
 
     run = load_config(config(tmp_path, tiny_student))
     first = steps_of(run, Dying())
@@ -319,6 +336,10 @@ MISTAKES = {
     ),
     "damaged weights": ("student={damaged}", "is no checkpoint that transformers loads"),
     "an unknown task": ("evaluation.tasks=[sentibench_mini_sst3]", "'sentibench_mini_sst2'?"),
+    "a package that is missing": (
+        "icldist.training.report_to=[wandb]",
+        "icldist.training.report_to: wandb is not installed; pip install wandb",
+    ),
     "a step that waits": ("--only=icldist-train", "icldist-train: waits for"),
     "an unknown step": ("--only=icldist-trian", "no such step"),
     "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of SentiBench's test sets"),
@@ -331,7 +352,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_of_the_user_is_one_line(
-    name: str, tiny_student: Path, tmp_path: Path, capsys, small_tests
+    name: str, tiny_student: Path, tmp_path: Path, capsys, small_tests, monkeypatch
 ) -> None:
     given, expected = MISTAKES[name]
     places = {key: tmp_path / key for key in ("empty", "damaged", "leak", "templates")}
@@ -348,10 +369,27 @@ def test_a_mistake_of_the_user_is_one_line(
     rows = [{"text": example.sentence} for example in load_split(task, "test").examples]
     places["leak"].write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = recorded(tmp_path, tiny_student)
+    monkeypatch.setattr("distill.run.checks.find_spec", lambda name: None)
     assert main(["run", str(path), given.format(**places)]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
     assert expected.format() in error
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_an_unknown_task_is_named_before_anything_else(
+    command: str, tiny_student: Path, tmp_path: Path, capsys
+) -> None:
+    wrong = [
+        "teacher={backend: hf, model: gone}",
+        "student=no/where",
+        "texts=[{dataset: sst2}]",
+        "evaluation.tasks=[sentibench_sst3]",
+    ]
+    assert main([command, str(config(tmp_path, tiny_student)), *wrong]) == 2
+    shown = capsys.readouterr()
+    assert "did you mean 'sentibench_sst2'?" in shown.err
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
 
 
 @pytest.mark.parametrize("command", ["status", "plan", "run"])
@@ -562,3 +600,125 @@ def test_a_launch_of_two_processes_gives_the_run_of_one(tiny_student, tmp_path) 
     for own, other in zip(curves(one), curves(two), strict=True):
         assert own == pytest.approx(other, rel=1e-3)
     assert scores(one) == scores(two)
+
+
+SECRET = "I ponder quietly"  # what the thinking teacher thinks
+
+
+class Thinking(Scripted):
+    """Thinks aloud, answers in fenced JSON, and writes prose where that is asked."""
+
+    def answer(self, requests):
+        for number, (request, answer) in enumerate(super().answer(requests)):
+            rng = random.Random(request.id)
+            text = answer.text
+            if request.labels:
+                label = rng.choice(request.labels).upper()
+                text = f'```json\n{{"label": "{label}"}}\n```'
+            mark = ("<think>\n", "[THINK]", "")[number % 3]
+            closing = {"<think>\n": "\n</think>\n\n", "[THINK]": "[/THINK]", "": "</think>"}[mark]
+            yield request, Answer(f"{mark}{SECRET}: or not?{closing}{text}", "stop", 5, 5)
+
+
+def test_no_training_file_holds_the_reasoning_of_a_teacher_that_thinks_aloud(
+    tiny_student, tmp_path
+) -> None:
+    overrides = ["icldist.score_choices=false", "icldist.label_tokens=1024"]
+    run = load_config(config(tmp_path, tiny_student), overrides)
+    steps = steps_of(run, Thinking())
+    do_all_before(steps["icldist-merge"])
+    labels = json.loads((steps["demonstrations"].folder / "labels.json").read_text())
+    funnel = json.loads((steps["demonstrations"].folder / "funnel.json").read_text())
+    assert len(labels) == funnel["table"][-1]["kept"] == funnel["table"][-1]["asked"] > 50
+    for stage, least in (("knowdist", 10), ("icldist", 15)):
+        assert len(samples_of(steps, f"{stage}-filter")) > least
+    assert all("{" not in s.response for s in samples_of(steps, "icldist-filter"))
+    with Store.read(store_of(steps)) as store:
+        assert all(SECRET in answer.text for _, answer in answers(store))
+    read = [path for path in run.folder.rglob("*") if path.suffix in (".jsonl", ".json")]
+    assert len(read) > 10
+    for path in read:
+        if path.name != "funnel.json":  # which quotes what was dropped
+            text = path.read_text(encoding="utf-8")
+            assert not any(word in text for word in (SECRET, "think>", "THINK]", "```")), path
+
+
+def test_unreadable_demonstrations_stop_the_run_and_are_quoted(
+    tiny_student, tmp_path, capsys
+) -> None:
+    class Chatty(Scripted):
+        def answer(self, requests):
+            for number, (request, _) in enumerate(super().answer(requests)):
+                text = request.choices[0] if number < 9 else "It is hard to say, honestly."
+                yield request, Answer(text, "stop")
+
+    run = load_config(config(tmp_path, tiny_student))
+    steps = steps_of(run, Chatty())
+    steps["texts"].do()
+    with pytest.raises(LossError) as caught:
+        steps["demonstrations"].do()
+    said = str(caught.value)
+    assert said.startswith("demonstrations: 9 of ")
+    assert "outside the taxonomy, such as 'It is hard to say, honestly.'" in said
+    assert "texts" not in said.replace(str(tmp_path), "")
+    assert steps["demonstrations"].state()[0] == "new"
+    assert not (steps["demonstrations"].folder / "labels.json").exists()
+    lossy = load_config(config(tmp_path, tiny_student), ["filters.allow_loss=true"])
+    assert steps_of(lossy, Chatty())["demonstrations"].do()["labelled"] == 9
+
+
+def test_a_recording_that_lost_too_much_is_one_line_and_exit_code_2(
+    tiny_student, tmp_path, capsys
+) -> None:
+    path = recorded(tmp_path, tiny_student)
+    store = tmp_path / "recorded" / "answers.jsonl"
+    lines = store.read_text(encoding="utf-8").splitlines(keepends=True)
+    store.write_text("".join(lines[:7]), encoding="utf-8")
+    assert main(["generate", str(path)]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "not recorded, such as " in error
+    assert "(teacher.store)" in error
+
+
+OWN_CODE = """
+from transformers import LlamaConfig, LlamaForCausalLM
+
+class OwnConfig(LlamaConfig):
+    model_type = "own-llama"
+
+class OwnModel(LlamaForCausalLM):
+    config_class = OwnConfig
+"""
+
+
+def test_a_student_with_code_of_its_own_is_run_only_where_that_is_allowed(
+    tiny_student, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "modules")  # taken back afterwards
+    monkeypatch.setattr(
+        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
+    )
+    own = tmp_path / "own"
+    shutil.copytree(tiny_student, own)
+    (own / "own_code.py").write_text(OWN_CODE, encoding="utf-8")
+    settings = json.loads((own / "config.json").read_text(encoding="utf-8"))
+    settings |= {"model_type": "own-llama", "architectures": ["OwnModel"]}
+    names = {"AutoConfig": "OwnConfig", "AutoModelForCausalLM": "OwnModel"}
+    settings["auto_map"] = {auto: f"own_code.{name}" for auto, name in names.items()}
+    (own / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+    path = recorded(tmp_path / "refused", tiny_student)
+    assert main(["run", str(path), f"student={own}", "knowdist=null"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: student: ")
+    assert error.endswith(
+        "set trust_remote_code: true, beside student, or in the section of the teacher"
+    )
+    overrides = ["trust_remote_code=true", f"student={own}", "knowdist=null"]
+    run = load_config(config(tmp_path, tiny_student), overrides)
+    check_run(run)
+    steps = steps_of(run, Scripted())
+    do_all_before(steps["evaluate-icldist"])
+    student = steps["icldist-merge"].folder / "student"
+    assert (student / "own_code.py").is_file()
+    assert steps["evaluate-icldist"].summary()["scores"]

@@ -15,7 +15,8 @@ import distill.run.graph
 from distill import prompts
 from distill.__main__ import main
 from distill.config import load_config
-from distill.prompts import icldist, knowdist
+from distill.filters.judge import RULES_VERSION
+from distill.prompts import icldist, knowdist, taxonomies
 from distill.run.steps import states
 
 pytestmark = pytest.mark.usefixtures("small_tests")
@@ -37,9 +38,10 @@ def own_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(prompts, "FILES", moved)
     monkeypatch.setattr(knowdist, "TEMPLATES", here / "templates")
     monkeypatch.setattr(icldist, "HERE", here)
-    icldist.load_taxonomies.cache_clear()
+    monkeypatch.setattr(taxonomies, "HERE", here)
+    taxonomies.load_taxonomies.cache_clear()
     yield here
-    icldist.load_taxonomies.cache_clear()
+    taxonomies.load_taxonomies.cache_clear()
 
 
 def rewrite(path: Path, old: str, new: str) -> None:
@@ -56,7 +58,7 @@ def edit_template(here: Path, monkeypatch) -> None:
 def edit_taxonomies(here: Path, monkeypatch) -> None:
     with (here / "taxonomies.yaml").open("a", encoding="utf-8") as file:
         file.write("# another edition\n")
-    icldist.load_taxonomies.cache_clear()
+    taxonomies.load_taxonomies.cache_clear()
 
 
 def edit_other_tasks(here: Path, monkeypatch) -> None:
@@ -81,8 +83,8 @@ UPGRADES = {
     "the code of the prompts": (
         raise_version,
         {
-            "knowdist-ask": "settings.prompts.version: 1 -> 2",
-            "demonstrations": "settings.prompts.version: 1 -> 2",
+            "knowdist-ask": "settings.prompts.version: 3 -> 4",
+            "demonstrations": "settings.prompts.version: 3 -> 4",
             "icldist-ask": "for demonstrations",
         },
     ),
@@ -148,8 +150,9 @@ def test_a_new_rule_of_the_filters_makes_their_samples_stale(
     run = load_config(config(tmp_path, tiny_student))
     do(steps_of(run, Scripted()), *ASKED, "filter")
     monkeypatch.setattr(distill.run.graph, "RULES_VERSION", 99)
-    state = steps_of(run, Scripted())["icldist-filter"].state()
-    assert state == ("stale", "settings.rules: 1 -> 99")
+    steps = steps_of(run, Scripted())
+    for name in ("knowdist-filter", "demonstrations"):  # both read answers
+        assert steps[name].state() == ("stale", f"settings.rules: {RULES_VERSION} -> 99")
 
 
 def test_requests_are_those_of_their_version(tiny_student, tmp_path) -> None:
@@ -160,7 +163,7 @@ def test_requests_are_those_of_their_version(tiny_student, tmp_path) -> None:
     for stage in ("knowdist", "icldist"):
         for request in requests_of(steps, stage):
             known.update(request.key("scripted/one", "1").encode())
-    assert (prompts.VERSION, known.hexdigest()[:16]) == (1, "e7fd03bb3bfe0952")
+    assert (prompts.VERSION, known.hexdigest()[:16]) == (3, "e7ef37347df2007d")
 
 
 def test_a_command_fingerprints_each_checkpoint_once(

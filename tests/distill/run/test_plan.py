@@ -19,8 +19,8 @@ import distill.run.plan
 from distill.__main__ import main
 from distill.checkpoints import load_tokenizer
 from distill.config import load_config
-from distill.errors import InputError, TeacherError
-from distill.prompts.icldist import load_taxonomies
+from distill.errors import InputError, LossError
+from distill.prompts.taxonomies import load_taxonomies
 from distill.records import Answer
 from distill.run.data import build_requests, read_texts, sample_of
 from distill.run.plan import Plan, StagePlan
@@ -66,7 +66,7 @@ def test_a_plan_counts_what_a_run_asks_and_writes_nothing(tiny_student, tmp_path
     before = files(tmp_path)
     lines = list(render(plan, Rates()))
     assert files(tmp_path) == before
-    assert "  new    texts                  never finished" in lines
+    assert "  new    texts" in lines
     assert "  waits  knowdist-ask           for texts" in lines
     stages = by_stage(plan)
     assert (stages["knowdist"].n_requests, stages["icldist"].n_requests) == (16, 20)
@@ -87,7 +87,7 @@ def test_a_plan_counts_what_a_run_asks_and_writes_nothing(tiny_student, tmp_path
 def test_demonstrations_carry_gold_or_placeholders_until_the_teacher_has_answered(
     tiny_student, tmp_path
 ) -> None:
-    plan = planned(tmp_path, tiny_student)
+    plan = planned(tmp_path, tiny_student, "icldist.pool=64")
     asked = sum(r.n_requests for r in plan.stages if r.stage == "demonstrations")
     classes = {name: taxonomy.classes for name, taxonomy in load_taxonomies().items()}
     assert plan.gold + plan.placeholders == asked
@@ -98,10 +98,10 @@ def test_demonstrations_carry_gold_or_placeholders_until_the_teacher_has_answere
     said = "  demonstration labels are placeholders until the teacher has answered: "
     said += f"{plan.gold:,} gold, {plan.placeholders:,} drawn at random"
     assert said in list(render(plan, Rates()))
-    again = planned(tmp_path, tiny_student)
+    again = planned(tmp_path, tiny_student, "icldist.pool=64")
     assert again.stages[-1].prompt_tokens == plan.stages[-1].prompt_tokens
     do(steps_of(plan.run, Scripted()), "texts", "demonstrations")
-    done = planned(tmp_path, tiny_student)
+    done = planned(tmp_path, tiny_student, "icldist.pool=64")
     assert (done.gold, done.placeholders) == (0, 0)
     assert not any("placeholders" in line for line in render(done, Rates()))
 
@@ -178,7 +178,7 @@ def test_a_teacher_that_cannot_score_label_words_writes_them(tiny_student, tmp_p
     scored = plan_of(load_config(path, [HF, *settings])).stages[-1]
     written = plan_of(load_config(path, [OPENAI, *settings])).stages[-1]
     assert scored.cost.answer_tokens == 0
-    assert written.cost.answer_tokens == 20 * 16  # LABEL_TOKENS each
+    assert written.cost.answer_tokens == 20 * 64  # label_tokens each
     assert written.response_tokens == scored.response_tokens  # the student learns a label
 
 
@@ -209,7 +209,7 @@ def test_failures_and_answers_missing_in_a_recording_are_told(tiny_student, tmp_
     assert "  4 of these have no recorded answer and would fail" in lines
     assert "  time and cost: none, no model is asked" in lines
     run = load_config(path, ["knowdist.samples=20"])
-    with pytest.raises(TeacherError, match="not recorded"):  # none of ICLDist's is recorded
+    with pytest.raises(LossError, match="not recorded"):  # none of ICLDist's is recorded
         do(steps_of(run), "texts", "demonstrations", "ask")
     knowdist = plan_of(run).stages[0]
     assert (knowdist.answered, knowdist.failed, knowdist.waiting) == (16, 0, 4)
@@ -295,8 +295,22 @@ def test_counted_requests_meet_every_kind_of_prompt(tiny_student, tmp_path, monk
     assert any("of 80 requests drawn at random" in line for line in render(plan, Rates()))
 
 
+def test_disk_space_is_that_of_the_students(tiny_student, tmp_path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    # a merged student of each stage in float32; of all weights seven more copies
+    size = 4 * AutoModelForCausalLM.from_pretrained(tiny_student).num_parameters()
+    lora = planned(tmp_path, tiny_student)
+    assert lora.disk()[0] == 2 * size
+    full = planned(tmp_path, tiny_student, "icldist.training.method=full")
+    assert full.disk()[0] == 9 * size
+    said = [line for line in render(full, Rates()) if line.startswith("  disk")]
+    assert len(said) == 1
+    assert said[0].endswith(" GB free")
+
+
 def test_texts_left_out_are_told_by_source_and_reason(tiny_student, tmp_path) -> None:
-    rows = ["good one", "good one", " ", "bad one"]
+    rows = ["good one", "good one", " ", "bad<br>one", "5/5"]
     content = "".join(json.dumps({"text": text}) + "\n" for text in rows)
     (tmp_path / "own.jsonl").write_text(content)
     plan = planned(
@@ -305,8 +319,14 @@ def test_texts_left_out_are_told_by_source_and_reason(tiny_student, tmp_path) ->
         f"texts=[{{file: {tmp_path / 'own.jsonl'}}}]",
         "icldist=null",
     )
-    line = next(line for line in render(plan, Rates()) if line.startswith("  own "))
-    assert line.split() == ["own", "2", "left", "out:", "1", "duplicate,", "1", "empty"]
+    lines = list(render(plan, Rates()))
+    at = next(n for n, line in enumerate(lines) if line.startswith("  own "))
+    told = " ".join(lines[at].split())
+    assert told == "own 2 left out: 1 duplicate, 1 empty, 1 no words"
+    assert lines[at + 1].split() == ["cleaned:", "1", "markup"]
+    do(steps_of(plan.run, Scripted()), "texts")
+    again = plan_of(plan.run, Scripted())
+    assert (again.left_out, again.changed) == (plan.left_out, plan.changed)
 
 
 def test_nothing_of_a_text_or_a_name_reaches_the_terminal_as_a_command(

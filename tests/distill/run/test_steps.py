@@ -27,6 +27,7 @@ def make(folder: Path, calls: list[str], **settings) -> tuple[Step, Step]:
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     calls: list[str] = []
+    assert make(tmp_path, calls, value=1)[0].state() == ("new", "")  # and not "never finished"
     for _ in range(2):
         one, two = make(tmp_path, calls, value=1)
         for step in in_order([two]):
@@ -87,6 +88,8 @@ def test_unfinished_work_of_other_inputs_is_thrown_away_and_of_the_same_kept(
         step = Step("s", folder, {"value": 1}, (), (), fails)
         with pytest.raises(KeyboardInterrupt):
             step.do()
+        assert step.state() == ("new", "goes on where it was")
+        assert Step("s", folder, {"value": 3}, (), (), fails).state() == ("new", "never finished")
         (folder / "half").write_text("x")
         with pytest.raises(KeyboardInterrupt):
             Step("s", folder, {"value": value}, (), (), fails).do()

@@ -45,7 +45,7 @@ def test_the_checkpoint_with_the_best_validation_score_is_taken(
     assert names == ["step-000004", "step-000008"]  # of 12 steps
     asked: list[tuple[str, str, int | None]] = []
 
-    def evaluate(checkpoint, tasks, out, *, limit, adapter, split):
+    def evaluate(checkpoint, tasks, out, *, limit, adapter, split, trust_remote_code):
         assert (adapter is None) == (method == "full")
         asked.append((out.name, split, limit))
         best = out.name == "step-000008"

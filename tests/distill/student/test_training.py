@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from small_runs import TWO, samples, settings
@@ -213,3 +215,22 @@ def test_a_merge_that_computes_something_else_is_refused(
     with pytest.raises(MergeError, match="logits differ"):
         merge(str(tiny_student), tmp_path / "weights", tmp_path / "student", ["a text"])
     assert not (tmp_path / "student").exists()
+
+
+def test_steps_are_sent_where_the_settings_say(tiny_student: Path, tmp_path: Path, monkeypatch):
+    """A stand-in for trackio: what transformers' own callback hands it."""
+    names, sent = [], []
+    fake = ModuleType("trackio")
+    fake.__spec__ = ModuleSpec("trackio", None)
+    space = SimpleNamespace(current_space_id=SimpleNamespace(get=lambda: None))
+    nothing = {"finish": lambda: None, "config": {}}
+    fake.__dict__.update(nothing, context_vars=space, log=lambda row, **_: sent.append(row))
+    fake.init = lambda **given: names.append((given["project"], given["name"]))
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    folder = tmp_path / "run" / "icldist-train"
+    folder.mkdir(parents=True)
+    train(str(tiny_student), samples(4), settings(report_to=("trackio",)), folder, seed=1)
+    assert names == [("sentibench", "run-icldist-train")]
+    assert len([row for row in sent if "train/loss" in row]) == 2
+    train(str(tiny_student), samples(4), settings(), tmp_path, seed=1)
+    assert len(names) == 1

@@ -1,5 +1,6 @@
 """The local teacher: choices by likelihood, writing greedily or by sampling, one answer each."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ torch = pytest.importorskip("torch")
 from distill import config  # noqa: E402
 from distill.checkpoints import fingerprint  # noqa: E402
 from distill.errors import TeacherError  # noqa: E402
+from distill.filters.reading import read_answer  # noqa: E402
 from distill.records import Answer, Decoding, Failure, Message, Request  # noqa: E402
 from distill.teachers.hf import HfTeacher  # noqa: E402
 
@@ -70,6 +72,63 @@ def test_sampling_depends_on_the_request_alone(teacher: HfTeacher) -> None:
     second = {r.id: a for r, a in teacher.answer(requests[::-1])}
     assert first == second
     assert len({a.text for a in first.values()}) > 1
+
+
+TEMPLATE = (
+    "{% for m in messages %}{{ m.content }}\n{% endfor %}<think>\n"
+    "{% if enable_thinking is defined and not enable_thinking %}\n</think>\n\n{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def chat_model(tiny_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model with a chat template that opens the reasoning, and a mark of its own."""
+    from transformers import AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("chat") / "tiny"
+    shutil.copytree(tiny_student, folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[THINK]", "[/THINK]", "<|end|>"]})
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_labels_are_not_scored_where_the_prompt_ends_inside_the_reasoning(chat_model: Path) -> None:
+    teacher = made(chat_model, dtype="float32", chat=True)
+    scored = request(1, choices=("good", "bad"))
+    with pytest.raises(TeacherError, match=r"chat_template_args: labels are scored .*'<think>'"):
+        list(teacher.answer([scored]))
+    switched_off = made(
+        chat_model, dtype="float32", chat=True, chat_template_args={"enable_thinking": False}
+    )
+    assert switched_off.prompt_of(scored).endswith("<think>\n</think>\n\n")
+    [(_, answer)] = switched_off.answer([scored])
+    assert isinstance(answer, Answer)
+    assert answer.text in scored.choices
+    assert switched_off.revision != teacher.revision
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_is_written_inside_the_reasoning_says_so(chat_model: Path, temperature: float) -> None:
+    teacher = made(chat_model, dtype="float32", chat=True)
+    asked = request(1, decoding=Decoding(6, temperature, stop=("<think>",)))
+    [(_, answer)] = teacher.answer([asked])
+    assert isinstance(answer, Answer)
+    assert answer.text.startswith("<think>")
+    assert read_answer(asked, answer).text == ""
+    assert read_answer(asked, answer).reasoning
+
+
+def test_a_mark_that_is_a_special_token_is_kept_and_other_special_tokens_are_not(
+    chat_model: Path,
+) -> None:
+    teacher = made(
+        chat_model, dtype="float32", chat=True, chat_template_args={"enable_thinking": False}
+    )
+    tokens = teacher.lm.tokenizer("[THINK]so[/THINK]good<|end|>")["input_ids"]
+    written = teacher._text(request(1), tokens)
+    assert written.replace(" ", "") == "[THINK]so[/THINK]good"
 
 
 def test_a_model_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ import pytest
 from distill.config import OpenAITeacherConfig
 from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Message, Request, Teacher
-from distill.teachers import exchange
+from distill.teachers import exchange, identity, openai
 from distill.teachers.openai import OpenAITeacher
 
 KEY = "sk-Geheim/12+34=56_x"
@@ -231,9 +232,8 @@ def test_a_chat_request_carries_messages_decoding_and_key(server: Server) -> Non
             "max_tokens": 32,
             "temperature": 0.5,
             "top_p": 0.9,
-            "stop": ["\n", "Text:"],
             "seed": 3,
-        }
+        }  # no stop: reasoning has lines too
     ]
     assert server.paths == ["/v1/chat/completions"]
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
@@ -275,9 +275,14 @@ def test_an_answer_ends_before_the_first_stop_string(
     server: Server, text: str, finish: str, stop: tuple[str, ...], expected: tuple[str, str]
 ) -> None:
     server.always = sends(200, completion(text, finish))
-    outcome = only(teacher(server), request(decoding=Decoding(stop=stop)))
+    asked = request(decoding=Decoding(stop=stop))
+    outcome = only(teacher(server, style="completions"), asked)
     assert isinstance(outcome, Answer)
     assert (outcome.text, outcome.finish) == expected
+    assert server.seen[-1].get("stop", []) == list(stop)
+    assert only(teacher(server), asked) == Answer(
+        text, "length" if finish == "length" else "stop", 11, 7
+    )
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"prompt_tokens": "many"}, {"prompt_tokens": None}])
@@ -312,6 +317,116 @@ def test_a_model_that_wants_neither_limit_is_not_asked_forever(server: Server) -
     server.always = error(400, "max_completion_tokens is too large")
     assert failure(teacher(server)).reason == "refused"
     assert len(server.seen) == 2
+
+
+# Reasoning, parts, and what a server wants or refuses
+
+TEXT_PART = {"type": "text", "text": "so"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "finish", "expected"),
+    [
+        ("<think>so</think>good", {}, "stop", ("<think>so</think>good", "")),  # as it was written
+        ("good", {"reasoning_content": "so"}, "stop", ("good", "so")),
+        ("good", {"reasoning": "so"}, "stop", ("good", "so")),
+        (None, {"reasoning_content": "so"}, "length", ("", "so")),
+        (None, {"reasoning": "so"}, "stop", ("", "so")),
+        (None, {}, "length", ("", "")),
+        (
+            [{"type": "text", "text": "go"}, {"type": "text", "text": "od"}],
+            {},
+            "stop",
+            ("good", ""),
+        ),
+        (
+            [{"type": "thinking", "thinking": [TEXT_PART]}, {"type": "text", "text": "good"}],
+            {},
+            "stop",
+            ("good", "so"),
+        ),
+        ([{"type": "reasoning", "text": "so"}], {}, "length", ("", "so")),
+    ],
+)
+def test_text_and_reasoning_of_a_reply_are_kept_apart(
+    server: Server, content: Any, message: Any, finish: str, expected: tuple[str, str]
+) -> None:
+    server.always = sends(200, completion(content, finish, **message))
+    outcome = only(teacher(server))
+    assert outcome == Answer(expected[0], finish, 11, 7, reasoning=expected[1])  # type: ignore[arg-type]
+
+
+LABELLED = Request("id", (Message("user", "Good?"),), "t", "s", choices=("very good", " bad"))
+
+
+def test_a_label_can_be_asked_for_as_json(server: Server) -> None:
+    asked = teacher(server, response_format="label")
+    only(asked, LABELLED)
+    only(asked)
+    schema = {
+        "type": "object",
+        "properties": {"label": {"type": "string", "enum": ["very good", "bad"]}},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+    named = {"name": "label", "strict": True, "schema": schema}
+    assert server.seen[0]["response_format"] == {"type": "json_schema", "json_schema": named}
+    assert "response_format" not in server.seen[1]
+    only(teacher(server, response_format={"type": "json_object"}), LABELLED)
+    assert server.seen[2]["response_format"] == {"type": "json_object"}
+
+
+def test_an_extra_body_adds_replaces_and_leaves_out(server: Server) -> None:
+    body = {"chat_template_kwargs": {"enable_thinking": False}, "top_p": 0.5}
+    only(teacher(server, extra_body={**body, "temperature": None, "seed": None}))
+    assert server.seen[0].items() >= body.items()
+    assert not {"temperature", "seed"} & server.seen[0].keys()
+
+
+def test_answers_asked_for_in_another_way_are_of_another_revision() -> None:
+    def revision(**given: Any) -> str:
+        return made("http://host/v1", revision="r", **given).revision
+
+    bodies: list[Any] = [{"seed": None}, {"reasoning_effort": "low"}, {"reasoning_effort": "high"}]
+    found = [revision(extra_body=body) for body in bodies]
+    found += [revision(response_format="label"), revision(response_format={"type": "json_object"})]
+    assert len({*found, "r"}) == 6
+    assert revision() == "r"  # answers of before are found again
+    assert revision(extra_body={"seed": None}) == found[0]
+    config = OpenAITeacherConfig(
+        backend="openai", model="m", base_url="http://h/v1", response_format="label"
+    )
+    assert identity(config)[1] == found[3].removeprefix("r")
+
+
+@pytest.mark.parametrize("key", ["messages", "model", "max_tokens", "stream", "response_format"])
+def test_an_extra_body_does_not_write_what_other_settings_write(key: str) -> None:
+    with pytest.raises(ValueError, match=f"'{key}' is no extra key; "):
+        made("http://host/v1", extra_body={key: 1})
+
+
+@pytest.mark.parametrize(
+    ("message", "given", "remedy"),
+    [
+        (
+            "'temperature' does not support 0",
+            {},
+            "set teacher.extra_body.temperature to null, which leaves it out",
+        ),
+        ("Unknown parameter: seed", {}, "set teacher.extra_body.seed to null, which leaves it out"),
+        ("no response_format here", {"response_format": "label"}, "remove teacher.response_format"),
+        ("min_p is unknown", {"extra_body": {"min_p": 1}}, "remove teacher.extra_body.min_p"),
+        ("too long", {}, "too long"),
+    ],
+)
+def test_a_refused_setting_is_told_with_its_remedy(
+    server: Server, message: str, given: dict[str, Any], remedy: str
+) -> None:
+    server.always = error(400, message)
+    found = failure(teacher(server, **given))
+    assert found.reason == "refused"
+    assert found.detail.startswith(f"HTTP 400: {message}")
+    assert found.detail.endswith(remedy)
 
 
 # Retries
@@ -382,7 +497,9 @@ def test_retry_after_is_honoured(
         (sends(200, '{"choices": [{"message": null}]}'), "malformed"),
         (sends(200, '{"choices": [{"message": {}}]}'), "malformed"),
         (sends(200, completion(17)), "malformed"),
-        (sends(200, completion([{"type": "text", "text": "a"}])), "malformed"),
+        (sends(200, completion([{"type": "image_url", "image_url": "a"}])), "malformed"),
+        (sends(200, completion([{"type": "text", "text": None}])), "malformed"),
+        (sends(200, completion(["text"])), "malformed"),
         (error(200, "overloaded"), "malformed"),
     ],
 )
@@ -416,11 +533,48 @@ def test_an_endless_reply_is_cut(server: Server, monkeypatch: pytest.MonkeyPatch
     assert found == Failure("malformed", "longer than 1 MiB", 1)
 
 
-def test_a_server_that_is_not_there_is_named_by_the_cause_alone(server: Server) -> None:
-    absent = made("http://127.0.0.1:9/v1", sleep=lambda _: None)
-    found = failure(absent)
-    assert (found.reason, found.attempts) == ("unreachable", 6)
-    assert found.detail.startswith("ConnectionRefusedError")
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/v1", "http://no.such.host.invalid/v1"])
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_dead_server_is_reported_within_ten_seconds(
+    address: str, concurrency: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def unknown(*_: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    if "invalid" in address:  # the name server says so, which is not asked here
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    absent = made(address, sleep=sleep, clock=lambda: now[0], concurrency=concurrency)
+    words = f"teacher.base_url: {address}/chat/completions cannot be reached; got .*; start the"
+    with pytest.raises(TeacherError, match=words) as caught:
+        list(absent.answer([request(str(i)) for i in range(50)]))
+    assert "\n" not in str(caught.value)
+    # the threads' naps are added up here, and a next request may have begun meanwhile
+    assert 0 < now[0] < 10 * concurrency
+
+
+def test_a_server_that_answered_may_be_lost_for_one_request(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = iter([False, True, False, True, True])
+    real = openai.post
+
+    def post(*given: Any) -> Any:
+        if next(lost):
+            raise exchange.Trouble("unreachable", "refused")
+        return real(*given)
+
+    monkeypatch.setattr(openai, "post", post)
+    asked = teacher(server, concurrency=1, max_attempts=1)
+    found: list[Answer | Failure] = []
+    with pytest.raises(TeacherError, match=r"cannot be reached; .* what was answered is kept"):
+        found.extend(outcome for _, outcome in asked.answer([request(str(i)) for i in range(9)]))
+    assert [type(outcome) for outcome in found] == [Answer, Failure, Answer, Failure, Failure]
 
 
 @pytest.mark.parametrize("status", [400, 413, 422, 451])

@@ -27,14 +27,27 @@ class Engine:
         self.calls.append(prompts)
         return [self._output(prompt, sampling) for prompt in prompts]
 
-    def chat(self, chats: list[Any], sampling: SimpleNamespace) -> list[SimpleNamespace]:
-        return self.generate([turns[-1]["content"] for turns in chats], sampling)
+    def chat(
+        self,
+        chats: list[Any],
+        sampling: SimpleNamespace,
+        chat_template_kwargs: dict[str, Any],
+    ) -> list[SimpleNamespace]:
+        self.sampling = sampling
+        prompts = [self.template(turns, **chat_template_kwargs) for turns in chats]
+        return self.generate([prompt.removesuffix("<think>") for prompt in prompts], sampling)
+
+    def template(self, turns: list[Any], *, think: bool = False, **_: Any) -> str:
+        return turns[-1]["content"] + ("<think>" if think else "")
 
     def get_tokenizer(self) -> SimpleNamespace:
-        def template(turns: list[Any], **_: Any) -> list[int]:
-            return list(range(len(turns[-1]["content"])))
+        def template(turns: list[Any], *, tokenize: bool, **given: Any) -> Any:
+            text = self.template(turns, **given)
+            return list(text) if tokenize else text
 
-        return SimpleNamespace(encode=lambda text: list(text), apply_chat_template=template)
+        return SimpleNamespace(
+            encode=lambda text: list(text), apply_chat_template=template, eos_token="<end>"
+        )
 
     @property
     def llm_engine(self) -> SimpleNamespace:
@@ -78,6 +91,17 @@ def test_every_request_gets_its_own_answer(chat: bool) -> None:
         "an-endless-word": Answer("an-e", "length", 19, 4),
     }
     assert teacher.engine.given["tensor_parallel_size"] == 2
+
+
+def test_a_chat_model_gets_its_template_arguments_and_its_reasoning_is_marked() -> None:
+    teacher = made("org/large", chat=True, chat_template_args={"think": True})
+    asked = request("soup<end>", 20)
+    [(_, answer)] = teacher.answer([asked])
+    assert answer == Answer("<think>soup", "stop", 13, 9)
+    assert teacher.engine.sampling.skip_special_tokens is False
+    assert teacher.engine.sampling.stop is None
+    assert teacher.engine.given["trust_remote_code"] is False
+    assert made("org/large", trust_remote_code=True).engine.given["trust_remote_code"] is True
 
 
 def test_a_prompt_that_does_not_fit_is_its_own_failure() -> None:

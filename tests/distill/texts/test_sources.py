@@ -119,6 +119,22 @@ def test_class_numbers_of_datasets_are_their_names(tmp_path: Path) -> None:
     assert [text.label for text in read_texts(texts)] == ["good", None]
 
 
+def test_a_dataset_of_the_hub_is_a_source(monkeypatch) -> None:
+    import datasets
+
+    asked = []
+
+    def load(*given, **more):
+        asked.append((given, more))
+        return datasets.Dataset.from_list([{"review": "fine"}])
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    texts = Texts(hub="owner/name:small", column="review", split="dev")
+    assert [(t.id, t.text) for t in read_texts(texts)] == [("name/000000", "fine")]
+    assert asked == [(("owner/name", "small"), {"split": "dev"})]
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.txt: cannot be read"):
         list(read_texts(source(tmp_path / "nothing.txt")))
@@ -156,7 +172,7 @@ def test_a_source_that_is_mostly_test_items_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_draw_of_a_source_does_not_depend_on_the_others(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("\n".join(map(str, range(50))), encoding="utf-8")
+    (tmp_path / "a.txt").write_text("\n".join(f"day {n}" for n in range(50)), encoding="utf-8")
     mini = Texts(dataset="sst2", mini=True, count=5)
     alone = draw_texts([mini], 7, None).texts
     both = draw_texts([source(tmp_path / "a.txt", count=9), mini], 7, None).texts

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sentibench.data.tables import Table, plain_text, read_table
+from sentibench.data.tables import Table, plain_text, read_table, stream_lines, stream_table
 from sentibench.errors import InputError
 
 LONG = "long " * 4_000  # 20,000 characters
@@ -27,6 +27,8 @@ def values(table: Table) -> list[dict]:
         ("a.csv", f"text,kind\n{LONG},x\n".encode(), "CSV, comma, utf-8", [(LONG, "x")]),
         ("a.csv", b"text,kind\n\n  ,  \nfine,x\n\n", "CSV, comma, utf-8", [("fine", "x")]),
         ("a.csv", b"text,kind\n<b>fine</b>,Two Words\n", "CSV", [("<b>fine</b>", "Two Words")]),
+        ("a.TSV", b"text\tkind\nfine\tx\n", "CSV, tab, utf-8", [("fine", "x")]),
+        ("a.JSONL", b'{"text": "fine", "kind": "x"}\n', "JSON, utf-8", [("fine", "x")]),
         ("a.json", b'[{"text": "fine", "kind": "x"}]', "JSON, utf-8", [("fine", "x")]),
         ("a.ndjson", b'{"text": "fine", "kind": "x"}\n\n', "JSON, utf-8", [("fine", "x")]),
     ],
@@ -107,6 +109,68 @@ def test_parquet_and_delimiters_are_read(tmp_path: Path) -> None:
         read_table(tmp_path / "a.csv", delimiter="::")
 
 
+def test_classes_in_parquet_files_of_datasets_are_their_names(tmp_path: Path) -> None:
+    import datasets
+
+    features = datasets.Features(
+        text=datasets.Value("string"), y=datasets.ClassLabel(names=["bad", "good"])
+    )
+    rows = [{"text": "a", "y": 1}, {"text": "b", "y": None}]
+    data = datasets.Dataset.from_list(rows, features=features)
+    data.to_parquet(str(tmp_path / "a.parquet"))
+    table = read_table(tmp_path / "a.parquet")
+    assert values(table) == [{"text": "a", "y": "good"}, {"text": "b", "y": None}]
+    assert table.form == "Parquet"
+
+
+def test_a_dataset_of_the_hub_is_read_with_its_class_names(monkeypatch) -> None:
+    import datasets
+
+    asked = []
+
+    def load(*given, **more):
+        asked.append((*given, more["split"]))
+        features = datasets.Features(y=datasets.ClassLabel(names=["bad", "good"]))
+        return datasets.Dataset.from_list([{"y": 0}, {"y": 1}], features=features)
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr("requests.head", lambda *_, timeout: asked.append(timeout))
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    table = read_table("hub:owner/name:small", split="dev")
+    assert values(table) == [{"y": "bad"}, {"y": "good"}]
+    assert table.rows[0].where == "hub:owner/name:small: row 0"
+    assert asked == [5.0, ("owner/name", "small", "dev")]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("Unknown split\n'dev'"), "hub:a/b: cannot be loaded: Unknown split 'dev'"),
+        (FileNotFoundError("gone"), "hub:a/b: cannot be loaded: gone"),
+    ],
+)
+def test_a_dataset_that_the_hub_does_not_give_is_one_error(error, message, monkeypatch) -> None:
+    import datasets
+
+    def load(*_, **__):
+        raise error
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError) as caught:
+        read_table("hub:a/b")
+    assert str(caught.value) == message
+
+
+def test_a_hub_that_cannot_be_reached_is_said_at_once(monkeypatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match=r"hub:a/b: http://127\.0\.0\.1:9 cannot be reached; set"):
+        read_table("hub:a/b")
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -124,3 +188,39 @@ def test_parquet_and_delimiters_are_read(tmp_path: Path) -> None:
 )
 def test_labels_are_written_as_people_write_them(value: object, text: str) -> None:
     assert plain_text(value) == text
+
+
+def test_a_stream_takes_a_row_when_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n3\n", encoding="utf-8")
+    stream = stream_table(tmp_path / "a.csv")
+    assert next(stream.rows).values == {"a": "1", "b": "2"}
+    with pytest.raises(InputError, match=r"a\.csv:3: got 1 fields, expected 2"):
+        next(stream.rows)
+
+
+def test_an_encoding_that_shows_late_is_found_too(tmp_path: Path) -> None:
+    plain = "a plain line of a long file,x\n" * 40_000  # more than a megabyte
+    late = "un café très agréable à côté de l'église,y\n" * 5
+    (tmp_path / "a.csv").write_bytes(f"text,kind\n{plain}{late}".encode("latin-1"))
+    assert read_table(tmp_path / "a.csv").rows[-1].values["text"].startswith("un café très")
+    with pytest.raises(
+        InputError, match=f"byte {len(plain) + 10 + 6} is not in the encoding utf-8"
+    ):
+        read_table(tmp_path / "a.csv", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            ["fine\n", "\n", "two words\r\n"],
+            [{"text": "fine"}, {"text": ""}, {"text": "two words"}],
+        ),
+        (['\ufeff{"a": 1}\n', "\n", '{"a": 2}'], [{"a": 1}, {"a": 2}]),
+        ([], []),
+    ],
+)
+def test_lines_are_json_or_texts_as_the_first_one_says(lines: list, expected: list) -> None:
+    assert [row.values for row in stream_lines("here", lines).rows] == expected
+    with pytest.raises(InputError, match="here:2: broken JSON"):
+        list(stream_lines("here", ["{}", "no"]).rows)

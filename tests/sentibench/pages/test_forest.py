@@ -2,7 +2,9 @@
 
 import pytest
 
-from sentibench.pages.forest import GAP, LABELS, LINE, PANEL, TOP, axis_of, forest
+from sentibench.pages.forest import GAP, LABELS, LINE, PANELS, RIGHT, TOP, axis_of, forest
+
+PANEL = (PANELS - GAP) / 2  # of two
 
 
 def test_a_scale_holds_every_interval() -> None:
@@ -38,3 +40,10 @@ def test_each_panel_has_a_scale_of_its_own() -> None:
     assert [text for _, text in second.ticks] == ["10", "20", "30", "40", "50"]
     assert plot.bottom == TOP + 3 * LINE < plot.height
     assert second.right < plot.width
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_the_width_is_the_same_for_any_number_of_panels(n: int) -> None:
+    plot = forest(["panel"] * n, [("a", [(0.5, 0.4, 0.6)] * n)])
+    assert plot.width == pytest.approx(LABELS + PANELS + RIGHT)
+    assert plot.panels[-1].right == pytest.approx(LABELS + PANELS)

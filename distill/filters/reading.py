@@ -1,0 +1,326 @@
+"""What an answer says: its reasoning taken off, its label found, whoever wrote it.
+
+A store keeps what the teacher wrote. Every reader goes through this module, so a recording made
+before a family's marks were known is read right, and no answer has to be asked for again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+from distill.records import Answer, Finish, Request
+from distill.texts.ngrams import nfkc
+from sentibench.data.records import ABSENT
+from sentibench.scoring.parse import answer_text, parse_strict
+
+# Opening and closing marks, from the reasoning parsers of vLLM and SGLang. The names are tags.
+TAGS = "think|thinking|thought|thoughts|reasoning|seed:think|longcat_think"
+PAIRS = {
+    "[THINK]": "[/THINK]",  # Mistral
+    "<|START_THINKING|>": "<|END_THINKING|>",  # Cohere
+    "<|channel>": "<channel|>",  # Gemma 4
+    "<|begin_of_thought|>": "<|end_of_thought|>",  # OpenThinker
+    "◁think▷": "◁/think▷",  # Kimi
+}
+_PLAIN = "|".join(re.escape(mark) for pair in PAIRS.items() for mark in pair)
+MARK = re.compile(rf"<(?P<close>/)?(?P<tag>(?i:{TAGS}))(?:\s[^<>]{{0,80}})?>|{_PLAIN}")
+CHANNEL = "<|channel|>"  # gpt-oss: analysis, commentary and final one after the other
+FINAL = re.compile(r"<\|channel\|>\s{0,5}final.{0,80}?<\|message\|>", re.DOTALL)
+END_OF_FINAL = re.compile(r"<\|(?:end|return|start|call|channel)\|>")
+BARE_ANALYSIS = re.compile(r"analysis(?=[A-Z])")  # the same where special tokens were left out
+GRANITE = re.compile(r"here(?: is|['’]s) my thought process:", re.IGNORECASE)
+GRANITE_ANSWER = re.compile(r"here(?: is|['’]s) my response:", re.IGNORECASE)
+WRAPPERS = (
+    ("<answer>", "</answer>"),  # Hunyuan
+    ("<response>", "</response>"),
+    ("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
+    ("<|begin_of_solution|>", "<|end_of_solution|>"),
+)
+
+AROUND_LABEL = " \t\r\n\"'`“”‘’«»*_#()[]{}<>.,;:!?…。！？"
+LONGEST = 10_000  # characters; a longer answer is a label alone or none
+HEAD = (
+    r"(?:answer|labels?|sentiment|emotion|feeling|class|category|classification|polarity|opinion"
+    r"|stance|tone|prediction|output|result|response|verdict|rating)"
+)
+FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
+LOOSE_OBJECT = re.compile(r"\{\s*['\"]?\w{1,40}['\"]?\s*:\s*['\"]?([^'\"{}\n,:]{1,80})['\"]?\s*\}")
+HEADED = re.compile(
+    rf"[^\w\n{{}}]{{0,8}}(?:[^\W\d]+ ){{0,2}}{HEAD}[ *_\"'`]{{0,6}}(?::|=|->|→)[ \t]*(.+)",
+    re.IGNORECASE,
+)
+STATED = re.compile(rf"\b{HEAD}\b[^.:;!?\n]{{0,80}}?\b(?:is|as|be)\b:?[ \t]*(.+)", re.IGNORECASE)
+MARKED = re.compile(
+    r"\*\*([^*\n]+)\*\*|__([^_\n]+)__|\"([^\"\n]+)\"|“([^”\n]+)”|«([^»\n]+)»|`([^`\n]+)`"
+    r"|(?<!\w)'([^'\n]+)'(?!\w)|\\boxed\{([^{}\n]+)\}"
+)
+NEGATION = re.compile(
+    r"\b(?:not|no|nor|never|neither|cannot|without|hardly|rather than)\b|n['’]t\b"
+)
+SENTENCE_BREAK = re.compile(r"[.!?…]\s+\S|\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An answer taken apart.
+
+    Attributes:
+        text: The answer alone, without blanks around it; what may be learnt.
+        reasoning: What was thought before it.
+        finish: ``length`` if the token limit cut off the answer or the reasoning.
+        began_inside: Whether the reasoning was closed without being opened, since the prompt ends
+            with its opening mark.
+    """
+
+    text: str
+    reasoning: str
+    finish: Finish
+    began_inside: bool = False
+
+
+def read_answer(request: Request, answer: Answer) -> Reading:
+    """Take an answer apart.
+
+    An answer that has to be a label may stand behind a stop string of the request, in a fence for
+    example. Then the whole text is kept for :func:`label_of`.
+    """
+    text, reasoning, began_inside = without_reasoning(answer.text)
+    reasoning = "\n\n".join(filter(None, (answer.reasoning.strip(), reasoning)))
+    ends = [text.index(stop) for stop in request.decoding.stop if stop and stop in text]
+    finish = answer.finish
+    if ends:
+        first = text[: min(ends)].strip()
+        if not request.labels or label_of(first, request.labels):
+            text, finish = first, "stop"
+    return Reading(text, reasoning, finish, began_inside)
+
+
+def without_reasoning(text: str) -> tuple[str, str, bool]:
+    """Take the reasoning off what a model wrote.
+
+    Returns:
+        The answer, empty where the reasoning never ended; the reasoning, empty where there is
+        none; whether it was closed without being opened.
+    """
+    stripped = text.strip()
+    if CHANNEL in text:
+        *_, final = [None, *FINAL.finditer(text)]
+        if final is None:
+            return "", stripped, False
+        end = END_OF_FINAL.search(text, final.end())
+        answer = text[final.end() : end.start() if end else None]
+        return _unwrapped(answer), text[: final.start()].strip(), False
+    if BARE_ANALYSIS.match(stripped):
+        before, found, after = stripped.rpartition("assistantfinal")
+        return (_unwrapped(after), before, False) if found else ("", stripped, False)
+    if GRANITE.match(stripped):
+        found = GRANITE_ANSWER.search(stripped)
+        if found is None:
+            return "", stripped, False
+        return _unwrapped(stripped[found.end() :]), stripped[: found.start()].strip(), False
+    return _without_marked(text)
+
+
+def _without_marked(text: str) -> tuple[str, str, bool]:
+    """The same for reasoning between an opening and a closing mark."""
+    answer: list[str] = []
+    thoughts: list[str] = []
+    start, closing, began_inside = 0, "", False
+    for mark in MARK.finditer(text):
+        found = mark[0] if mark["tag"] is None else f"<{mark['close'] or ''}{mark['tag'].lower()}>"
+        opens = PAIRS.get(found, "") if mark["tag"] is None else f"</{mark['tag'].lower()}>"
+        is_opening = bool(opens) and not mark["close"]
+        if closing and found != closing:
+            continue  # said within the reasoning
+        (thoughts if closing else answer).append(text[start : mark.start()])
+        start = mark.end()
+        if is_opening:
+            closing = opens
+        elif closing:
+            closing = ""
+        else:  # all that was written so far was reasoning
+            thoughts += answer
+            answer, began_inside = [], True
+    (thoughts if closing else answer).append(text[start:])
+    return _unwrapped("".join(answer)), "".join(thoughts).strip(), began_inside
+
+
+def _unwrapped(answer: str) -> str:
+    answer = answer.strip()
+    for opening, closing in WRAPPERS:
+        if answer.startswith(opening):
+            answer = answer.removeprefix(opening).removesuffix(closing).strip()
+    return answer
+
+
+def open_mark(prompt: str) -> str:
+    """The mark of reasoning that a prompt leaves open at its end; empty if there is none."""
+    *_, last = [None, *MARK.finditer(prompt)]
+    if last is None or prompt[last.end() :].strip():
+        return ""
+    return last[0] if last[0] in PAIRS or (last["tag"] and not last["close"]) else ""
+
+
+def is_mark(token: str) -> bool:
+    """Whether a special token of a tokenizer has to be kept for the reasoning to be found."""
+    return bool(MARK.fullmatch(token)) or token in (CHANNEL, "<|message|>")
+
+
+def is_json(text: str) -> bool:
+    """Whether a text is an object or a list of JSON, in a fence or not."""
+    return isinstance(_json_of(_unfenced(text)), (tuple, list))
+
+
+def label_of(text: str, labels: Sequence[str]) -> str | None:
+    """Find the label that an answer gives, in any of the forms in which models give one.
+
+    A label alone, a JSON object with one label in it, a fence around either, ``Answer: x`` as the
+    last line, or one sentence that marks a label and mentions no other.
+
+    Args:
+        text: Without reasoning.
+        labels: Those of the request.
+
+    Returns:
+        The label without blanks around it; None if there is none, or it could be two.
+    """
+    found = label_alone(text, labels)
+    if found or not labels or len(text) > LONGEST:
+        return found
+    lines = [line.strip() for line in text.strip().splitlines()]
+    headed = [match[1] for match in map(HEADED.fullmatch, lines) if match]
+    if headed and HEADED.fullmatch(lines[-1]):
+        return _only({label_alone(value, labels) for value in headed})
+    return _label_of_sentence(text.strip(), labels)
+
+
+def tuples_of(text: str, request: Request) -> str | None:
+    """The tuples of an answer as a prompt writes them.
+
+    Args:
+        text: Without reasoning; a Python or JSON list of lists or of objects, fenced or not.
+        request: It says which parts a tuple has and what its polarity may be.
+
+    Returns:
+        A list of tuples; None if it is none, or a polarity is none of the task's.
+    """
+    elements = request.elements
+    headed = HEADED.match(text)
+    bare = _unfenced(headed[1] if headed else text).strip()
+    rows = _rows(_json_of(bare), elements)
+    found = parse_strict(len(elements), repr(rows) if rows is not None else "")
+    if found.problem or None in found.tuples:
+        found = parse_strict(len(elements), answer_text(bare))
+    polarities = {name.casefold(): name for name in request.meta["polarities"]}
+    place = elements.index("polarity")
+    mended: list[tuple[str, ...]] = []
+    for one in found.tuples:
+        polarity = polarities.get(one[place].casefold()) if one else None
+        if one is None or polarity is None:
+            return None
+        mended.append((*one[:place], polarity, *one[place + 1 :]))
+    return None if found.problem else repr(list(dict.fromkeys(mended)))
+
+
+def _rows(value: Any, elements: tuple[str, ...]) -> list[Any] | None:
+    """JSON as lists of texts: what ``_json_of`` gives, in which objects are tuples of pairs."""
+    if isinstance(value, tuple) and len(cast("tuple[Any]", value)) == 1:
+        value = cast("tuple[Any]", value)[0][1]  # {"opinions": [...]}
+    if not isinstance(value, list):
+        return None
+    rows: list[Any] = []
+    for row in cast("list[Any]", value):
+        if isinstance(row, tuple):
+            parts = dict(cast("tuple[tuple[str, Any], ...]", row))
+            rows.append([parts.get(part) or ABSENT for part in elements])
+        else:
+            rows.append(row)
+    return rows
+
+
+def label_alone(text: str, labels: Sequence[str]) -> str | None:
+    """Find the label that a text is, whatever its case and what is around it.
+
+    Returns:
+        The label without blanks around it; None if the text is no label, or could be two.
+    """
+    labels = tuple(labels)
+    found = _equal(text, labels)
+    if found or not set("{`:=>→").intersection(text):
+        return found
+    inner = _unfenced(text).strip()
+    _, brace, after = inner.partition("{")
+    found = _json_of(inner if "{" in after else f"{brace}{after[: after.rfind('}') + 1]}")
+    if isinstance(found, tuple):
+        return _label_of_object(cast("tuple[tuple[str, Any], ...]", found), labels)
+    loose = LOOSE_OBJECT.fullmatch(inner) or HEADED.fullmatch(inner)
+    return _equal(loose[1] if loose else inner, labels)
+
+
+def _equal(text: str, labels: tuple[str, ...]) -> str | None:
+    """The label that a text equals, or equals but for case and marks around it."""
+    exact, by_bare = _forms(labels)
+    bare = _bare(text)
+    return exact.get(text.strip()) or (_only(by_bare.get(bare, set())) if bare else None)
+
+
+@lru_cache(maxsize=256)
+def _forms(labels: tuple[str, ...]) -> tuple[dict[str, str], dict[str, set[str | None]]]:
+    """The labels as they are, and the labels of each bare form."""
+    by_bare: defaultdict[str, set[str | None]] = defaultdict(set)
+    for label in labels:
+        by_bare[_bare(label)].add(label.strip())
+    return {label.strip(): label.strip() for label in labels}, dict(by_bare)
+
+
+def _only(found: set[str | None]) -> str | None:
+    """The element of a set of one; None for any other set."""
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def _label_of_object(pairs: tuple[tuple[str, Any], ...], labels: tuple[str, ...]) -> str | None:
+    """The label in a JSON object: of the key ``label``, or the only label among the values."""
+    values = [value for key, value in pairs if key.casefold() == "label"]
+    values = values or [value for _, value in pairs]
+    whole = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
+    texts = [str(value) for value in whole if isinstance(value, (str, int, float))]
+    return _only({_equal(text, labels) for text in texts} - {None})
+
+
+def _label_of_sentence(text: str, labels: Sequence[str]) -> str | None:
+    """The label that one sentence marks, if it mentions no other and denies nothing."""
+    if SENTENCE_BREAK.search(text) or "{" in text.replace(r"\boxed{", ""):
+        return None
+    words = sorted({" ".join(label.split()) for label in labels}, key=len, reverse=True)
+    mention = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)", re.IGNORECASE)
+    if len({_bare(found[0]) for found in mention.finditer(text)}) != 1:
+        return None
+    if NEGATION.search(mention.sub("", text).casefold()):
+        return None
+    places = [group for match in MARKED.finditer(text) for group in match.groups() if group]
+    places += [match[1] for match in [STATED.search(text)] if match]
+    return _only({label_alone(place, labels) for place in places} - {None})
+
+
+def _unfenced(text: str) -> str:
+    fenced = FENCE.findall(text)
+    return fenced[0] if len(fenced) == 1 else text
+
+
+def _json_of(text: str) -> Any:
+    """A value of JSON, objects as tuples of pairs so that no key is lost; None for any other."""
+    try:
+        return json.loads(text, object_pairs_hook=tuple)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _bare(text: str) -> str:
+    text = nfkc(text).casefold().strip(AROUND_LABEL)
+    return " ".join(re.split(r"[\s_-]+", text))

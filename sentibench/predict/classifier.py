@@ -1,0 +1,217 @@
+"""A checkpoint that labels texts, or writes the tuples in them: the fast model behind one call."""
+
+# pyright: basic
+# The model carries no types that would hold: its unknowns end in this module.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from sentibench.errors import InputError
+from sentibench.fast.model import load_model
+from sentibench.predict.recipe import choose_recipe
+from sentibench.prompts.few_shot import TARGET_DELIMITER, generation_settings
+from sentibench.scoring.parse import answer_text, parse_strict
+
+WEIGHTS = ("*.safetensors", "*.bin", "adapter_config.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """The answer of a label task.
+
+    Attributes:
+        label: The likeliest; None where it is less likely than the threshold, or the text is
+            empty, or the model gave no number.
+        probability: Of the likeliest label, in [0, 1]; NaN where there is none.
+        probabilities: Of every label, in the task's order; they sum to 1.
+    """
+
+    label: str | None
+    probability: float
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """The answer of an extraction task.
+
+    Attributes:
+        tuples: Each with its text by element.
+        readable: Whether the answer was a list of tuples of the task, and nothing else.
+        answer: What the model wrote.
+    """
+
+    tuples: tuple[dict[str, str], ...]
+    readable: bool
+    answer: str
+
+
+class Classifier:
+    """Labels texts with a checkpoint, as lm-eval asks it on the task.
+
+    Args:
+        checkpoint: A folder that transformers loads, or a name of the hub.
+        task: A task's name; may be left out where the checkpoint's ``sentibench.json`` holds one.
+        shots: Demonstrations in a prompt; default what the file says, else the task's number.
+        threshold: In [0, 1]; a label less likely than this is not given.
+        target: What the opinion is about, where the task asks for one.
+        dtype: Of the weights.
+        batch_tokens: Tokens of a batch, padding included; None for the model's own choice.
+
+    Attributes:
+        settings: What decides the answers, for a work that is resumed.
+
+    Raises:
+        InputError: If one of these does not fit, or the checkpoint cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        task: str | None = None,
+        *,
+        shots: int | None = None,
+        threshold: float = 0.0,
+        target: str = "",
+        dtype: str = "float32",
+        batch_tokens: int | None = None,
+    ) -> None:
+        self.task, self.recipe = choose_recipe(str(checkpoint), task)
+        held = len(self.recipe.demonstrations)
+        self.shots = self.recipe.shots if shots is None else shots
+        self.threshold, self.target = threshold, target
+        if not 0 <= self.shots <= held:
+            raise InputError(
+                f"--shots: got {shots}, expected 0 to {held}, the demonstrations at hand"
+            )
+        if not 0 <= threshold <= 1:
+            raise InputError(f"--threshold: got {threshold}, expected a number from 0 to 1")
+        if threshold and self.recipe.elements:
+            raise InputError(f"--threshold: {self.task} has no labels; leave it out")
+        if self.recipe.needs_target and not target:
+            raise InputError(f"--target: {self.task} asks for an opinion about someone; name them")
+        self.settings: dict[str, Any] = {
+            "checkpoint": [str(checkpoint), stamps(Path(checkpoint))],
+            "--task": [self.task, self.recipe.model_dump(mode="json")],
+            "--shots": self.shots,
+            "--threshold": threshold,
+            "--target": target,
+            "--dtype": dtype,
+            "--batch-tokens": batch_tokens,
+        }
+        self.model: Any = _load(str(checkpoint), dtype, batch_tokens)
+
+    @property
+    def why_shots(self) -> str:
+        """Where the number of demonstrations comes from, in words."""
+        trained = ", ".join(map(str, self.recipe.trained_shots))
+        if self.shots != self.recipe.shots:
+            return "as given" + (f"; trained with {trained}" if trained else "")
+        return f"trained with {trained}" if trained else "the task's number"
+
+    def __call__(
+        self, texts: Sequence[str], on_answer: Callable[[], object] | None = None
+    ) -> list[Labelled] | list[Extracted]:
+        """Label texts.
+
+        Args:
+            texts: N texts. An empty one is not asked about.
+            on_answer: Called once for every text that was answered.
+
+        Returns:
+            N answers in the order of the texts.
+        """
+        if isinstance(texts, str):
+            raise InputError("Classifier: got one text, expected a list of texts")
+        # half characters, as in a text that was cut, cannot be tokenised
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        asked = [n for n, text in enumerate(clean) if text.strip()]
+        prompts = [self.recipe.prompt(clean[n], self.shots, self.target) for n in asked]
+        is_label_task = bool(self.recipe.labels)
+        self.model.set_cache_hook(
+            _Counter(on_answer, len(self.recipe.labels) if is_label_task else 1)
+        )
+        answers: list[Any] = [self._unasked()] * len(clean)
+        found = self._label(prompts) if is_label_task else self._extract(prompts)
+        for n, answer in zip(asked, found, strict=True):
+            answers[n] = answer
+        return answers
+
+    def _unasked(self) -> Labelled | Extracted:
+        if self.recipe.elements:
+            return Extracted((), False, "")
+        return Labelled(None, math.nan, dict.fromkeys(self.recipe.labels, math.nan))
+
+    def _label(self, prompts: Sequence[str]) -> list[Labelled]:
+        words = [TARGET_DELIMITER + word for word in self.recipe.scoring_words]
+        scores = self.model.log_likelihoods([(p, word) for p in prompts for word in words])
+        k = len(words)
+        return [self._labelled(scores[i : i + k]) for i in range(0, len(scores), k)]
+
+    def _labelled(self, log_likelihoods: Sequence[float]) -> Labelled:
+        """The softmax over the labels; of equally likely ones the first wins, as in lm-eval."""
+        highest = max(log_likelihoods)
+        if any(map(math.isnan, log_likelihoods)) or math.isinf(highest):
+            return self._unasked()  # type: ignore[return-value]
+        weights = [math.exp(x - highest) for x in log_likelihoods]
+        total = math.fsum(weights)
+        probabilities = [weight / total for weight in weights]
+        best = log_likelihoods.index(highest)
+        label = self.recipe.labels[best] if probabilities[best] >= self.threshold else None
+        named = dict(zip(self.recipe.labels, probabilities, strict=True))
+        return Labelled(label, probabilities[best], named)
+
+    def _extract(self, prompts: Sequence[str]) -> list[Extracted]:
+        settings = generation_settings()
+        requests = [SimpleNamespace(args=(prompt, dict(settings))) for prompt in prompts]
+        written = self.model.generate_until(requests, disable_tqdm=True)
+        return list(map(self._extracted, written))
+
+    def _extracted(self, written: str) -> Extracted:
+        elements, answer = self.recipe.elements, answer_text(written)
+        read = parse_strict(len(elements), answer)
+        tuples = tuple(dict(zip(elements, t, strict=True)) for t in read.tuples if t)
+        return Extracted(tuples, read.problem is None and None not in read.tuples, answer)
+
+
+def stamps(path: Path) -> list[list[Any]]:
+    """Name, size and time of a file, or of the files in a folder: what tells two states apart."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    stats = [(file.name, file.stat()) for file in files if file.exists()]
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+
+
+class _Counter:
+    """Stands where lm-eval's models report each answer to its cache."""
+
+    def __init__(self, on_answer: Callable[[], object] | None, requests_per_text: int) -> None:
+        self.on_answer, self.requests_per_text, self.n = on_answer, requests_per_text, 0
+
+    def add_partial(self, *_: Any) -> None:
+        self.n += 1
+        if self.on_answer and self.n % self.requests_per_text == 0:
+            self.on_answer()
+
+
+def _load(checkpoint: str, dtype: str, batch_tokens: int | None) -> Any:
+    from safetensors import SafetensorError
+
+    folder = Path(checkpoint)
+    if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
+        raise InputError(
+            f"{checkpoint}: no weights; expected a folder with config.json and .safetensors"
+        )
+    arguments = {"dtype": dtype, "softmax_dtype": "float32", "batch_tokens": batch_tokens}
+    try:
+        return load_model(checkpoint, **arguments)
+    except (OSError, ValueError, KeyError, SafetensorError, AttributeError) as error:
+        if isinstance(error, AttributeError) and dtype not in str(error):
+            raise
+        why = " ".join(str(error).split())[:300]
+        raise InputError(f"{checkpoint}: cannot be loaded; {why}") from error

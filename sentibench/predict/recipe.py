@@ -1,0 +1,202 @@
+"""What a checkpoint is asked with: ``sentibench.json`` beside its weights, or the task itself."""
+
+# pyright: basic
+# huggingface_hub publishes no complete types: its unknowns end in this module.
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sentibench.data.cards import Task, task_named
+from sentibench.data.read import demonstration_pool
+from sentibench.errors import InputError, nearest
+from sentibench.prompts.few_shot import (
+    TARGET,
+    fixed_demonstrations,
+    instruction_of,
+    render_few_shot,
+)
+
+FILE = "sentibench.json"
+LARGEST_BYTES = 16 << 20
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Recipe(BaseModel):
+    """How texts become prompts of one task, and what the answers mean.
+
+    Attributes:
+        labels: The K labels of a label task; empty for extraction tasks.
+        scoring_words: The word by which each label is scored.
+        elements: The parts of a tuple; empty for label tasks.
+        instruction: What stands before everything; may hold ``TARGET``.
+        shots: Demonstrations in a prompt.
+        demonstrations: (text, answer) pairs; a prompt shows the first ones.
+        trained_shots: Numbers of demonstrations that the student was trained with, where known.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    labels: tuple[Text, ...] = ()
+    scoring_words: tuple[Text, ...] = ()
+    elements: tuple[Text, ...] = ()
+    instruction: str
+    shots: Count
+    demonstrations: tuple[tuple[Text, Text], ...]
+    trained_shots: tuple[Count, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        if bool(self.labels) == bool(self.elements):
+            raise ValueError("expected either labels or elements")
+        if len(self.scoring_words) != len(self.labels):
+            raise ValueError(
+                f"got {len(self.scoring_words)} scoring_words, expected {len(self.labels)}"
+            )
+        for names in (self.labels, self.scoring_words, self.elements):
+            if len(set(names)) < len(names):
+                raise ValueError(f"got a name twice in {', '.join(names)[:80]}")
+        if self.shots > len(self.demonstrations):
+            raise ValueError(
+                f"got {len(self.demonstrations)} demonstrations, expected {self.shots} at least"
+            )
+        return self
+
+    def prompt(self, text: str, shots: int, target: str = "") -> str:
+        """The prompt for one text, as the task builds it."""
+        instruction = self.instruction.replace(TARGET, target)
+        return render_few_shot(instruction, self.demonstrations[:shots], text)
+
+    @cached_property
+    def needs_target(self) -> bool:
+        """Whether the instruction names what the opinion is about."""
+        return TARGET in self.instruction
+
+
+class _Saved(BaseModel):
+    """The file: recipes by task name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: Literal[1] = 1
+    tasks: Annotated[dict[Text, Recipe], Field(min_length=1)]
+
+
+def recipe_of(task: Task, trained_shots: Sequence[int] = ()) -> Recipe:
+    """Make the recipe of a task.
+
+    Args:
+        task: The task; its data is fetched where that is necessary.
+        trained_shots: What a student was trained with. With 0 among them no demonstrations are
+            shown; else the task's number, or the largest one below it.
+
+    Raises:
+        DataError: If instruction or training split cannot be had.
+    """
+    card, n_pool = task.card, len(demonstration_pool(task))  # fetches the data
+    shots = card.shots
+    if trained_shots:
+        fewer = [n for n in trained_shots if n <= card.shots]
+        shots = 0 if 0 in trained_shots else max(fewer, default=min(trained_shots))
+    shots = min(shots, n_pool)
+    return Recipe(
+        labels=card.labels,
+        scoring_words=card.scoring_words,
+        elements=card.elements,
+        demonstrations=fixed_demonstrations(task, min(max(shots, card.shots), n_pool)),
+        instruction=instruction_of(task),
+        shots=shots,
+        trained_shots=tuple(trained_shots),
+    )
+
+
+def save_recipes(folder: Path, recipes: Mapping[str, Recipe]) -> None:
+    """Write the recipes by task name into a checkpoint, beside and renamed into place."""
+    unfinished = folder / (FILE + ".unfinished")
+    saved = _Saved(tasks=dict(recipes)).model_dump(mode="json")
+    unfinished.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(folder / FILE)
+
+
+def load_recipes(checkpoint: str) -> dict[str, Recipe]:
+    """Load the recipes beside a checkpoint by task name; none where it has no such file.
+
+    Args:
+        checkpoint: A folder, or a name of the hub.
+
+    Raises:
+        InputError: If there is no such folder, or the file is not what ``save_recipes`` writes.
+    """
+    path = _path(checkpoint)
+    if path is None or not path.is_file():
+        return {}
+    if path.stat().st_size > LARGEST_BYTES:
+        raise InputError(
+            f"{path}: larger than {LARGEST_BYTES:,} bytes; remove it, or save it again"
+        )
+    try:
+        return _Saved.model_validate_json(path.read_bytes()).tasks
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(
+            f"{path}: {where}: {' '.join(first['msg'].split())[:200]}; save it again, or remove it "
+            "and give --task"
+        ) from None
+
+
+def _path(checkpoint: str) -> Path | None:
+    folder = Path(checkpoint)
+    if folder.is_dir():
+        return folder / FILE
+    if folder.exists() or checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1:
+        raise InputError(f"{checkpoint}: no such folder; expected a checkpoint")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(hf_hub_download(checkpoint, FILE))
+    except EntryNotFoundError:  # or not there while offline
+        return None
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{checkpoint}: neither a folder nor a model that the hub gives; {why}"
+        ) from None
+
+
+def choose_recipe(checkpoint: str, task: str | None) -> tuple[str, Recipe]:
+    """Find the task that a checkpoint is asked, and its recipe.
+
+    Args:
+        checkpoint: A folder, or a name of the hub.
+        task: None where the checkpoint's own file holds a single task.
+
+    Raises:
+        InputError: If the task is not given and not clear, unknown, or not one that the student
+            was made for.
+    """
+    saved = load_recipes(checkpoint)
+    if task is None:
+        if len(saved) == 1:
+            return next(iter(saved.items()))
+        held = f"{FILE} holds {', '.join(saved)}" if saved else f"the checkpoint has no {FILE}"
+        raise InputError(f"{checkpoint}: which task? {held}; give one with --task NAME")
+    if not saved:
+        found = task_named(task, "--task")
+        return found.name, recipe_of(found)
+    for name in (task, f"sentibench_{task}"):
+        if name in saved:
+            return name, saved[name]
+    raise InputError(
+        f"{checkpoint}: --task {task}: this student was not made for it; {nearest(task, saved)}; "
+        f"to ask it nevertheless, remove its {FILE}"
+    )

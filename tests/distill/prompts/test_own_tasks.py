@@ -1,0 +1,135 @@
+"""Own tasks in ICLDist: their labels, words and tuples; names that are no task."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from distill.config import ICLDist
+from distill.errors import ConfigError
+from distill.filters.reading import tuples_of
+from distill.prompts.icldist import demonstration_requests, icldist_requests
+from distill.prompts.taxonomies import chosen_taxonomies
+from distill.records import Message, Request
+from distill.texts.sources import Text
+from sentibench.__main__ import main
+
+KINDS = ("Late Delivery", "praise", "question")
+TEXTS = [Text(f"shop/{n:03d}", f"text number {n}", "shop") for n in range(40)]
+
+
+def write(path: Path, rows: list[tuple[str, str]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    return path
+
+
+@pytest.fixture
+def reviews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "test.csv", [(f"held out {n}", KINDS[n % 3]) for n in range(6)])
+    write(tmp_path / "train.csv", [(f"shown {n} {{{{ x }}}}", KINDS[n % 3]) for n in range(9)])
+    names = "Late Delivery=late,praise,question"
+    given = ["--labels", names, "--describe", "praise={{ liked }}", "--train", "train.csv"]
+    assert main(["task", "new", "reviews", "--test", "test.csv", *given]) == 0
+
+
+@pytest.fixture
+def opinions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("test", "train"):
+        rows = [
+            {"text": f"{name} {n}: good soup", "opinions": [["soup", "positive"]]} for n in range(6)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    files = ["--test", "test.jsonl", "--train", "train.jsonl", "--tuples", "opinions"]
+    given = ["--elements", "aspect,polarity", "--labels", "positive,negative"]
+    assert main(["task", "new", "menu", *files, *given]) == 0
+
+
+def stage(**given) -> ICLDist:
+    return ICLDist(**{"samples": 30, "tasks": ("reviews",), "other_tasks": 0.0} | given)
+
+
+@pytest.mark.usefixtures("reviews")
+def test_an_own_task_is_asked_for_with_its_own_labels_wording_and_demonstrations() -> None:
+    asked = demonstration_requests(TEXTS, stage(), 1)
+    assert {r.choices for r in asked} == {KINDS}
+    for request in asked:
+        assert request.prompt.startswith("Which label fits the text? Answer with one of: Late Del")
+        assert "praise: {{ liked }}" in request.prompt  # text of a card is no template
+        assert request.prompt.count("shown ") == 3  # one of each label
+    labels = {(r.meta["taxonomy"], r.meta["text"]): KINDS[0] for r in asked}
+    requests = icldist_requests(TEXTS, labels, stage(), 1)
+    assert {r.choices for r in requests} == {KINDS}
+    assert {r.meta["taxonomy"] for r in requests} == {"reviews"}
+    shown = [label for r in requests for _, label in r.meta["demonstrations"]]
+    assert set(shown) == {"Late Delivery"}
+
+
+@pytest.mark.usefixtures("reviews")
+def test_own_tasks_stand_beside_ours_or_instead_of_them() -> None:
+    def names(*tasks: str) -> list[str]:
+        return [one.name for one in chosen_taxonomies(stage(tasks=tasks))]
+
+    assert names("reviews", "sentiment_3") == ["reviews", "sentiment_3"]
+    assert len(names("sentiment", "emotion")) == 6
+    with pytest.raises(ConfigError, match=r"icldist.tasks: unknown 'review'; did you mean 'rev"):
+        names("review")
+
+
+@pytest.mark.usefixtures("reviews")
+def test_synonyms_are_words_of_the_labels_set_by_set(tmp_path: Path) -> None:
+    card = tmp_path / "sentibench_tasks" / "reviews.yaml"
+    text = card.read_text("utf-8").replace(
+        "- name: question", "- name: question\n  synonyms: [ask]"
+    )
+    card.write_text(text, encoding="utf-8")
+    from sentibench.data.cards import forget_own_tasks
+
+    forget_own_tasks()
+    (taxonomy,) = chosen_taxonomies(stage())
+    assert taxonomy.word_sets == (KINDS, ("Late Delivery", "praise", "ask"))
+
+
+@pytest.mark.usefixtures("reviews")
+def test_without_shots_nobody_is_asked_for_demonstrations_and_prompts_have_an_instruction() -> None:
+    zero = stage(shots=(0,))
+    assert demonstration_requests(TEXTS, zero, 1) == []
+    requests = icldist_requests(TEXTS, {}, zero, 1)
+    assert len(requests) == 30
+    assert all(r.meta["instruction_text"] and not r.meta["shots"] for r in requests)
+
+
+@pytest.mark.usefixtures("opinions")
+def test_tuples_are_asked_for_and_shown_as_the_evaluation_writes_them() -> None:
+    asked = demonstration_requests(TEXTS, stage(tasks=("menu",)), 1)
+    assert {(r.choices, r.labels, r.elements) for r in asked} == {((), (), ("aspect", "polarity"))}
+    assert all("Label: [('soup', 'positive')]" in r.prompt for r in asked)
+    labels = {(r.meta["taxonomy"], r.meta["text"]): "[('tea', 'negative')]" for r in asked}
+    for request in icldist_requests(TEXTS, labels, stage(tasks=("menu",)), 1):
+        assert request.prompt.count("[('tea', 'negative')]") == request.meta["shots"]
+
+
+ANSWERS = [
+    ("[('soup','positive')]", "[('soup', 'positive')]"),
+    ('```json\n[{"aspect": "soup", "polarity": "Positive"}]\n```', "[('soup', 'positive')]"),
+    ('{"opinions": [["tea", "negative"]]}', "[('tea', 'negative')]"),
+    ('[["a", "positive"], ["a", "positive"]]', "[('a', 'positive')]"),
+    ("Answer: [('a', 'negative')]", "[('a', 'negative')]"),
+    ('[{"polarity": "positive"}]', "[('NULL', 'positive')]"),
+    ("[]", "[]"),
+    ("{}", None),
+    ("[('a', 'meh')]", None),
+    ("[('a', 'b', 'positive')]", None),
+    ("The soup was good.", None),
+    ("__import__('os').getcwd()", None),
+]
+
+
+@pytest.mark.parametrize(("answer", "expected"), ANSWERS)
+def test_tuples_are_read_in_the_forms_in_which_models_give_them(answer, expected) -> None:
+    meta = {"elements": ("aspect", "polarity"), "polarities": ("positive", "negative")}
+    request = Request("x", (Message("user", "p"),), "t", "s", meta=meta)
+    assert tuples_of(answer, request) == expected

@@ -1,0 +1,42 @@
+"""Long work without a terminal says from time to time how far it is."""
+
+import time
+
+import pytest
+
+import distill.progress
+from distill.progress import progress
+
+
+def test_without_a_terminal_there_is_a_line_again_and_again(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(distill.progress, "EVERY_S", 0.02)
+    with progress("ask", "request", 10, initial=2) as bar:
+        bar.update()
+        said = ""
+        while said.count("\n") < 2:  # ends, or the test never does
+            said += capsys.readouterr().err
+            time.sleep(0.01)
+    lines = said.splitlines()
+    assert lines[0].startswith("ask: 3 of 10 requests after 00:0")
+    assert "\r" not in said
+    capsys.readouterr()
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""
+
+
+def test_short_work_says_nothing_and_a_mistake_within_ends_the_lines(capsys, monkeypatch) -> None:
+    with progress("ask", "request", 1) as bar:
+        bar.update()
+    monkeypatch.setattr(distill.progress, "EVERY_S", 0.02)
+    with pytest.raises(KeyError), progress("ask", "request", 1):
+        raise KeyError
+    capsys.readouterr()
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_has_a_bar(capsys, monkeypatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with progress("ask", "request", 1) as bar:
+        bar.update()
+    assert "100%" in capsys.readouterr().err

@@ -1,0 +1,328 @@
+"""Files of texts in every form, streamed, resumed, and refused in one line."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+
+from pyarrow import Table, parquet
+
+from sentibench.__main__ import main
+from sentibench.errors import InputError
+from sentibench.predict import labelling
+from sentibench.predict.classifier import Extracted, Labelled
+from sentibench.predict.labelling import Source, added_columns, label_file, survey
+from sentibench.predict.recipe import Recipe, save_recipes
+
+LABELS = Recipe(
+    labels=("very good", "bad"),
+    scoring_words=("good", "bad"),
+    instruction="",
+    shots=0,
+    demonstrations=(),
+)
+TUPLES = Recipe(elements=("aspect", "polarity"), instruction="", shots=0, demonstrations=())
+TEXTS = ["fine", "a bad day", "", 'say "no",\nthen go', "so good \U0001f600", "7"]
+
+
+class Fake:
+    """Labels by a word; stops in the middle after a number of chunks."""
+
+    def __init__(self, recipe: Recipe = LABELS, stops_after: int | None = None, **settings) -> None:
+        self.recipe, self.stops_after, self.settings = recipe, stops_after, settings
+        self.asked: list[list[str]] = []
+
+    def __call__(self, texts: Sequence[str], on_answer=None) -> list[Any]:
+        if len(self.asked) == self.stops_after:
+            raise KeyboardInterrupt
+        self.asked.append(list(texts))
+        if self.recipe.elements:
+            return [Extracted(({"aspect": t, "polarity": "x"},), bool(t), t) for t in texts]
+        p = [0.25 if "bad" in text else 0.75 for text in texts]
+        pairs = zip(texts, p, strict=True)
+        return [
+            Labelled(
+                "bad" if "bad" in t else "very good", max(x, 1 - x), {"very good": x, "bad": 1 - x}
+            )
+            for t, x in pairs
+        ]
+
+
+def csv_of(folder: Path, texts: Sequence[str] = TEXTS, name: str = "in.csv") -> Source:
+    with (folder / name).open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=";").writerows([("id", "review"), *enumerate(texts)])
+    return Source(str(folder / name), "review")
+
+
+def label(source: Source, out: Path, fake: Fake, prefix: str = "") -> int:
+    found = survey(source, added_columns(fake.recipe, prefix))
+    return label_file(fake, source, out, found, prefix)  # type: ignore[arg-type]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        return parquet.read_table(path).to_pylist()
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("given", [".csv", ".jsonl", ".parquet"])
+def test_rows_keep_their_columns_and_get_their_answers(
+    given: str, ending: str, tmp_path: Path
+) -> None:
+    source = csv_of(tmp_path)
+    rows = [{"id": str(n), "review": text} for n, text in enumerate(TEXTS)]
+    if given == ".jsonl":
+        source = Source(str(tmp_path / "in.jsonl"), "review")
+        (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    if given == ".parquet":
+        source = Source(str(tmp_path / "in.parquet"), "review")
+        parquet.write_table(Table.from_pylist(rows), tmp_path / "in.parquet")
+    out = tmp_path / f"out{ending}"
+    assert label(source, out, Fake()) == 0
+    found = read(out)
+    assert list(found[0]) == ["id", "review", "label", "probability", "p_very good", "p_bad"]
+    assert [(row["id"], row["review"]) for row in found] == [(r["id"], r["review"]) for r in rows]
+    assert [row["label"] for row in found] == ["very good", "bad", *["very good"] * 4]
+    assert [float(row["p_bad"]) for row in found] == [0.25, 0.75, *[0.25] * 4]
+    assert sorted(p.name for p in tmp_path.iterdir() if "out" in p.name) == [out.name]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_tuples_are_lists_or_json_where_a_cell_is_text(ending: str, tmp_path: Path) -> None:
+    out = tmp_path / f"out{ending}"
+    label(csv_of(tmp_path, ["soup", ""]), out, Fake(TUPLES))
+    first, second = read(out)
+    tuples = json.loads(first["tuples"]) if ending == ".csv" else first["tuples"]
+    assert tuples == [{"aspect": "soup", "polarity": "x"}]
+    assert (first["readable"], second["readable"]) in [(True, False), ("true", "false")]
+
+
+def test_a_label_that_is_not_sure_enough_is_empty(tmp_path: Path) -> None:
+    class Unsure(Fake):
+        def __call__(self, texts, on_answer=None):
+            return [Labelled(None, float("nan"), dict.fromkeys(LABELS.labels, float("nan")))] * len(
+                texts
+            )
+
+    for ending, nothing in ((".csv", ""), (".jsonl", None), (".parquet", None)):
+        out = tmp_path / f"out{ending}"
+        label(csv_of(tmp_path), out, Unsure())
+        assert {row["label"] for row in read(out)} == {nothing}
+        assert {row["probability"] for row in read(out)} == {nothing}
+
+
+def test_a_killed_call_goes_on_where_it_was(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(labelling.CHUNK, "labels", 4)
+    texts = [f"text {n}{' bad' * (n % 3 == 0)}" for n in range(19)]
+    source = csv_of(tmp_path, texts)
+    label(source, tmp_path / "calm.csv", calm := Fake())
+    out = tmp_path / "out.csv"
+    with pytest.raises(KeyboardInterrupt):
+        label(source, out, Fake(stops_after=2))
+    assert not out.exists()
+    kept = tmp_path / "out.csv.answers"
+    lines = kept.read_text(encoding="utf-8").splitlines(keepends=True)
+    assert len(lines) == 1 + 8
+    kept.write_text("".join(lines[:-1]) + lines[-1][:9], encoding="utf-8")  # killed while writing
+    again = Fake()
+    assert label(source, out, again) == 4
+    assert again.asked == calm.asked[1:]
+    assert out.read_bytes() == (tmp_path / "calm.csv").read_bytes()
+    assert not kept.exists()
+
+
+def test_answers_of_other_settings_are_not_continued(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(labelling.CHUNK, "labels", 4)
+    source, out = csv_of(tmp_path), tmp_path / "out.csv"
+    with pytest.raises(KeyboardInterrupt):
+        label(source, out, Fake(stops_after=1, checkpoint="a", shots=4))
+    before = (tmp_path / "out.csv.answers").read_bytes()
+    for fake, prefix, name in [
+        (Fake(checkpoint="b", shots=4), "", "another checkpoint"),
+        (Fake(checkpoint="a", shots=0), "", "another shots"),
+        (Fake(checkpoint="a", shots=4), "my_", "another --prefix"),
+    ]:
+        with pytest.raises(InputError, match=f"begun with {name}; .*remove it to begin anew"):
+            label(source, out, fake, prefix)
+        assert fake.asked == []
+    csv_of(tmp_path, [*TEXTS, "more"])
+    with pytest.raises(InputError, match="begun with another input"):
+        label(source, out, Fake(checkpoint="a", shots=4))
+    assert (tmp_path / "out.csv.answers").read_bytes() == before
+    (tmp_path / "out.csv.answers").write_text("what is this\n", encoding="utf-8")
+    with pytest.raises(InputError, match="begun with something that is not known here"):
+        label(source, out, Fake())
+
+
+def test_rows_are_taken_a_chunk_at_a_time(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(labelling.CHUNK, "labels", 4)
+    taken: list[int] = []
+
+    class Counting(Source):
+        def text(self, row) -> str:
+            taken.append(1)
+            return super().text(row)
+
+    class Watching(Fake):
+        def __call__(self, texts, on_answer=None):
+            assert len(taken) == 20 + 4 * (1 + len(self.asked))  # the survey saw all of them
+            return super().__call__(texts, on_answer)
+
+    source = Counting(csv_of(tmp_path, ["x"] * 20).place, "review")
+    label(source, tmp_path / "out.csv", fake := Watching())
+    assert list(map(len, fake.asked)) == [4] * 5
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("in.csv", "", "got an empty file, expected a header and rows"),
+        ("in.csv", "id,review\n", "got no rows, expected texts"),
+        ("in.jsonl", "", "got no rows, expected texts"),
+        ("in.csv", "id,text\n1,x\n", "no column 'review'; got id, text; give the column"),
+        ("in.csv", "id,review\n1,x\n2,y,z\n", "in.csv:3: got 3 fields, expected 2"),
+        ("in.csv", "review,label\nx,y\n", "has a column 'label' already; .*--prefix"),
+        (
+            "in.jsonl",
+            '{"review": "x"}\n{"review": ["x"]}',
+            "in.jsonl:2: column 'review': got a list",
+        ),
+        ("in.jsonl", '{"review": "x"}\n{"id": 1}', "in.jsonl:2: no column 'review'; got id"),
+        ("in.xlsx", "x", "got the ending '.xlsx', expected one of"),
+    ],
+)
+def test_a_mistake_in_the_file_is_found_before_anything_is_answered(
+    name: str, content: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    fake = Fake()
+    with pytest.raises(InputError, match=message) as caught:
+        label(Source(str(tmp_path / name), "review"), tmp_path / "out.csv", fake)
+    assert "\n" not in str(caught.value)
+    assert fake.asked == []
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_numbers_nothing_and_half_characters_are_texts_too(tmp_path: Path) -> None:
+    values = ["7", "null", '"\\ud800 bad"', "2.0", "true"]
+    lines = "".join(f'{{"text": {value}}}\n' for value in values)
+    (tmp_path / "in.jsonl").write_text(lines, encoding="utf-8")
+    label(Source(str(tmp_path / "in.jsonl")), tmp_path / "out.jsonl", fake := Fake())
+    assert fake.asked == [["7", "", "\ud800 bad", "2", "true"]]
+    assert [row["text"] for row in read(tmp_path / "out.jsonl")] == [
+        7,
+        None,
+        "\ud800 bad",
+        2.0,
+        True,
+    ]
+
+
+def test_columns_that_only_some_rows_have_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\n{"text": "b", "n": [1]}\n', encoding="utf-8")
+    label(Source(str(tmp_path / "in.jsonl")), tmp_path / "out.csv", Fake())
+    assert [(row["text"], row["n"]) for row in read(tmp_path / "out.csv")] == [
+        ("a", ""),
+        ("b", "[1]"),
+    ]
+
+
+def test_parquet_holds_one_type_in_a_column(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": 1}\n{"text": "b"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="Parquet cannot hold the values"):
+        label(Source(str(tmp_path / "in.jsonl")), tmp_path / "out.parquet", Fake())
+    assert not (tmp_path / "out.parquet").exists()
+
+
+# The command, with a model
+
+
+def command(checkpoint: Path, *arguments: object) -> int:
+    return main(["predict", str(checkpoint), *map(str, arguments)])
+
+
+def test_the_command_labels_a_file_and_says_what_it_uses(checkpoint, tmp_path, capsys) -> None:
+    source = csv_of(tmp_path, ["fine", "not fine"])
+    arguments = (source.place, "--text", "review", "--task", "mini_sst2")
+    assert command(checkpoint, *arguments, "--out", tmp_path / "out.jsonl") == 0
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "task sentibench_mini_sst2, 4 shots: the task's number" in shown.err
+    assert "CSV, semicolon, utf-8, 2 rows" in shown.err
+    assert command(checkpoint, *arguments) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    for row, other in zip(rows, read(tmp_path / "out.jsonl"), strict=True):
+        assert [str(value) for value in other.values()] == list(row.values())
+    assert command(checkpoint, *arguments, "--out", tmp_path / "out.jsonl") == 2
+    assert "out.jsonl: exists already" in capsys.readouterr().err
+
+
+def test_the_command_takes_the_task_from_the_checkpoint(checkpoint, tmp_path, capsys) -> None:
+    student = tmp_path / "student"
+    student.symlink_to(checkpoint)
+    (folder := tmp_path / "copy").mkdir()
+    for path in checkpoint.iterdir():
+        (folder / path.name).symlink_to(path)
+    save_recipes(folder, {"reviews": LABELS.model_copy(update={"trained_shots": (0, 1)})})
+    assert command(folder, csv_of(tmp_path, ["fine"]).place, "--text", "review") == 0
+    shown = capsys.readouterr()
+    assert "task reviews, 0 shots: trained with 0, 1" in shown.err
+    assert shown.out.startswith("id,review,label,probability,p_very good,p_bad\n0,fine,")
+
+
+@pytest.mark.parametrize(
+    ("given", "column"), [("fine\nnot fine\n", "text"), ('{"review": "fine"}\n' * 2, "review")]
+)
+def test_the_command_reads_standard_input(
+    given: str, column: str, checkpoint, tmp_path, capsys, monkeypatch
+) -> None:
+    def standard_input() -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+
+    arguments = ("-", "--text", column, "--task", "mini_sst2")
+    standard_input()
+    assert command(checkpoint, *arguments) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert list(rows[0]) == [column, "label", "probability", "p_negative", "p_positive"]
+    assert len(rows) == 2
+    standard_input()
+    assert command(checkpoint, *arguments, "--out", tmp_path / "out.parquet") == 0
+    assert read(tmp_path / "out.parquet") == rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["in.csv", "--task", "mini_sst2"], "no column 'text'; got id, review"),
+        (["in.csv", "--text", "review"], "which task? the checkpoint has no sentibench.json"),
+        (["in.csv", "--task", "mini_sst3"], "unknown name 'mini_sst3'; did you mean"),
+        (["no.csv", "--task", "mini_sst2"], "no.csv: no such file"),
+        (["in.csv", "--task", "mini_sst2", "--out", "out.xlsx"], "got the ending '.xlsx'"),
+        (["in.csv", "--task", "mini_sst2", "--out", "no/out.csv"], "no such folder"),
+        (["in.csv", "--task", "mini_sst2", "--threshold", "x"], "argument --threshold"),
+        (["-", "--task", "mini_sst2"], "standard input: got no rows"),
+    ],
+)
+def test_the_command_refuses_in_one_line(
+    arguments: list[str], message: str, checkpoint, tmp_path, capsys, monkeypatch
+) -> None:
+    csv_of(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert command(checkpoint, *arguments) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err.splitlines()[-1]
+    assert shown.err.splitlines()[-1].startswith("error: ")
+    assert shown.out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
