@@ -43,6 +43,19 @@ def real_home(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     load_split.cache_clear()
 
 
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty current folder, for own tasks that no other test sees."""
+    from sentibench.data import cards
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(cards.OWN_FOLDERS_VARIABLE, "")  # commands change it
+    monkeypatch.setattr(cards, "_given", {})
+    cards.forget_own_tasks()
+    yield tmp_path
+    cards.forget_own_tasks()
+
+
 @pytest.fixture(scope="session")
 def train_tokenizer():
     """Trains a small byte-level tokenizer: texts, vocabulary size, special tokens by role."""
