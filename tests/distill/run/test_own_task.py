@@ -59,6 +59,9 @@ def test_own_labels_from_a_table_to_a_labelled_file(
     assert distill(["init", "own", *given, "--student", str(tiny_student)]) == 0
     thinking = ["icldist.label_tokens=1024", "knowdist.response_tokens=1024"]
     limits = ["evaluation.limit=40", *thinking]
+    capsys.readouterr()
+    assert distill(["plan", "reviews.yaml", *SMALL[:-1], *limits]) == 0
+    assert "and 40 for its scores, one for each item" in capsys.readouterr().out
     assert distill(["run", "reviews.yaml", *SMALL[:-1], *limits]) == 0
 
     run = here / "runs" / "reviews"
