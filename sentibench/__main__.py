@@ -172,7 +172,8 @@ def _add_task_command(commands: Any) -> None:
         "new",
         help="write a card for a table of your own",
         description="Reads tables of your own items, checks them, and writes a card: an ordinary "
-        "task of lm-eval. Tables: CSV, TSV, JSON, JSON lines, Parquet, a folder of `datasets`.",
+        "task of lm-eval. Tables: CSV, TSV, JSON, JSON lines, Parquet, a folder of `datasets`, "
+        "hub:OWNER/NAME.",
     )
     new.set_defaults(command=_new)
     new.add_argument("name", metavar="NAME", help="of the task: letters, digits and _")
