@@ -6,7 +6,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: setup importable demo distill-demo axe browser test test-model test-latest bench bench-training mutants \
+.PHONY: setup importable demo distill-demo own-demo axe browser test test-model test-latest bench bench-training mutants \
   check clean
 
 setup: $(VENV)/.installed
@@ -79,6 +79,30 @@ distill-demo: setup .demo/wheel .demo/gemma-3-270m
 	for run in two-stage icldist-only; do cp -R .demo/runs/$$run/results .demo/distill-results/$$run; done; \
 	$(BIN)/python -m leaderboard build .demo/distill-results --source $$source --out .demo/distill-site
 	@echo "page: $(CURDIR)/.demo/distill-site/index.html"
+
+# The whole way with own labels: measure, teach, measure again, label a file. docs/own_data.md tells it.
+# The teacher is a server made of rules; OWN_TEACHER=openai:MODEL@URL puts a real one in its place.
+OWN_PORT ?= 8790
+OWN_TEACHER ?= openai:rules@http://127.0.0.1:$(OWN_PORT)/v1
+OWN_DATA := $(CURDIR)/docs/own_data
+own-demo: setup .demo/wheel
+	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+	@mkdir -p .demo/own
+	@set -e; export HF_HUB_OFFLINE=1; bin=$(abspath $(BIN)); cd .demo/own; \
+	case "$(OWN_TEACHER)" in openai:rules@*) \
+	  $$bin/python $(OWN_DATA)/server.py --port $(OWN_PORT) > server.log & server=$$!; \
+	  trap "kill $$server" EXIT; sleep 1;; esac; \
+	test -f sentibench_tasks/reviews.yaml || $$bin/sentibench task new reviews \
+	  --labels complaint,praise,question --test $(OWN_DATA)/held_out.csv --text review --label kind \
+	  --domain "reviews of a shop for household goods"; \
+	test -f reviews.yaml || $$bin/python -m distill init own --task reviews --texts $(OWN_DATA)/reviews.csv \
+	  --teacher "$(OWN_TEACHER)" --student ../SmolLM2-135M-Instruct; \
+	$$bin/python -m distill run reviews.yaml; \
+	rm -f labelled.csv; \
+	$$bin/sentibench predict runs/reviews/icldist-merge/student $(OWN_DATA)/held_out.csv \
+	  --text review --out labelled.csv
+	@echo "report:  $(CURDIR)/.demo/own/runs/reviews/report.html"
+	@echo "labels:  $(CURDIR)/.demo/own/labelled.csv"
 
 # Checks whether everybody can use the page. From its npm package, pinned by hash; nothing is installed.
 AXE := axe-core-4.14.1.tgz

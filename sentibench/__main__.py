@@ -15,8 +15,10 @@ from sentibench import __version__
 from sentibench.command_line import Parser, exit_code
 from sentibench.data.cards import (
     OWN_FOLDER,
+    OWN_FOLDERS_VARIABLE,
     load_tasks,
     name_own_folders,
+    own_folders,
     task_named,
     tasks_folder,
     tasks_named,
@@ -24,6 +26,7 @@ from sentibench.data.cards import (
 from sentibench.errors import InputError
 from sentibench.prompts.demonstrations import DEFAULT_SEED, parse_seed
 
+TABLES = ("test", "train", "val", "demonstrations")  # of a task
 HARNESS_COMMANDS = ("run", "ls", "validate")
 
 Command = Callable[[argparse.Namespace], None]
@@ -44,8 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int | None:
-    name_own_folders()
     first = arguments[0] if arguments else ""
+    if first != "task":  # which may be about to make such a folder
+        name_own_folders()
     is_own_flag = first in ("-h", "--help", "--version")
     if first in HARNESS_COMMANDS or (first.startswith("-") and not is_own_flag):
         sys.argv = ["lm_eval", *arguments]
@@ -61,7 +65,8 @@ def _build_parser() -> argparse.ArgumentParser:
         prog="sentibench",
         description="SentiBench: twelve sentiment datasets in lm-evaluation-harness.",
         epilog="Environment: SENTIBENCH_HOME (data folder), SENTIBENCH_MIRROR (folder or URL to "
-        "fetch from), SENTIBENCH_NO_AUTOLOAD=1 (leave plain lm_eval alone). Example: "
+        "fetch from), SENTIBENCH_TASKS (folders with tasks of your own), "
+        "SENTIBENCH_NO_AUTOLOAD=1 (leave plain lm_eval alone). Example: "
         "sentibench run --model hf --model_args pretrained=MODEL --tasks sentibench",
     )
     parser.add_argument("--version", action="version", version=f"sentibench {__version__}")
@@ -167,13 +172,19 @@ def _add_task_command(commands: Any) -> None:
         "new",
         help="write a card for a table of your own",
         description="Reads tables of your own items, checks them, and writes a card: an ordinary "
-        "task of lm-eval. Tables: CSV, TSV, JSON, JSON lines, Parquet, a folder of `datasets`.",
+        "task of lm-eval. Tables: CSV, TSV, JSON, JSON lines, Parquet, a folder of `datasets`, "
+        "hub:OWNER/NAME.",
     )
     new.set_defaults(command=_new)
     new.add_argument("name", metavar="NAME", help="of the task: letters, digits and _")
     new.add_argument("--test", required=True, metavar="TABLE", help="items to measure on")
     new.add_argument("--train", metavar="TABLE", help="items that demonstrations are drawn from")
     new.add_argument("--val", metavar="TABLE", help="items for choices before the test")
+    new.add_argument(
+        "--demonstrations",
+        metavar="TABLE",
+        help="a few items that every prompt shows, in their order, instead of draws from --train",
+    )
     new.add_argument("--text", default="text", metavar="COLUMN", help="default: text")
     new.add_argument("--label", metavar="COLUMN", help="default: label")
     new.add_argument(
@@ -209,7 +220,13 @@ def _add_task_command(commands: Any) -> None:
     new.add_argument("--instruction", default="", metavar="TEXT", help="default: made from labels")
     new.add_argument("--title", default="", help="in reports; default: the name")
     new.add_argument("--domain", default="", help="what the texts are, in a few words")
-    new.add_argument("--shots", type=int, metavar="K", help="default: 4 with --train, else 0")
+    new.add_argument(
+        "--shots",
+        type=int,
+        metavar="K",
+        help="items that a prompt shows; default: all of --demonstrations, else 4 with --train, "
+        "else 0",
+    )
     new.add_argument("--delimiter", help="of CSV; default: found")
     new.add_argument("--encoding", help="of text files; default: found")
     new.add_argument("--out", type=Path, default=Path(OWN_FOLDER), metavar="FOLDER")
@@ -222,12 +239,17 @@ def _new(options: argparse.Namespace) -> None:
     elements = _names(options.elements)
     if elements and options.label:
         raise InputError("task new: got --label and --elements, expected one of them")
+    if options.tuples and not elements:
+        raise InputError(
+            "task new: got --tuples without --elements, expected both; for example: "
+            "--elements aspect,polarity"
+        )
     columns = {"text": options.text, "tuples": options.tuples, "target": options.target}
     columns |= {"label": None if elements else options.label or "label"}
     columns |= _pairs(options.column, "--column PART=COLUMN")
     asked = NewTask(
         name=options.name,
-        files={s: getattr(options, s) for s in ("test", "train", "val") if getattr(options, s)},
+        files={name: table for name in TABLES if (table := getattr(options, name))},
         columns={part: column for part, column in columns.items() if column},
         labels=_names(options.labels),
         descriptions=_pairs(options.describe, "--describe LABEL=TEXT"),
@@ -241,8 +263,9 @@ def _new(options: argparse.Namespace) -> None:
     )
     for line in write_card(asked, options.out, replace=options.force):
         print(line)
-    run = "sentibench run --model sentibench-hf --model_args pretrained=MODEL"
-    print(f"next: {run} --tasks {asked.name}")
+    run = f"sentibench run --model sentibench-hf --model_args pretrained=MODEL --tasks {asked.name}"
+    found = options.out.absolute() in own_folders()
+    print(f"next: {run if found else f'{OWN_FOLDERS_VARIABLE}={options.out} {run}'}")
 
 
 def _names(given: str) -> tuple[str, ...]:

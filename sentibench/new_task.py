@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import permutations
 from pathlib import Path
@@ -14,15 +14,20 @@ from typing import Any
 
 import yaml
 
-from sentibench.data.card_form import CLASSES, scoring_word
-from sentibench.data.cards import Card, SplitFile, Task, checked_card, forget_own_tasks
+from sentibench.data.card_form import CLASSES, ELEMENTS, MAX_LABELS, scoring_word
+from sentibench.data.cards import (
+    Card,
+    Pins,
+    SplitFile,
+    checked_card,
+    forget_own_tasks,
+    own_folders,
+)
 from sentibench.data.own_items import examples_of
-from sentibench.data.pins import items_key, prompts_key
 from sentibench.data.records import ABSENT, Example
 from sentibench.data.tables import Table, plain_text, read_table
 from sentibench.errors import InputError, nearest
-from sentibench.prompts.demonstrations import PAPER_SEEDS, draw_demonstrations
-from sentibench.prompts.few_shot import render_few_shot
+from sentibench.prompts.few_shot import own_pins
 
 FEW = 30  # items of a label, below which its F1 says little
 LONG = 4000  # characters: with demonstrations beside it, too long for many small models
@@ -43,13 +48,15 @@ class NewTask:
     """What the command was asked for.
 
     Attributes:
-        files: Split -> table: a file, or a folder that ``datasets`` saved.
+        files: Split -> table: a file, or a folder that ``datasets`` saved; ``demonstrations`` is a
+            table too, whose rows stand in the card.
         columns: ``text``, ``label``, ``target``, ``tuples`` or an element -> name in the header.
         labels: Each as ``NAME`` or ``NAME=WORD``; of extraction tasks the polarities; empty to take
             those of the files.
         descriptions: Label -> what it means.
         elements: Of an extraction task; empty for a label task.
-        shots: Demonstrations by default; None for 4 where there is a train file, else 0.
+        shots: Demonstrations by default; None for all of the card, else for 4 where there is a
+            train file, else for 0.
     """
 
     name: str
@@ -81,44 +88,73 @@ def write_card(asked: NewTask, folder: Path, *, replace: bool = False) -> Iterat
         InputError: If something is wrong; nothing is written then.
     """
     path = folder.absolute() / f"{asked.name}.yaml"
-    if path.exists() and not replace:
-        raise InputError(f"{path}: exists already; replace it with --force, or choose another name")
+    _refuse_existing(path, replace)
     tables = {
-        split: read_table(place, delimiter=asked.delimiter, encoding=asked.encoding)
+        split: read_table(place, delimiter=asked.delimiter, encoding=asked.encoding, split=split)
         for split, place in asked.files.items()
     }
-    contents = {split: _content_of(asked.files[split], table) for split, table in tables.items()}
-    places = {split: _place(asked, split, path) for split in tables}
+    if empty := [asked.files[split] for split, table in tables.items() if not table.rows]:
+        raise InputError(f"{empty[0]}: got no item, expected some")
+    files = {split: place for split, place in asked.files.items() if split != "demonstrations"}
+    contents = {split: _content_of(place, tables[split]) for split, place in files.items()}
+    places = {split: _place(asked, split, path) for split in files}
     card_file = _card_file(asked, tables)
     card_file["splits"] = {
-        split: asdict(SplitFile(0, 0, "", os.path.relpath(place, path.parent)))
+        split: asdict(SplitFile(0, 0, "", _seen_from(path.parent, place)))
         for split, place in places.items()
     }
+    card_file["pins"] = {"own": asdict(Pins("", {}))}
     card = checked_card(card_file, path)
     splits = {split: tuple(examples_of(card, table.rows)) for split, table in tables.items()}
-    for split, examples in splits.items():
-        if not examples:
-            raise InputError(f"{asked.files[split]}: got no item, expected some")
-        facts = card_file["splits"][split]
-        facts["rows"], facts["bytes"] = len(examples), len(contents[split])
-        facts["sha256"] = hashlib.sha256(contents[split]).hexdigest()
     _refuse_shared_texts(asked, splits)
-    card_file["pins"] = {"own": _pins(card, splits)}
+    if shown := splits.get("demonstrations"):
+        pairs = [{"text": one.sentence, "answer": one.answer} for one in shown]
+        default = len(pairs) if asked.shots is None else asked.shots
+        card_file |= {"shots": default, "demonstrations": pairs}
+    for split, content in contents.items():
+        facts = card_file["splits"][split]
+        facts["rows"], facts["bytes"] = len(splits[split]), len(content)
+        facts["sha256"] = hashlib.sha256(content).hexdigest()
+    card = checked_card(card_file, path)
+    pool = splits.get("demonstrations") or splits.get("train", ())
+    card_file["pins"] = {"own": asdict(own_pins(card, pool, splits["test"]))}
     for split, table in tables.items():
         yield from _told(card, split, table, splits[split])
-    folder.mkdir(parents=True, exist_ok=True)
-    for split, place in places.items():
-        if place != Path(asked.files[split]).absolute():
-            _write_beside(place, contents[split])
-            yield f"wrote {os.path.relpath(place)}, a copy of {asked.files[split]}"
-    kind = CLASSES[0] if card.is_label_task else CLASSES[1]
-    rest = {key: value for key, value in card_file.items() if key not in ("task", "pins")}
-    lines = yaml.dump(
-        rest | {"pins": card_file["pins"]}, Dumper=_CardDumper, sort_keys=False, allow_unicode=True
-    )
-    _write_beside(path, f"task: {asked.name}\nclass: !function {kind}\n{lines}".encode())
+    copies = {s: place for s, place in places.items() if place != Path(files[s]).absolute()}
+    written = {place: contents[split] for split, place in copies.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place, content in (written | {path: _text_of(card_file)}).items():
+            _write_beside(place, content)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written: {error.strerror}; choose another folder with --out"
+        ) from None
     forget_own_tasks()
+    for split, place in copies.items():
+        yield f"wrote {os.path.relpath(place)}, a copy of {files[split]}"
     yield f"wrote {os.path.relpath(path)}"
+
+
+def _refuse_existing(path: Path, replace: bool) -> None:
+    if path.exists() and not replace:
+        raise InputError(f"{path}: exists already; replace it with --force, or choose another name")
+    others = [folder / path.name for folder in own_folders() if folder != path.parent]
+    if twins := [other for other in others if other.is_file() and not path.exists()]:
+        raise InputError(
+            f"{path}: {twins[0]} exists, expected one card of a name; choose another name"
+        )
+
+
+def _text_of(card_file: Mapping[str, Any]) -> bytes:
+    """A card as it is written: what lm-eval reads first, hashes last."""
+    lines = yaml.dump(
+        {key: value for key, value in card_file.items() if key not in ("task", "class")},
+        Dumper=_CardDumper,
+        sort_keys=False,
+        allow_unicode=True,
+    )
+    return f"task: {card_file['task']}\nclass: !function {card_file['class']}\n{lines}".encode()
 
 
 class _CardDumper(yaml.SafeDumper):
@@ -148,6 +184,11 @@ def _place(asked: NewTask, split: str, path: Path) -> Path:
     return given if given.is_file() else path.with_name(f"{asked.name}_{split}.jsonl")
 
 
+def _seen_from(folder: Path, place: Path) -> str:
+    """The way from a folder to a file, with the links among their folders followed."""
+    return os.path.relpath(place.parent.resolve() / place.name, folder.resolve())
+
+
 def _content_of(place: str, table: Table) -> bytes:
     if Path(place).is_file():
         return Path(place).read_bytes()
@@ -159,20 +200,27 @@ def _card_file(asked: NewTask, tables: Mapping[str, Table]) -> dict[str, Any]:
     """The content of the card, with nothing counted yet."""
     columns = _columns(asked, tables)
     shots = asked.shots if asked.shots is not None else 4 if "train" in tables else 0
-    head: dict[str, Any] = {"task": asked.name, "title": asked.title or asked.name}
+    if "demonstrations" in tables:
+        shots = 0  # until they are read
+    kind = CLASSES[1] if asked.elements else CLASSES[0]
+    head: dict[str, Any] = {"task": asked.name, "class": kind, "title": asked.title or asked.name}
     if asked.elements:
         polarities = list(asked.labels) or _found(columns, "polarity", tables)
         head |= {"kind": "extraction", "metric": "tuple_f1", "elements": list(asked.elements)}
         head["polarities"] = polarities
         wording = _extraction_instruction(asked.elements, polarities, columns, tables)
     else:
-        names = list(asked.labels) or _found(columns, "label", tables)
-        labels = _labels(names, asked.descriptions)
+        pairs = [one.partition("=")[::2] for one in asked.labels]
+        labels = _labels(
+            {name.strip(): word.strip() for name, word in pairs}
+            or dict.fromkeys(_found(columns, "label", tables), ""),
+            asked.descriptions,
+        )
         head |= {"kind": "classification", "metric": "macro_f1", "labels": labels}
-        wording = _label_instruction(labels)
+        wording = _label_instruction(labels, " with regard to %s" * ("target" in columns))
     head |= {"instruction": asked.instruction or wording, "shots": shots, "columns": columns}
     optional = {key: getattr(asked, key) for key in ("domain", "delimiter", "encoding")}
-    return head | {key: value for key, value in optional.items() if value} | {"pins": {}}
+    return head | {key: value for key, value in optional.items() if value}
 
 
 def _columns(asked: NewTask, tables: Mapping[str, Table]) -> dict[str, str]:
@@ -180,6 +228,8 @@ def _columns(asked: NewTask, tables: Mapping[str, Table]) -> dict[str, str]:
     header = [
         column for table in tables.values() for row in table.rows[:1] for column in row.values
     ]
+    if foreign := [part for part in asked.elements if part not in ELEMENTS]:
+        raise InputError(f"--elements: unknown {foreign[0]!r}; {nearest(foreign[0], ELEMENTS)}")
     columns = dict(asked.columns)
     if asked.elements and "tuples" not in columns:
         columns = {part: part for part in asked.elements} | columns
@@ -201,7 +251,8 @@ def _found(columns: Mapping[str, str], part: str, tables: Mapping[str, Table]) -
         values = [row.get(columns[part]) for row in rows]
     else:  # in a list of opinions
         values = [value for row in rows for value in _parts(row.get(columns["tuples"]), part)]
-    names = {plain_text(value).casefold(): plain_text(value) for value in values if value}
+    texts = [plain_text(value) for value in values if value is not None]
+    names = {text.casefold(): text for text in texts if text}
     return sorted(names.values(), key=lambda name: (len(name) if name.isdigit() else 99, name))
 
 
@@ -214,31 +265,38 @@ def _parts(opinions: Any, part: str) -> list[Any]:
         return []
 
 
-def _labels(names: Iterable[str], descriptions: Mapping[str, str]) -> list[dict[str, str]]:
-    """Labels as the card writes them: the whole name is the word where first words will not do."""
-    words = {name.strip(): word.strip() for name, _, word in (one.partition("=") for one in names)}
+def _labels(words: Mapping[str, str], descriptions: Mapping[str, str]) -> list[dict[str, str]]:
+    """Labels as the card writes them: the whole name is the word where first words will not do.
+
+    Args:
+        words: Label -> the word that a model chooses; empty to find it.
+        descriptions: Label -> what it means.
+    """
     if unknown := [name for name in descriptions if name not in words]:
         raise InputError(f"--describe: unknown label {unknown[0]!r}; {nearest(unknown[0], words)}")
-    first = [word or scoring_word(name or "-") for name, word in words.items()]
-    clash = any(b.casefold().startswith(a.casefold()) for a, b in permutations(first, 2))
+    first = [word or scoring_word(name) for name, word in words.items()]
+    clash = len(words) <= MAX_LABELS and any(
+        b.casefold().startswith(a.casefold()) for a, b in permutations(first, 2)
+    )
     labels: list[dict[str, str]] = []
     for name, given in words.items():
         parts = {
             "word": given or (name if clash else ""),
             "description": descriptions.get(name, ""),
         }
-        if parts["word"] == scoring_word(name or "-"):
+        if parts["word"] == scoring_word(name):
             parts["word"] = ""
         parts = {key: value for key, value in parts.items() if value}
         labels.append({"name": name} | parts)
     return labels
 
 
-def _label_instruction(labels: Sequence[Mapping[str, str]]) -> str:
-    names = ", ".join(label["name"] for label in labels)
+def _label_instruction(labels: Sequence[Mapping[str, str]], target: str) -> str:
+    *first, last = [label["name"] for label in labels]
     described = [one for one in labels if "description" in one]
     lines = [f"{label['name']}: {label['description']}" for label in described]
-    return "\n".join([f"Which label fits the text? Answer with one of: {names}.", *lines])
+    asked = f"Which label fits the text{target}? Answer with {', '.join(first)} or {last}."
+    return "\n".join([asked, *lines])
 
 
 def _extraction_instruction(
@@ -260,21 +318,6 @@ def _extraction_instruction(
     return "\n".join(lines)
 
 
-def _pins(card: Card, splits: Mapping[str, Sequence[Example]]) -> dict[str, Any]:
-    """Hashes of what models are asked: as ``docs/pin_cards.py`` makes them for ours."""
-    pool, items = splits.get("train", ()), splits["test"]
-
-    def prompts(seed: int) -> Iterator[str]:
-        drawn = draw_demonstrations(seed, len(pool), len(items), card.shots)
-        for item, positions in zip(items, drawn, strict=True):
-            shown = [(pool[place].sentence, pool[place].answer) for place in positions]
-            instruction = card.instruction.replace("%s", item.target or "")
-            yield render_few_shot(instruction, shown, item.sentence)
-
-    of_seeds = {seed: prompts_key(prompts(seed)) for seed in PAPER_SEEDS}
-    return {"items": items_key(Task(card, "own"), items), "prompts": of_seeds}
-
-
 # What is checked and told
 
 
@@ -290,9 +333,9 @@ def _refuse_shared_texts(asked: NewTask, splits: Mapping[str, Sequence[Example]]
         if shared:
             first, twin = shared[0], tests[_folded(shared[0].sentence)]
             raise InputError(
-                f"{asked.files[split]}: {len(shared)} texts stand in {asked.files['test']} too, "
-                f"first item {first.index + 1} here and item {twin.index + 1} there, "
-                f"{first.sentence[:60]!r}; expected none; remove them here"
+                f"{asked.files[split]}: texts that stand in {asked.files['test']} too: "
+                f"{len(shared)}, first item {first.index + 1} here and item {twin.index + 1} "
+                f"there, {first.sentence[:60]!r}; expected none; remove them here"
             )
 
 
@@ -312,7 +355,10 @@ def _told(card: Card, split: str, table: Table, examples: Sequence[Example]) -> 
     texts = Counter(_folded(item.sentence) for item in examples)
     if repeats := n_items - len(texts):
         text = texts.most_common(1)[0][0]
-        yield f"note: {split}: {repeats} texts stand there again, for example {text[:60]!r}"
+        yield f"note: {split}: texts that stand there again: {repeats}, for example {text[:60]!r}"
+    answers = {(_folded(item.sentence), item.answer) for item in examples}
+    if n_unclear := len(answers) - len(texts):
+        yield f"note: {split}: texts that stand there again with another answer: {n_unclear}"
     longest = max(len(item.sentence) for item in examples)
     if longest > LONG:
         yield (

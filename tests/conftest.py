@@ -6,9 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from sentibench.data import cards
+
 # two processes test side by side, so each leaves the other a core
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def no_own_tasks_of_others(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Own tasks of one test are none of another's: commands name their folders to lm-eval."""
+    monkeypatch.setenv("SENTIBENCH_TASKS", "")
+    yield
+    cards._given.clear()
+    cards.forget_own_tasks()
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +52,13 @@ def real_home(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     load_split.cache_clear()
     yield tmp_path / "home"
     load_split.cache_clear()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, for own tasks."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -71,6 +71,7 @@ def own_preset(
     n_texts = sum(
         1 for place in texts if not place.startswith(HUB) for _ in stream_table(place).rows
     )
+    is_drawn = card.shots and not card.demonstrations
     told = _teacher_of(teacher)
     values = {
         "NAME": task.name,
@@ -81,8 +82,8 @@ def own_preset(
         "DOMAIN": card.domain,
         "TASKS": [task.name],
         "SHOTS": [card.shots],
-        # without demonstrations a text gives one prompt
-        "SAMPLES": min(SAMPLES, n_texts or SAMPLES) if not card.shots else SAMPLES,
+        # without demonstrations, or with the same ones, a text gives one prompt
+        "SAMPLES": SAMPLES if is_drawn else min(SAMPLES, n_texts or SAMPLES),
     }
     text = (HERE / "own.yaml").read_text(encoding="utf-8")
     for key, value in values.items():  # JSON is YAML

@@ -42,7 +42,7 @@ def demonstration_requests(texts: Sequence[Text], stage: ICLDist, seed: int) -> 
     requests: list[Request] = []
     size = pool_size(texts, stage)
     for taxonomy in chosen_taxonomies(stage):
-        for text in _pool(texts, taxonomy, seed, size):
+        for text in _pool(texts, taxonomy, seed, 0 if taxonomy.fixed else size):
             rng = random.Random(f"{seed}/{taxonomy.name}/{text.id}")
             shown = _examples(rng, taxonomy)
             instruction = taxonomy.instruction("full", taxonomy.classes, 0)
@@ -140,7 +140,9 @@ def icldist_requests(
         (name, source)
         for name in sorted(taxonomies)
         for source in sources
-        if not max(stage.shots) or len(pools[name, source]) > max(stage.shots)
+        if len(pools[name, source]) > max(stage.shots)
+        or not max(stage.shots)
+        or taxonomies[name].fixed
     ]
     if not usable:
         if stage.demonstrations == "gold":
@@ -205,8 +207,11 @@ def _sentiment_question(
     if wording == "none" and not n_shots:  # something has to say what is asked
         n_shots, wording = (max(stage.shots), wording) if max(stage.shots) else (0, "full")
     instruction = taxonomy.instruction(wording, words, number)
-    drawn = rng.sample(pool, n_shots)
-    shown = [Shown(text.text, word_of.get(label, label)) for text, label in drawn]
+    if taxonomy.fixed:
+        drawn = list(taxonomy.fixed[:n_shots])
+    else:
+        drawn = [Shown(text.text, label) for text, label in rng.sample(pool, n_shots)]
+    shown = [Shown(text, word_of.get(label, label)) for text, label in drawn]
     kind = taxonomy.task, taxonomy.name, words, wording, instruction, shown
     gold = word_of.get(query.label or "")
     return _Question(*kind, query.text, query.source, gold, _tuples_of(taxonomy))

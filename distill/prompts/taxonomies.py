@@ -43,6 +43,7 @@ class Taxonomy:
         examples: Texts, with their class, that show the teacher what is asked; may be none.
         elements: Parts of a tuple, where the answer is a list of them.
         polarities: What the polarity of a tuple may be.
+        fixed: Demonstrations that every prompt of an own task shows; then nobody labels others.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Taxonomy:
     examples: tuple[Shown, ...]
     elements: tuple[str, ...] = ()
     polarities: tuple[str, ...] = ()
+    fixed: tuple[Shown, ...] = ()
 
     def __post_init__(self) -> None:
         if any(len(set(words)) != len(self.classes) for words in self.word_sets):
@@ -129,6 +131,7 @@ def taxonomy_of(task: Task) -> Taxonomy:
         examples=_examples(task),
         elements=card.elements,
         polarities=card.polarities,
+        fixed=tuple(Shown(text, answer) for text, answer in card.demonstrations),
     )
 
 

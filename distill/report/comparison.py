@@ -69,7 +69,9 @@ def compare(
     scores, n_items = _resample(found, tasks), {task: found[base][task].n_items for task in tasks}
     of_teacher: TaskScores = {} if teacher is None else scores[teacher]
     seen = [task for task in tasks if load_tasks()[task].card.name in SEEN]
-    unseen = [task for task in tasks if task not in seen]
+    # of an own task it is the user who knows whether its texts were learnt from
+    ours = [task for task in tasks if load_tasks()[task].source != "own"]
+    unseen = [task for task in ours if task not in seen]
     scopes = dict(zip(SCOPES, (tasks, seen, unseen), strict=True))
 
     def by_scope(figure: Callable[[Sequence[str]], T]) -> dict[Scope, T | None]:

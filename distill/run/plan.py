@@ -32,7 +32,9 @@ from distill.run.data import (
 from distill.run.stages import (
     StageName,
     StageTeacher,
+    asked_teacher,
     kept_step,
+    measured,
     settings_of,
     sources_of,
     training_of,
@@ -43,6 +45,8 @@ from distill.student.samples import encode_samples
 from distill.teachers.gold import gold_label
 from distill.teachers.store import Store
 from distill.texts.sources import Text, draw_texts
+from sentibench.data.cards import tasks_named
+from sentibench.data.read import split_file
 from sentibench.prompts.few_shot import TARGET_DELIMITER
 
 # Requests of a stage whose tokens are counted, drawn at random where there are more: any share of
@@ -168,6 +172,17 @@ class Plan:
         n = parameters_of(self.run.student)
         copies = sum(8 if one.training.method == "full" else 1 for one in self.trainings)
         return n and 4 * n * copies, disk_usage(there).free
+
+    def measured_items(self) -> int:
+        """Requests for measuring a teacher behind a server, one for each item; else 0."""
+        run = self.run
+        if asked_teacher(run, "teacher", self._teachers) is None or "teacher" not in measured(run):
+            return 0
+        most = run.evaluation.limits
+        return sum(
+            min(split_file(task, "test").rows, most.get(task.name, run.evaluation.limit) or 10**9)
+            for task in tasks_named(run.evaluation.tasks, "evaluation.tasks")
+        )
 
     def teacher_of(self, stage: str) -> StageTeacher:
         """Who would answer a stage; demonstrations belong to ICLDist."""

@@ -164,7 +164,7 @@ def trusts(run: Run, model: str) -> bool:
     """Whether code that comes with a model's checkpoint is run."""
     if model != "teacher":
         return run.trust_remote_code
-    return cast(bool, cast(Any, run.teacher).trust_remote_code)
+    return getattr(run.teacher, "trust_remote_code", False)
 
 
 def row_name(run: Run, model: str) -> str:

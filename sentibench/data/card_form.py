@@ -7,13 +7,21 @@ and ``class``, which of our two families runs it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
+from reprlib import Repr
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from sentibench.errors import InputError, nearest
 
@@ -21,6 +29,8 @@ CLASSES = ("sentibench.harness.LabelTask", "sentibench.harness.ExtractionTask")
 ELEMENTS = ("holder", "aspect", "category", "opinion", "polarity")
 MAX_LABELS = 100
 MAX_BYTES = 4 << 20
+SHORT = Repr()  # a small YAML file can hold a value without end
+SHORT.maxlevel, SHORT.maxstring = 2, 80
 SPLITS = ("train", "val", "test")
 
 Category = Literal["basic", "multifaceted", "finegrained", "own"]
@@ -32,7 +42,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 def scoring_word(label: str) -> str:
     """Return the first word of a label: ``non`` for ``non-irony``."""
-    return label.replace("-", " ").split()[0]
+    return (label.replace("-", " ").split() or [label])[0]
 
 
 class _Part(BaseModel):
@@ -48,11 +58,20 @@ class LabelEntry(_Part):
     synonyms: list[Text] = []
 
 
+def _label_entry(written: Any) -> Any:
+    """A label as its name alone, or with its keys."""
+    if isinstance(written, str):
+        return {"name": written}
+    if isinstance(written, dict):
+        return cast("dict[str, Any]", written)
+    raise ValueError(f"got {SHORT.repr(written)}, expected text; put it in quotes")
+
+
 class FileEntry(_Part):
     """A file of a split; see ``cards.SplitFile``."""
 
-    rows: int
-    bytes: int
+    rows: int = Field(ge=0)
+    bytes: int = Field(ge=0)
     sha256: str
     file: str = ""
 
@@ -80,7 +99,7 @@ class CardFile(_Part):
     category: Category = "own"
     format: Format = "table"
     folder: str = ""
-    labels: list[Text | LabelEntry] = []
+    labels: list[Annotated[LabelEntry, BeforeValidator(_label_entry)]] = []
     elements: list[str] = []
     polarities: list[Text] = []
     metric: Metric
@@ -110,16 +129,12 @@ class CardFile(_Part):
         if "test" not in self.splits:
             raise ValueError(f"splits: got {', '.join(self.splits) or 'none'}, expected test")
         if self.labels:
-            refuse_labels(
-                [
-                    label if isinstance(label, LabelEntry) else LabelEntry(name=label)
-                    for label in self.labels
-                ]
-            )
+            refuse_labels(self.labels)
         elif foreign := [part for part in self.elements if part not in ELEMENTS]:
             raise ValueError(f"elements: unknown {foreign[0]!r}; {nearest(foreign[0], ELEMENTS)}")
-        elif "polarity" not in self.elements:
-            raise ValueError(f"elements: got {', '.join(self.elements)}, expected polarity too")
+        elif "polarity" not in self.elements or len(set(self.elements)) < len(self.elements):
+            got = ", ".join(self.elements)
+            raise ValueError(f"elements: got {got}, expected each once and polarity among them")
         if self.format == "table":
             self._refuse_own()
         return self
@@ -131,12 +146,13 @@ class CardFile(_Part):
         lacking = [split for split, entry in self.splits.items() if not entry.file]
         if lacking:
             raise ValueError(f"splits.{lacking[0]}: got no file, expected its path")
-        parts = ["label"] if self.labels else ["tuples"]
-        wanted = ["text", *(self.elements if self._is_one_opinion_a_row else parts)]
-        if missing := [column for column in wanted if column not in self.columns]:
-            got = ", ".join(self.columns) or "none"
-            raise ValueError(f"columns: got {got}, expected {', '.join(wanted)} ({missing[0]})")
-        names = [label if isinstance(label, str) else label.name for label in self.labels]
+        if "own" not in self.pins:
+            raise ValueError("pins: got none of own; write the card with: sentibench task new")
+        if self.elements and not self.polarities:
+            raise ValueError("polarities: got none, expected what the polarity may be")
+        refuse_twins("polarities", self.polarities)
+        self._refuse_columns()
+        names = [label.name for label in self.labels]
         for shown in self.demonstrations if names else ():
             if shown.answer not in names:
                 near = nearest(shown.answer, names)
@@ -145,10 +161,25 @@ class CardFile(_Part):
         if self.metric != metric:
             raise ValueError(f"metric: got {self.metric}, expected {metric}")
         n_pool = len(self.demonstrations)
-        if "train" not in self.splits and self.shots > n_pool:
+        if self.shots > n_pool and (n_pool or "train" not in self.splits):
             raise ValueError(
-                f"shots: got {self.shots}, expected at most {n_pool}: the card has no train file "
-                f"and {n_pool} demonstrations"
+                f"shots: got {self.shots}, expected at most {n_pool}, the demonstrations of the "
+                "card; without any, a train file is needed"
+            )
+
+    def _refuse_columns(self) -> None:
+        parts = ["label"] if self.labels else ["tuples"]
+        wanted = ["text", *(self.elements if self._is_one_opinion_a_row else parts)]
+        if missing := [column for column in wanted if column not in self.columns]:
+            got = ", ".join(self.columns) or "none"
+            raise ValueError(f"columns: got {got}, expected {', '.join(wanted)} ({missing[0]})")
+        known = [*wanted, "target"] if self.labels else wanted
+        if unknown := [part for part in self.columns if part not in known]:
+            raise ValueError(f"columns: unknown {unknown[0]!r}; {nearest(unknown[0], known)}")
+        if ("target" in self.columns) != ("%s" in self.instruction):
+            raise ValueError(
+                "instruction: expected %s, where the target of the item stands, exactly if the "
+                f"columns have a target; got {self.instruction[:60]!r}"
             )
 
     @property
@@ -169,14 +200,12 @@ def refuse_labels(labels: Sequence[LabelEntry]) -> None:
             f"labels: got {len(names)}, expected 2 to {MAX_LABELS}: each is a choice of every "
             "item; is the column the right one?"
         )
-    for name in names:
-        if name != " ".join(name.split()):
+    for text in (*names, *(label.word for label in labels)):
+        if text != " ".join(text.split()):
             raise ValueError(
-                f"labels: got {name!r}, expected text in one line, without outer blanks"
+                f"labels: got {text!r}, expected text in one line, without outer blanks"
             )
-    folded = Counter(name.casefold() for name in names)
-    if twins := [name for name in names if folded[name.casefold()] > 1]:
-        raise ValueError(f"labels: {' and '.join(map(repr, twins[:2]))} differ in case alone")
+    refuse_twins("labels", names)
     words = {label.name: label.word or scoring_word(label.name) for label in labels}
     for (name, word), (other, longer) in permutations(words.items(), 2):
         if longer.casefold().startswith(word.casefold()):
@@ -187,8 +216,31 @@ def refuse_labels(labels: Sequence[LabelEntry]) -> None:
             )
 
 
+def refuse_twins(key: str, names: Sequence[str]) -> None:
+    """Refuse names that stand there twice, in the same case or in another.
+
+    Raises:
+        ValueError: With the first two.
+    """
+    folded = Counter(name.casefold() for name in names)
+    if twins := [name for name in names if folded[name.casefold()] > 1]:
+        raise ValueError(
+            f"{key}: got {twins[0]!r} and {twins[1]!r}, expected names that differ in more than "
+            "case"
+        )
+
+
 class CardLoader(yaml.SafeLoader):
-    """Reads task files; the functions that they name stay text."""
+    """Reads task files; the functions that they name stay text, and no key stands there twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping; a key that stands there twice is an error of YAML."""
+        node = super().compose_mapping_node(anchor)
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := [key for key, n in keys.items() if n > 1]:
+            problem = f"the key {twice[0]!r} twice; remove one"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return node
 
 
 CardLoader.add_constructor("!function", lambda _loader, node: node.value)
@@ -197,7 +249,12 @@ CardLoader.add_constructor("!function", lambda _loader, node: node.value)
 def find_own_cards(folders: Iterable[Path]) -> list[Path]:
     """Return the own cards in some folders and below; other YAML files are not ours."""
     found = (path for folder in folders for path in sorted(folder.rglob("*.yaml")))
-    return [path for path in found if read_card_file(path).get("class") in CLASSES]
+    return [path for path in found if path.is_file() and _is_card(read_card_file(path))]
+
+
+def _is_card(content: Mapping[str, Any]) -> bool:
+    family = content.get("class")
+    return isinstance(family, str) and family.startswith("sentibench.")
 
 
 def checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -209,11 +266,20 @@ def checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
     Raises:
         InputError: With the file, the key, what it holds, what was expected and a remedy.
     """
-    raw = {key: value for key, value in content.items() if key not in ("task", "class", "tag")}
+    raw = {key: value for key, value in content.items() if key not in ("class", "tag")}
+    if "name" in raw:
+        raise InputError(f"{path}: unknown key 'name'; did you mean 'task'?")
+    raw["name"] = raw.pop("task", None)
     try:
-        return CardFile.model_validate({"name": content.get("task"), **raw}).model_dump()
+        card = CardFile.model_validate(raw)
     except ValidationError as error:
         raise InputError(f"{path}: {_first_mistake(error)}") from None
+    family = CLASSES[0] if card.labels else CLASSES[1]
+    wanted = {"class": family, "category": "own", "format": "table"}
+    for key, expected in wanted.items():
+        if (got := content.get(key, expected)) != expected:
+            raise InputError(f"{path}: {key}: got {SHORT.repr(got)}, expected {expected}")
+    return card.model_dump()
 
 
 def read_card_file(path: Path) -> dict[str, Any]:
@@ -229,21 +295,34 @@ def read_card_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: no YAML; {' '.join(str(error).split())[:200]}") from None
+        raise InputError(
+            f"{path}: expected YAML in UTF-8; got {' '.join(str(error).split())[:200]}; mend it or "
+            "move it elsewhere"
+        ) from None
     return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 
 
+_PARTS: dict[Any, type[_Part]] = {
+    "labels": LabelEntry,
+    "splits": FileEntry,
+    "demonstrations": DemonstrationEntry,
+    "pins": PinsEntry,
+}
+
+
 def _first_mistake(error: ValidationError) -> str:
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"] if part not in ("str", "LabelEntry"))
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    place = "task" if place == "name" else place
     if first["type"] == "value_error":
-        return first["msg"].removeprefix("Value error, ")
+        message = first["msg"].removeprefix("Value error, ")
+        return f"{place}: {message}" if place else message
     if first["type"] == "extra_forbidden":
-        key = str(first["loc"][-1])
-        return f"unknown key {place!r}; {nearest(key, CardFile.model_fields)}"
+        form = _PARTS.get(first["loc"][0], CardFile)
+        return f"unknown key {place!r}; {nearest(str(first['loc'][-1]), form.model_fields)}"
     if first["type"] == "missing":
         return f"{place}: got nothing, expected this key"
-    got = repr(first["input"])[:80]
-    quotes = "; put it in quotes" if "string" in first["type"] else ""
-    message = first["msg"][0].lower() + first["msg"][1:]
-    return f"{place.replace('name', 'task', 1)}: got {got}; {message}{quotes}"
+    got = SHORT.repr(first["input"])
+    quotes = "" if isinstance(first["input"], (dict, list)) else "; put it in quotes"
+    message = first["msg"].replace("Input should be", "expected").replace("Keys", "keys")
+    return f"{place}: got {got}, {message}{quotes * ('string' in first['type'])}"

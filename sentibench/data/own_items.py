@@ -74,7 +74,19 @@ def _value(card: Card, row: Row, part: str) -> Any:
     value = row.values[column]
     if part != "text" and value is None:
         return ""
+    _refuse_halves(row.where, value)
     return value
+
+
+def _refuse_halves(where: str, value: Any) -> None:
+    """Refuse half a character: JSON can hold it, no model can be asked about it."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{where}: got half a character (a surrogate) in {str(value)[:60]!r}, expected text; "
+            "write it again as UTF-8"
+        ) from None
 
 
 Opinion = Mapping[str, Any]
@@ -107,7 +119,8 @@ def _listed(card: Card, row: Row) -> list[SentimentTuple]:
         if not isinstance(one, dict) or set(cast("dict[str, Any]", one)) - set(card.elements):
             raise _no_tuples(card, row, one)
         given = cast("dict[str, Any]", one)
-        values = {part: plain_text(given.get(part) or "") for part in card.elements}
+        parts = {part: given.get(part) for part in card.elements}
+        values = {p: "" if value is None else plain_text(value) for p, value in parts.items()}
         found.append(_opinion(card, values, row.where))
     return found
 
@@ -121,6 +134,7 @@ def _no_tuples(card: Card, row: Row, got: Any) -> InputError:
 
 
 def _opinion(card: Card, values: Mapping[str, str], where: str) -> SentimentTuple:
+    _refuse_halves(where, " ".join(values.values()))
     polarity = values["polarity"]
     by_case = {name.casefold(): name for name in card.polarities}
     if polarity.casefold() not in by_case:

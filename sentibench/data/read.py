@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -56,6 +57,8 @@ def load_split(task: Task, split: str) -> Split:
         "own": f"the old file, or sentibench task new {task.name} --force, which counts it again",
     }[task.source]
     try:
+        if path.exists() and not path.is_file():  # a device may have no end
+            raise OSError(errno.EINVAL, "no ordinary file")
         content = path.read_bytes()
     except OSError as error:
         raise DataError(
@@ -66,7 +69,13 @@ def load_split(task: Task, split: str) -> Split:
             f"{path}: damaged or of another version; {problem}; repair it with: {remedy}"
         )
     if task.source == "own":
-        return Split(tuple(examples_of(task.card, read_own_table(task.card, path).rows)), {})
+        examples = tuple(examples_of(task.card, read_own_table(task.card, path).rows))
+        if len(examples) != expected.rows:
+            raise DataError(
+                f"{path}: got {len(examples)} items, expected {expected.rows}, as "
+                f"{task.card.path} says; repair with: {remedy}"
+            )
+        return Split(examples, {})
     return read_split(task.card, content, str(path))
 
 

@@ -24,8 +24,9 @@ from sentibench.data.cards import (
 )
 from sentibench.data.fetch import data_home
 from sentibench.data.instructions import load_instruction
-from sentibench.data.read import load_split, split_file
+from sentibench.data.read import demonstration_pool, load_split, split_file
 from sentibench.errors import SentiBenchError
+from sentibench.prompts.few_shot import own_pins
 from sentibench.versions import MissingPartError, parts_of, require, tested_versions
 
 
@@ -63,6 +64,11 @@ def _check_file(task: Task, split: str) -> Finding:
     except SentiBenchError as error:
         return Finding(subject, str(error), False)
     n_items, n_rows = len(loaded.examples), split_file(task, split).rows
+    if task.source == "own" and split == "test":
+        pins = own_pins(task.card, demonstration_pool(task), loaded.examples)
+        if pins != task.pins:
+            detail = f"{task.card.path}: pins: got hashes of other prompts than the card makes"
+            return Finding(subject, f"{detail}; write it with: sentibench task new --force", False)
     changes = [f"{reason}: {n}" for reason, n in loaded.changes.items()]
     detail = "; ".join([f"{n_items} of {n_rows} rows read", *changes])
     return Finding(subject, detail, n_items == n_rows)

@@ -60,9 +60,14 @@ def mistake_in(error: Exception) -> str | None:
     asked = re.match(r"Attempted to load model '(sentibench[^']*)'", str(error))
     if asked:
         return f"--model: unknown name {asked[1]!r}; did you mean 'sentibench-hf'?"
-    known = (*GROUPS, TAG, *load_tasks())
     head, _, names = str(error).partition(": ")
-    for name in names.split(", ") if head == "Tasks not found" else ():
+    if head != "Tasks not found":
+        return None
+    try:
+        known = (*GROUPS, TAG, *load_tasks())
+    except SentiBenchError as broken:  # an own card
+        return str(broken)
+    for name in names.split(", "):
         like_ours = "sentibench" in name or get_close_matches(name, known, cutoff=0.8)
         if like_ours and name not in known:  # known: lm-eval was not amended
             return str(unknown_name("--tasks", name, known, prefix="sentibench_"))

@@ -6,7 +6,7 @@ evaluation shows it; a test compares the two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,11 +14,13 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 from sentibench.data.card_form import CardLoader
-from sentibench.data.cards import Task, tasks_folder
+from sentibench.data.cards import Card, Pins, Task, tasks_folder
 from sentibench.data.fetch import data_home
 from sentibench.data.instructions import load_instruction
+from sentibench.data.pins import items_key, prompts_key
 from sentibench.data.read import demonstration_pool
-from sentibench.prompts.demonstrations import DEFAULT_SEED, draw_demonstrations
+from sentibench.data.records import Example
+from sentibench.prompts.demonstrations import DEFAULT_SEED, PAPER_SEEDS, draw_demonstrations
 
 TARGET = "{{target}}"
 """Where an instruction names the person that a stance is about."""
@@ -97,3 +99,24 @@ def render_few_shot(
         question = templates["doc_to_text"].render(sentence=shown)
         prompt += question + TARGET_DELIMITER + label + DEMONSTRATION_DELIMITER
     return prompt + templates["doc_to_text"].render(sentence=sentence)
+
+
+def own_pins(card: Card, pool: Sequence[Example], items: Sequence[Example]) -> Pins:
+    """Hash what models are asked in an own task: as ``docs/pin_cards.py`` does it for ours.
+
+    Args:
+        card: The card of the task.
+        pool: What its demonstrations are taken from; see ``demonstration_pool``.
+        items: Its test split.
+    """
+    shown = [(example.sentence, example.answer) for example in pool]
+
+    def prompts(seed: int) -> Iterator[str]:
+        drawn = draw_demonstrations(seed, len(shown), len(items), card.shots)
+        for item, positions in zip(items, drawn, strict=True):
+            places = range(card.shots) if card.demonstrations else positions
+            instruction = card.instruction.replace("%s", item.target or "")
+            yield render_few_shot(instruction, [shown[n] for n in places], item.sentence)
+
+    of_seeds = {seed: prompts_key(prompts(seed)) for seed in PAPER_SEEDS}
+    return Pins(items_key(Task(card, "own"), items), of_seeds)

@@ -45,6 +45,12 @@ def test_reviews_have_what_makes_a_csv_hard_to_read(name: str) -> None:
     assert any(ord(character) > 0xFFFF for text in texts for character in text)  # emoji
 
 
+def test_the_examples_are_two_reviews_of_each_label_that_are_not_held_out() -> None:
+    examples = rows_of("examples.csv")
+    assert Counter(row["kind"] for row in examples) == dict.fromkeys(REVIEWS["reviews.csv"], 2)
+    assert all(row in rows_of("reviews.csv") for row in examples)
+
+
 def test_reviews_have_5_to_60_words_and_are_numbered() -> None:
     lengths = [len(row["review"].split()) for row in ALL_REVIEWS]
     assert min(lengths) >= 5

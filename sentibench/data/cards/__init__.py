@@ -19,6 +19,7 @@ from typing import Any, cast
 import yaml
 
 from sentibench.data.card_form import (
+    CardFile,
     Category,
     Format,
     Metric,
@@ -224,37 +225,38 @@ def checked_card(content: dict[str, Any], path: Path) -> Card:
         InputError: If it is not as it must be.
     """
     name = content.get("task")
-    if name in (*ORDER, *GROUPS, TAG) or str(name).startswith("sentibench"):
+    if isinstance(name, str) and (name in ORDER or name.startswith("sentibench")):
         raise InputError(f"{path}: task: {name!r} is a name of this package; choose another one")
     return _card_from(checked(content, path), path)
 
 
 def _card_from(raw: Mapping[str, Any], path: Path | None = None) -> Card:
-    values: dict[str, Any] = dict(raw)
+    values = dict(raw)
     for key in ("elements", "facts", "reversed_ties", "polarities"):
-        values[key] = tuple(values.get(key) or ())
-    values["classes"] = tuple(map(_label_from, values.pop("labels", None) or ()))
-    shown = values.get("demonstrations") or ()
-    values["demonstrations"] = tuple((one["text"], one["answer"]) for one in shown)
-    pins: Mapping[Source, Any] = values.get("pins") or {}
+        values[key] = tuple(raw[key])
+    labels = values.pop("labels")
+    values["classes"] = tuple([Label(**one | _word_and_synonyms(one)) for one in labels])
+    values["demonstrations"] = tuple((one["text"], one["answer"]) for one in raw["demonstrations"])
+    pins: Mapping[Source, Any] = raw["pins"]
     values["pins"] = {source: Pins(**of_source) for source, of_source in pins.items()}
-    splits = {split: SplitFile(**facts) for split, facts in values["splits"].items()}
+    splits = {split: SplitFile(**facts) for split, facts in raw["splits"].items()}
     values |= {"splits": MappingProxyType(splits), "path": path}
     return Card(**values)
 
 
-def _label_from(raw: str | Mapping[str, Any]) -> Label:
-    if isinstance(raw, str):
-        return Label(raw, scoring_word(raw))
-    word = raw.get("word") or scoring_word(raw["name"])
-    return Label(raw["name"], word, raw.get("description", ""), tuple(raw.get("synonyms") or ()))
+def _word_and_synonyms(label: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "word": label["word"] or scoring_word(label["name"]),
+        "synonyms": tuple(label["synonyms"]),
+    }
 
 
 @cache
 def load_cards() -> Mapping[str, Card]:
     """Load the twelve cards, in the order of the paper's table."""
     texts = {name: Path(__file__).with_name(f"{name}.yaml").read_text("utf-8") for name in ORDER}
-    return MappingProxyType({name: _card_from(yaml.safe_load(texts[name])) for name in ORDER})
+    forms = {name: CardFile.model_validate(yaml.safe_load(texts[name])) for name in ORDER}
+    return MappingProxyType({name: _card_from(form.model_dump()) for name, form in forms.items()})
 
 
 def _card_named(name: str) -> Card:
@@ -274,7 +276,17 @@ def own_folders() -> tuple[Path, ...]:
 
 
 def name_own_folders() -> None:
-    """Name all of them in SENTIBENCH_TASKS: plain lm_eval does not look beside itself."""
+    """Name all of them in SENTIBENCH_TASKS: plain lm_eval does not look beside itself.
+
+    Raises:
+        InputError: If SENTIBENCH_TASKS names what is no folder.
+    """
+    named = os.environ.get(OWN_FOLDERS_VARIABLE, "").split(os.pathsep)
+    if lacking := [folder for folder in named if folder and not Path(folder).is_dir()]:
+        raise InputError(
+            f"{OWN_FOLDERS_VARIABLE}: got {lacking[0]!r}, which is no folder, expected folders "
+            f"with task cards, separated by {os.pathsep!r}; mend or unset the variable"
+        )
     if folders := own_folders():
         os.environ[OWN_FOLDERS_VARIABLE] = os.pathsep.join(map(str, folders))
 
@@ -289,10 +301,22 @@ def own_task(path: Path) -> Task:
         InputError: If the card is not as it must be.
     """
     card = _own_card(path.absolute())
-    if _given.get(card.name) != card.path and card.name not in load_tasks():
-        _given[card.name] = cast(Path, card.path)
-        forget_own_tasks()
+    known = load_tasks().get(card.name)
+    if known and known.card.path and known.card.path.exists():  # it was when it was read
+        if known.card.path.samefile(path):
+            return known
+        if card.name not in _given:
+            raise _two_cards(known.card, card)
+    _given[card.name] = cast(Path, card.path)
+    forget_own_tasks()
     return load_tasks()[card.name]
+
+
+def _two_cards(first: Card, second: Card) -> InputError:
+    return InputError(
+        f"{second.path}: task: {first.path} has the name {second.name!r} too, expected one card of "
+        "a name; rename or remove one of the two"
+    )
 
 
 def forget_own_tasks() -> None:
@@ -309,9 +333,15 @@ def _own_card(path: Path) -> Card:
 @cache
 def _tasks(folders: tuple[Path, ...]) -> Mapping[str, Task]:
     tasks = [Task(card, source) for source in OURS for card in load_cards().values()]
-    paths = [*find_own_cards(folders), *_given.values()]
-    tasks += [Task(_own_card(path), "own") for path in dict.fromkeys(paths)]
-    return MappingProxyType({task.name: task for task in tasks})
+    found = {task.name: task for task in tasks}
+    for path in dict.fromkeys([*find_own_cards(folders), *filter(Path.is_file, _given.values())]):
+        task = Task(_own_card(path), "own")
+        if twin := found.get(task.name):
+            if not path.samefile(cast(Path, twin.card.path)):
+                raise _two_cards(twin.card, task.card)
+            continue  # one file, by two ways
+        found[task.name] = task
+    return MappingProxyType(found)
 
 
 def load_tasks() -> Mapping[str, Task]:

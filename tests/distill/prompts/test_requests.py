@@ -492,3 +492,10 @@ def test_a_word_set_that_does_not_fit_its_classes_is_refused() -> None:
     for words in (("good",), ("good", "good"), ("good", "bad", "odd")):
         with pytest.raises(ValueError, match="taxonomy two: a word set does not fit its classes"):
             Taxonomy("two", "sentiment", ("positive", "negative"), (words,), {}, ())
+
+
+def test_the_domain_of_the_texts_stands_before_every_prompt_of_knowdist() -> None:
+    plain = knowdist_requests(TEXTS, KnowDist(samples=20), 1)
+    told = knowdist_requests(TEXTS, KnowDist(samples=20, domain="reviews of kettles"), 1)
+    said = "Every text is from this domain: reviews of kettles.\n\n"
+    assert [r.prompt for r in told] == [said + r.prompt for r in plain]

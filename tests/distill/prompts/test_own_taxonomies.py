@@ -57,7 +57,7 @@ def test_an_own_task_is_asked_for_with_its_own_labels_wording_and_demonstrations
     asked = demonstration_requests(TEXTS, stage(), 1)
     assert {r.choices for r in asked} == {KINDS}
     for request in asked:
-        assert request.prompt.startswith("Which label fits the text? Answer with one of: Late Del")
+        assert request.prompt.startswith("Which label fits the text? Answer with Late Del")
         assert "praise: {{ liked }}" in request.prompt  # text of a card is no template
         assert request.prompt.count("shown ") == 3  # one of each label
     labels = {(r.meta["taxonomy"], r.meta["text"]): KINDS[0] for r in asked}
@@ -133,3 +133,20 @@ def test_tuples_are_read_in_the_forms_in_which_models_give_them(answer, expected
     meta = {"elements": ("aspect", "polarity"), "polarities": ("positive", "negative")}
     request = Request("x", (Message("user", "p"),), "t", "s", meta=meta)
     assert tuples_of(answer, request) == expected
+
+
+@pytest.mark.usefixtures("reviews")
+def test_the_fixed_demonstrations_of_a_card_stand_in_every_prompt_and_nobody_labels_others(
+    tmp_path: Path,
+) -> None:
+    shown = [(f"fixed {n}", KINDS[n % 3]) for n in range(3)]
+    write(tmp_path / "shown.csv", shown)
+    given = ["--test", "test.csv", "--demonstrations", "shown.csv"]
+    assert main(["task", "new", "fixed", *given, "--labels", ",".join(KINDS)]) == 0
+    asked = stage(tasks=("fixed",), shots=(3,))
+    assert demonstration_requests(TEXTS, asked, 1) == []
+    requests = icldist_requests(TEXTS, {}, asked, 1)
+    assert len(requests) == 30
+    assert all([*r.meta["demonstrations"]] == shown for r in requests)
+    mixed = stage(tasks=("fixed", "reviews"), shots=(1, 3))
+    assert {r.meta["taxonomy"] for r in demonstration_requests(TEXTS, mixed, 1)} == {"reviews"}

@@ -1,0 +1,155 @@
+"""The whole way with own labels: the rules of docs/own_data teach a tiny student."""
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from distill.__main__ import main as distill
+from sentibench.__main__ import main as sentibench
+from sentibench.data.cards import load_tasks
+from sentibench.scoring.samples import newest_samples, read_samples
+
+FOLDER = Path(__file__).parents[3] / "docs" / "own_data"
+SMALL = [
+    *("knowdist.samples=16", "knowdist.training.epochs=1", "icldist.samples=40"),
+    *("icldist.training.epochs=1", "filters.skip=[contaminated, near-duplicate]"),
+]
+
+
+@pytest.fixture
+def teacher() -> Iterator[str]:
+    command = [sys.executable, str(FOLDER / "server.py"), "--port", "0", "--think", "--fenced"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield f"openai:rules@{process.stdout.readline().strip()}"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_own_labels_from_a_table_to_a_labelled_file(
+    here: Path, teacher: str, tiny_student: Path, capsys
+) -> None:
+    held_out = ["--test", str(FOLDER / "held_out.csv"), "--text", "review", "--label", "kind"]
+    assert sentibench(["task", "new", "reviews", *held_out]) == 0
+    texts = here / "texts.csv"
+    with texts.open("w", newline="", encoding="utf-8") as file:
+        rows = rows_of(FOLDER / "reviews.csv")[:60] + rows_of(FOLDER / "held_out.csv")[:3]
+        csv.writer(file).writerows([("review",), *((row["review"],) for row in rows)])
+    given = ["--task", "reviews", "--texts", "texts.csv", "--teacher", teacher]
+    assert distill(["init", "own", *given, "--student", str(tiny_student)]) == 0
+    thinking = ["icldist.label_tokens=1024", "knowdist.response_tokens=1024"]
+    limits = ["evaluation.limit=40", *thinking]
+    capsys.readouterr()
+    assert distill(["plan", "reviews.yaml", *SMALL[:-1], *limits]) == 0
+    assert "and 40 for its scores, one for each item" in capsys.readouterr().out
+    assert distill(["run", "reviews.yaml", *SMALL[:-1], *limits]) == 0
+
+    run = here / "runs" / "reviews"
+    manifest = json.loads((run / "results" / "run.json").read_text("utf-8"))
+    drawn = manifest["steps"]["texts"]["summary"]
+    left_out = {(source, why): n for source, why, n in drawn["left_out"]}
+    assert left_out["texts", "contaminated"] == 3  # of the held-out reviews
+    assert set(manifest["scores"]) == {"teacher", "base", "knowdist", "icldist"}
+    assert manifest["scores"]["teacher"]["reviews"][0] > 0.85  # by its own answers
+    samples = newest_samples(run / "evaluate-teacher" / "results")
+    answers = read_samples(samples["reviews"], load_tasks()["reviews"])
+    assert answers.n_items == 40
+    assert not answers.invalid.any()
+    for name in ("icldist-filter", "knowdist-filter"):
+        assert "<think>" not in (run / name / "samples.jsonl").read_text("utf-8")
+    learnt = (run / "icldist-filter" / "samples.jsonl").read_text("utf-8").splitlines()
+    labels = {json.loads(line)["response"] for line in learnt}
+    assert labels == {"complaint", "praise", "question"}
+
+    student = str(run / "icldist-merge" / "student")
+    capsys.readouterr()
+    assert (
+        sentibench(["predict", student, "texts.csv", "--text", "review", "--out", "out.csv"]) == 0
+    )
+    assert "shots" in capsys.readouterr().err
+    labelled = rows_of(here / "out.csv")
+    assert [row["review"] for row in labelled] == [row["review"] for row in rows_of(texts)]
+    assert {row["label"] for row in labelled} <= {"complaint", "praise", "question"}
+
+
+def test_own_opinions_are_taught_and_measured(here: Path, teacher: str, tiny_student: Path) -> None:
+    files = ["--test", str(FOLDER / "aspects_held_out.jsonl"), "--tuples", "opinions"]
+    shown = ["--train", str(FOLDER / "aspects.jsonl"), "--shots", "2"]
+    assert (
+        sentibench(["task", "new", "meals", "--elements", "aspect,polarity", *files, *shown]) == 0
+    )
+    given = ["--task", "meals", "--texts", str(FOLDER / "aspects.jsonl"), "--teacher", teacher]
+    assert distill(["init", "own", *given, "--student", str(tiny_student)]) == 0
+    limits = ["evaluation.limit=10", "knowdist=null", "icldist.response_tokens=1024"]
+    assert distill(["run", "meals.yaml", "icldist.samples=30", *limits]) == 0
+    run = here / "runs" / "meals"
+    manifest = json.loads((run / "results" / "run.json").read_text("utf-8"))
+    assert manifest["scores"]["teacher"]["meals"][0] > 0.5
+    learnt = (run / "icldist-filter" / "samples.jsonl").read_text("utf-8").splitlines()
+    assert len(learnt) >= 15
+    assert all(json.loads(line)["response"].startswith("[") for line in learnt)
+    student = str(run / "icldist-merge" / "student")
+    source = str(FOLDER / "aspects_held_out.jsonl")
+    assert sentibench(["predict", student, source, "--out", "out.jsonl"]) == 0
+    first = json.loads((here / "out.jsonl").read_text("utf-8").splitlines()[0])
+    assert {"tuples", "readable"} <= first.keys()
+
+
+MISTAKES = [
+    (["--task", "reviews"], "init own: for which task? give --task NAME and --texts FILE"),
+    (["--task", "revews", "--texts", "t.csv"], "did you mean 'reviews'?"),
+    (["--task", "sst2", "--texts", "t.csv"], "sentibench_sst2 is none of yours"),
+    (["--task", "reviews", "--texts", "t.csv", "--text", "x"], "no column 'x'; known: review"),
+    (["--task", "reviews", "--texts", "t.csv", "--teacher", "gpt"], "expected openai:MODEL@URL"),
+    (["--task", "reviews", "--texts", "none.csv"], "none.csv: cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), MISTAKES)
+def test_a_mistake_in_init_own_is_one_line_and_writes_nothing(
+    given: list[str], message: str, here: Path, capsys
+) -> None:
+    held_out = ["--test", str(FOLDER / "held_out.csv"), "--text", "review", "--label", "kind"]
+    assert sentibench(["task", "new", "reviews", *held_out]) == 0
+    (here / "t.csv").write_text("review\nfine\n", encoding="utf-8")
+    capsys.readouterr()
+    assert distill(["init", "own", *given]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (here / "reviews.yaml").exists()
+
+
+def test_labels_that_no_task_knows_stop_the_run_before_anybody_is_asked(
+    here: Path, tiny_student: Path, capsys
+) -> None:
+    held_out = ["--test", str(FOLDER / "held_out.csv"), "--text", "review", "--label", "kind"]
+    assert sentibench(["task", "new", "reviews", *held_out]) == 0
+    (here / "t.csv").write_text("review,kind\nfine,Praise!\nbad,complaint\n", encoding="utf-8")
+    given = ["--teacher", "openai:m@http://127.0.0.1:9/v1", "--student", str(tiny_student)]
+    assert distill(["init", "own", "--task", "reviews", "--texts", "t.csv", *given]) == 0
+    texts = "texts=[{file: t.csv, column: review, label_column: kind}]"
+    capsys.readouterr()
+    assert distill(["run", "reviews.yaml", texts]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "1 texts have labels that no task of icldist.tasks (reviews) knows: Praise!" in said
