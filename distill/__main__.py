@@ -30,6 +30,7 @@ LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent proce
 JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"
 COMPARE = "show what differs between two runs: settings, and scores on the same items"
 SCHEMA = "print the JSON schema of a run's results/run.json"
+STUDENT = ".demo/SmolLM2-135M-Instruct"  # of the preset own
 INIT = "write a configuration to begin with; without NAME, list them"
 RATES = {
     "tokens-per-second": ("N", "of the teacher, prompt and answer tokens together: gives the time"),
@@ -99,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     own.add_argument(
         "--student",
-        default=".demo/SmolLM2-135M-Instruct",
+        default=STUDENT,
         metavar="FOLDER",
         help="a checkpoint (default: %(default)s)",
     )
@@ -158,6 +159,11 @@ def _init(options: argparse.Namespace) -> None:
         path = options.path or Path(f"{task.name}.yaml")
         given = options.texts, options.text, options.teacher, options.student
         text = own_preset(task, *given)
+        if options.student == STUDENT and not Path(STUDENT).is_dir():
+            raise InputError(
+                f"init --student: no folder {STUDENT}, which `make demo` brings; name the "
+                "checkpoint that is to learn"
+            )
     write_preset(options.preset, path, text)
     print(path)
 

@@ -138,7 +138,11 @@ class Texts(Section):
         """YAML reads 5, 5.0 and true as no texts."""
         if not isinstance(labels, dict):
             return labels
-        return {plain_text(key): value for key, value in cast("dict[Any, Any]", labels).items()}
+        given = cast("dict[Any, Any]", labels).items()
+        return {
+            plain_text(key): plain_text(value) if isinstance(value, (bool, int, float)) else value
+            for key, value in given
+        }
 
     @model_validator(mode="after")
     def _one_source(self) -> Texts:
@@ -387,7 +391,7 @@ class BestCheckpoint(Section):
         usable = [
             name
             for name, task in load_tasks().items()
-            if task.source == "real" and "val" in task.card.splits
+            if task.source != "mini" and "val" in task.card.splits
         ]
         for name in self.tasks:
             if name not in usable:
@@ -711,7 +715,8 @@ class _NoTwins(yaml.SafeLoader):
         node = super().compose_mapping_node(anchor)
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for place, key in enumerate(keys):
-            if key.tag.rpartition(":")[2] in ("bool", "null"):
+            is_truth = key.value.lower() in ("true", "false")  # yes, no and on are read as these
+            if key.tag.rpartition(":")[2] in ("bool", "null") and not is_truth:
                 what = f"key {key.value!r} is read as a {key.tag.rpartition(':')[2]}; quote it"
                 raise yaml.MarkedYAMLError(None, None, what, key.start_mark)
             if key.value in [before.value for before in keys[:place]]:

@@ -49,7 +49,6 @@ HEAD = (
     r"(?:answer|labels?|sentiment|emotion|feeling|class|category|classification|polarity|opinion"
     r"|stance|tone|prediction|output|result|response|verdict|rating)"
 )
-FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
 LOOSE_OBJECT = re.compile(r"\{\s*['\"]?\w{1,40}['\"]?\s*:\s*['\"]?([^'\"{}\n,:]{1,80})['\"]?\s*\}")
 HEADED = re.compile(
     rf"[^\w\n{{}}]{{0,8}}(?:[^\W\d]+ ){{0,2}}{HEAD}[ *_\"'`]{{0,6}}(?::|=|->|→)[ \t]*(.+)",
@@ -61,7 +60,8 @@ MARKED = re.compile(
     r"|(?<!\w)'([^'\n]+)'(?!\w)|\\boxed\{([^{}\n]+)\}"
 )
 NEGATION = re.compile(
-    r"\b(?:not|no|nor|never|neither|cannot|without|hardly|rather than)\b|n['’]t\b"
+    r"\b(?:not|no|nor|never|neither|cannot|without|hardly|rather than|instead of|opposite|anything"
+    r"|wrong|incorrect|false|fails?|less|unlike|except)\b|n['’]t\b"
 )
 SENTENCE_BREAK = re.compile(r"[.!?…]\s+\S|\n")
 
@@ -309,8 +309,12 @@ def _label_of_sentence(text: str, labels: Sequence[str]) -> str | None:
 
 
 def _unfenced(text: str) -> str:
-    fenced = FENCE.findall(text)
-    return fenced[0] if len(fenced) == 1 else text
+    """What stands in the only fence; else all of it."""
+    parts = text.split("```")
+    if len(parts) != 3:
+        return text
+    first, break_, rest = parts[1].partition("\n")
+    return rest if break_ and re.fullmatch(r"[\w-]*[ \t]*", first) else parts[1]
 
 
 def _json_of(text: str) -> Any:

@@ -86,10 +86,12 @@ def own_preset(
         "SAMPLES": SAMPLES if is_drawn else min(SAMPLES, n_texts or SAMPLES),
     }
     text = (HERE / "own.yaml").read_text(encoding="utf-8")
-    for key, value in values.items():  # JSON is YAML
-        written = f": {json.dumps(value, ensure_ascii=False)}"
-        text = re.sub(rf": {key}\b", lambda _, written=written: written, text)
-    return text
+    keys = "|".join(values)
+    return re.sub(  # JSON is YAML
+        rf"(?<=: )(?:{keys})\b",
+        lambda found: json.dumps(values[found[0]], ensure_ascii=False),
+        text,
+    )
 
 
 def _texts_of(place: str, column: str) -> dict[str, Any]:

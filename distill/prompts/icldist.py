@@ -105,9 +105,9 @@ def gold_demonstrations(
     """(taxonomy, text id) -> class, where a text's gold label is a class of the taxonomy."""
     size = pool_size(texts, stage)
     return {
-        (taxonomy.name, text.id): cast(str, text.label)
+        (taxonomy.name, text.id): cast(str, taxonomy.class_of(text.label))
         for taxonomy in chosen_taxonomies(stage)
-        for text in _pool([t for t in texts if t.label in taxonomy.classes], taxonomy, seed, size)
+        for text in _pool([t for t in texts if taxonomy.class_of(t.label)], taxonomy, seed, size)
     }
 
 
@@ -213,7 +213,7 @@ def _sentiment_question(
         drawn = [Shown(text.text, label) for text, label in rng.sample(pool, n_shots)]
     shown = [Shown(text, word_of.get(label, label)) for text, label in drawn]
     kind = taxonomy.task, taxonomy.name, words, wording, instruction, shown
-    gold = word_of.get(query.label or "")
+    gold = word_of.get(taxonomy.class_of(query.label) or "")
     return _Question(*kind, query.text, query.source, gold, _tuples_of(taxonomy))
 
 

@@ -17,6 +17,7 @@ from distill.config import ICLDist
 from distill.errors import ConfigError, nearest
 from sentibench.data.cards import Card, Task, load_tasks
 from sentibench.data.read import demonstration_pool
+from sentibench.data.tables import plain_text
 
 HERE = Path(__file__).parent
 PLAIN = ("sentiment_3", "emotion_4")  # the taxonomies without that axis
@@ -43,6 +44,7 @@ class Taxonomy:
         examples: Texts, with their class, that show the teacher what is asked; may be none.
         elements: Parts of a tuple, where the answer is a list of them.
         polarities: What the polarity of a tuple may be.
+        names: K names of the classes in gold labels, where these differ from the classes.
         fixed: Demonstrations that every prompt of an own task shows; then nobody labels others.
     """
 
@@ -55,6 +57,16 @@ class Taxonomy:
     elements: tuple[str, ...] = ()
     polarities: tuple[str, ...] = ()
     fixed: tuple[Shown, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def class_of(self, label: str | None) -> str | None:
+        """The class that a gold label names; case does not count. None if it names none."""
+        folded = plain_text(label or "").casefold()
+        for names in (self.classes, self.names or self.classes):
+            for name, of_class in zip(names, self.classes, strict=True):
+                if name.casefold() == folded:
+                    return of_class
+        return None
 
     def __post_init__(self) -> None:
         if any(len(set(words)) != len(self.classes) for words in self.word_sets):
@@ -101,6 +113,11 @@ def chosen_taxonomies(stage: ICLDist) -> list[Taxonomy]:
             found |= {k: v for k, v in of_kind.items() if stage.taxonomies or k in PLAIN}
         elif name in ours:
             found[name] = ours[name]
+        elif name in own and "target" in own[name].card.columns:
+            raise ConfigError(
+                f"icldist.tasks: {name} asks about a target, which texts do not have; expected a "
+                "task without a target"
+            )
         elif name in own:
             found[name] = taxonomy_of(own[name])
         else:
@@ -125,21 +142,24 @@ def taxonomy_of(task: Task) -> Taxonomy:
     return Taxonomy(
         name=task.name,
         task="own",
-        classes=card.labels,
+        classes=card.written,
         word_sets=_word_sets(card),
         instructions={"full": (card.instruction,), "short": tuple(short)},
         examples=_examples(task),
         elements=card.elements,
         polarities=card.polarities,
-        fixed=tuple(Shown(text, answer) for text, answer in card.demonstrations),
+        fixed=tuple(Shown(one.sentence, one.answer) for one in demonstration_pool(task))
+        if card.demonstrations
+        else (),
+        names=card.labels,
     )
 
 
 def _word_sets(card: Card) -> tuple[tuple[str, ...], ...]:
     """The labels, then set by set their synonyms; a label that has no more keeps its name."""
-    sets = [card.labels]
+    sets = [card.written]
     for words in zip_longest(*(label.synonyms for label in card.classes)):
-        named = tuple(word or name for word, name in zip(words, card.labels, strict=True))
+        named = tuple(word or name for word, name in zip(words, card.written, strict=True))
         sets += [named] if len(set(named)) == len(named) else []
     return tuple(sets)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from functools import cache
+from dataclasses import asdict, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from distill.run.stages import (
     StageTeacher,
     kept_step,
     labels_by_teacher,
+    named_tasks,
     settings_of,
     sources_of,
     training_stages,
@@ -49,6 +50,7 @@ from distill.student.difficulty import select_hard_samples
 from distill.student.samples import Sample, read_samples, write_samples
 from distill.teachers.asking import ask
 from distill.teachers.store import Store
+from distill.texts.cleaning import masked
 from distill.texts.decontamination import Contamination, load_tests
 from distill.texts.sources import Text, draw_texts
 
@@ -68,7 +70,7 @@ def tests_of(run: Run) -> Tests:
     @cache
     def load() -> Contamination | None:
         source = run.compared_with
-        return source and Contamination.of_texts(load_tests(source))
+        return source and Contamination.of_texts(load_tests(source, named_tasks(run)))
 
     return load
 
@@ -96,10 +98,13 @@ def refuse_unknown_labels(run: Run, texts: Sequence[Text]) -> None:
     """
     if run.icldist is None:
         return
+    taxonomies = chosen_taxonomies(run.icldist)
     own = {source.source for source in run.texts if source.label_column}
-    known = {name for one in chosen_taxonomies(run.icldist) for name in one.classes}
+    known = {name for one in taxonomies for name in one.names or one.classes}
     given = (text.label for text in texts if text.source in own and text.label)
-    foreign = Counter(label for label in given if known and label not in known).most_common()
+    foreign = Counter(
+        label for label in given if not any(one.class_of(label) for one in taxonomies)
+    ).most_common()
     if not foreign:
         return
     raise ConfigError(
@@ -133,7 +138,8 @@ def label_demonstrations(
 ) -> Summary:
     """Let the teacher label the texts that will be demonstrations."""
     assert run.icldist is not None
-    requests = demonstration_requests(read_texts(run.folder / "texts"), run.icldist, run.seed)
+    texts = read_texts(run.folder / "texts")
+    requests = masked_requests(run, demonstration_requests(texts, run.icldist, run.seed))
     asked = ask_all(requests, teacher, "demonstrations", retry_failed, run.filters)
     kept = _filter("demonstrations", asked, run.filters, tests(), folder)
     labels = [[k.request.meta["taxonomy"], k.request.meta["text"], k.response] for k in kept]
@@ -163,7 +169,31 @@ def build_requests(
     if isinstance(found, KnowDist):
         return knowdist_requests(texts, found, run.seed)
     labels = gold_demonstrations(texts, found, run.seed) if labels is None else labels
-    return icldist_requests(texts, labels, found, run.seed)
+    return masked_requests(run, icldist_requests(texts, labels, found, run.seed))
+
+
+def masked_requests(run: Run, requests: Sequence[Request]) -> list[Request]:
+    """Requests without the personal data that ``cleaning.mask`` names.
+
+    Texts were masked when they were drawn; demonstrations of a card and held-out items were not.
+    """
+    if not run.cleaning.mask:
+        return list(requests)
+    hide = partial(masked, settings=run.cleaning)
+    return [
+        replace(
+            request,
+            messages=tuple(replace(m, content=hide(m.content)) for m in request.messages),
+            text=hide(request.text),
+            meta={**request.meta}
+            | {
+                key: [(hide(text), label) for text, label in request.meta[key]]
+                for key in ("demonstrations",)
+                if key in request.meta
+            },
+        )
+        for request in requests
+    ]
 
 
 def ask_stage(

@@ -94,7 +94,7 @@ def build_steps(
             "texts": list(map(_texts, run.texts)),
             "files": _stamps(run),
             "seed": run.seed,
-            "decontaminate": run.compared_with is not None,
+            "decontaminate": _compared_with(run),
             "cleaning": {**run.cleaning.model_dump(mode="json"), "rules": cleaning.VERSION},
         },
         (),
@@ -104,7 +104,7 @@ def build_steps(
         for source in stages.sources_of(run, stage):
             _add_data_steps(steps, run, source, teachers[source], retry_failed, tests, student)
         _add_training_steps(steps, run, stage, student)
-    _add_evaluation(steps, run, student, teachers)
+    _add_evaluation(steps, run, student, teachers, retry_failed)
     return dict(steps)
 
 
@@ -160,6 +160,7 @@ def _add_data_steps(
         {
             "filters": run.filters.model_dump(mode="json"),
             "rules": RULES_VERSION,
+            "decontaminate": _compared_with(run),
             "teacher": known["teacher"],
         },
         (f"{stage}-ask",),
@@ -205,11 +206,21 @@ def _add_training_steps(steps: _Steps, run: Run, stage: str, student: str) -> No
         steps.add(f"{stage}-choose", work, settings, (last,), ("weights", "development.json"))
         last = f"{stage}-choose"
     work = partial(models.merge_stage, run, stage, start, run.folder / last / "weights")
-    steps.add(f"{stage}-merge", work, {}, (last,), ("student",))
+    names = sorted(models.asked_of_student(run))
+    settings = {
+        "tasks": names,
+        "cards": own_cards(names),
+        "shots": models.trained_shots(run, stage),
+    }
+    steps.add(f"{stage}-merge", work, settings, (last,), ("student",))
 
 
 def _add_evaluation(
-    steps: _Steps, run: Run, student: str, teachers: Mapping[StageName, StageTeacher]
+    steps: _Steps,
+    run: Run,
+    student: str,
+    teachers: Mapping[StageName, StageTeacher],
+    retry_failed: bool,
 ) -> None:
     """Measure teacher, base and the student of every stage; then the report of it all."""
     known: dict[str, Any] = run.evaluation.model_dump(mode="json", exclude={"teacher", "agreement"})
@@ -219,16 +230,19 @@ def _add_evaluation(
     for model in stages.measured(run):
         after = (f"{model}-merge",) if model in stages.training_stages(run) else ()
         asked = stages.asked_teacher(run, model, teachers)
-        work = partial(measuring.evaluate_model, run, model, asked)
+        work = partial(measuring.evaluate_model, run, model, asked, retry_failed)
         settings = dict(known)
         if asked:
-            settings["teacher"] = [asked.name, asked.revision]
+            how = (run.icldist or ICLDist()).model_dump(mode="json", include=OF_ANSWERS)
+            settings |= {"teacher": [asked.name, asked.revision], "seed": run.seed, **how}
+            settings |= {"rules": RULES_VERSION, "mask": run.cleaning.mask}
         elif not after:
             same = model == "base"
             settings["checkpoint"] = (
                 student if same else fingerprint(stages.checkpoint_of(run, model))
             )
-        steps.add(f"evaluate-{model}", work, settings, after, ("scores.json",))
+        kind = {"asks": asked is not None}
+        steps.add(f"evaluate-{model}", work, settings, after, ("scores.json",), **kind)
     last = stages.training_stages(run)[-1]
     kept = [stages.kept_step(run, s) for s in stages.STAGES if getattr(run, s)]
     if tasks := stages.tasks_of_agreement(run):
@@ -258,6 +272,11 @@ def _add_evaluation(
         ),
         ("../results", "../report.html"),
     )
+
+
+def _compared_with(run: Run) -> list[Any] | None:
+    """What must not be trained on: the source of test sets and the own cards."""
+    return run.compared_with and [run.compared_with, own_cards(stages.named_tasks(run))]
 
 
 def own_cards(names: Iterable[str]) -> dict[str, str]:

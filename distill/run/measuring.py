@@ -18,10 +18,12 @@ from pydantic import TypeAdapter, ValidationError
 from distill.checkpoints import load_tokenizer
 from distill.config import ICLDist, OpenAITeacherConfig, Run
 from distill.files import write_json
+from distill.filters.judge import filter_answers
+from distill.filters.losses import check_losses
 from distill.filters.reading import label_of, read_answer, tuples_of
 from distill.progress import progress
 from distill.prompts.icldist import STOP
-from distill.records import Answer, Decoding, Failure, Message, Request
+from distill.records import Answer, Decoding, Failure, Message, Reason, Request
 from distill.report.manifest import (
     OwnTask,
 )
@@ -38,7 +40,7 @@ from distill.report.own_tasks import (
     own_results,
     read_asked,
 )
-from distill.run.data import ask_all, unlearned_texts
+from distill.run.data import ask_all, masked_requests, unlearned_texts
 from distill.run.stages import (
     StageTeacher,
     checkpoint_of,
@@ -56,17 +58,22 @@ from sentibench.scoring.parse import answer_text, parse_strict
 if TYPE_CHECKING:  # it loads lm-eval
     from sentibench.harness.answered import LabelAnswer, Question
 
+NOT_READING: tuple[Reason, ...] = ("contaminated", "near-duplicate", "run-on", "cut off")
+"""What does not make an answer unreadable."""
 USAGE = "usage.json"  # what the answers of a teacher behind a server took, by task
 Summary = dict[str, Any]
 
 
-def evaluate_model(run: Run, model: str, teacher: StageTeacher | None, folder: Path) -> Summary:
+def evaluate_model(
+    run: Run, model: str, teacher: StageTeacher | None, retry_failed: bool, folder: Path
+) -> Summary:
     """Measure ``base``, ``teacher`` or the student of a stage.
 
     Args:
         run: The configuration.
         model: Which one.
         teacher: Who is asked, where the model is behind a server.
+        retry_failed: Ask again what failed before.
         folder: Of the step.
     """
     from distill.student.evaluation import evaluate
@@ -80,7 +87,7 @@ def evaluate_model(run: Run, model: str, teacher: StageTeacher | None, folder: P
         limits=evaluation.limits,
         dtype=evaluation.dtype,
         trust_remote_code=trusts(run, model),
-        load=partial(asked_model, run, teacher, folder / USAGE) if teacher else None,
+        load=partial(asked_model, run, teacher, retry_failed, folder) if teacher else None,
     )
     scores = {
         name: [row["score,none"], row.get("score_stderr,none")]
@@ -91,16 +98,18 @@ def evaluate_model(run: Run, model: str, teacher: StageTeacher | None, folder: P
     return {"scores": scores}
 
 
-def asked_model(run: Run, teacher: StageTeacher, used: Path) -> Any:
+def asked_model(run: Run, teacher: StageTeacher, retry_failed: bool, folder: Path) -> Any:
     """A model for lm-eval whose answers are the teacher's, by its store and this package's readers.
 
-    Label answers are read as those that a student learns from; tuples by the benchmark's own rules,
-    without reasoning. What is no label, or was not answered, counts as a wrong answer.
+    Answers are read as those that a student learns from: tuples too, in more forms than the
+    benchmark reads. What is no label, or was not answered, counts as a wrong answer; where too many
+    are, the run stops.
 
     Args:
         run: The configuration.
         teacher: Who is asked.
-        used: File in which it is written down what the answers to each task took.
+        retry_failed: Ask again what failed before.
+        folder: Where it is written down what the answers took, and what could not be read.
     """
     from sentibench.harness.answered import AnsweredModel
 
@@ -108,7 +117,13 @@ def asked_model(run: Run, teacher: StageTeacher, used: Path) -> Any:
 
     def outcomes(questions: Sequence[Question]) -> Iterator[tuple[Request, Answer | Failure]]:
         requests = [_request_of(question, settings, run.seed) for question in questions]
-        asked, usage = _ask(requests, teacher, "evaluate teacher", run)
+        requests = masked_requests(run, requests)
+        asked, usage = _ask(requests, teacher, "evaluate-teacher", run, retry_failed)
+        reading = run.filters.model_copy(update={"skip": NOT_READING})
+        _, funnel = filter_answers(asked, reading, None)
+        write_json(folder / f"{questions[0].task}.funnel.json", funnel.model_dump(mode="json"))
+        check_losses("evaluate-teacher", funnel, run.filters)
+        used = folder / USAGE
         known, task = _read_usage(used), questions[0].task
         if usage.asked or task not in known:  # else a killed evaluation goes on
             known[task] = usage
@@ -125,13 +140,17 @@ def asked_model(run: Run, teacher: StageTeacher, used: Path) -> Any:
 
 
 def _ask(
-    requests: Sequence[Request], teacher: StageTeacher, what: str, run: Run
+    requests: Sequence[Request],
+    teacher: StageTeacher,
+    what: str,
+    run: Run,
+    retry_failed: bool = False,
 ) -> tuple[list[tuple[Request, Answer | Failure]], Usage]:
     """Ask as ``ask_all`` does, and count what it took."""
     with Store.read(teacher.store, (teacher.name, teacher.revision)) as store:
         n_waiting = len(store.waiting(requests))
     start = time.monotonic()
-    asked = ask_all(requests, teacher, what, False, run.filters)
+    asked = ask_all(requests, teacher, what, retry_failed, run.filters)
     seconds = time.monotonic() - start
     answers = [outcome for _, outcome in asked if isinstance(outcome, Answer)]
     return asked, Usage(

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from distill.config import BestCheckpoint, Run, Training
 from distill.files import copy_folder, replace_folder, write_json
+from distill.prompts.taxonomies import own_tasks
 from distill.report.card import write_card
 from distill.report.comparison import compare
 from distill.report.manifest import (
@@ -83,12 +84,23 @@ def merge_stage(run: Run, stage: str, checkpoint: str, weights: Path, folder: Pa
 
 
 def recipes_of(run: Run, stage: str) -> dict[str, Recipe]:
-    """What the student of a stage is asked on the tasks on which it is measured."""
+    """What the student of a stage is asked on the tasks on which it is measured, or was taught."""
+    shots = trained_shots(run, stage)
+    tasks = tasks_named(asked_of_student(run), "evaluation.tasks")
+    return {task.name: recipe_of(task, shots) for task in tasks}
+
+
+def asked_of_student(run: Run) -> list[str]:
+    """Names of the tasks that a student is measured on, and of the own ones that it is taught."""
+    taught = run.icldist.tasks if run.icldist else ()
+    return [*run.evaluation.tasks, *(name for name in taught if name in own_tasks())]
+
+
+def trained_shots(run: Run, stage: str) -> tuple[int, ...]:
+    """Numbers of demonstrations in the prompts that the student of a stage has seen."""
     through = training_stages(run)[: training_stages(run).index(stage) + 1]
     prompted = run.icldist if {"icldist", "mixed"} & set(through) else None
-    shots = prompted.shots if prompted else ()
-    tasks = tasks_named(run.evaluation.tasks, "evaluation.tasks")
-    return {task.name: recipe_of(task, shots) for task in tasks}
+    return prompted.shots if prompted else ()
 
 
 def report_run(

@@ -125,6 +125,11 @@ def measured(run: Run) -> list[str]:
     return [*(["teacher"] if has_model else []), "base", *training_stages(run)]
 
 
+def named_tasks(run: Run) -> set[str]:
+    """The tasks that a run measures or teaches, by name."""
+    return {*run.evaluation.tasks, *(run.icldist.tasks if run.icldist else ())}
+
+
 def tasks_of_agreement(run: Run) -> list[str]:
     """Own tasks that are learned and measured, where the teacher can be asked."""
     if run.icldist is None or run.teacher.backend not in ASKABLE or not run.evaluation.agreement:

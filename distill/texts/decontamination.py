@@ -6,7 +6,7 @@ hashes are kept, never the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,8 +83,8 @@ class Contamination:
         return tuple(name for number, name in enumerate(self.names) if found >> number & 1)
 
 
-def load_tests(source: Source = "real") -> dict[str, tuple[str, ...]]:
-    """Load the texts of the test splits of a source and of all own tasks, by task name.
+def load_tests(source: Source = "real", own: Collection[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Load the texts of the test splits of a source, and of some own tasks, by task name.
 
     Raises:
         DataError: If a file is missing and cannot be fetched.
@@ -92,5 +92,5 @@ def load_tests(source: Source = "real") -> dict[str, tuple[str, ...]]:
     return {
         name: tuple(example.sentence for example in load_split(task, "test").examples)
         for name, task in load_tasks().items()
-        if task.source in (source, "own")
+        if (name in own if task.source == "own" else task.source == source)
     }

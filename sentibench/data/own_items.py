@@ -52,7 +52,8 @@ def _label_example(card: Card, labels: Mapping[str, str], index: int, row: Row) 
         )
     label = labels[value.casefold()]
     target = plain_text(_value(card, row, "target")) if "target" in card.columns else None
-    return Example(index, _text(card, row), answer=label, label=label, target=target or None)
+    written = card.written[card.labels.index(label)]
+    return Example(index, _text(card, row), answer=written, label=label, target=target or None)
 
 
 def _text(card: Card, row: Row) -> str:

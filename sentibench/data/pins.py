@@ -46,7 +46,7 @@ def items_key(task: Task, examples: Iterable[Example]) -> str:
         document_line(
             example.index,
             example.sentence,
-            example.answer,
+            example.label or example.answer,
             [opinion.written(elements) for opinion in example.opinions],
         )
         for example in examples

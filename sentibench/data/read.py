@@ -89,8 +89,9 @@ def demonstration_pool(task: Task) -> tuple[Example, ...]:
     """
     card = task.card
     if card.demonstrations:
+        written = dict(zip(card.labels, card.written, strict=True))
         return tuple(
-            Example(index, text, answer, label=answer if card.is_label_task else None)
+            Example(index, text, written.get(answer, answer), answer if written else None)
             for index, (text, answer) in enumerate(card.demonstrations)
         )
     return load_split(task, "train").examples if "train" in card.splits else ()

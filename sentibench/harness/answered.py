@@ -105,7 +105,7 @@ def _question(request: Any) -> Question:
         task=task.name,
         prompt=prompt,
         sentence=request.doc["sentence"],
-        labels=card.labels,
+        labels=card.written,
         elements=card.elements,
         polarities=card.polarities,
         max_tokens=0 if card.is_label_task else int(request.args[1]["max_gen_toks"]),

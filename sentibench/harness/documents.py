@@ -36,6 +36,8 @@ def document_of(task: Task, example: Example, split: str = "test") -> Document:
         document["target"] = example.target
     if example.label is not None:
         document["label"] = example.label
+        if task.source == "own":
+            document["answer"] = example.answer
         document["choices"] = list(card.scoring_words)
         document["gold"] = card.labels.index(example.label)
     else:

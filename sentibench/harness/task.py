@@ -181,7 +181,13 @@ def own_config(task: Task, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """
     family = "_label_task" if task.card.is_label_task else "_extraction_task"
     base = load_yaml(tasks_folder() / family, resolve_func=True)
-    own = {"task": task.name, "task_alias": task.card.title, "num_fewshot": task.card.shots}
+    # of labels too: a card may give a word that is shown in place of the name
+    own = {
+        "doc_to_target": "answer",
+        "task": task.name,
+        "task_alias": task.card.title,
+        "num_fewshot": task.card.shots,
+    }
     where = {"dataset_path": "own", "dataset_name": task.card.name}
     kept = {key: value for key, value in base.items() if key not in ("class", "tag")}
     return kept | own | where | {"metadata": {**base["metadata"], **metadata}}

@@ -41,5 +41,5 @@ def tiny_student(tiny_tokenizer, tmp_path_factory) -> Path:
 @pytest.fixture
 def small_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts from files are compared with the package's own test texts, not with the real ones."""
-    monkeypatch.setattr("distill.run.data.load_tests", lambda _source: load_tests("mini"))
+    monkeypatch.setattr("distill.run.data.load_tests", lambda *_: load_tests("mini"))
     monkeypatch.setattr("distill.run.checks.datasets_of", lambda _run: [])

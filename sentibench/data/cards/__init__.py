@@ -190,6 +190,21 @@ class Card:
         return tuple([label.name for label in self.classes])
 
     @property
+    def written(self) -> tuple[str, ...]:
+        """The labels as prompts show them: their names, or words of a card that begin no name.
+
+        So a model that has seen demonstrations, or was trained, writes what is scored.
+        """
+        return tuple(
+            [
+                label.name
+                if label.name.casefold().startswith(label.word.casefold())
+                else label.word
+                for label in self.classes
+            ]
+        )
+
+    @property
     def scoring_words(self) -> tuple[str, ...]:
         """The word of each label: what a model is asked to choose between.
 

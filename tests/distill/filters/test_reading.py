@@ -204,3 +204,16 @@ def test_a_hostile_answer_takes_no_quadratic_time(piece: str) -> None:
     answer = Answer(piece * 400_000, "stop")
     assert read_answer(request(LABELS), answer).finish == "stop"
     assert label_of(answer.text, LABELS) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"complaint" would be wrong', 'The opposite of "praise"', 'anything but "praise"'],
+)
+def test_a_label_that_is_denied_is_not_read(text: str) -> None:
+    assert label_of(text, ("complaint", "praise")) is None
+
+
+def test_an_endless_answer_is_read_in_one_pass() -> None:
+    assert not is_json("```" + "a" * 2_000_000)
+    assert label_of("```" * 100_000 + "praise", ("complaint", "praise")) is None

@@ -14,6 +14,7 @@ from distill.prompts.taxonomies import chosen_taxonomies
 from distill.records import Message, Request
 from distill.texts.sources import Text
 from sentibench.__main__ import main
+from sentibench.data.cards import load_tasks
 
 KINDS = ("Late Delivery", "praise", "question")
 TEXTS = [Text(f"shop/{n:03d}", f"text number {n}", "shop") for n in range(40)]
@@ -150,3 +151,33 @@ def test_the_fixed_demonstrations_of_a_card_stand_in_every_prompt_and_nobody_lab
     assert all([*r.meta["demonstrations"]] == shown for r in requests)
     mixed = stage(tasks=("fixed", "reviews"), shots=(1, 3))
     assert {r.meta["taxonomy"] for r in demonstration_requests(TEXTS, mixed, 1)} == {"reviews"}
+
+
+def test_a_word_that_does_not_begin_its_label_is_shown_learnt_and_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "test.csv", [("a", "1"), ("b", "10")])
+    write(tmp_path / "train.csv", [("c", "1"), ("d", "10")])
+    given = ["--test", "test.csv", "--train", "train.csv", "--labels", "1=one,10=ten"]
+    assert main(["task", "new", "stars", *given, "--shots", "2"]) == 0
+    (taxonomy,) = chosen_taxonomies(stage(tasks=("stars",)))
+    assert taxonomy.classes == ("one", "ten")
+    assert taxonomy.class_of("10") == taxonomy.class_of("TEN") == "ten"
+    assert {example.label for example in taxonomy.examples} == {"one", "ten"}
+    from sentibench.harness import render_prompts
+
+    rows = list(render_prompts(load_tasks()["stars"], seed=42, shots=2, limit=None))
+    assert [row["target"] for row in rows] == ["one", "ten"]
+    assert all("Label: one" in row["prompt"] and "Label: ten" in row["prompt"] for row in rows)
+
+
+def test_a_task_that_asks_about_a_target_is_not_taught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = "text,who,label\na,x,good\nb,y,bad\n"
+    (tmp_path / "test.csv").write_text(rows, encoding="utf-8")
+    assert main(["task", "new", "stance", "--test", "test.csv", "--target", "who"]) == 0
+    with pytest.raises(ConfigError, match="stance asks about a target"):
+        chosen_taxonomies(stage(tasks=("stance",)))

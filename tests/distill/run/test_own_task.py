@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,13 @@ from pathlib import Path
 import pytest
 
 from distill.__main__ import main as distill
+from distill.config import load_config
+from distill.records import Failure
+from distill.run.graph import build_steps
+from distill.run.models import recipes_of
+from distill.run.stages import teachers_of
+from distill.steps import states
+from distill.teachers.openai import OpenAITeacher
 from sentibench.__main__ import main as sentibench
 from sentibench.data.cards import load_tasks
 from sentibench.scoring.samples import newest_samples, read_samples
@@ -153,3 +161,82 @@ def test_labels_that_no_task_knows_stop_the_run_before_anybody_is_asked(
     assert distill(["run", "reviews.yaml", texts]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "1 texts have labels that no task of icldist.tasks (reviews) knows: Praise!" in said
+
+
+@pytest.fixture
+def tried(here: Path, teacher: str, tiny_student: Path) -> Path:
+    """A configuration of an own task whose held-out texts hold a mail address."""
+    rows = rows_of(FOLDER / "held_out.csv")[:20]
+    rows[0]["review"] += " Write to joe.doe@example.com, please."
+    with (here / "held_out.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("review", "kind"), *((r["review"], r["kind"]) for r in rows)])
+    shutil.copy(FOLDER / "reviews.csv", here)
+    held_out = ["--test", "held_out.csv", "--text", "review", "--label", "kind"]
+    assert sentibench(["task", "new", "reviews", *held_out]) == 0
+    given = ["--task", "reviews", "--texts", "reviews.csv", "--teacher", teacher]
+    assert distill(["init", "own", *given, "--student", str(tiny_student)]) == 0
+    return here / "reviews.yaml"
+
+
+MEASURE = ["--only", "evaluate-teacher"]
+
+
+def states_of(config: Path, *overrides: str) -> dict[str, str]:
+    run = load_config(config, overrides)
+    found = states(build_steps(run, teachers_of(run)).values())
+    return {name: state for name, (state, _) in found.items()}
+
+
+def test_masked_data_of_held_out_texts_reach_no_server(tried: Path, here: Path) -> None:
+    thinking = ["icldist.label_tokens=1024", "cleaning.mask=[mail]"]
+    assert distill(["run", str(tried), *thinking, *MEASURE]) == 0
+    stored = "".join(path.read_text("utf-8") for path in (here / "runs").rglob("answers.jsonl"))
+    assert "[mail]" in stored
+    assert "joe.doe" not in stored
+
+
+def test_a_teacher_that_cannot_be_read_stops_its_evaluation_and_a_setting_mends_it(
+    tried: Path, capsys
+) -> None:
+    capsys.readouterr()
+    assert distill(["run", str(tried), "icldist.label_tokens=3", *MEASURE]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "evaluate-teacher: 0 of 20 requests are left" in said
+    assert "icldist.label_tokens" in said
+    more = "icldist.label_tokens=1024"
+    assert distill(["run", str(tried), more, *MEASURE]) == 0
+    assert states_of(tried, more)["evaluate-teacher"] == "done"
+    for changed in ("icldist.label_tokens=2000", "seed=7", "icldist.score_choices=false"):
+        assert states_of(tried, more, changed)["evaluate-teacher"] != "done"
+
+
+def test_what_failed_at_the_teacher_s_evaluation_is_asked_again(tried: Path, monkeypatch) -> None:
+    answer = OpenAITeacher.answer
+    refused = lambda _, requests: ((r, Failure("refused", "no")) for r in requests)  # noqa: E731
+    monkeypatch.setattr(OpenAITeacher, "answer", refused)
+    more = ["icldist.label_tokens=1024", *MEASURE]
+    assert distill(["run", str(tried), *more]) == 2
+    monkeypatch.setattr(OpenAITeacher, "answer", answer)
+    assert distill(["run", str(tried), *more]) == 2
+    assert distill(["run", str(tried), *more, "--retry-failed"]) == 0
+
+
+def test_a_card_that_changed_makes_texts_and_samples_stale(tried: Path, here: Path) -> None:
+    assert distill(["run", str(tried), "--only", "texts"]) == 0
+    assert states_of(tried)["texts"] == "done"
+    with (here / "held_out.csv").open("a", encoding="utf-8") as file:
+        file.write(f'"{rows_of(here / "reviews.csv")[5]["review"]}",praise\n')
+    held_out = ["--test", "held_out.csv", "--text", "review", "--label", "kind", "--force"]
+    assert sentibench(["task", "new", "reviews", *held_out]) == 0
+    assert states_of(tried)["texts"] == "stale"
+    assert distill(["run", str(tried), "--only", "texts"]) == 0
+    texts = (here / "runs" / "reviews" / "texts" / "texts.jsonl").read_text("utf-8")
+    assert rows_of(here / "reviews.csv")[5]["review"][:40] not in texts
+
+
+def test_the_student_s_file_holds_what_it_was_taught_wherever_it_is_measured(tried: Path) -> None:
+    elsewhere = load_config(tried, ["evaluation.tasks=[sentibench_mini_sst2]"])
+    assert set(recipes_of(elsewhere, "icldist")) == {"sentibench_mini_sst2", "reviews"}
+    merge = build_steps(elsewhere, teachers_of(elsewhere))["icldist-merge"].settings
+    assert merge["cards"].keys() == {"reviews"}
+    assert merge["shots"] == (0,)
