@@ -24,9 +24,7 @@ from distill.filters.reading import label_of, read_answer, tuples_of
 from distill.progress import progress
 from distill.prompts.icldist import STOP
 from distill.records import Answer, Decoding, Failure, Message, Reason, Request
-from distill.report.manifest import (
-    OwnTask,
-)
+from distill.report.manifest import OwnTask
 from distill.report.own_tasks import (
     FILE,
     Asked,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill.filters.reading import label_of, open_mark, read_answer, without_reasoning
+from distill.filters.reading import is_json, label_of, open_mark, read_answer, without_reasoning
 from distill.records import Answer, Decoding, Message, Request
 
 LABELS = ("positive", "negative", "neutral")

@@ -79,6 +79,12 @@ def test_own_labels_from_a_table_to_a_labelled_file(
     assert left_out["texts", "contaminated"] == 3  # of the held-out reviews
     assert set(manifest["scores"]) == {"teacher", "base", "knowdist", "icldist"}
     assert manifest["scores"]["teacher"]["reviews"][0] > 0.85  # by its own answers
+    own = manifest["own_tasks"]["reviews"]
+    assert set(own["confusion"]) == set(manifest["scores"])
+    assert {sum(map(sum, rows)) for rows in own["confusion"].values()} == {40}
+    assert own["agreement"]["n"] == manifest["steps"]["agreement"]["summary"]["unlearned"] > 0
+    assert set(own["costs"]) == {"teacher", "student"}
+    assert own["costs"]["teacher"]["answer_tokens"] > 0
     samples = newest_samples(run / "evaluate-teacher" / "results")
     answers = read_samples(samples["reviews"], load_tasks()["reviews"])
     assert answers.n_items == 40
