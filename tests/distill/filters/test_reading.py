@@ -216,4 +216,4 @@ def test_a_label_that_is_denied_is_not_read(text: str) -> None:
 
 def test_an_endless_answer_is_read_in_one_pass() -> None:
     assert not is_json("```" + "a" * 2_000_000)
-    assert label_of("```" * 100_000 + "praise", ("complaint", "praise")) is None
+    assert label_of("```" + "a " * 1_000_000, ("complaint", "praise")) is None
