@@ -223,7 +223,7 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_yaml_is_one_line(case: str, folder: Path) -> None:
     text, expected = HOSTILE[case]
-    assert expected in said_of(put(folder, text))
+    assert expected in said_of(put(folder, f"# class: {CLASSES[0]}\n{text}"))
 
 
 def test_a_card_that_is_no_utf_8_is_one_line(folder: Path) -> None:
@@ -236,6 +236,8 @@ def test_what_is_no_card_is_left_alone(folder: Path) -> None:
     put(folder, f"{BOMB}\nclass: *a9", "endless.yaml")
     put(folder, "task: other\nclass: !function other.Task\n", "other.yaml")
     put(folder, "- a\n- b\n", "list.yaml")
+    put(folder, "a: !Ref b\n", "helm.yaml")
+    put(folder, "{{ template }}: [\n", "template.yaml")
     put(folder, "no card", "notes.txt")
     (folder / "folder.yaml").mkdir()
     (folder / "gone.yaml").symlink_to(folder / "nothing")
