@@ -6,8 +6,9 @@ and ``class``, which of our two families runs it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import permutations
 from pathlib import Path
 from reprlib import Repr
@@ -249,11 +250,18 @@ CardLoader.add_constructor("!function", lambda _loader, node: node.value)
 def find_own_cards(folders: Iterable[Path]) -> list[Path]:
     """Return the own cards in some folders and below; other YAML files are not ours."""
     found = (path for folder in folders for path in sorted(folder.rglob("*.yaml")))
-    return [path for path in found if path.is_file() and _is_card(read_card_file(path))]
+    return [path for path in found if path.is_file() and _is_card(path)]
 
 
-def _is_card(content: Mapping[str, Any]) -> bool:
-    family = content.get("class")
+def _is_card(path: Path) -> bool:
+    """Whether a file names one of our families; others may be no YAML that is read here."""
+    try:
+        with path.open("rb") as file:
+            if not re.search(rb"class.*sentibench\.", file.read(MAX_BYTES)):
+                return False
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    family = read_card_file(path).get("class")
     return isinstance(family, str) and family.startswith("sentibench.")
 
 

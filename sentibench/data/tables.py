@@ -49,9 +49,11 @@ class Row:
 
 
 def plain_text(value: Any) -> str:
-    """A label or another short value as people write it: 5.0 as ``5``, True as ``true``."""
+    """A label or another short value as people write it: 5.0 as ``5``, missing as empty."""
     if isinstance(value, bool):
         return str(value).lower()
+    if value is None or value != value:  # NaN, as pandas writes what is missing
+        return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     text = str(value).strip()
@@ -181,7 +183,7 @@ def _encoding_of(path: Path, given: str | None) -> str:
     """The encoding of a file: the given one, UTF-8, or the likeliest."""
     try:
         bad_byte = _first_bad_byte(path, given or "utf-8")
-    except LookupError:
+    except (LookupError, ValueError):
         raise InputError(f"{path}: unknown encoding {given!r}") from None
     if bad_byte is None:
         return given or "utf-8"
@@ -199,7 +201,7 @@ def _encoding_of(path: Path, given: str | None) -> str:
     try:
         if _first_bad_byte(path, found) is None:
             return found
-    except LookupError:
+    except (LookupError, ValueError):
         pass
     raise InputError(
         f"{path}: its encoding cannot be found; give it as encoding, for example latin-1"
@@ -208,6 +210,8 @@ def _encoding_of(path: Path, given: str | None) -> str:
 
 def _first_bad_byte(path: Path, encoding: str) -> int | None:
     """Where a file cannot be decoded; None where all of it can."""
+    if not getattr(codecs.lookup(encoding), "_is_text_encoding", True):  # zip, base64
+        raise LookupError(encoding)
     decoder = codecs.getincrementaldecoder(encoding)()
     n_read = 0
     with path.open("rb") as file:
@@ -218,6 +222,8 @@ def _first_bad_byte(path: Path, encoding: str) -> int | None:
                 decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 return n_read - waiting + error.start
+            except UnicodeError:  # UTF-16 without its mark
+                return n_read
             n_read += len(block)
             if not block:
                 return None

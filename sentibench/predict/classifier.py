@@ -14,11 +14,9 @@ from typing import Any
 
 from sentibench.errors import InputError
 from sentibench.fast.model import load_model
-from sentibench.predict.recipe import choose_recipe
+from sentibench.predict.recipe import WEIGHTS, choose_recipe
 from sentibench.prompts.few_shot import TARGET_DELIMITER, generation_settings
 from sentibench.scoring.parse import answer_text, parse_strict
-
-WEIGHTS = ("*.safetensors", "*.bin", "adapter_config.json")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,13 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from sentibench.errors import InputError
-from sentibench.predict.recipe import FILE
+from sentibench.predict.recipe import FILE, WEIGHTS
 
-WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.onnx", "*.onnx.data")
+MODELS = (*WEIGHTS, "*.gguf", "*.onnx", "*.onnx.data")
 # what belongs to a model; whatever else lies in the folder stays here
-PUBLISHED = (*WEIGHTS, "*.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "Modelfile")
+PUBLISHED = (*MODELS, FILE, "calibration.json", "*config.json", "*.index.json")
+PUBLISHED += ("*tokenizer*.json", "added_tokens.json", "special_tokens_map.json", "vocab.json")
+PUBLISHED += ("chat_template.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "Modelfile")
 PUBLISHED += ("README.md", "LICENSE*")
 WANTED = {"README.md": "no model card", FILE: "nothing says which task it is asked"}
 
@@ -47,9 +49,9 @@ def files_of(checkpoint: Path) -> Files:
         raise InputError(f"{checkpoint}: no such folder; expected a checkpoint")
     files = sorted(path for path in checkpoint.iterdir() if path.is_file())
     published = tuple(path for path in files if _matches(path, PUBLISHED))
-    if not any(_matches(path, WEIGHTS) for path in published):
+    if not any(_matches(path, MODELS) for path in published):
         raise InputError(
-            f"{checkpoint}: no weights; expected a folder with one of {', '.join(WEIGHTS)}"
+            f"{checkpoint}: no weights; expected a folder with one of {', '.join(MODELS)}"
         )
     return Files(published, tuple(path for path in files if path not in published))
 

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from sentibench.data.card_form import LabelEntry, refuse_labels
 from sentibench.data.cards import Task, task_named
 from sentibench.data.read import demonstration_pool
 from sentibench.errors import InputError, nearest
@@ -24,6 +25,7 @@ from sentibench.prompts.few_shot import (
 )
 
 FILE = "sentibench.json"
+WEIGHTS = ("*model*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 LARGEST_BYTES = 16 << 20
 
 Text = Annotated[str, Field(min_length=1)]
@@ -61,9 +63,15 @@ class Recipe(BaseModel):
             raise ValueError(
                 f"got {len(self.scoring_words)} scoring_words, expected {len(self.labels)}"
             )
-        for names in (self.labels, self.scoring_words, self.elements):
-            if len(set(names)) < len(names):
-                raise ValueError(f"got a name twice in {', '.join(names)[:80]}")
+        if len(set(self.elements)) < len(self.elements):
+            raise ValueError(f"got a name twice in {', '.join(self.elements)[:80]}")
+        if self.labels:
+            pairs = zip(self.labels, self.scoring_words, strict=True)
+            refuse_labels([LabelEntry(name=name, word=word) for name, word in pairs])
+        for _, answer in self.demonstrations if self.labels else ():
+            if not answer.startswith(self.labels):  # P-Stance's answers name the target too
+                near = nearest(answer, self.labels)
+                raise ValueError(f"demonstrations: got the answer {answer!r}; {near}")
         if self.shots > len(self.demonstrations):
             raise ValueError(
                 f"got {len(self.demonstrations)} demonstrations, expected {self.shots} at least"

@@ -82,10 +82,10 @@ def _checked(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[Row]:
 
 
 def _cell(value: Any) -> Any:
-    """A value as a field of CSV: nothing for None, lists and objects as JSON."""
-    if value is None or isinstance(value, (str, float)):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+    """A value as a field of CSV: nothing for None, lists, objects, true as JSON."""
+    if isinstance(value, (list, dict, bool)):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return value
 
 
 def _write_parquet(out: Path, rows: Iterable[Row], columns: Sequence[str], added: Row) -> None:

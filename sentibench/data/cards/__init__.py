@@ -19,6 +19,7 @@ from typing import Any, cast
 import yaml
 
 from sentibench.data.card_form import (
+    SHORT,
     CardFile,
     Category,
     Format,
@@ -242,6 +243,14 @@ def checked_card(content: dict[str, Any], path: Path) -> Card:
     name = content.get("task")
     if isinstance(name, str) and (name in ORDER or name.startswith("sentibench")):
         raise InputError(f"{path}: task: {name!r} is a name of this package; choose another one")
+    tags = content.get("tag") or []
+    for tag in cast("list[Any]", tags if isinstance(tags, list) else [tags]):
+        # lm-eval asks the tasks of a tag by its name, so one of ours would ask other tasks
+        if not isinstance(tag, str) or tag in (name, *ORDER) or tag.startswith("sentibench"):
+            raise InputError(
+                f"{path}: tag: got {SHORT.repr(tag)}, expected text that is neither the task's "
+                "name nor a name of this package; choose another one"
+            )
     return _card_from(checked(content, path), path)
 
 

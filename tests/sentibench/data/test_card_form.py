@@ -142,6 +142,14 @@ BAD = {
     "lacking key": ("title: Reviews\n", "", "title: got nothing, expected this key"),
     "our name": ("task: reviews", "task: sst2", "'sst2' is a name of this package"),
     "our prefix": ("task: reviews", "task: sentibench_x", "is a name of this package"),
+    "our tag": (
+        "kind: c",
+        "tag: sentibench_tasks\nkind: c",
+        "tag: got 'sentibench_tasks', expected",
+    ),
+    "our tags": ("kind: c", "tag: [mine, imdb]\nkind: c", "tag: got 'imdb', expected text that is"),
+    "own tag": ("kind: c", "tag: reviews\nkind: c", "tag: got 'reviews', expected text that is"),
+    "number as tag": ("kind: c", "tag: 5\nkind: c", "tag: got 5, expected text that is"),
     "path as name": ("task: reviews", "task: ../x", "task: got '../x'"),
     "number as name": ("task: reviews", "task: 5", "task: got 5, expected a valid string"),
     "family": ("LabelTask", "ExtractionTask", "expected sentibench.harness.LabelTask"),
@@ -215,7 +223,7 @@ HOSTILE = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_yaml_is_one_line(case: str, folder: Path) -> None:
     text, expected = HOSTILE[case]
-    assert expected in said_of(put(folder, text))
+    assert expected in said_of(put(folder, f"# class: {CLASSES[0]}\n{text}"))
 
 
 def test_a_card_that_is_no_utf_8_is_one_line(folder: Path) -> None:
@@ -228,6 +236,8 @@ def test_what_is_no_card_is_left_alone(folder: Path) -> None:
     put(folder, f"{BOMB}\nclass: *a9", "endless.yaml")
     put(folder, "task: other\nclass: !function other.Task\n", "other.yaml")
     put(folder, "- a\n- b\n", "list.yaml")
+    put(folder, "a: !Ref b\n", "helm.yaml")
+    put(folder, "{{ template }}: [\n", "template.yaml")
     put(folder, "no card", "notes.txt")
     (folder / "folder.yaml").mkdir()
     (folder / "gone.yaml").symlink_to(folder / "nothing")

@@ -57,8 +57,11 @@ def test_another_encoding_is_found_stated_or_given(tmp_path: Path) -> None:
     assert values(given) == values(table)
     with pytest.raises(InputError, match="is not in the encoding ascii"):
         read_table(tmp_path / "a.csv", encoding="ascii")
-    with pytest.raises(InputError, match="unknown encoding 'klingon'"):
-        read_table(tmp_path / "a.csv", encoding="klingon")
+    for unknown in ("klingon", "zip", "base64", "undefined", "a\0b"):
+        with pytest.raises(InputError, match=r"unknown encoding|is not in the encoding undefined"):
+            read_table(tmp_path / "a.csv", encoding=unknown)
+    with pytest.raises(InputError, match="is not in the encoding utf-16"):
+        read_table(tmp_path / "a.csv", encoding="utf-16")
 
 
 @pytest.mark.parametrize(
@@ -184,6 +187,8 @@ def test_a_hub_that_cannot_be_reached_is_said_at_once(monkeypatch) -> None:
         (" x ", "x"),
         ("True story", "True story"),
         (json.loads("1e3"), "1000"),
+        (None, ""),
+        (json.loads("NaN"), ""),
     ],
 )
 def test_labels_are_written_as_people_write_them(value: object, text: str) -> None:

@@ -5,6 +5,8 @@ import io
 import json
 import sys
 from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +238,14 @@ def test_columns_that_only_some_rows_have_are_kept(tmp_path: Path) -> None:
         ("a", ""),
         ("b", "[1]"),
     ]
+
+
+def test_dates_and_decimals_stay_as_they_are_in_csv(tmp_path: Path) -> None:
+    row = {"text": "a", "day": date(2026, 1, 2), "price": Decimal("1.50")}
+    parquet.write_table(Table.from_pylist([row]), tmp_path / "in.parquet")
+    label(Source(str(tmp_path / "in.parquet")), tmp_path / "out.csv", Fake())
+    (found,) = read(tmp_path / "out.csv")
+    assert (found["day"], found["price"]) == ("2026-01-02", "1.50")
 
 
 def test_parquet_holds_one_type_in_a_column(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def student(tmp_path: Path) -> Path:
     for name in (
         *("model.safetensors", "config.json", "README.md", "sentibench.json"),
         *("calibration.json", ".env", "notes.txt", "model.safetensors.unfinished"),
+        *("training_args.bin", "optimizer.bin", "trainer_state.json", "my_texts.json"),
     ):
         (folder / name).write_text("12345")
     return folder
