@@ -331,6 +331,8 @@ def _first_mistake(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{place}: got nothing, expected this key"
     got = SHORT.repr(first["input"])
+    if first["type"] == "string_pattern_mismatch":
+        return f"{place}: got {got}, expected letters, digits and _, a letter first"
     quotes = "" if isinstance(first["input"], (dict, list)) else "; put it in quotes"
     message = first["msg"].replace("Input should be", "expected").replace("Keys", "keys")
-    return f"{place}: got {got}, {message}{quotes * ('string' in first['type'])}"
+    return f"{place}: got {got}, {message}{quotes * (first['type'] == 'string_type')}"

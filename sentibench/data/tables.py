@@ -267,7 +267,7 @@ def _read_csv(
                 raise InputError(
                     f"{where}: got {len(fields)} fields, expected {len(header)} as in the header "
                     f"({', '.join(header)}); put texts with a {name} in quotes, or "
-                    "leave such rows out with on_bad_rows: drop"
+                    "name another delimiter"
                 )
     except csv.Error as error:
         raise InputError(
