@@ -260,8 +260,10 @@ def test_own_tasks_are_shown_with_confusion_agreement_and_costs(
     assert long.strip() not in text
     assert "5555" not in text.replace(",", "")
     # the diagonals of three models
-    right = [a for tag, a in page.elements if tag == "td" and a.get("class") == "num right"]
-    assert len(right) == 3 * 2
+    cells = [a.get("class") for tag, a in page.elements if tag == "td"]
+    first = cells.index("num right")
+    assert cells[first : first + 6] == ["num right", *["num"] * 3, "num right", "num"]
+    assert cells.count("num right") == 3 * 2
     assert text.index("Own tasks") < text.index("What became of the requests")
 
 
