@@ -1,4 +1,4 @@
-"""A run as one page: scores, intervals, loss curves, filters, coverage, steps.
+"""A run as one page: scores, intervals, loss curves, own tasks, filters, coverage, steps.
 
 Names and texts may be hostile: the template escapes all of them, and the page's policy lets nothing
 be loaded or run. A file of the run that is not there, or not in its form, is left out with a line
@@ -16,7 +16,18 @@ from pydantic import BaseModel, Field, ValidationError
 
 from distill.files import write_beside
 from distill.filters.funnel import Funnel
-from distill.report.manifest import SCOPES, Compared, Manifest, Mean, Progress, Score, Stage
+from distill.report.manifest import (
+    SCOPES,
+    Compared,
+    Differing,
+    Manifest,
+    Mean,
+    OwnTask,
+    Progress,
+    Score,
+    Stage,
+)
+from distill.report.own_tasks import examples, read_asked
 from distill.report.wording import (
     evaluation_notes,
     label,
@@ -36,7 +47,7 @@ def write_report(run_folder: Path, manifest: Manifest) -> Path:
 
     Args:
         run_folder: Holds ``texts/funnel.json``, ``<step>/funnel.json`` and
-            ``<stage>-train/log.jsonl``.
+            ``<stage>-train/log.jsonl``; ``agreement/agreement.json`` for own tasks.
         manifest: Of the run.
 
     Returns:
@@ -56,6 +67,7 @@ def write_report(run_folder: Path, manifest: Manifest) -> Path:
         gaps=_gaps(comparison.students),
         without_gap=_without_gap(comparison.students),
         curves=[(stage, *_curve(run_folder, stage)) for stage in manifest.stages],
+        own_tasks=_own_tasks(run_folder / "agreement", manifest),
         funnels=[(name, _funnel(run_folder / step)) for name, step in _asked(manifest).items()],
         text_examples=_text_examples(run_folder / "texts" / "funnel.json"),
         coverage=_coverage(manifest),
@@ -172,6 +184,29 @@ def _curve(run_folder: Path, stage: Stage) -> tuple[Curve | None, int]:
     """The loss of a stage, where enough steps were logged, and the lines that are no loss."""
     points, broken = read_log(run_folder / f"{stage}-train" / "log.jsonl")
     return curve(points) if len(points) > 1 else None, broken
+
+
+# Own tasks
+
+
+def _own_tasks(
+    folder: Path, manifest: Manifest
+) -> list[tuple[str, OwnTask, list[tuple[Differing, list[str]]]]]:
+    """Task, what was found out on it, and texts of each pair of answers that differ.
+
+    Args:
+        folder: Of the step that asked teacher and student; without its file there are no texts.
+        manifest: Of the run.
+    """
+    answers = read_asked(folder).answers
+    return [
+        (
+            task,
+            found,
+            [(p, examples(answers.get(task, ()), p)) for p in found.agreement.differing],
+        )
+        for task, found in manifest.own_tasks.items()
+    ]
 
 
 # Requests

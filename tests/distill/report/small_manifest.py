@@ -28,6 +28,30 @@ def step(seconds: float = 1.0, **summary: Any) -> dict[str, Any]:
     return {"inputs": {}, "outputs": {}, "summary": summary, "seconds": seconds}
 
 
+def own_task(evil: str = "") -> dict[str, Any]:
+    """Facts on a task of two labels, with hostile text in all of their texts."""
+    praise, complaint = f"praise{evil}", f"complaint{evil}"
+    cost = {"seconds": 192.91, "prompt_tokens": 30453.8, "answer_tokens": 2000.0}
+    return {
+        "labels": [praise, complaint],
+        "confusion": {
+            "teacher": [[11, 1, 0], [2, 9, 3]],
+            "base": [[4, 8, 0], [7, 7, 0]],
+            "knowdist": [[5555, 0, 0], [0, 5555, 0]],
+            "icldist": [[10, 2, 0], [5, 9, 0]],
+        },
+        "agreement": {
+            "n": 100,
+            "equal": {"value": 0.57, "low": 0.472, "high": 0.663},
+            "differing": [
+                {"teacher": praise, "student": complaint, "n": 30},
+                {"teacher": None, "student": praise, "n": 13},
+            ],
+        },
+        "costs": {"teacher": {**cost, "usd": 0.0345, "basis": f"130 answers{evil}"}},
+    }
+
+
 def run_json() -> dict[str, Any]:
     training = {"learning_rate": 0.0003, "epochs": 2.0, "lora": {"r": 8, "alpha": 32}}
     losses = {"first_loss_nats_per_token": 3.2, "last_loss_nats_per_token": 2.1}
@@ -101,6 +125,7 @@ def hostile(raw: dict[str, Any], evil: str) -> Manifest:
     for losses in ("left_out", "changed"):
         raw["steps"]["texts"]["summary"][losses] = [[evil, evil, 3]]
     raw["steps"]["icldist-ask"]["summary"]["coverage"] = {evil: {evil: 3}}
+    raw["own_tasks"] = {evil: own_task(evil)}
     raw["scores"]["base"][evil] = [0.5, "N/A"]
     comparison = raw["comparison"]
     comparison["tasks"][evil] = {"n": 3, "seen": False}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from small_manifest import hostile, manifest
+from small_manifest import hostile, manifest, own_task
 
 from distill.report.card import is_on_hub, markdown, write_card
 from distill.report.manifest import Manifest, Stage
@@ -83,6 +83,22 @@ def test_a_card_of_the_first_stage_tells_nothing_of_the_second(
     assert "| SST2 | 50.0 ± 2.0 | 55.0 ± 2.0 | 80.0 ± 2.0 |" in body
     with pytest.raises(ValueError, match="card of 'base': the manifest's stages are knowdist, icl"):
         write_card(tmp_path, "base", manifest(raw))  # type: ignore[arg-type]
+
+
+def test_agreement_on_own_tasks_stands_in_the_card_of_the_last_stage(
+    tmp_path: Path, raw: dict[str, Any]
+) -> None:
+    unmeasured = own_task() | {"agreement": {"reason": "no texts"}}
+    raw["own_tasks"] = {"reviews": own_task(), "meals": unmeasured}
+    expected = (
+        "Agreement on reviews: teacher and student gave the same answer to 57.0 (47.2 to 66.3) "
+        "percent of 100 texts that the student did not learn from (95% Wilson interval)."
+    )
+    _, body = card_of(tmp_path, raw)
+    assert expected in body.splitlines()
+    assert "Agreement on meals" not in body
+    _, body = card_of(tmp_path, raw, "knowdist")
+    assert "Agreement on" not in body
 
 
 def test_limits_of_the_run_stand_in_the_card(tmp_path: Path, raw: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_manifest import cell, hostile, manifest, step, student
+from small_manifest import cell, hostile, manifest, own_task, step, student
 
 from distill.report.card import write_card
 from distill.report.page import write_report
@@ -89,6 +89,14 @@ def page_of(folder: Path, raw: dict[str, Any]) -> Page:
     return Page(write_report(folder, manifest(raw)).read_text(encoding="utf-8"))
 
 
+def write_answers(run_folder: Path, task: str, answers: list[list[str | None]]) -> None:
+    """The file of the step that asks teacher and student: text, answer, answer."""
+    (run_folder / "agreement").mkdir()
+    asked = {"answers": {task: answers}, "usage": {}, "reason": ""}
+    path = run_folder / "agreement" / "agreement.json"
+    path.write_text(json.dumps(asked), encoding="utf-8")
+
+
 def test_a_report_shows_the_run(run_folder: Path, raw: dict[str, Any]) -> None:
     raw["config"]["evaluation"]["limit"] = 8
     text = page_of(run_folder, raw).text
@@ -160,7 +168,11 @@ def test_nothing_from_a_file_becomes_markup(run_folder: Path, raw: dict[str, Any
             log.write(json.dumps({"step": EVIL, "loss_nats_per_token": EVIL}) + f"\n{EVIL}\n")
     examples = {"examples": {EVIL: [EVIL]}}
     (run_folder / "texts" / "funnel.json").write_text(json.dumps(examples), encoding="utf-8")
-    path = write_report(run_folder, hostile(raw, EVIL))
+    run = hostile(raw, EVIL)
+    ((task, found),) = run.own_tasks.items()
+    first = found.agreement.differing[0]
+    write_answers(run_folder, task, [[f"own{EVIL}", first.teacher, first.student]])
+    path = write_report(run_folder, run)
     page = Page(path.read_text(encoding="utf-8"))
     assert {tag for tag, _ in page.elements} <= set(TAGS.split())
     found = {name for _, attributes in page.elements for name in attributes}
@@ -171,6 +183,7 @@ def test_nothing_from_a_file_becomes_markup(run_folder: Path, raw: dict[str, Any
             if name not in ("aria-label", "content"):
                 assert not set(value) & set('<>&"{}'), (tag, name, value)
     assert page.text.count("<script>alert(1)</script>") > 20
+    assert "own<script>" in page.text
     assert "{{ 7 * 7 }}" in page.text
     assert "49" not in page.text.split()
 
@@ -217,6 +230,58 @@ def test_files_that_are_not_there_or_torn_are_said_so(
     text = page_of(run_folder, raw).text
     assert text.count("No funnel: ") == 2
     assert text.count("Lines of the log without a finite loss, not drawn: 2.") == 2
+
+
+def test_own_tasks_are_shown_with_confusion_agreement_and_costs(
+    run_folder: Path, raw: dict[str, Any]
+) -> None:
+    raw["own_tasks"] = {"reviews": own_task()}
+    long = "word " * 40
+    texts = ["first", "second", long, "fourth"]
+    answers: list[list[str | None]] = [[text, "praise", "complaint"] for text in texts]
+    write_answers(run_folder, "reviews", [*answers, ["fifth", None, "praise"]])
+    page = page_of(run_folder, raw)
+    text = page.text
+    for expected in (
+        # rows are gold labels; the stage between is not shown
+        "gold praise complaint unreadable praise 11 1 0 complaint 2 9 3",
+        "gold praise complaint unreadable praise 4 8 0 complaint 7 7 0",
+        "gold praise complaint unreadable praise 10 2 0 complaint 5 9 0",
+        "Teacher and ICLDist gave the same answer to 57.0 (47.2 to 66.3) percent of 100 texts",
+        "Teacher praise , ICLDist complaint : 30 first second word word",
+        "Teacher unreadable, ICLDist praise : 13 fifth",
+        "Seconds 192.9 not known –",
+        "Prompt tokens 30,454 not known – Answer tokens 2,000 not known –",
+        "US dollars 0.0345 not known –",
+        "Teacher: 130 answers. ICLDist: not measured.",
+    ):
+        assert expected in text
+    assert "fourth" not in text
+    assert long.strip() not in text
+    assert "5555" not in text.replace(",", "")
+    # the diagonals of three models
+    cells = [a.get("class") for tag, a in page.elements if tag == "td"]
+    first = cells.index("num right")
+    assert cells[first : first + 6] == ["num right", *["num"] * 3, "num right", "num"]
+    assert cells.count("num right") == 3 * 2
+    assert text.index("Own tasks") < text.index("What became of the requests")
+
+
+def test_why_there_is_no_agreement_is_said(run_folder: Path, raw: dict[str, Any]) -> None:
+    raw["own_tasks"] = {"meals": own_task() | {"labels": [], "confusion": {}}}
+    raw["own_tasks"]["meals"]["agreement"] = {"reason": "evaluation.agreement is 0"}
+    text = page_of(run_folder, raw).text
+    expected = "Agreement of teacher and student: not measured: evaluation.agreement is 0."
+    assert expected in text
+    assert "by gold label" not in text  # tuples have no confusion
+
+
+def test_a_run_without_own_tasks_shows_nothing_of_them(
+    run_folder: Path, raw: dict[str, Any]
+) -> None:
+    text = page_of(run_folder, raw).text
+    assert "Own tasks" not in text
+    assert "1,000 texts" not in text
 
 
 def test_why_there_is_no_gap_is_said_once_for_all_that_it_concerns(
