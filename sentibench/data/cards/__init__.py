@@ -243,8 +243,9 @@ def checked_card(content: dict[str, Any], path: Path) -> Card:
     name = content.get("task")
     if isinstance(name, str) and (name in ORDER or name.startswith("sentibench")):
         raise InputError(f"{path}: task: {name!r} is a name of this package; choose another one")
-    tags = content.get("tag") or []
-    for tag in cast("list[Any]", tags if isinstance(tags, list) else [tags]):
+    tags: Any = content.get("tag") or []
+    listed = cast("list[Any]", tags) if isinstance(tags, list) else [tags]
+    for tag in listed:
         # lm-eval asks the tasks of a tag by its name, so one of ours would ask other tasks
         if not isinstance(tag, str) or tag in (name, *ORDER) or tag.startswith("sentibench"):
             raise InputError(
