@@ -25,6 +25,7 @@ from distill.run.data import (
     build_requests,
     read_labels,
     read_texts,
+    refuse_unknown_labels,
     rows_of,
     sample_of,
     tests_of,
@@ -202,6 +203,7 @@ class Plan:
             return read_texts(self.steps["texts"].folder), left_out, changed
         run = self.run
         draw = draw_texts(run.texts, run.seed, tests_of(run)(), run.cleaning)
+        refuse_unknown_labels(run, draw.texts)
         return list(draw.texts), rows_of(draw.left_out), rows_of(draw.changed)
 
     def _stages(self) -> Iterator[StagePlan]:

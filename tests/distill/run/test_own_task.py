@@ -163,10 +163,11 @@ def test_labels_that_no_task_knows_stop_the_run_before_anybody_is_asked(
     given = ["--teacher", "openai:m@http://127.0.0.1:9/v1", "--student", str(tiny_student)]
     assert distill(["init", "own", "--task", "reviews", "--texts", "t.csv", *given]) == 0
     texts = "texts=[{file: t.csv, column: review, label_column: kind}]"
-    capsys.readouterr()
-    assert distill(["run", "reviews.yaml", texts]) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert "1 texts have labels that no task of icldist.tasks (reviews) knows: Praise!" in said
+    for command in ("plan", "run"):
+        capsys.readouterr()
+        assert distill([command, "reviews.yaml", texts]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "1 texts have labels that no task of icldist.tasks (reviews) knows: Praise!" in said
 
 
 @pytest.fixture
