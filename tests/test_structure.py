@@ -207,6 +207,13 @@ def test_only_the_rooms_of_the_table_import_heavy_libraries() -> None:
     assert found == HEAVY_ROOMS
 
 
+def test_test_files_have_names_of_their_own() -> None:
+    """Two of one name cannot be collected in one run."""
+    counts = Counter(path.name for path in (ROOT / "tests").rglob("*.py"))
+    counts -= Counter({"conftest.py": counts["conftest.py"]})
+    assert [name for name, n in counts.items() if n > 1] == []
+
+
 def test_the_start_up_hook_uses_the_standard_library_alone() -> None:
     # our own package is imported where one of our tasks is about to run
     allowed = {*sys.stdlib_module_names, "sentibench"}

@@ -251,7 +251,7 @@ def test_a_file_that_is_no_text_or_no_json_is_unusable(tmp_path: Path) -> None:
     ],
 )
 def test_a_task_is_known_by_its_name_with_or_without_a_group(name: str, task: Any) -> None:
-    assert task_of(name) is task
+    assert task_of(name) == task
 
 
 def test_files_of_one_evaluation_find_each_other(tmp_path: Path) -> None:
