@@ -232,7 +232,8 @@ def test_a_broken_card_does_not_hide_the_mistakes_of_others(desk: Path, monkeypa
     from sentibench.harness.command import mistake_in
 
     (desk / "sentibench_tasks").mkdir()
-    Path("sentibench_tasks", "broken.yaml").write_text("x: [", encoding="utf-8")
+    broken = "class: !function sentibench.harness.LabelTask\nx: ["
+    Path("sentibench_tasks", "broken.yaml").write_text(broken, encoding="utf-8")
     with pytest.raises(InputError):
         load_tasks()
     assert mistake_in(ZeroDivisionError("not ours")) is None
