@@ -8,13 +8,12 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from sentibench.data.card_form import CLASSES, ELEMENTS, MAX_LABELS, scoring_word
+from sentibench.data.card_form import CLASSES, ELEMENTS, MAX_LABELS, clashing, scoring_word
 from sentibench.data.cards import (
     Card,
     Pins,
@@ -25,7 +24,7 @@ from sentibench.data.cards import (
 )
 from sentibench.data.own_items import examples_of
 from sentibench.data.records import ABSENT, Example
-from sentibench.data.tables import Table, plain_text, read_table
+from sentibench.data.tables import Table, folded, plain_text, read_table
 from sentibench.errors import InputError, nearest
 from sentibench.prompts.few_shot import own_pins
 
@@ -275,9 +274,7 @@ def _labels(words: Mapping[str, str], descriptions: Mapping[str, str]) -> list[d
     if unknown := [name for name in descriptions if name not in words]:
         raise InputError(f"--describe: unknown label {unknown[0]!r}; {nearest(unknown[0], words)}")
     first = [word or scoring_word(name) for name, word in words.items()]
-    clash = len(words) <= MAX_LABELS and any(
-        b.casefold().startswith(a.casefold()) for a, b in permutations(first, 2)
-    )
+    clash = len(words) <= MAX_LABELS and clashing(dict(zip(words, first, strict=True)))
     labels: list[dict[str, str]] = []
     for name, given in words.items():
         parts = {
@@ -321,17 +318,13 @@ def _extraction_instruction(
 # What is checked and told
 
 
-def _folded(text: str) -> str:
-    return " ".join(text.split()).casefold()
-
-
 def _refuse_shared_texts(asked: NewTask, splits: Mapping[str, Sequence[Example]]) -> None:
     """Refuse items to be measured on whose text demonstrations or training would show."""
-    tests = {_folded(item.sentence): item for item in splits["test"]}
+    tests = {folded(item.sentence): item for item in splits["test"]}
     for split in (split for split in splits if split != "test"):
-        shared = [item for item in splits[split] if _folded(item.sentence) in tests]
+        shared = [item for item in splits[split] if folded(item.sentence) in tests]
         if shared:
-            first, twin = shared[0], tests[_folded(shared[0].sentence)]
+            first, twin = shared[0], tests[folded(shared[0].sentence)]
             raise InputError(
                 f"{asked.files[split]}: texts that stand in {asked.files['test']} too: "
                 f"{len(shared)}, first item {first.index + 1} here and item {twin.index + 1} "
@@ -352,11 +345,11 @@ def _told(card: Card, split: str, table: Table, examples: Sequence[Example]) -> 
     yield f"{split}: {n_items} items ({table.form}); {what}{counts}"
     for reason, n_rows in table.dropped.items():
         yield f"note: {split}: {n_rows} rows left out: {reason}"
-    texts = Counter(_folded(item.sentence) for item in examples)
+    texts = Counter(folded(item.sentence) for item in examples)
     if repeats := n_items - len(texts):
         text = texts.most_common(1)[0][0]
         yield f"note: {split}: texts that stand there again: {repeats}, for example {text[:60]!r}"
-    answers = {(_folded(item.sentence), item.answer) for item in examples}
+    answers = {(folded(item.sentence), item.answer) for item in examples}
     if n_unclear := len(answers) - len(texts):
         yield f"note: {split}: texts that stand there again with another answer: {n_unclear}"
     longest = max(len(item.sentence) for item in examples)

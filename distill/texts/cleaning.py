@@ -90,8 +90,3 @@ def masked(text: str, settings: Cleaning) -> str:
 def has_words(text: str) -> bool:
     """Whether there is a letter of any script; digits, signs and emoji are no words."""
     return LETTER.search(text) is not None
-
-
-def folded(text: str) -> str:
-    """A text without its case and its whitespace."""
-    return " ".join(text.casefold().split())

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 
 from distill.config import Cleaning, Texts
 from distill.errors import InputError
-from distill.texts.cleaning import clean, folded, has_words, masked
+from distill.texts.cleaning import clean, has_words, masked
 from distill.texts.decontamination import Contamination
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
-from sentibench.data.tables import Row, Table, plain_text, read_table
+from sentibench.data.tables import Row, Table, folded, plain_text, read_table
 
 LOOKED_AT = 500  # texts of a source that are compared before it is drawn from
 MOST_OVERLAP = 0.5

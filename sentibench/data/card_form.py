@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from reprlib import Repr
@@ -208,13 +208,22 @@ def refuse_labels(labels: Sequence[LabelEntry]) -> None:
             )
     refuse_twins("labels", names)
     words = {label.name: label.word or scoring_word(label.name) for label in labels}
-    for (name, word), (other, longer) in permutations(words.items(), 2):
-        if longer.casefold().startswith(word.casefold()):
-            raise ValueError(
-                f"labels: the word {word!r} of {name!r} begins the word {longer!r} of {other!r}, "
-                "so a model cannot choose between them; give one another word, for example "
-                f"--labels {name!r}=WORD,..."
-            )
+    if clash := clashing(words):
+        name, other = clash
+        raise ValueError(
+            f"labels: the word {words[name]!r} of {name!r} begins the word {words[other]!r} of "
+            f"{other!r}, so a model cannot choose between them; give one another word, for example "
+            f"--labels {name!r}=WORD,..."
+        )
+
+
+def clashing(words: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return two labels of which the word of the first begins that of the second; None if none."""
+    folded = {name: word.casefold() for name, word in words.items()}
+    for name, other in permutations(folded, 2):
+        if folded[other].startswith(folded[name]):
+            return name, other
+    return None
 
 
 def refuse_twins(key: str, names: Sequence[str]) -> None:

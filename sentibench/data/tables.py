@@ -62,6 +62,11 @@ def plain_text(value: Any) -> str:
     return text.lower() if text.lower() in ("true", "false") else text
 
 
+def folded(text: str) -> str:
+    """A text without its case and its whitespace: what two texts share that are the same one."""
+    return " ".join(text.casefold().split())
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table as it was read.
