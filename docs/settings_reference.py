@@ -15,7 +15,7 @@ from distill.config import Run, Section
 PATH = Path(__file__).parent / "settings.md"
 HEAD = """# Settings of a distillation run
 
-Made by `python docs/settings_reference.py` from the classes in `distill/config.py`. A setting is
+Made by `python docs/settings_reference.py` from the classes in `distill/config/`. A setting is
 given in YAML, or as `section.key=value` on the command line. Those without a default have to be
 given.
 """

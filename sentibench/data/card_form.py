@@ -240,17 +240,26 @@ def refuse_twins(key: str, names: Sequence[str]) -> None:
         )
 
 
-class CardLoader(yaml.SafeLoader):
-    """Reads task files; the functions that they name stay text, and no key stands there twice."""
+class StrictLoader(yaml.SafeLoader):
+    """YAML in which no key is there twice: the first would be lost without a word."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Compose a mapping; a key that stands there twice is an error of YAML."""
+        """Compose a mapping; a key that is there twice, or is no text, is an error of YAML."""
         node = super().compose_mapping_node(anchor)
-        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-        if twice := [key for key, n in keys.items() if n > 1]:
-            problem = f"the key {twice[0]!r} twice; remove one"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for place, key in enumerate(keys):
+            is_truth = key.value.lower() in ("true", "false")  # yes, no and on are read as these
+            if key.tag.rpartition(":")[2] in ("bool", "null") and not is_truth:
+                what = f"key {key.value!r} is read as a {key.tag.rpartition(':')[2]}; quote it"
+                raise yaml.MarkedYAMLError(None, None, what, key.start_mark)
+            if key.value in [before.value for before in keys[:place]]:
+                what = f"key {key.value!r} is there twice; remove one"
+                raise yaml.MarkedYAMLError(None, None, what, key.start_mark)
         return node
+
+
+class CardLoader(StrictLoader):
+    """Reads task files; the functions that they name stay text."""
 
 
 CardLoader.add_constructor("!function", lambda _loader, node: node.value)

@@ -1,0 +1,34 @@
+"""The configuration of a run: YAML at the edge, frozen models inside, unknown keys refused.
+
+Every section is a class; ``Run`` holds them all.
+"""
+
+from distill.config.load import load_config, save_config
+from distill.config.run import Evaluation, FilterConfig, Run
+from distill.config.section import Section
+from distill.config.sources import CHANGES, Change, Cleaning, Personal, Texts
+from distill.config.stages import FAMILIES, PERSPECTIVES, Family, ICLDist, KnowDist, Perspective
+from distill.config.teachers import (
+    GoldTeacherConfig,
+    HfTeacher,
+    OpenAITeacherConfig,
+    ReplayTeacherConfig,
+    TeacherConfig,
+    VllmTeacher,
+)
+from distill.config.training import (
+    BestCheckpoint,
+    Difficulty,
+    ICLDistTraining,
+    KnowDistTraining,
+    Lora,
+    Training,
+)
+
+__all__ = ["Evaluation", "FilterConfig", "ICLDist", "KnowDist", "Run", "Section"]
+__all__ += ["CHANGES", "Change", "Cleaning", "Personal", "Texts"]
+__all__ += ["FAMILIES", "PERSPECTIVES", "Family", "Perspective"]
+__all__ += ["GoldTeacherConfig", "HfTeacher", "OpenAITeacherConfig", "ReplayTeacherConfig"]
+__all__ += ["TeacherConfig", "VllmTeacher"]
+__all__ += ["BestCheckpoint", "Difficulty", "ICLDistTraining", "KnowDistTraining", "Lora"]
+__all__ += ["Training", "load_config", "save_config"]

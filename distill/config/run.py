@@ -1,0 +1,172 @@
+"""The whole of a run, with its filters and its evaluation.
+
+The two stages are two classes, since one class with defaults per stage silently resets a rate when
+a part of it is overridden.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from distill.config.section import Count, Fraction, Section, Share
+from distill.config.sources import Cleaning, Texts
+from distill.config.stages import ICLDist, KnowDist
+from distill.config.teachers import TeacherConfig
+from distill.records import Reason
+from sentibench.data.cards import Source, load_tasks
+
+MARKERS = ("Sentence", "Review", "Text", "Tweet", "Label", "Human", "User", "Assistant")
+
+
+class Evaluation(Section):
+    """What the harness measures.
+
+    Attributes:
+        tasks: Names as after ``lm_eval --tasks``.
+        limit: First items of each task; None for all.
+        limits: Task -> first items, where they are not ``limit``: long texts cost more.
+        dtype: Of the weights; bfloat16 is faster where the machine multiplies it.
+        teacher: Whether the teacher is measured too.
+        agreement: Texts that the last student did not learn from, on which its answers to own tasks
+            are compared with the teacher's, at most; 0 for none.
+    """
+
+    tasks: tuple[str, ...] = ("sentibench",)
+    limit: Count | None = None
+    limits: dict[str, Count] = Field(default={})
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    teacher: bool = True
+    agreement: int = Field(default=100, ge=0)
+
+
+class FilterConfig(Section):
+    """What makes an answer unfit. One that has to be a label is only judged as a label.
+
+    Attributes:
+        skip: Reasons that are not checked; the funnel names them.
+        refusal_words: A refusal has at most this many words (by whitespace).
+        cut_off: What happens to an answer that reached the token limit.
+        copied_share: An answer is a copy if at least this fraction of its words lies in runs of
+            five words of the user text.
+        example_share: The same of the prompt around the text, where worked examples are: what is
+            taken from them says nothing of the text, but a set phrase is.
+        repetition_share: An answer repeats itself if at least this fraction of its runs of four
+            words are repeats, or of its characters lie in one short pattern repeated.
+        repetition_words: Fewer words are not searched for repeated runs.
+        repeated_lines: So many copies of one line, at least half of all lines, are a repetition.
+        run_on: What happens to an answer that goes on into another review or turn.
+        run_on_markers: Words that, before a colon at the beginning of a line, open another review;
+            those of the prompt are found in the prompt.
+        min_words: Fewest words of a free answer (by whitespace).
+        max_words: Most words of a free answer (by whitespace).
+        near_duplicate_similarity: Jaccard similarity of the runs of five words from which on two
+            free answers are the same; in (0, 1].
+        min_kept: Share of the requests that has to be left after a step that asks or filters;
+            below it the run stops and says why.
+        allow_loss: Whether the run goes on all the same, as long as anything is left.
+    """
+
+    skip: tuple[Reason, ...] = ()
+    refusal_words: Count = 60
+    cut_off: Literal["drop", "last sentence"] = "drop"
+    copied_share: Fraction = 0.9
+    example_share: Fraction = 0.5
+    repetition_share: Fraction = 0.4
+    repetition_words: int = Field(default=20, ge=4)
+    repeated_lines: int = Field(default=4, ge=2)
+    run_on: Literal["drop", "cut"] = "drop"
+    run_on_markers: tuple[str, ...] = MARKERS
+    min_words: Count = 1
+    max_words: Count = 1024
+    near_duplicate_similarity: Fraction = 0.8
+    min_kept: Share = 0.5
+    allow_loss: bool = False
+
+    @field_validator("skip")
+    @classmethod
+    def _empty_stays_on(cls, skip: tuple[Reason, ...]) -> tuple[Reason, ...]:
+        for reason in ("empty", "only reasoning"):
+            if reason in skip:
+                raise ValueError(f"nothing is learnt from an empty answer; remove {reason!r}")
+        return skip
+
+
+class Run(Section):
+    """The whole of a distillation run.
+
+    Attributes:
+        name: Of the folder below ``out``, and of the students.
+        student: A checkpoint that transformers loads.
+        trust_remote_code: Whether code that comes with the student's checkpoint is run.
+        teacher: Who answers.
+        texts: Sources of user texts.
+        cleaning: What is done to the texts first.
+        knowdist: Stage 1; None to leave it out.
+        icldist: Stage 2; None to leave it out.
+        mixed: Train once, on the samples of both stages, with ICLDist's training settings.
+        filters: Which answers are learnt from.
+        evaluation: What is measured.
+        out: Runs that share it share the answers of a teacher.
+        seed: Of every draw.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    student: str
+    trust_remote_code: bool = False
+    teacher: TeacherConfig
+    texts: tuple[Texts, ...] = Field(min_length=1)
+    cleaning: Cleaning = Cleaning()
+    knowdist: KnowDist | None = None
+    icldist: ICLDist | None = None
+    mixed: bool = False
+    filters: FilterConfig = FilterConfig()
+    evaluation: Evaluation = Evaluation()
+    out: Path = Path("runs")
+    seed: int = Field(default=42, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _has_a_stage(self) -> Run:
+        names = [texts.source for texts in self.texts]
+        twins = {name for name in names if names.count(name) > 1}
+        if twins:
+            raise ValueError(
+                f"texts: {', '.join(sorted(twins))} is the name of more than one source; give each "
+                "a name of its own"
+            )
+        if self.knowdist is None and self.icldist is None:
+            raise ValueError("nothing to do: give knowdist, icldist or both")
+        if self.mixed and (self.knowdist is None or self.icldist is None):
+            raise ValueError("mixed: of two stages; give knowdist and icldist")
+        if self.knowdist and (self.knowdist.teacher or self.teacher).backend == "gold":
+            raise ValueError("teacher.backend: gold has labels alone; give knowdist.teacher")
+        if self.icldist and self.icldist.demonstrations == "gold":
+            if not any(texts.dataset or texts.label_column for texts in self.texts):
+                raise ValueError("icldist.demonstrations: gold, but no source of texts has labels")
+        elif self.icldist and self.teacher.backend == "gold":
+            raise ValueError("teacher.backend: gold needs icldist.demonstrations: gold")
+        return self
+
+    @property
+    def compared_with(self) -> Source | None:
+        """The test sets whose texts must not be trained on; None where nobody looks.
+
+        Those of the benchmark; of own tasks alone where nothing else is read or measured. Own tasks
+        are looked at in any case.
+        """
+        if "contaminated" in self.filters.skip:
+            return None
+        if all(texts.mini for texts in self.texts):
+            return "mini"
+        known = load_tasks()
+        measured = {known[name].source for name in self.evaluation.tasks if name in known}
+        is_own = measured == {"own"} and set(self.evaluation.tasks) <= set(known)
+        is_own &= not any(texts.dataset for texts in self.texts)
+        return "own" if is_own else "real"
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of the run lies."""
+        return self.out / self.name

@@ -1,0 +1,124 @@
+"""Where user texts come from, and how they are cleaned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from distill.config.section import Count, Section
+from distill.errors import nearest
+from sentibench.data.cards import load_cards
+from sentibench.data.tables import HUB, OnBadRows, plain_text
+
+
+class Texts(Section):
+    """One source of user texts.
+
+    Attributes:
+        dataset: A dataset of the benchmark; its training split, with gold labels.
+        file: By its ending: CSV, TSV, JSON, JSON lines, Parquet, or text with one text per line.
+        folder: A folder written by ``datasets``' ``save_to_disk``.
+        hub: A dataset of the Hugging Face hub, ``OWNER/NAME`` or ``OWNER/NAME:CONFIGURATION``.
+        split: Of ``folder`` or ``hub``, where it holds several; default: train.
+        column: Of the text, in a table.
+        label_column: Of the gold label, in a table.
+        labels: How gold labels of a table are called in this package, ``{"5 stars": "positive"}``.
+        name: What reports call the source; default the dataset or the file's name.
+        count: Texts drawn at most; None for all.
+        mini: The package's own small texts instead of the dataset.
+        delimiter: Of a CSV file; default: found.
+        encoding: Of a text file; default: UTF-8, or found.
+        on_bad_rows: Whether a row that is not as its header says, or has an empty label, stops the
+            run, or is left out and counted.
+    """
+
+    dataset: str | None = None
+    file: Path | None = None
+    folder: Path | None = None
+    hub: str | None = Field(default=None, pattern=r"^\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?$")
+    split: str | None = None
+    column: str = Field(default="text", min_length=1)
+    label_column: str | None = Field(default=None, min_length=1)
+    labels: dict[str, str] = Field(default={})
+    name: str = ""
+    count: Count | None = None
+    mini: bool = False
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    encoding: str | None = None
+    on_bad_rows: OnBadRows = "stop"
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels_as_written(cls, labels: Any) -> Any:
+        """YAML reads 5, 5.0 and true as no texts."""
+        if not isinstance(labels, dict):
+            return labels
+        given = cast("dict[Any, Any]", labels).items()
+        return {
+            plain_text(key): plain_text(value) if isinstance(value, (bool, int, float)) else value
+            for key, value in given
+        }
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Texts:
+        given = [key for key in ("dataset", "file", "folder", "hub") if getattr(self, key)]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of dataset, file, folder, hub; got {given or 'none'}")
+        if self.dataset and self.dataset not in load_cards():
+            raise ValueError(
+                f"dataset: unknown name {self.dataset!r}; {nearest(self.dataset, load_cards())}"
+            )
+        if self.labels and not self.label_column and not self.dataset:
+            raise ValueError("labels: of a label_column, which is not given")
+        if self.mini and not self.dataset:
+            raise ValueError("mini: of a dataset of this package; remove it")
+        of_files = ("delimiter", "encoding")
+        of_tables = ("column", "label_column", "labels", "split", "on_bad_rows", *of_files)
+        foreign = {"dataset": of_tables, "file": ("split",), "folder": of_files, "hub": of_files}[
+            given[0]
+        ]
+        fields = type(self).model_fields
+        ignored = [key for key in foreign if getattr(self, key) != fields[key].default]
+        if ignored:
+            why = "its training split and labels are known" if self.dataset else "it has none"
+            raise ValueError(f"{', '.join(ignored)}: not of a {given[0]}, {why}; remove it")
+        return self
+
+    @property
+    def source(self) -> str:
+        """The name in reports."""
+        name = Path(self.place.removeprefix(HUB).partition(":")[0] if self.hub else self.place)
+        return self.name or self.dataset or name.stem
+
+    @property
+    def place(self) -> str:
+        """What ``read_table`` reads; empty for a dataset of the benchmark."""
+        return f"{HUB}{self.hub}" if self.hub else str(self.file or self.folder or "")
+
+
+Change = Literal["markup", "entities", "links"]
+Personal = Literal["mail", "phone", "handle"]
+CHANGES: tuple[Change, ...] = get_args(Change)
+
+
+class Cleaning(Section):
+    """What is done to texts before they are drawn. Every change and every loss is counted.
+
+    Attributes:
+        skip: What is not done. ``markup``: tags of HTML are taken out. ``entities``: ``&amp;`` and
+            its like are decoded. ``links``: bare links are taken out. ``no words``: texts without
+            a letter are left out. ``case``: texts that equal another but for case and whitespace
+            are left out.
+        mask: Personal data that placeholders replace: mail addresses, phone numbers, handles. No
+            teacher sees them, and no file of the run holds them.
+    """
+
+    skip: tuple[Change | Literal["no words", "case"], ...] = ()
+    mask: tuple[Personal, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What is changed in texts, masks apart."""
+        return tuple(change for change in CHANGES if change not in self.skip)

@@ -1,0 +1,91 @@
+"""The two stages: KnowDist and ICLDist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from distill.config.section import BelowOne, Count, NotNegative, Section
+from distill.config.teachers import TeacherConfig
+from distill.config.training import Difficulty, ICLDistTraining, KnowDistTraining
+
+Family = Literal["analysing", "rewriting"]
+Perspective = Literal["expression", "target", "emotion", "background"]
+Wording = Literal["full", "short", "none"]
+FAMILIES: tuple[Family, ...] = ("analysing", "rewriting")
+PERSPECTIVES: tuple[Perspective, ...] = ("expression", "target", "emotion", "background")
+
+
+class KnowDist(Section):
+    """Stage 1: the teacher explains and restates texts, the student learns what it wrote.
+
+    Attributes:
+        samples: Requests to the teacher.
+        families: Kinds of task: to explain a text, to restate it.
+        perspectives: What a request asks about; empty for no particular one.
+        few_shot: Show two worked examples, for a teacher that follows no instructions.
+        templates: A folder with Jinja files named like ours that replace them.
+        response_tokens: New tokens of an answer at most, those of reasoning included.
+        temperature: Of the teacher; 0 is greedy.
+        domain: What all texts are, in a few words, such as "reviews of kitchen goods"; the prompts
+            say so.
+        teacher: Of this stage alone; None for the run's. A model that labels well may write badly.
+        difficulty: Train on the hard samples alone; None for all.
+        training: Of this stage.
+    """
+
+    samples: Count = 1000
+    families: tuple[Family, ...] = Field(default=FAMILIES, min_length=1)
+    perspectives: tuple[Perspective, ...] = PERSPECTIVES
+    few_shot: bool = False
+    templates: Path | None = None
+    response_tokens: Count = 160
+    temperature: NotNegative = 0.0
+    domain: str = ""
+    teacher: TeacherConfig | None = None
+    difficulty: Difficulty | None = None
+    training: KnowDistTraining = KnowDistTraining()
+
+
+class ICLDist(Section):
+    """Stage 2: the teacher answers few-shot prompts, the student learns to answer alike.
+
+    Attributes:
+        samples: Few-shot prompts.
+        shots: Numbers of demonstrations that a prompt may have, drawn evenly.
+        demonstrations: Whether their labels are gold (where the source has them) or the teacher's.
+        tasks: What is asked: ``sentiment``, ``emotion``, one of their taxonomies such as
+            ``sentiment_3``, or an own task by its name.
+        pool: Texts of each source and taxonomy that are labelled to be demonstrations; default: as
+            many as the samples need.
+        label_words: Whether labels appear under other words than the usual ones.
+        taxonomies: Whether classes are cut in other ways (two, three, five polarities; emotions).
+        instructions: Kinds of instruction, drawn evenly.
+        other_tasks: Share of the samples that are not about sentiment.
+        other_files: JSON lines of more such tasks, ``{"task", "instruction", "input", "output"}``.
+        label_tokens: New tokens of an answer that is a label, at most; a model that thinks aloud
+            needs 1024 or more. Where labels are scored, nothing is written.
+        response_tokens: New tokens of a free answer, of other tasks, at most.
+        score_choices: Whether a teacher that sees likelihoods scores the label words; else it
+            writes its answer.
+        difficulty: Train on the hard samples alone; None for all.
+        training: Of this stage.
+    """
+
+    samples: Count = 1000
+    shots: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(1, 2, 3, 4, 5), min_length=1)
+    demonstrations: Literal["teacher", "gold"] = "teacher"
+    tasks: tuple[str, ...] = Field(default=("sentiment", "emotion"), min_length=1)
+    pool: Count | None = None
+    label_words: bool = True
+    taxonomies: bool = True
+    instructions: tuple[Wording, ...] = Field(default=("full", "short", "none"), min_length=1)
+    other_tasks: BelowOne = 0.2
+    other_files: tuple[Path, ...] = ()
+    score_choices: bool = True
+    label_tokens: Count = 64
+    response_tokens: Count = 128
+    difficulty: Difficulty | None = None
+    training: ICLDistTraining = ICLDistTraining()

@@ -1,0 +1,177 @@
+"""The teachers: one section for each backend."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, field_validator, model_validator
+
+from distill.config.section import Count, NotNegative, Positive, Section
+
+# Keys of a request that other settings write.
+WRITTEN_BY_US = {
+    "model": "give teacher.model",
+    "messages": "the prompts are written by the stages",
+    "prompt": "the prompts are written by the stages",
+    "response_format": "give teacher.response_format",
+    "stream": "whole answers are read",
+    "n": "one answer is read",
+} | dict.fromkeys(
+    ("max_tokens", "max_completion_tokens"),
+    "give knowdist.response_tokens, icldist.label_tokens, icldist.response_tokens",
+)
+ADDRESS = re.compile(
+    r"https?://(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#@]*)?"  # host, port, path
+)
+
+
+def _template_args_of_a_chat(teacher: HfTeacher | VllmTeacher) -> HfTeacher | VllmTeacher:
+    if teacher.chat_template_args and not teacher.chat:
+        raise ValueError("chat_template_args: of a chat, and chat is false; set chat: true")
+    return teacher
+
+
+class HfTeacher(Section):
+    """A local model of ``transformers``, run by the fast generation of the harness.
+
+    Attributes:
+        backend: ``hf``.
+        model: A folder, or a name that transformers finds.
+        dtype: Of the weights; ``auto`` for that of the checkpoint.
+        batch_tokens: Tokens that go through the model at once; none to find it.
+        chat: Whether prompts go through the model's chat template.
+        chat_template_args: Given to that template, ``{enable_thinking: false}``.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
+    """
+
+    backend: Literal["hf"]
+    model: str
+    dtype: str = "auto"
+    batch_tokens: Count | None = None
+    chat: bool = False
+    chat_template_args: dict[str, JsonValue] = Field(default={})
+    trust_remote_code: bool = False
+
+    _of_chat = model_validator(mode="after")(_template_args_of_a_chat)
+
+
+class VllmTeacher(Section):
+    """A local model run by vLLM, which is installed apart.
+
+    Attributes:
+        backend: ``vllm``.
+        model: A folder, or a name that vLLM finds.
+        dtype: Of the weights; ``auto`` for that of the checkpoint.
+        tensor_parallel: GPUs that share the model.
+        max_length: Most tokens of prompt and answer together; none for the model's own.
+        chat: Whether prompts go through the model's chat template.
+        chat_template_args: Given to that template, ``{enable_thinking: false}``.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
+    """
+
+    backend: Literal["vllm"]
+    model: str
+    dtype: str = "auto"
+    tensor_parallel: Count = 1
+    max_length: Count | None = None
+    chat: bool = False
+    chat_template_args: dict[str, JsonValue] = Field(default={})
+    trust_remote_code: bool = False
+
+    _of_chat = model_validator(mode="after")(_template_args_of_a_chat)
+
+
+class OpenAITeacherConfig(Section):
+    """A server that speaks OpenAI's /v1; the key is read from the environment.
+
+    Attributes:
+        backend: ``openai``.
+        model: As the server calls it.
+        base_url: ``http(s)://host/v1``, without user, password and query.
+        api_key_env: The environment variable that holds the key.
+        revision: Tells two models of one name apart, for example a date.
+        style: Whether prompts are sent as chats or as texts to be continued.
+        response_format: Sent with requests for a label: a mapping as it is, or ``label`` for a JSON
+            schema whose only key ``label`` holds one of the request's labels.
+        extra_body: Further keys of every request, in place of ours where they have one name; a key
+            that is null is left out, ``{temperature: null, seed: null}``.
+        concurrency: Requests at once.
+        timeout_s: Seconds until a request is given up.
+        max_attempts: How often a request is sent before it counts as failed.
+        requests_per_minute: The server's limit; none for no limit.
+        tokens_per_minute: The server's limit, prompts and answers together; none for no limit.
+        usd_per_million_input: Price of prompt tokens in US dollars, for ``plan`` and the report.
+        usd_per_million_output: The same of answer tokens.
+    """
+
+    backend: Literal["openai"]
+    model: str
+    base_url: str
+    api_key_env: str = "OPENAI_API_KEY"
+    revision: str = ""
+    style: Literal["chat", "completions"] = "chat"
+    response_format: Literal["label"] | dict[str, JsonValue] | None = None
+    extra_body: dict[str, JsonValue] = Field(default={})
+    concurrency: Count = 8
+    timeout_s: Positive = 120
+    max_attempts: Count = 6
+    requests_per_minute: Positive | None = None
+    tokens_per_minute: Positive | None = None
+    usd_per_million_input: NotNegative | None = None
+    usd_per_million_output: NotNegative | None = None
+
+    def usd(self, prompt_tokens: float, answer_tokens: float) -> float | None:
+        """Price in US dollars; None where a price is not set."""
+        into, out = self.usd_per_million_input, self.usd_per_million_output
+        if into is None or out is None:
+            return None
+        return (prompt_tokens * into + answer_tokens * out) / 1e6
+
+    @field_validator("base_url")
+    @classmethod
+    def _holds_no_secret(cls, base_url: str) -> str:
+        """It is written into manifests and pages."""
+        if not ADDRESS.fullmatch(base_url):
+            raise ValueError(
+                "expected http(s)://host/v1 without user, password and query; a key goes into the "
+                "environment variable that api_key_env names"
+            )
+        return base_url
+
+    @field_validator("extra_body")
+    @classmethod
+    def _leaves_ours_alone(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for key, instead in WRITTEN_BY_US.items():
+            if key in body:
+                raise ValueError(f"{key!r} is no extra key; {instead}")
+        return body
+
+
+class ReplayTeacherConfig(Section):
+    """Recorded answers.
+
+    Attributes:
+        backend: ``replay``.
+        store: Folder of the store.
+    """
+
+    backend: Literal["replay"]
+    store: Path
+
+
+class GoldTeacherConfig(Section):
+    """The labels of the texts; ICLDist only.
+
+    Attributes:
+        backend: ``gold``.
+    """
+
+    backend: Literal["gold"]
+
+
+TeacherConfig = Annotated[
+    HfTeacher | VllmTeacher | OpenAITeacherConfig | ReplayTeacherConfig | GoldTeacherConfig,
+    Field(discriminator="backend"),
+]

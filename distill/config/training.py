@@ -1,0 +1,130 @@
+"""How a student is trained, and which samples and checkpoints are kept."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from distill.config.section import BelowOne, Count, Fraction, NotNegative, Positive, Section
+from distill.errors import nearest
+from sentibench.data.cards import load_tasks
+
+Schedule = Literal["cosine", "linear", "constant"]
+
+
+class Lora(Section):
+    """Low-rank adapters (Hu et al. 2021).
+
+    Attributes:
+        r: Rank.
+        alpha: The adapter's output is scaled by ``alpha / r``.
+        dropout: Share of the adapter's inputs that is dropped while training.
+        target_modules: Names of layers, as in peft; ``all-linear`` for all of the decoder.
+    """
+
+    r: Count = 16
+    alpha: Count = 32
+    dropout: BelowOne = 0.0
+    target_modules: str | list[str] = "all-linear"
+
+
+class BestCheckpoint(Section):
+    """Choose among checkpoints of a training by lm-eval on validation items, never on test items.
+
+    Attributes:
+        checkpoints: How many, evenly spaced; the last is the end of the training.
+        tasks: Their mean score decides; of datasets with a validation split.
+        limit: First items of each task.
+    """
+
+    checkpoints: int = Field(default=3, ge=2)
+    tasks: tuple[str, ...] = Field(default=("sentibench_sst2",), min_length=1)
+    limit: Count | None = 100
+
+    @model_validator(mode="after")
+    def _have_validation_items(self) -> BestCheckpoint:
+        usable = [
+            name
+            for name, task in load_tasks().items()
+            if task.source != "mini" and "val" in task.card.splits
+        ]
+        for name in self.tasks:
+            if name not in usable:
+                raise ValueError(
+                    f"tasks: {name!r} has no validation split; {nearest(name, usable)}"
+                )
+        return self
+
+
+class Difficulty(Section):
+    """Keep the samples that are hard for a small model (CompEffDist, arXiv 2510.24425).
+
+    Attributes:
+        keep: Fraction of the samples.
+        model: Under which their difficulty is measured; None for the student.
+    """
+
+    keep: Fraction
+    model: str | None = None
+
+
+class Training(Section):
+    """What both stages set; each has defaults of its own for the rest.
+
+    Attributes:
+        method: LoRA, LoRA on a base held in 4 bits (needs bitsandbytes), or all weights.
+        lora: Of the methods ``lora`` and ``qlora``.
+        learning_rate: The highest; low-rank adapters need higher ones than all weights.
+        epochs: Passes over the samples.
+        batch_size: Samples of an optimizer step, over all processes.
+        batch_tokens: Tokens, padding included, that go through a model at once.
+        max_length: Most tokens of a sample; a longer one loses demonstrations, or is left out.
+        schedule: How the learning rate falls after the warm-up.
+        warmup_share: Share of the steps in which the learning rate rises.
+        weight_decay: Of AdamW.
+        betas: Of AdamW.
+        precision: Of the forward pass; weights and optimizer stay in float32.
+        choose: Among checkpoints; None for the end of the training.
+        report_to: Services that are sent each step through transformers' own callbacks.
+    """
+
+    method: Literal["lora", "qlora", "full"] = "lora"
+    lora: Lora = Lora()
+    choose: BestCheckpoint | None = None
+    learning_rate: Positive
+    epochs: Positive = 1
+    batch_size: Count = 16
+    batch_tokens: Count = 2048
+    max_length: int = Field(default=1024, ge=8)
+    schedule: Schedule
+    warmup_share: BelowOne
+    weight_decay: NotNegative
+    betas: tuple[BelowOne, BelowOne]
+    precision: Literal["float32", "bfloat16"] = "float32"
+    report_to: tuple[Literal["trackio", "tensorboard", "wandb"], ...] = ()
+
+    def n_steps(self, n_samples: int) -> int:
+        """Optimizer steps; the last batch of an epoch may not be full."""
+        return math.ceil(math.ceil(n_samples / self.batch_size) * self.epochs)
+
+
+class KnowDistTraining(Training):
+    """KnowDist's schedule (Zhang et al. 2025, appendix): cosine, 1% warm-up, decay 0.1."""
+
+    learning_rate: Positive = 2e-4
+    schedule: Schedule = "cosine"
+    warmup_share: BelowOne = 0.01
+    weight_decay: NotNegative = 0.1
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)
+
+
+class ICLDistTraining(Training):
+    """ICLDist's schedule (Zhang et al. 2025, appendix): linear, 2% warm-up, decay 0.01."""
+
+    learning_rate: Positive = 3e-4
+    schedule: Schedule = "linear"
+    warmup_share: BelowOne = 0.02
+    weight_decay: NotNegative = 0.01
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
