@@ -137,7 +137,7 @@ BAD = {
     "prefix": ("- bad", "- fi", "the word 'fi' of 'fi' begins the word 'fine' of 'very good'"),
     "label key": ("word: fine", "wrod: fine", "'labels.1.wrod'; did you mean 'word'?"),
     "key": ("kind: c", "lables: []\nkind: c", "unknown key 'lables'; did you mean 'labels'?"),
-    "twice": ("kind: c", "title: Mine\nkind: c", "key .title. is there twice"),
+    "twice": ("kind: c", "title: Mine\nkind: c", "key 'title' is there twice"),
     "name": ("kind: c", "name: mine\nkind: c", "unknown key 'name'; did you mean 'task'?"),
     "lacking key": ("title: Reviews\n", "", "title: got nothing, expected this key"),
     "our name": ("task: reviews", "task: sst2", "'sst2' is a name of this package"),
