@@ -120,8 +120,7 @@ def icldist_requests(
     """Build the few-shot prompts of the stage.
 
     Args:
-        texts: All texts of the run; those that serve as demonstrations are not asked about in the
-            same prompt.
+        texts: All texts of the run; none is asked about in a prompt that shows it with its answer.
         demonstrations: (taxonomy, text id) -> class.
         stage: Axes and number of samples.
         seed: Each sample has a generator of its own, so that changing one axis changes no other.
@@ -135,14 +134,14 @@ def icldist_requests(
         text = by_id[identity]
         pools[name, text.source].append((text, label))
     taxonomies = {taxonomy.name: taxonomy for taxonomy in chosen_taxonomies(stage)}
+    fixed = {name: {shown.text for shown in taxonomies[name].fixed} for name in taxonomies}
     sources = sorted({text.source for text in texts})
     usable = [
         (name, source)
         for name in sorted(taxonomies)
         for source in sources
-        if len(pools[name, source]) > max(stage.shots)
-        or not max(stage.shots)
-        or taxonomies[name].fixed
+        if {text.text for text in texts if text.source == source} - fixed[name]
+        and (len(pools[name, source]) > max(stage.shots) or not max(stage.shots) or fixed[name])
     ]
     if not usable:
         if stage.demonstrations == "gold":
@@ -170,7 +169,7 @@ def icldist_requests(
             question = _other_question(rng, others, stage)
         else:
             name, source = rng.choice(usable)
-            query = next(queries[source])
+            query = next(text for text in queries[source] if text.text not in fixed[name])
             pool = [(t, label) for t, label in pools[name, source] if t.id != query.id]
             question = _sentiment_question(rng, query, pool, taxonomies[name], stage)
         requests.append(_request(f"icldist/{number:07d}", question, stage, seed))

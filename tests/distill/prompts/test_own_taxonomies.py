@@ -15,6 +15,7 @@ from distill.records import Message, Request
 from distill.texts.sources import Text
 from sentibench.__main__ import main
 from sentibench.data.cards import load_tasks
+from sentibench.errors import InputError
 
 KINDS = ("Late Delivery", "praise", "question")
 TEXTS = [Text(f"shop/{n:03d}", f"text number {n}", "shop") for n in range(40)]
@@ -149,6 +150,11 @@ def test_the_fixed_demonstrations_of_a_card_stand_in_every_prompt_and_nobody_lab
     requests = icldist_requests(TEXTS, {}, asked, 1)
     assert len(requests) == 30
     assert all([*r.meta["demonstrations"]] == shown for r in requests)
+    known = [Text(f"shop/x{n}", text, "shop") for n, (text, _) in enumerate(shown)]
+    requests = icldist_requests([*known, *TEXTS], {}, asked, 1)
+    assert not {request.text for request in requests} & {text for text, _ in shown}
+    with pytest.raises(InputError, match="no taxonomy has more than"):
+        icldist_requests(known, {}, asked, 1)
     mixed = stage(tasks=("fixed", "reviews"), shots=(1, 3))
     assert {r.meta["taxonomy"] for r in demonstration_requests(TEXTS, mixed, 1)} == {"reviews"}
 
