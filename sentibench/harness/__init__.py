@@ -1,12 +1,20 @@
 """The boundary to lm-evaluation-harness; the names that task files use, and what others call."""
 
 from sentibench.harness.results import (
+    brier,
+    brier_stderr,
+    coverage_at_5,
+    coverage_at_5_stderr,
+    ece,
+    ece_stderr,
     extraction_results,
     f1,
     f1_stderr,
     label_results,
     macro_f1,
     macro_f1_stderr,
+    nll,
+    nll_stderr,
     precision,
     recall,
 )
@@ -21,4 +29,6 @@ from sentibench.harness.task import (
 
 __all__ = ["ExtractionTask", "LabelTask", "extraction_results", "f1", "f1_stderr"]
 __all__ += ["label_results", "macro_f1", "macro_f1_stderr", "precision", "recall"]
+__all__ += ["brier", "brier_stderr", "coverage_at_5", "coverage_at_5_stderr", "ece", "ece_stderr"]
+__all__ += ["nll", "nll_stderr"]
 __all__ += ["expand_names", "refuse_unknown", "render_prompts", "task_manager"]

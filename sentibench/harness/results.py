@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
 from sentibench.harness.documents import Document
-from sentibench.scoring import metrics
+from sentibench.scoring import calibration, metrics
 from sentibench.scoring.parse import answer_text
 from sentibench.scoring.statistics import bootstrap_stderr
 
@@ -27,17 +27,19 @@ def label_results(doc: Document, results: Sequence[tuple[float, bool]]) -> dict[
 
     Returns:
         ``acc`` and ``invalid_rate`` (0 or 1) and, for the metrics over all documents,
-        (gold, predicted, K). The first of equally likely labels wins, as in the authors' argmax. A
-        model that gives NaN has predicted nothing: -1, wrong for every label.
+        (gold, predicted, K), or (gold, K log-likelihoods) for those of calibration. The
+        first of equally likely labels wins, as in the authors' argmax. A model that gives NaN has
+        predicted nothing: -1, wrong for every label.
     """
     log_likelihoods = np.array([log_likelihood for log_likelihood, _ in results])
     invalid = bool(np.isnan(log_likelihoods).any())
     predicted = -1 if invalid else int(np.argmax(log_likelihoods))
     item = (doc["gold"], predicted, len(doc["choices"]))
-    return {
-        "acc": float(predicted == doc["gold"]),
-        "invalid_rate": float(invalid),
-    } | dict.fromkeys(("macro_f1", "macro_f1_stderr", "score", "score_stderr"), item)
+    said = (doc["gold"], *log_likelihoods.tolist())
+    values: dict[str, Any] = dict.fromkeys(("macro_f1", "score"), item)
+    values |= dict.fromkeys(calibration.METRICS, said)
+    values |= {f"{name}_stderr": of_item for name, of_item in values.items()}
+    return {"acc": float(predicted == doc["gold"]), "invalid_rate": float(invalid)} | values
 
 
 def extraction_results(doc: Document, results: Sequence[str]) -> dict[str, Any]:
@@ -79,6 +81,34 @@ def macro_f1(items: LabelItems) -> float:
 def macro_f1_stderr(items: LabelItems) -> float:
     """Bootstrap standard error of ``macro_f1``."""
     return bootstrap_stderr(_label_matrix(items), metrics.macro_f1)
+
+
+SaidItems = Sequence[Sequence[float]]
+"""Gold and the log-likelihoods of K labels of each item."""
+
+
+def _answers(items: SaidItems) -> calibration.Answers:
+    said = np.array(items, dtype=np.float64)
+    said = said[np.lexsort(said.T)]  # rank gathering permutes items
+    return calibration.Answers.of(said[:, 1:], said[:, 0].astype(np.int64))
+
+
+def _aggregations(name: str) -> tuple[Callable[[SaidItems], float], Callable[[SaidItems], float]]:
+    """A metric of calibration and its standard error, as functions of the items."""
+
+    def value(items: SaidItems) -> float:
+        return calibration.value(name, _answers(items))
+
+    def stderr(items: SaidItems) -> float:
+        return calibration.stderr(name, _answers(items))
+
+    return value, stderr
+
+
+ece, ece_stderr = _aggregations("ece")
+brier, brier_stderr = _aggregations("brier")
+nll, nll_stderr = _aggregations("nll")
+coverage_at_5, coverage_at_5_stderr = _aggregations("coverage_at_5")
 
 
 def precision(items: TupleItems) -> float:

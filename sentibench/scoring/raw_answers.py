@@ -21,11 +21,8 @@ Item = Mapping[str, Any]
 """One line of a sample file."""
 
 
-def chosen_label(item: Item, n_labels: int) -> int | None:
-    """The label that the saved log-likelihoods choose; None where they were not saved.
-
-    Returns:
-        The position of the first of equally likely labels; -1 if one of them is NaN.
+def log_likelihoods(item: Item, n_labels: int) -> tuple[float, ...] | None:
+    """The saved log-likelihoods of the labels in nats; None where they were not saved.
 
     Raises:
         ValueError: If it is not one for each label.
@@ -34,10 +31,15 @@ def chosen_label(item: Item, n_labels: int) -> int | None:
     saved = item.get("resps", ())
     if not any(saved):
         return None
-    log_likelihoods = [float(answers[0][0]) for answers in saved]
-    if len(log_likelihoods) != n_labels:
-        raise ValueError(f"{len(log_likelihoods)} answers, {n_labels} labels")
-    return -1 if any(map(isnan, log_likelihoods)) else log_likelihoods.index(max(log_likelihoods))
+    found = tuple(float(answers[0][0]) for answers in saved)
+    if len(found) != n_labels:
+        raise ValueError(f"{len(found)} answers, {n_labels} labels")
+    return found
+
+
+def chosen_label(found: Sequence[float]) -> int:
+    """The first of the likeliest labels; -1 if a log-likelihood is NaN."""
+    return -1 if any(map(isnan, found)) else found.index(max(found))
 
 
 def generated_text(item: Item) -> str | None:

@@ -28,6 +28,7 @@ from sentibench.scoring.metrics import Floats, label_matrix, predicted_label
 from sentibench.scoring.raw_answers import (
     chosen_label,
     generated_text,
+    log_likelihoods,
     tuple_statistics,
     written_opinions,
 )
@@ -71,6 +72,8 @@ class Samples:
         data_key: Hash over position, text and gold of every item: equal where the same items were
             asked, whatever the order of ranks. See ``sentibench.data.pins``.
         prompt_key: Hash over the prompts.
+        log_likelihoods: Of the labels in nats, shape (N, K); None where they were not saved, and of
+            extraction tasks.
         unverified: What could not be compared with anything: ``answers`` and ``prompts`` where they
             were not saved, ``official`` scores that want a dataset which is not here.
         texts: Of the items, where they were asked for.
@@ -83,6 +86,7 @@ class Samples:
     data_key: str
     prompt_key: str
     texts: tuple[SampleText, ...]
+    log_likelihoods: Floats | None = None
     unverified: frozenset[str] = frozenset()
 
     @property
@@ -227,6 +231,7 @@ class _Item(NamedTuple):
     prompt_hash: str
     text: SampleText | None
     unverified: tuple[str, ...]
+    log_likelihoods: tuple[float, ...] | None
 
 
 def _items(lines: BinaryIO, task: Task, with_texts: bool) -> Iterator[_Item]:
@@ -257,8 +262,11 @@ def _item(row: Mapping[str, Any], task: Task, with_texts: bool) -> _Item:
         right_hash = prompt_hash == prompt_sha256(prompt)
         require(right_hash, "a prompt that has not the hash beside it")
     unverified = () if prompt else ("prompts",)
+    said_labels = None
     if task.card.is_label_task:
-        found, gold, opinions = _label_statistics(task, row), str(document["label"]), ()
+        said_labels = log_likelihoods(row, len(task.card.labels))
+        found, gold = _label_statistics(task, row, said_labels), str(document["label"])
+        opinions = ()
     else:
         found, gold = _tuple_statistics(task, row), str(document["answer"])
         opinions = written_opinions(task, row)
@@ -272,7 +280,8 @@ def _item(row: Mapping[str, Any], task: Task, with_texts: bool) -> _Item:
         # interned: every model was asked about the same texts
         kept = intern(sentence), intern(gold), _answer_of(task, row), intern(prompt)
         text = SampleText(index, *kept)
-    return _Item(index, statistics, said, line, str(prompt_hash), text, (*unverified, *unknown))
+    unknown = (*unverified, *unknown)
+    return _Item(index, statistics, said, line, str(prompt_hash), text, unknown, said_labels)
 
 
 def _answer_of(task: Task, row: Mapping[str, Any]) -> str:
@@ -300,13 +309,15 @@ Found = tuple[Statistics, bool | None, tuple[str, ...]]
 """Statistics, whether the answer was unreadable (None: unknown), and what was not verified."""
 
 
-def _label_statistics(task: Task, row: Mapping[str, Any]) -> Found:
+def _label_statistics(
+    task: Task, row: Mapping[str, Any], said_labels: tuple[float, ...] | None
+) -> Found:
     labels = task.card.labels
     gold, predicted, k = cast("list[int]", row["score"])
     require(k == len(labels) and gold in range(k), "a gold label outside of the task's")
     require(predicted in range(-1, k), "a predicted label outside of the task's")
     require(row["doc"]["label"] == labels[gold], "gold is not the label of the document")
-    chosen = chosen_label(row, k)
+    chosen = None if said_labels is None else chosen_label(said_labels)
     require(chosen in (None, predicted), "a label that is not the likeliest of the saved answers")
     unverified = ("answers",) if chosen is None else ()
     return {"label": (gold, predicted)}, predicted == -1, unverified
@@ -345,6 +356,7 @@ def _samples(task: Task, items: list[_Item]) -> Samples:
         statistics = dict.fromkeys(METRICS, rows)
     else:
         statistics = {m: np.array([item.statistics[m] for item in items]) for m in METRICS}
+    said = [item.log_likelihoods for item in items]
     return Samples(
         task=task,
         indices=indices,
@@ -353,5 +365,6 @@ def _samples(task: Task, items: list[_Item]) -> Samples:
         data_key=key_of(item.document for item in items),
         prompt_key=key_of(item.prompt_hash for item in items),
         texts=tuple(item.text for item in items if item.text),
+        log_likelihoods=None if None in said else np.array(said),
         unverified=frozenset(chain.from_iterable(item.unverified for item in items)),
     )

@@ -1,0 +1,219 @@
+"""Whether probabilities are what they say: calibration, and what abstaining would gain.
+
+Everything is computed from the log-likelihoods of the labels, which every evaluation saves.
+
+Sources:
+    ECE with bins of equal mass: Nguyen and O'Connor 2015, section 3; Nixon et al. 2019.
+    Brier score: Brier 1950, the sum over labels, in [0, 2].
+    Temperature: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
+    Coverage at a risk: Geifman and El-Yaniv 2017, section 2.
+"""
+
+# pyright: basic
+# scipy's types are incomplete: their unknowns end in this module.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+BINS = 10
+RISK = 0.05  # share of wrong answers among those that are given
+FLOOR = 1e-12  # of a probability: no single item makes the log-likelihood endless
+REPLICATES = 1_000
+CHUNK = 100  # replicates in memory at once: CHUNK x N weights
+TEMPERATURES = (0.02, 50.0)
+
+
+def probabilities(log_likelihoods_NK: Floats, temperature: float = 1.0) -> Floats:
+    """Distribution over the labels of a task.
+
+    Args:
+        log_likelihoods_NK: Of K labels, in nats. A row with NaN, or without any number above minus
+            infinity, says nothing.
+        temperature: Above 0; log-likelihoods are divided by it. It moves no label.
+
+    Returns:
+        Shape (N, K), rows sum to 1; even where nothing was said.
+    """
+    said_N = is_answer(log_likelihoods_NK)
+    logits_NK = np.where(said_N[:, None], log_likelihoods_NK, 0.0)
+    logits_NK = (logits_NK - logits_NK.max(axis=1, keepdims=True)) / temperature
+    weights_NK = np.exp(logits_NK)
+    return weights_NK / weights_NK.sum(axis=1, keepdims=True)
+
+
+def is_answer(log_likelihoods_NK: Floats) -> NDArray[np.bool_]:
+    """Whether a row says anything; shape (N,). See ``probabilities``."""
+    return ~np.isnan(log_likelihoods_NK).any(axis=1) & (log_likelihoods_NK.max(axis=1) > -np.inf)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """Distributions of one model on N items of one label task.
+
+    Attributes:
+        probabilities_NK: Rows sum to 1.
+        gold_N: Position of the gold label.
+        right_N: Whether the likeliest label, the first of equal ones, is gold.
+    """
+
+    probabilities_NK: Floats
+    gold_N: Integers
+    right_N: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, log_likelihoods_NK: Floats, gold_N: Integers, temperature: float = 1.0) -> Answers:
+        """From log-likelihoods; a row that says nothing is wrong."""
+        right_N = (log_likelihoods_NK.argmax(axis=1) == gold_N) & is_answer(log_likelihoods_NK)
+        return cls(probabilities(log_likelihoods_NK, temperature), gold_N, right_N)
+
+    @property
+    def confidence_N(self) -> Floats:
+        """Probability of the likeliest label, in [1/K, 1]."""
+        return self.probabilities_NK.max(axis=1)
+
+    @property
+    def brier_N(self) -> Floats:
+        """Squared distance to the gold label, in [0, 2]."""
+        one_hot_NK = np.eye(self.probabilities_NK.shape[1])[self.gold_N]
+        return ((self.probabilities_NK - one_hot_NK) ** 2).sum(axis=1)
+
+    @property
+    def nll_N(self) -> Floats:
+        """Negative log-probability of the gold label in nats, at most 27.6."""
+        gold_p_N = self.probabilities_NK[np.arange(len(self.gold_N)), self.gold_N]
+        return -np.log(np.maximum(gold_p_N, FLOOR))
+
+
+# From weights of items to a value: weights are 1 for the items themselves, and the number of times
+# that an item was drawn in a replicate.
+Weights = Floats
+Metric = Callable[[Answers], Callable[[Weights], Floats]]
+
+
+def _mean_of(values_N: Floats) -> Callable[[Weights], Floats]:
+    return lambda weights_BN: weights_BN @ values_N / weights_BN.sum(axis=1)
+
+
+def _brier(answers: Answers) -> Callable[[Weights], Floats]:
+    return _mean_of(answers.brier_N)
+
+
+def _nll(answers: Answers) -> Callable[[Weights], Floats]:
+    return _mean_of(answers.nll_N)
+
+
+def bin_of(confidence_N: Floats) -> Integers:
+    """Bin of each item: ten bins of equal mass, items of equal confidence in one."""
+    edges = np.quantile(confidence_N, np.arange(1, BINS) / BINS, method="higher")
+    return np.searchsorted(np.unique(edges), confidence_N, side="right")
+
+
+def _ece(answers: Answers) -> Callable[[Weights], Floats]:
+    """Mean over bins of |confidence - accuracy|; the bins are those of the items themselves."""
+    in_bin_NX = np.eye(BINS)[bin_of(answers.confidence_N)]
+    excess_NX = in_bin_NX * (answers.confidence_N - answers.right_N)[:, None]
+    return lambda weights_BN: np.abs(weights_BN @ excess_NX).sum(axis=1) / weights_BN.sum(axis=1)
+
+
+def _coverage(answers: Answers) -> Callable[[Weights], Floats]:
+    """Largest share of items that a threshold answers with at most 5% of them wrong."""
+    order_N = np.argsort(-answers.confidence_N, kind="stable")
+    sorted_N = answers.confidence_N[order_N]
+    ends = np.flatnonzero(np.append(np.diff(sorted_N) != 0, True))  # no threshold parts equal ones
+    wrong_N = (~answers.right_N)[order_N].astype(float)
+
+    def metric(weights_BN: Weights) -> Floats:
+        drawn_BN = weights_BN[:, order_N]
+        answered_BE = drawn_BN.cumsum(axis=1)[:, ends]
+        wrong_BE = (drawn_BN * wrong_N).cumsum(axis=1)[:, ends]
+        allowed_BE = np.where(wrong_BE <= RISK * answered_BE + 1e-9, answered_BE, 0.0)
+        return allowed_BE.max(axis=1) / answered_BE[:, -1]
+
+    return metric
+
+
+METRICS: Mapping[str, Metric] = {
+    "ece": _ece,
+    "brier": _brier,
+    "nll": _nll,
+    "coverage_at_5": _coverage,
+}
+"""Name -> metric. The first three are better the lower they are."""
+
+
+def value(name: str, answers: Answers) -> float:
+    """A metric of the items as they are."""
+    return float(METRICS[name](answers)(np.ones((1, len(answers.gold_N))))[0])
+
+
+def replicates(name: str, answers: Answers, n: int = REPLICATES, seed: int = 0) -> Floats:
+    """A metric under n draws of the items with replacement, shape (n,).
+
+    The draws depend on the number of items and the seed alone, so those of two models are paired.
+    """
+    metric, n_items = METRICS[name](answers), len(answers.gold_N)
+    random = np.random.default_rng(seed)
+    parts: list[Floats] = []
+    for start in range(0, n, CHUNK):
+        n_draws = min(CHUNK, n - start)
+        drawn = random.integers(0, n_items, size=(n_draws, n_items))
+        drawn += np.arange(n_draws)[:, None] * n_items
+        counts = np.bincount(drawn.ravel(), minlength=n_draws * n_items)
+        parts.append(metric(counts.reshape(n_draws, n_items).astype(np.float64)))
+    return np.concatenate(parts)
+
+
+def stderr(name: str, answers: Answers) -> float:
+    """Bootstrap standard error of a metric; NaN for fewer than two items."""
+    if len(answers.gold_N) < 2:
+        return float("nan")
+    return float(replicates(name, answers).std(ddof=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Items of like confidence: how many, their mean confidence, the share that is right."""
+
+    n: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(answers: Answers) -> list[Bin]:
+    """The bins of a reliability diagram, from low confidence to high; empty ones left out."""
+    bins_N = bin_of(answers.confidence_N)
+    return [
+        Bin(
+            int((bins_N == number).sum()),
+            float(answers.confidence_N[bins_N == number].mean()),
+            float(answers.right_N[bins_N == number].mean()),
+        )
+        for number in np.unique(bins_N)
+    ]
+
+
+def fit_temperature(log_likelihoods_NK: Floats, gold_N: Integers) -> float:
+    """The temperature under which the gold labels are likeliest; in [0.02, 50].
+
+    Args:
+        log_likelihoods_NK: Of items that are not tested on.
+        gold_N: Their gold labels.
+    """
+    from scipy import optimize
+
+    def mean_nll(log_temperature: float) -> float:
+        answers = Answers.of(log_likelihoods_NK, gold_N, float(np.exp(log_temperature)))
+        return float(answers.nll_N.mean())
+
+    bounds = tuple(np.log(TEMPERATURES))
+    found: Any = optimize.minimize_scalar(mean_nll, bounds=bounds, method="bounded")
+    return float(np.exp(found.x))

@@ -1,0 +1,115 @@
+"""Calibration against other people's code and against loops that say the definition."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss, log_loss
+
+from sentibench.scoring import calibration
+from sentibench.scoring.calibration import Answers
+
+
+def drawn(n: int, k: int, seed: int = 0, *, temperature: float = 1.0):
+    """Log-likelihoods whose softmax at a temperature is the truth about gold."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(scale=2, size=(n, k))
+    truth = calibration.probabilities(logits)
+    gold = np.array([random.choice(k, p=row) for row in truth])
+    return logits * temperature - 20, gold
+
+
+def answers(n: int = 400, k: int = 3, seed: int = 0, **given) -> Answers:
+    return Answers.of(*drawn(n, k, seed, **given))
+
+
+@pytest.mark.parametrize("k", [2, 3, 6])
+def test_brier_and_nll_are_those_of_scikit_learn(k: int) -> None:
+    found = answers(k=k)
+    gold, p = found.gold_N, found.probabilities_NK
+    assert calibration.value("nll", found) == pytest.approx(log_loss(gold, p, labels=range(k)))
+    scaled = brier_score_loss(gold, p, labels=list(range(k)), scale_by_half=False)
+    assert calibration.value("brier", found) == pytest.approx(scaled)
+
+
+def test_ece_is_its_definition() -> None:
+    found = answers(n=205)
+    pairs = sorted(zip(found.confidence_N, found.right_N, strict=True))
+    starts = [math.ceil(b * 204 / 10) for b in range(11)]
+    bins = [pairs[a:b] for a, b in zip(starts, [*starts[1:10], 205], strict=False)]
+    assert sum(map(len, bins)) == 205
+    assert max(map(len, bins)) - min(map(len, bins)) <= 1
+    gaps = [abs(sum(c for c, _ in b) - sum(r for _, r in b)) for b in bins]
+    assert calibration.value("ece", found) == pytest.approx(sum(gaps) / 205)
+    diagram = calibration.reliability(found)
+    assert [b.n for b in diagram] == list(map(len, bins))
+    again = sum(b.n * abs(b.confidence - b.accuracy) for b in diagram) / 205
+    assert again == pytest.approx(sum(gaps) / 205)
+
+
+def test_coverage_is_the_best_of_all_thresholds() -> None:
+    found = answers(n=300, k=2, temperature=0.7)
+    confidence = np.round(found.confidence_N, 2)  # with ties
+    p = np.stack([confidence, 1 - confidence], axis=1)
+    tied = Answers(p, np.where(found.right_N, 0, 1), found.right_N)
+    best = 0.0
+    for threshold in np.unique(confidence):
+        given = confidence >= threshold
+        if (~tied.right_N[given]).mean() <= 0.05:
+            best = max(best, float(given.mean()))
+    assert 0 < best < 1
+    assert calibration.value("coverage_at_5", tied) == pytest.approx(best)
+
+
+def test_a_model_that_is_always_right_answers_all_and_one_that_never_is_answers_nothing() -> None:
+    p = np.array([[0.9, 0.1]] * 20)
+    right = Answers(p, np.zeros(20, dtype=np.int64), np.ones(20, dtype=bool))
+    wrong = Answers(p, np.ones(20, dtype=np.int64), np.zeros(20, dtype=bool))
+    assert calibration.value("coverage_at_5", right) == 1
+    assert calibration.value("coverage_at_5", wrong) == 0
+
+
+def test_a_row_that_says_nothing_is_even_and_wrong() -> None:
+    rows = np.array([[np.nan, -1.0], [-np.inf, -np.inf], [-np.inf, -3.0]])
+    found = Answers.of(rows, np.array([0, 0, 1]))
+    assert found.probabilities_NK.tolist() == [[0.5, 0.5], [0.5, 0.5], [0, 1]]
+    assert found.right_N.tolist() == [False, False, True]
+    certainly_wrong = Answers.of(rows[2:], np.array([0]))
+    assert certainly_wrong.nll_N.tolist() == [pytest.approx(-math.log(1e-12))]
+
+
+@pytest.mark.parametrize("name", calibration.METRICS)
+def test_the_standard_error_is_the_spread_over_new_items(name: str) -> None:
+    told = calibration.stderr(name, answers(n=500, seed=1))
+    values = [calibration.value(name, answers(n=500, seed=seed)) for seed in range(2, 202)]
+    assert told == pytest.approx(np.std(values), rel=0.35)
+
+
+@pytest.mark.parametrize("name", calibration.METRICS)
+def test_a_replicate_is_the_metric_of_the_drawn_items(name: str) -> None:
+    found = answers(n=60)
+    (first,) = calibration.replicates(name, found, n=1, seed=3)
+    places = np.sort(np.random.default_rng(3).integers(0, 60, size=60))
+    counts = np.bincount(places, minlength=60).astype(float)
+    weighted = calibration.METRICS[name](found)(counts[None])
+    assert first == pytest.approx(float(weighted[0]))
+    if name != "ece":  # whose bins stay those of all items
+        picked = Answers(
+            found.probabilities_NK[places], found.gold_N[places], found.right_N[places]
+        )
+        assert first == pytest.approx(calibration.value(name, picked))
+
+
+def test_one_item_has_no_standard_error() -> None:
+    assert math.isnan(calibration.stderr("ece", answers(n=1)))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_is_found_and_helps(temperature: float) -> None:
+    rows, gold = drawn(20_000, 3, temperature=temperature)
+    fitted = calibration.fit_temperature(rows, gold)
+    assert fitted == pytest.approx(temperature, rel=0.05)
+    before, after = Answers.of(rows, gold), Answers.of(rows, gold, fitted)
+    assert calibration.value("nll", after) <= calibration.value("nll", before) + 1e-9
+    assert (before.right_N == after.right_N).all()
+    assert calibration.value("ece", after) < 0.02
