@@ -367,9 +367,10 @@ def _score(options: argparse.Namespace) -> None:
 
     task = task_named(options.task, "score")
     # the file first: a wrong name must not wait for a download
-    predictions = read_predictions(options.predictions, split_file(task, options.split).rows)
+    n_items = split_file(task, options.split).rows
+    predictions = read_predictions(options.predictions, n_items, task.card.labels)
     if options.raw:
-        predictions = [answer_text(text) for text in predictions]
+        predictions = [given._replace(text=answer_text(given.text)) for given in predictions]
     scores = score_predictions(task, options.split, predictions)
     if options.json:
         print(json.dumps(scores))

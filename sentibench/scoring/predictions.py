@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentibench.data.cards import Card, Task
 from sentibench.data.read import load_split
 from sentibench.data.records import Example
 from sentibench.errors import InputError
-from sentibench.scoring import metrics
+from sentibench.scoring import calibration, metrics
 from sentibench.scoring.parse import parse_label
 from sentibench.scoring.statistics import bootstrap_stderr
 
+T = TypeVar("T")
+MAX_EXCESS = 0.01  # of the sum of probabilities over 1: people round
 
-def read_predictions(path: Path, n_items: int) -> list[str]:
-    """Read lines ``{"index": i, "prediction": "text"}``.
+
+class Given(NamedTuple):
+    """What a model answered to one item; probabilities of all labels, where it gave them."""
+
+    text: str
+    probabilities: Mapping[str, float] | None = None
+
+
+def read_predictions(path: Path, n_items: int, labels: Sequence[str] = ()) -> list[Given]:
+    """Read lines ``{"index": i, "prediction": "text"}``, each perhaps with ``probabilities``.
 
     Args:
         path: JSON lines, UTF-8.
         n_items: Items of the split; each must be predicted exactly once.
+        labels: Of a label task. ``"probabilities": {"positive": 0.7, "negative": 0.3}`` has all of
+            them; then ``prediction`` may be left out, and is the likeliest.
 
     Returns:
-        The N texts in the order of the items.
+        The N answers in the order of the items.
 
     Raises:
-        InputError: If the file cannot be read, a line is no such object, or an index is missing,
-            repeated or foreign. The message names the line.
+        InputError: If the file cannot be read, a line is no such object, an index is missing,
+            repeated or foreign, or some lines have probabilities and some not. The message names
+            the line.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
@@ -39,26 +53,29 @@ def read_predictions(path: Path, n_items: int) -> list[str]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: got {error.reason}, expected UTF-8 text") from None
     numbered = [(f"{path}:{n}", line) for n, line in enumerate(lines, start=1) if line.strip()]
-    return in_item_order(
-        [(where, *_read_line(line, where)) for where, line in numbered],
-        n_items,
-        end=f"{path}:{len(lines)}",
-    )
+    read = [(where, *_read_line(line, where, labels)) for where, line in numbered]
+    bare = [where for where, _, given in read if given.probabilities is None]
+    if 0 < len(bare) < len(read):
+        raise InputError(
+            f"{bare[0]}: no probabilities, other lines have them; expected them on all lines or on "
+            "none"
+        )
+    return in_item_order(read, n_items, end=f"{path}:{len(lines)}")
 
 
-def in_item_order(predictions: Sequence[tuple[str, int, str]], n_items: int, end: str) -> list[str]:
+def in_item_order(predictions: Sequence[tuple[str, int, T]], n_items: int, end: str) -> list[T]:
     """Put predictions into the order of the items.
 
     Args:
-        predictions: (where it was given, index, text).
+        predictions: (where it was given, index, answer).
         n_items: Items of the split; each must be predicted exactly once.
         end: Where the predictions end, for the error about missing ones.
 
     Raises:
         InputError: If an index is missing, repeated or foreign.
     """
-    found: dict[int, tuple[str, str]] = {}
-    for where, index, text in predictions:
+    found: dict[int, tuple[str, T]] = {}
+    for where, index, answer in predictions:
         if not 0 <= index < n_items:
             raise InputError(
                 f"{where}: foreign index; got {index}, expected 0 to {n_items - 1}; "
@@ -69,7 +86,7 @@ def in_item_order(predictions: Sequence[tuple[str, int, str]], n_items: int, end
                 f"{where}: index {index} was already given in {found[index][0]}; "
                 "expected each item once; remove one of the two"
             )
-        found[index] = where, text
+        found[index] = where, answer
     missing = [index for index in range(n_items) if index not in found]
     if missing:
         raise InputError(
@@ -80,31 +97,61 @@ def in_item_order(predictions: Sequence[tuple[str, int, str]], n_items: int, end
     return [found[index][1] for index in range(n_items)]
 
 
-def _read_line(line: str, where: str) -> tuple[int, str]:
+EXPECTED = '{"index": 0, "prediction": "text"}'
+
+
+def _read_line(line: str, where: str, labels: Sequence[str]) -> tuple[int, Given]:
+    problem = f"got {line[:80]}"
     try:
         match json.loads(line):
-            case {"index": int(index), "prediction": str(text)} if not isinstance(index, bool):
-                return index, text
+            case {"index": int(index), **rest} if not isinstance(index, bool):
+                text, raw = rest.get("prediction"), rest.get("probabilities")
+                if raw is not None:
+                    found = _distribution(raw, where, labels)
+                    text = max(found, key=found.__getitem__) if text is None else text
+                    if isinstance(text, str):
+                        return index, Given(text, found)
+                elif isinstance(text, str):
+                    return index, Given(text)
             case _:
-                problem = f"got {line[:80]}"
+                pass
     except (ValueError, RecursionError) as error:
         problem = f"broken JSON ({getattr(error, 'msg', type(error).__name__)})"
-    raise InputError(f'{where}: {problem}, expected {{"index": 0, "prediction": "text"}}')
+    raise InputError(f"{where}: {problem}, expected {EXPECTED}")
 
 
-def score_predictions(task: Task, split: str, predictions: list[str]) -> dict[str, Any]:
+def _distribution(raw: Any, where: str, labels: Sequence[str]) -> dict[str, float]:
+    """Probabilities in the order of the labels; the first of equal ones is the likeliest."""
+    if not labels:
+        raise InputError(f"{where}: probabilities: the task has no labels; leave them out")
+    expected = f"expected a number from 0 to 1 for each of {', '.join(labels)}"
+    if not isinstance(raw, dict) or set(cast("dict[str, Any]", raw)) != set(labels):
+        got = ", ".join(map(str, cast("dict[str, Any]", raw))) if isinstance(raw, dict) else raw
+        raise InputError(f"{where}: probabilities: got {str(got)[:80]}, {expected}")
+    found = {label: cast("dict[str, Any]", raw)[label] for label in labels}
+    for label, p in found.items():
+        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1:
+            raise InputError(f"{where}: probabilities: {label}: got {str(p)[:80]}, {expected}")
+    if abs((total := sum(found.values())) - 1) > MAX_EXCESS:
+        raise InputError(f"{where}: probabilities: got a sum of {total:.4f}, expected 1")
+    return found
+
+
+def score_predictions(task: Task, split: str, predictions: Sequence[str | Given]) -> dict[str, Any]:
     """Score one answer per item of a split.
 
     Args:
         task: The task.
         split: ``test``, ``train`` or ``val``.
-        predictions: N answer texts in file order. An extraction answer is taken whole; cut a raw
+        predictions: N answers in file order. An extraction answer is taken whole; cut a raw
             generation with ``parse.answer_text`` first.
 
     Returns:
         ``task``, ``split``, ``n``, ``score``, ``score_stderr`` and ``invalid_rate``; for label
-        tasks ``acc``, ``macro_f1`` and ``per_class``; for extraction tasks ``official`` and
-        ``strict``, each with ``precision``, ``recall`` and ``f1``. Fractions in [0, 1].
+        tasks ``acc``, ``macro_f1`` and ``per_class``, and where the predictions have probabilities
+        ``ece``, ``brier``, ``nll`` and ``coverage_at_5`` with their standard errors; for extraction
+        tasks ``official`` and ``strict``, each with ``precision``, ``recall`` and ``f1``. Fractions
+        in [0, 1], but ``brier`` in [0, 2] and ``nll`` in nats.
 
     Raises:
         ValueError: If the number of predictions is not that of the items.
@@ -114,14 +161,15 @@ def score_predictions(task: Task, split: str, predictions: list[str]) -> dict[st
         raise ValueError(f"{len(predictions)} predictions for {len(examples)} items")
     measure = _score_labels if card.is_label_task else _score_tuples
     head = {"task": task.name, "split": split, "n": len(examples)}
-    return head | measure(card, examples, predictions)
+    given = [Given(one) if isinstance(one, str) else one for one in predictions]
+    return head | measure(card, examples, given)
 
 
 def _score_labels(
-    card: Card, examples: tuple[Example, ...], predictions: list[str]
+    card: Card, examples: tuple[Example, ...], predictions: Sequence[Given]
 ) -> dict[str, Any]:
     labels = card.labels
-    guesses = [parse_label(text, card.classes).label for text in predictions]
+    guesses = [parse_label(given.text, card.classes).label for given in predictions]
     positions = [None if guess is None else labels.index(guess) for guess in guesses]
     gold = [labels.index(cast(str, example.label)) for example in examples]
     pairs = zip(gold, positions, strict=True)
@@ -136,6 +184,20 @@ def _score_labels(
         "invalid_rate": guesses.count(None) / len(guesses),
         "score": value,
         "score_stderr": bootstrap_stderr(rows, metrics.macro_f1),
+    } | _calibration(predictions, np.array(gold))
+
+
+def _calibration(predictions: Sequence[Given], gold_N: NDArray[np.int64]) -> dict[str, float]:
+    """The metrics of probabilities; nothing where there are none."""
+    said = [list(given.probabilities.values()) for given in predictions if given.probabilities]
+    if not said:
+        return {}
+    with np.errstate(divide="ignore"):
+        answers = calibration.Answers.of(np.log(said), gold_N)
+    return {
+        name + suffix: measure(name, answers)
+        for name in calibration.METRICS
+        for suffix, measure in (("", calibration.value), ("_stderr", calibration.stderr))
     }
 
 
@@ -144,9 +206,9 @@ def _named(scores: Iterable[metrics.Floats]) -> dict[str, float]:
 
 
 def _score_tuples(
-    card: Card, examples: tuple[Example, ...], predictions: list[str]
+    card: Card, examples: tuple[Example, ...], predictions: Sequence[Given]
 ) -> dict[str, Any]:
-    items = list(zip(examples, predictions, strict=True))
+    items = list(zip(examples, (given.text for given in predictions), strict=True))
     official = np.array([metrics.official_statistics(card, *item) for item in items])
     strict, invalid = zip(*(metrics.strict_statistics(card, *item) for item in items), strict=True)
     values: dict[str, Any] = {

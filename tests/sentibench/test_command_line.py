@@ -1,6 +1,7 @@
 """The sentibench command: what a user gets wrong is one line and exit code 2."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,67 @@ def test_a_broken_prediction_file_is_named_with_its_line(
     assert shown.err.startswith("error: ")
     assert message in shown.err
     assert shown.err.count("\n") == 1
+
+
+SST2 = "sentibench_mini_sst2"
+
+
+def sst2_lines(sure: float = 0.9) -> list[str]:
+    """Every item gets its gold label with this probability."""
+    rows = [(e.index, e.label) for e in load_split(task_named(SST2, "test"), "test").examples]
+    sides = [(index, {label: sure, other(label): 1 - sure}) for index, label in rows]
+    return [json.dumps({"index": index, "probabilities": p}) for index, p in sides]
+
+
+def other(label: str | None) -> str:
+    return "negative" if label == "positive" else "positive"
+
+
+@pytest.mark.parametrize(("sure", "right"), [(0.9, 1.0), (0.2, 0.0)])
+def test_probabilities_are_predictions_and_their_calibration_is_measured(
+    sure: float, right: float, tmp_path: Path, capsys
+) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text("\n".join(sst2_lines(sure)), encoding="utf-8")
+    assert main(["score", SST2, str(file), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert (scores["acc"], scores["coverage_at_5"]) == (right, right)
+    assert scores["brier"] == pytest.approx(2 * (1 - sure) ** 2)
+    assert scores["nll"] == pytest.approx(-math.log(sure))
+    assert scores["ece"] == pytest.approx(abs(max(sure, 1 - sure) - right))
+    assert scores["ece_stderr"] == pytest.approx(0)
+
+
+BAD_PROBABILITIES = [
+    ({"probabilities": {"positive": 1}}, "got positive, expected a number from 0 to 1 for each of"),
+    ({"probabilities": [0.5, 0.5]}, "probabilities: got [0.5, 0.5], expected a number from 0 to 1"),
+    ({"probabilities": {"positive": 1.5, "negative": -0.5}}, "negative: got -0.5, expected a number from 0 to 1"),
+    ({"probabilities": {"positive": "1", "negative": 0}}, "positive: got 1, expected a number"),
+    ({"probabilities": {"positive": 0.5, "negative": 0.3}}, "a sum of 0.8000, expected 1"),
+    ({"prediction": "positive"}, "no probabilities, other lines have them"),
+    ({"prediction": 1, "probabilities": {"positive": 1, "negative": 0}}, "got {"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), BAD_PROBABILITIES)
+def test_bad_probabilities_are_named_with_their_line(
+    given, message: str, tmp_path: Path, capsys
+) -> None:
+    file = tmp_path / "p.jsonl"
+    lines = sst2_lines()
+    lines[4] = json.dumps({"index": 4, **given})
+    file.write_text("\n".join(lines), encoding="utf-8")
+    assert main(["score", SST2, str(file)]) == 2
+    shown = capsys.readouterr().err
+    assert f"{file}:5: " in shown
+    assert message in shown
+
+
+def test_a_task_without_labels_has_no_probabilities(tmp_path: Path, capsys) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text("\n".join(sst2_lines()), encoding="utf-8")
+    assert main(["score", MINI, str(file)]) == 2
+    assert "the task has no labels; leave them out" in capsys.readouterr().err
 
 
 MISTAKES = [
