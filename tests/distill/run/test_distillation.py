@@ -392,6 +392,18 @@ def test_an_unknown_task_is_named_before_anything_else(
     assert (shown.out, shown.err.count("\n")) == ("", 1)
 
 
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_labels_that_no_task_asks_for_are_refused_before_any_work(
+    command: str, tiny_student: Path, tmp_path: Path, capsys
+) -> None:
+    texts = "texts=[{file: gone.csv, label_column: kind}]"
+    assert main([command, str(config(tmp_path, tiny_student)), texts, "icldist=null"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: texts.gone.label_column: got 'kind', expected none: ")
+    assert "remove label_column" in shown.err
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+
+
 @pytest.mark.parametrize("command", ["status", "plan", "run"])
 def test_datasets_that_are_not_here_are_named_with_the_ways_out(
     command: str, tiny_student: Path, tmp_path: Path, capsys

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -69,11 +70,18 @@ def test_own_labels_from_a_table_to_a_labelled_file(
     limits = ["evaluation.limit=40", *thinking]
     capsys.readouterr()
     assert distill(["plan", "reviews.yaml", *SMALL[:-1], *limits]) == 0
-    assert "and 40 for its scores, one for each item" in capsys.readouterr().out
+    planned = capsys.readouterr().out
+    assert "Requests of evaluation: 40" in planned
+    assert re.search(r"answered in the store: at least 0; to ask: at most \d+", planned)
     assert distill(["run", "reviews.yaml", *SMALL[:-1], *limits]) == 0
 
+    assert distill(["plan", "reviews.yaml", *SMALL[:-1], *limits]) == 0
+    planned = capsys.readouterr().out  # nothing is left to ask: these were the run's own requests
+    assert planned.count("; to ask: 0") == 4
+    assert "Teacher, all of these: to ask 0" in planned
     run = here / "runs" / "reviews"
     manifest = json.loads((run / "results" / "run.json").read_text("utf-8"))
+    assert f"Requests of agreement: {manifest['own_tasks']['reviews']['agreement']['n']}" in planned
     drawn = manifest["steps"]["texts"]["summary"]
     left_out = {(source, why): n for source, why, n in drawn["left_out"]}
     assert left_out["texts", "contaminated"] == 3  # of the held-out reviews
