@@ -221,6 +221,17 @@ def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
     assert "small-icldist" in page
 
 
+def test_a_configuration_that_is_not_there_is_told_with_what_is(
+    tiny_student: Path, tmp_path: Path, capsys
+) -> None:
+    path = config(tmp_path, tiny_student)
+    for command in ("plan", "run", "status"):
+        assert main([command, str(path.with_name("smal.yaml"))]) == 2
+        error = capsys.readouterr().err
+        assert "smal.yaml: no such file or folder; expected a configuration; python -m dis" in error
+        assert error.endswith(f"did you mean {str(path)!r}?\n")
+
+
 def test_a_mistake_is_one_line_and_exit_code_2(tiny_student: Path, tmp_path: Path, capsys) -> None:
     path = config(tmp_path, tiny_student)
     assert main(["run", str(path), "icldist.sampels=3"]) == 2

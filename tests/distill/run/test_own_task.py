@@ -140,10 +140,13 @@ def test_own_opinions_are_taught_and_measured(here: Path, teacher: str, tiny_stu
 MISTAKES = [
     (["--task", "reviews"], "init own: for which task? give --task NAME and --texts FILE"),
     (["--task", "revews", "--texts", "t.csv"], "did you mean 'reviews'?"),
-    (["--task", "sst2", "--texts", "t.csv"], "sentibench_sst2 is none of yours"),
+    (
+        ["--task", "sst2", "--texts", "t.csv"],
+        "got 'sst2', expected a task of your own; known: reviews; another",
+    ),
     (["--task", "reviews", "--texts", "t.csv", "--text", "x"], "no column 'x'; known: review"),
     (["--task", "reviews", "--texts", "t.csv", "--teacher", "gpt"], "expected openai:MODEL@URL"),
-    (["--task", "reviews", "--texts", "none.csv"], "none.csv: cannot be read"),
+    (["--task", "reviews", "--texts", "none.csv"], "none.csv: no such file or folder in "),
 ]
 
 

@@ -136,7 +136,7 @@ def test_a_dataset_of_the_hub_is_a_source(monkeypatch) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nothing\.txt: cannot be read"):
+    with pytest.raises(InputError, match=r"nothing\.txt: no such file or folder; expected a table"):
         list(read_texts(source(tmp_path / "nothing.txt")))
 
 
