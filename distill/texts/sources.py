@@ -122,11 +122,13 @@ def _refuse_a_test_set(source: Texts, rows: Sequence[Text], tests: Contamination
     looked_at = rows[:LOOKED_AT]
     if tests is None or not looked_at:
         return
-    share = sum(bool(tests.overlaps(text.text)) for text in looked_at) / len(looked_at)
+    found = [names for text in looked_at if (names := tests.overlaps(text.text))]
+    share = len(found) / len(looked_at)
     if share > MOST_OVERLAP:
         raise InputError(
-            f"texts.{source.source}: {share:.0%} of the texts are items of SentiBench's test sets; "
-            "expected training texts; give another split or file"
+            f"texts.{source.source}: {share:.0%} of the texts are items of test sets "
+            f"({', '.join(sorted({name for names in found for name in names}))}); expected training "
+            "texts; give another split or file"
         )
 
 

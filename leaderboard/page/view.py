@@ -61,9 +61,11 @@ def columns_of(board: Board) -> list[Column]:
     titles = {task.name: task.title for task in board.tasks}
     mean = "Mean of the four datasets of the category"
     every = ("averages", "datasets", "about")
+    is_single = len(board.tasks) == 1  # then the mean is the task, which has no column of its own
+    of_all = board.tasks[0].name if is_single else "Mean of all datasets"
     columns = [
         Column("rank", "Rank", "rank", "Where 95 of 100 redraws of the items put it", views=every),
-        Column("overall", "Overall", "average", "Mean of all datasets", "Averages", True, every),
+        Column("overall", board.averages["overall"], "average", of_all, "Averages", True, every),
         Column("plot", "Plot", "plot", "", "Averages", views=("averages",)),
         *(
             Column(name, title, "average", mean, "Averages", views=("averages",))
@@ -72,7 +74,7 @@ def columns_of(board: Board) -> list[Column]:
         ),
         *(
             Column(name, titles.get(name, name), "dataset", name, g.title, i == 0, ("datasets",))
-            for g in board.categories
+            for g in ([] if is_single else board.categories)
             for i, name in enumerate(g.tasks)
         ),
         *(

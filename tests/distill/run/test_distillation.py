@@ -353,7 +353,7 @@ MISTAKES = {
     ),
     "a step that waits": ("--only=icldist-train", "icldist-train: waits for"),
     "an unknown step": ("--only=icldist-trian", "no such step"),
-    "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of SentiBench's test sets"),
+    "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of test sets (sentibench_"),
     "a template that asks for more": (
         "knowdist.templates={templates}",
         "a template may use {{{{ text }}}} alone",
