@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from distill.config import Cleaning, Texts
 from distill.errors import InputError
@@ -127,8 +128,8 @@ def _refuse_a_test_set(source: Texts, rows: Sequence[Text], tests: Contamination
     if share > MOST_OVERLAP:
         raise InputError(
             f"texts.{source.source}: {share:.0%} of the texts are items of test sets "
-            f"({', '.join(sorted({name for names in found for name in names}))}); expected training "
-            "texts; give another split or file"
+            f"({', '.join(sorted(set(chain(*found))))}); expected training texts; give another "
+            "split or file"
         )
 
 
