@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -352,7 +351,6 @@ def _prompts(options: argparse.Namespace) -> None:
     seed = parse_seed(options.seed, "prompts --seed")
     if options.limit is not None and options.limit < 1:
         raise InputError(f"prompts --limit: got {options.limit}, expected a number from 1")
-    os.environ["TQDM_DISABLE"] = "1"  # lm-eval's bar for the building of requests
     from sentibench.harness import render_prompts
 
     shots = task.card.shots if options.shots is None else options.shots

@@ -36,7 +36,6 @@ sentibench.scoring         data errors
 sentibench.versions        errors
 distill
 distill.__main__           config errors presets report run steps teachers sentibench.command_line
-                           sentibench.data
 distill.checkpoints        errors
 distill.config             errors files records sentibench.data
 distill.errors             sentibench.errors

@@ -20,7 +20,7 @@ from typing import Any, cast
 from tqdm import tqdm
 
 from sentibench.data.tables import Row, Stream, plain_text, stream_lines, stream_table
-from sentibench.errors import InputError
+from sentibench.errors import InputError, refuse_missing
 from sentibench.predict.classifier import Classifier, Extracted, Labelled, stamps
 from sentibench.predict.recipe import Recipe
 from sentibench.predict.tables import check_ending, write_table, write_text
@@ -144,8 +144,8 @@ def refuse_output(source: Source, out: Path | None) -> None:
         InputError: If there is no such source; if the output exists, its folder does not, or its
             ending is not known.
     """
-    if not source.is_standard_input and not Path(source.place).exists():
-        raise InputError(f"{source.place}: no such file; expected a table of texts")
+    if not source.is_standard_input:
+        refuse_missing(Path(source.place), "a table of texts, or - for standard input")
     if out is None:
         return
     check_ending(out)

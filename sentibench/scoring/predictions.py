@@ -12,7 +12,7 @@ import numpy as np
 from sentibench.data.cards import Card, Task
 from sentibench.data.read import load_split
 from sentibench.data.records import Example
-from sentibench.errors import InputError
+from sentibench.errors import InputError, refuse_missing
 from sentibench.scoring import metrics
 from sentibench.scoring.parse import parse_label
 from sentibench.scoring.statistics import bootstrap_stderr
@@ -32,6 +32,7 @@ def read_predictions(path: Path, n_items: int) -> list[str]:
         InputError: If the file cannot be read, a line is no such object, or an index is missing,
             repeated or foreign. The message names the line.
     """
+    refuse_missing(path, 'JSON lines {"index": 0, "prediction": "text"}')
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as error:

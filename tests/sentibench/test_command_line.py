@@ -58,7 +58,7 @@ MISTAKES = [
     (["prompts", MINI, "--seed", "x"], "got 'x', expected a whole number"),
     (["prompts", MINI, "--shots", "17"], "got 17, expected 0 to 16"),
     (["prompts", MINI, "--limit", "0"], "got 0, expected a number from 1"),
-    (["score", MINI, "no such file"], "cannot be read"),
+    (["score", MINI, "no such file"], "expected JSON lines"),
     (["score", MINI, "x", "--split", "dev"], "no split 'dev'; known: train, test"),
     (["score", MINI, "x", "--split", "tset"], "no split 'tset'; did you mean 'test'?"),
     (["nonsense"], "unknown name 'nonsense'; known: run, "),
@@ -72,7 +72,7 @@ MISTAKES = [
     (["prompts", "nosuch"], "unknown name 'nosuch'; known: sentibench_imdb, "),
     (["fetch", "basik"], "did you mean 'sentibench_basic'?"),
     # before the data of the task, which are not here
-    (["score", "imdb", "no such file"], "no such file: cannot be read: No such file"),
+    (["score", "imdb", "no such file"], "no such file: no such file or folder in "),
     (["prompts", "sentibench_basic"], "is a group, expected one task"),
     (["prompts", MINI, "--seed", "9" * 5000], "expected a whole number"),
 ]
