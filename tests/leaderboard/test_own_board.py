@@ -112,6 +112,13 @@ def test_own_tasks_are_ranked_among_themselves_each_with_the_shots_of_its_card(
     assert "--tasks aspects,reviews --batch_size" in board.rows[0].command
 
 
+def test_a_single_task_has_one_column_of_scores(cards: Path, tmp_path: Path) -> None:
+    own(tmp_path / "results", "m", 0.6, cards=("reviews",))
+    board = board_of(tmp_path / "results")
+    shown = [(c.name, c.title) for c in columns_of(board) if c.is_score]
+    assert shown == [("overall", "reviews")]
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -121,13 +128,6 @@ def test_own_tasks_are_ranked_among_themselves_each_with_the_shots_of_its_card(
         ({"demo_seed": 7}, "seed 7, not one of the paper's 42, 52 and 62"),
     ],
 )
-def test_a_single_task_has_one_column_of_scores(cards: Path, tmp_path: Path) -> None:
-    own(tmp_path / "results", "m", 0.6, cards=("reviews",))
-    board = board_of(tmp_path / "results")
-    shown = [(c.name, c.title) for c in columns_of(board) if c.is_score]
-    assert shown == [("overall", "reviews")]
-
-
 def test_an_own_row_without_all_of_it_has_a_reason(
     cards: Path, tmp_path: Path, options: dict[str, Any], reason: str
 ) -> None:
