@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,10 +100,30 @@ def test_a_model_that_gives_no_numbers_gives_no_label(checkpoint: Path) -> None:
 
 def test_every_answered_text_is_reported_once(checkpoint: Path) -> None:
     for task in ("mini_twitter17", "mini_atsa_rest16"):
-        calls: list[int] = []
+        told: dict[int, Any] = {}
         texts = ["fine", "fine", "not so fine", ""]
-        Classifier(checkpoint, task, shots=0)(texts, on_answer=lambda seen=calls: seen.append(1))
-        assert len(calls) == 3
+        found = Classifier(checkpoint, task, shots=0)(
+            texts, lambda numbers, answer, told=told: told.update(dict.fromkeys(numbers, answer))
+        )
+        assert [repr(told[n]) for n in range(4)] == list(map(repr, found))
+
+
+@pytest.mark.parametrize("task", ["mini_emotion20", "mini_opener"])
+def test_what_is_known_is_left_out_and_changes_no_digit(
+    task: str, checkpoint: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr("sentibench.predict.classifier.ROUND", 8)
+    student = Classifier(checkpoint, task, shots=0, batch_tokens=200)
+    texts = [text * (1 + n % 3) for n, text in enumerate(texts_of(f"sentibench_{task}"))] * 2
+    told: list[int] = []
+    whole = student(texts, lambda numbers, _: told.extend(numbers))
+    computed, student.model.tokens_computed = student.model.tokens_computed, 0
+    known = set(told[: len(told) // 2])
+    rest = student(texts, lambda numbers, _: told.extend(numbers), known)
+    left = set(told[len(texts) :])
+    assert left | known == set(range(len(texts)))
+    assert [rest[n] for n in left] == [whole[n] for n in left]
+    assert student.model.tokens_computed < 0.75 * computed
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,14 @@
 import csv
 import io
 import json
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,7 @@ from pyarrow import Table, parquet
 
 from sentibench.__main__ import main
 from sentibench.errors import InputError
-from sentibench.predict import labelling
+from sentibench.predict import classifier, labelling
 from sentibench.predict.classifier import Extracted, Labelled
 from sentibench.predict.labelling import Source, added_columns, label_file, survey
 from sentibench.predict.recipe import Recipe, save_recipes
@@ -35,16 +39,25 @@ TEXTS = ["fine", "a bad day", "", 'say "no",\nthen go', "so good \U0001f600", "7
 
 
 class Fake:
-    """Labels by a word; stops in the middle after a number of chunks."""
+    """Labels by a word, the last text of a chunk first; stops after a number of answers."""
 
     def __init__(self, recipe: Recipe = LABELS, stops_after: int | None = None, **settings) -> None:
         self.recipe, self.stops_after, self.settings = recipe, stops_after, settings
         self.asked: list[list[str]] = []
+        self.n_told = 0
 
-    def __call__(self, texts: Sequence[str], on_answer=None) -> list[Any]:
-        if len(self.asked) == self.stops_after:
-            raise KeyboardInterrupt
-        self.asked.append(list(texts))
+    def __call__(self, texts: Sequence[str], on_answer=None, known=()) -> list[Any]:
+        answers = self.answers(texts)
+        self.asked.append([text for n, text in enumerate(texts) if n not in known])
+        for n in reversed(range(len(texts))):
+            if self.n_told == self.stops_after:
+                raise KeyboardInterrupt
+            self.n_told += 1
+            if on_answer:
+                on_answer([n], answers[n])
+        return answers
+
+    def answers(self, texts: Sequence[str]) -> list[Any]:
         if self.recipe.elements:
             return [Extracted(({"aspect": t, "polarity": "x"},), bool(t), t) for t in texts]
         p = [0.25 if "bad" in text else 0.75 for text in texts]
@@ -112,7 +125,7 @@ def test_tuples_are_lists_or_json_where_a_cell_is_text(ending: str, tmp_path: Pa
 
 def test_a_label_that_is_not_sure_enough_is_empty(tmp_path: Path) -> None:
     class Unsure(Fake):
-        def __call__(self, texts, on_answer=None):
+        def answers(self, texts):
             return [Labelled(None, float("nan"), dict.fromkeys(LABELS.labels, float("nan")))] * len(
                 texts
             )
@@ -124,22 +137,27 @@ def test_a_label_that_is_not_sure_enough_is_empty(tmp_path: Path) -> None:
         assert {row["probability"] for row in read(out)} == {nothing}
 
 
-def test_a_killed_call_goes_on_where_it_was(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("stops_after", [0, 1, 4, 10, 18])
+@pytest.mark.parametrize("half", ["", "[", '[11, {"label": "ba', "\0\0\0\n", '{"label": "bad"}\n'])
+def test_a_stopped_call_goes_on_where_it_was(
+    stops_after: int, half: str, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setitem(labelling.CHUNK, "labels", 4)
     texts = [f"text {n}{' bad' * (n % 3 == 0)}" for n in range(19)]
     source = csv_of(tmp_path, texts)
     label(source, tmp_path / "calm.csv", calm := Fake())
-    out = tmp_path / "out.csv"
+    assert list(chain(*calm.asked)) == texts
+    out, kept = tmp_path / "out.csv", tmp_path / "out.csv.answers"
     with pytest.raises(KeyboardInterrupt):
-        label(source, out, Fake(stops_after=2))
+        label(source, out, Fake(stops_after=stops_after))
     assert not out.exists()
-    kept = tmp_path / "out.csv.answers"
-    lines = kept.read_text(encoding="utf-8").splitlines(keepends=True)
-    assert len(lines) == 1 + 8
-    kept.write_text("".join(lines[:-1]) + lines[-1][:9], encoding="utf-8")  # killed while writing
+    with kept.open("a", encoding="utf-8") as file:  # killed while writing
+        file.write(half)
     again = Fake()
-    assert label(source, out, again) == 4
-    assert again.asked == calm.asked[1:]
+    assert label(source, out, again) == stops_after
+    n_whole, n_begun = divmod(stops_after, 4)
+    first = texts[4 * n_whole : 4 * n_whole + 4]
+    assert list(chain(*again.asked)) == first[: len(first) - n_begun] + texts[4 * n_whole + 4 :]
     assert out.read_bytes() == (tmp_path / "calm.csv").read_bytes()
     assert not kept.exists()
 
@@ -177,9 +195,9 @@ def test_rows_are_taken_a_chunk_at_a_time(tmp_path: Path, monkeypatch) -> None:
             return super().text(row)
 
     class Watching(Fake):
-        def __call__(self, texts, on_answer=None):
+        def answers(self, texts):
             assert len(taken) == 20 + 4 * (1 + len(self.asked))  # the survey saw all of them
-            return super().__call__(texts, on_answer)
+            return super().answers(texts)
 
     source = Counting(csv_of(tmp_path, ["x"] * 20).place, "review")
     label(source, tmp_path / "out.csv", fake := Watching())
@@ -289,6 +307,48 @@ def test_the_command_takes_the_task_from_the_checkpoint(checkpoint, tmp_path, ca
     shown = capsys.readouterr()
     assert "task reviews, 0 shots: trained with 0, 1" in shown.err
     assert shown.out.startswith("id,review,label,probability,p_very good,p_bad\n0,fine,")
+
+
+IN_CHUNKS = """
+import sys
+from sentibench.__main__ import main
+from sentibench.predict import classifier, labelling
+labelling.CHUNK.update(labels=150, elements=24)
+classifier.ROUND = 8
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "n_texts", "moments"),
+    [("mini_emotion20", 400, (20, 210)), ("mini_opener", 60, (9, 30))],
+)
+def test_a_killed_process_goes_on_and_writes_the_same_bytes(
+    task: str, n_texts: int, moments: tuple[int, ...], checkpoint, tmp_path, monkeypatch
+) -> None:
+    words = ["a", "fine", "bad", "day", "with", "warm", "soup", "and", "slow", "rain"]
+    texts = [f"{' '.join(words[: 2 + n % 7])} {n}" for n in range(n_texts)]
+    place = csv_of(tmp_path, texts).place
+    fixed = ("--text", "review", "--task", task, "--batch-tokens", 200)
+    out, kept = tmp_path / "out.csv", tmp_path / "out.csv.answers"
+    arguments = [str(a) for a in ("predict", checkpoint, place, *fixed, "--out", out)]
+    for moment in moments:
+        process = subprocess.Popen([sys.executable, "-c", IN_CHUNKS, *arguments])
+        while not kept.exists() or kept.read_bytes().count(b"\n") <= moment:
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert not out.exists()
+        with kept.open("ab") as file:
+            file.write(kept.read_bytes().splitlines()[-1][:40])  # a line that was cut
+    n_kept = kept.read_bytes().count(b"\n") - 1
+    monkeypatch.setattr(labelling, "CHUNK", {"labels": 150, "elements": 24})
+    monkeypatch.setattr(classifier, "ROUND", 8)
+    assert moments[-1] <= n_kept < n_texts
+    assert main(arguments) == 0
+    assert command(checkpoint, place, *fixed, "--out", tmp_path / "calm.csv") == 0
+    assert out.read_bytes() == (tmp_path / "calm.csv").read_bytes()
 
 
 @pytest.mark.parametrize(
