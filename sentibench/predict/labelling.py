@@ -25,7 +25,14 @@ from sentibench.data.tables import Row, Stream, plain_text, stream_lines, stream
 from sentibench.errors import InputError
 from sentibench.predict.classifier import Classifier, Extracted, Labelled, stamps
 from sentibench.predict.recipe import Recipe
-from sentibench.predict.tables import check_ending, write_table, write_text
+from sentibench.predict.tables import (
+    PARQUET,
+    check_ending,
+    parquet_schema,
+    rehearse_parquet,
+    write_table,
+    write_text,
+)
 
 STDIN = "-"
 CHUNK = {"labels": 2_048, "elements": 256}  # texts that are sorted by length together
@@ -83,19 +90,28 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found in a source: its form in words, its columns in their order, its rows."""
+    """What was found in a source.
+
+    Attributes:
+        form: In words.
+        columns: In their order.
+        n_rows: Rows.
+        schema: Of a Parquet file with the answers; None where none is written.
+    """
 
     form: str
     columns: tuple[str, ...]
     n_rows: int
+    schema: Any = None
 
 
-def survey(source: Source, added: Columns) -> Survey:
-    """Read a source once and look for all that would stop the work later.
+def survey(source: Source, added: Columns, out: Path | None = None) -> Survey:
+    """Read a source and look for all that would stop the work later.
 
     Args:
         source: A file or folder.
-        added: The columns that will be added.
+        added: The columns that will be added, each with an example of its values.
+        out: What will be written; None for standard output.
 
     Raises:
         InputError: With the row, the column and the remedy.
@@ -108,7 +124,13 @@ def survey(source: Source, added: Columns) -> Survey:
     if not n_rows:
         raise InputError(f"{source.place}: got no rows, expected texts")
     _refuse_twice(source, columns, added)
-    return Survey(stream.form, tuple(columns), n_rows)
+    schema = None
+    if out is not None and out.suffix.lower() == PARQUET:
+        rows = ((row.where, {**row.values, **added}) for row in source.open().rows)
+        schema = parquet_schema(rows)
+        rows = ({**row.values, **added} for row in source.open().rows)
+        rehearse_parquet(source.place, rows, [*columns, *added], schema)
+    return Survey(stream.form, tuple(columns), n_rows, schema)
 
 
 def _refuse_twice(source: Source, columns: Iterable[str], added: Columns) -> None:
@@ -236,7 +258,7 @@ def label_file(
         next(file)
         joined = _joined(source.open().rows, _kept_answers(file, size))
         added = added_columns(classifier.recipe, prefix)
-        write_table(out, joined, [*found.columns, *added], added)
+        write_table(out, joined, [*found.columns, *added], added, found.schema)
     kept.unlink()
     return n_done
 

@@ -26,6 +26,7 @@ from sentibench.predict import classifier, labelling
 from sentibench.predict.classifier import Extracted, Labelled
 from sentibench.predict.labelling import Source, added_columns, label_file, survey
 from sentibench.predict.recipe import Recipe, save_recipes
+from sentibench.predict.tables import write_table
 
 LABELS = Recipe(
     labels=("very good", "bad"),
@@ -77,7 +78,7 @@ def csv_of(folder: Path, texts: Sequence[str] = TEXTS, name: str = "in.csv") -> 
 
 
 def label(source: Source, out: Path, fake: Fake, prefix: str = "") -> int:
-    found = survey(source, added_columns(fake.recipe, prefix))
+    found = survey(source, added_columns(fake.recipe, prefix), out)
     return label_file(fake, source, out, found, prefix)  # type: ignore[arg-type]
 
 
@@ -266,11 +267,58 @@ def test_dates_and_decimals_stay_as_they_are_in_csv(tmp_path: Path) -> None:
     assert (found["day"], found["price"]) == ("2026-01-02", "1.50")
 
 
-def test_parquet_holds_one_type_in_a_column(tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_text('{"text": 1}\n{"text": "b"}\n', encoding="utf-8")
-    with pytest.raises(InputError, match="Parquet cannot hold the values"):
-        label(Source(str(tmp_path / "in.jsonl")), tmp_path / "out.parquet", Fake())
-    assert not (tmp_path / "out.parquet").exists()
+@pytest.mark.parametrize("n_between", [0, 1_100])  # in one group of rows, and in two
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("1", '"b"', "in.jsonl:{n}: column 'x': Parquet cannot hold 'b' .*; write .jsonl"),
+        ("true", "1.5", "in.jsonl:{n}: column 'x': Parquet cannot hold '1.5'"),
+        ("[1]", '["a"]', "in.jsonl:{n}: column 'x': Parquet cannot hold"),
+        ('{"a": 1}', '{"a": "b"}', "in.jsonl:{n}: column 'x': Parquet cannot hold"),
+        ("1", "1" + "0" * 30, "in.jsonl:{n}: column 'x': Parquet cannot hold"),
+        ('"a"', '"\\ud800"', "in.jsonl:{n}: column 'x': Parquet cannot hold .*ud800"),
+        (str(2**60 + 1), "1.5", "Parquet cannot hold"),
+        ("{}", "{}", "in.jsonl: Parquet cannot hold the values of a column"),
+    ],
+)
+def test_what_parquet_cannot_hold_is_found_before_anything_is_answered(
+    first: str, second: str, message: str, n_between: int, tmp_path: Path
+) -> None:
+    between = '{"text": "t"}\n' * n_between
+    lines = f'{{"text": "t", "x": {first}}}\n{between}{{"text": "t", "x": {second}}}\n'
+    (tmp_path / "in.jsonl").write_text(lines, encoding="utf-8")
+    fake = Fake()
+    with pytest.raises(InputError, match=message.format(n=n_between + 2)) as caught:
+        label(Source(str(tmp_path / "in.jsonl")), tmp_path / "out.parquet", fake)
+    assert "\n" not in str(caught.value)
+    assert fake.asked == []
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+    label(Source(str(tmp_path / "in.jsonl")), tmp_path / "out.jsonl", fake)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(1, 1.5), (None, "a"), ({"a": 1}, {"b": "c"}), ([], ["a"])]
+)
+def test_parquet_keeps_values_whose_type_shows_late(
+    first: Any, second: Any, tmp_path: Path
+) -> None:
+    rows = [{"text": "t", "x": first}, *[{"text": "t"}] * 1_100, {"text": "t", "x": second}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "in.jsonl").write_text(lines, encoding="utf-8")
+    label(Source(str(tmp_path / "in.jsonl")), tmp_path / "out.parquet", Fake())
+    found = read(tmp_path / "out.parquet")
+    for row, value in ((found[0], first), (found[-1], second)):
+        kept = row["x"]
+        assert kept == value or {k: v for k, v in kept.items() if v is not None} == value
+
+
+def test_later_rows_of_another_type_are_no_loss_where_nothing_is_read_before(
+    tmp_path: Path,
+) -> None:
+    rows = [{"x": 1}] * 1_000 + [{"x": 1.5}]
+    with pytest.raises(InputError, match="--out: later rows have values of other types"):
+        write_table(tmp_path / "out.parquet", rows, ["x", "label"], {"label": "a"})
+    assert list(tmp_path.iterdir()) == []
 
 
 # The command, with a model
@@ -313,15 +361,15 @@ IN_CHUNKS = """
 import sys
 from sentibench.__main__ import main
 from sentibench.predict import classifier, labelling
-labelling.CHUNK.update(labels=150, elements=24)
-classifier.ROUND = 8
+labelling.CHUNK.update(labels=150, elements=16)
+classifier.ROUND = 4
 sys.exit(main(sys.argv[1:]))
 """
 
 
 @pytest.mark.parametrize(
     ("task", "n_texts", "moments"),
-    [("mini_emotion20", 400, (20, 210)), ("mini_opener", 60, (9, 30))],
+    [("mini_sst2", 400, (20, 210)), ("mini_atsa_rest16", 32, (5, 20))],
 )
 def test_a_killed_process_goes_on_and_writes_the_same_bytes(
     task: str, n_texts: int, moments: tuple[int, ...], checkpoint, tmp_path, monkeypatch
@@ -343,8 +391,8 @@ def test_a_killed_process_goes_on_and_writes_the_same_bytes(
         with kept.open("ab") as file:
             file.write(kept.read_bytes().splitlines()[-1][:40])  # a line that was cut
     n_kept = kept.read_bytes().count(b"\n") - 1
-    monkeypatch.setattr(labelling, "CHUNK", {"labels": 150, "elements": 24})
-    monkeypatch.setattr(classifier, "ROUND", 8)
+    monkeypatch.setattr(labelling, "CHUNK", {"labels": 150, "elements": 16})
+    monkeypatch.setattr(classifier, "ROUND", 4)
     assert moments[-1] <= n_kept < n_texts
     assert main(arguments) == 0
     assert command(checkpoint, place, *fixed, "--out", tmp_path / "calm.csv") == 0
