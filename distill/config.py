@@ -30,10 +30,10 @@ from pydantic import (
 )
 
 from distill.errors import ConfigError, nearest
-from distill.files import write_beside
 from distill.records import Reason
 from sentibench.data.cards import Source, load_cards, load_tasks
 from sentibench.data.tables import HUB, OnBadRows, plain_text
+from sentibench.files import write_beside
 
 Family = Literal["analysing", "rewriting"]
 Perspective = Literal["expression", "target", "emotion", "background"]

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from sentibench.data.tables import Row, Stream, plain_text, stream_lines, stream_table
 from sentibench.errors import InputError
+from sentibench.files import write_beside
 from sentibench.predict.classifier import Classifier, Extracted, Labelled, stamps
 from sentibench.predict.recipe import Recipe
 from sentibench.predict.tables import (
@@ -295,9 +296,7 @@ def _continue(
     """
     head = json.dumps(settings) + "\n"
     if not kept.exists():
-        unfinished = kept.with_name(kept.name + ".unfinished")
-        unfinished.write_text(head, encoding="utf-8")
-        unfinished.replace(kept)
+        write_beside(kept, head)
         return 0, set()
     start, known = 0, set[int]()
     with kept.open("rb") as file:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sentibench.errors import InputError
+from sentibench.files import beside
 
 PARQUET = ".parquet"
 ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", PARQUET)
@@ -48,8 +49,8 @@ def write_table(
     Raises:
         InputError: If the rows do not fit into such a file; nothing is left of it then.
     """
-    unfinished, ending = out.with_name(out.name + ".unfinished"), out.suffix.lower()
-    try:
+    ending = out.suffix.lower()
+    with beside(out) as unfinished:
         if ending == PARQUET:
             if schema is None:
                 rows = iter(rows)
@@ -57,15 +58,10 @@ def write_table(
                 schema = parquet_schema(("--out", row) for row in [added, *first])
                 rows = chain(first, rows)
             _write_parquet(unfinished, "--out", rows, columns, schema)
-        else:
-            # a half character is written as JSON writes it
-            with unfinished.open(
-                "w", encoding="utf-8", errors="backslashreplace", newline=""
-            ) as file:
-                write_text(file, ending, rows, columns)
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+            return
+        # a half character is written as JSON writes it
+        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            write_text(file, ending, rows, columns)
 
 
 def write_text(file: TextIO, ending: str, rows: Iterable[Row], columns: Sequence[str]) -> None:

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
@@ -357,43 +356,49 @@ def test_the_command_takes_the_task_from_the_checkpoint(checkpoint, tmp_path, ca
     assert shown.out.startswith("id,review,label,probability,p_very good,p_bad\n0,fine,")
 
 
-IN_CHUNKS = """
-import sys
+SHORT = {"until": ["\n"], "max_gen_toks": 24}
+KILLED = f"""
+import os, signal, sys
 from sentibench.__main__ import main
 from sentibench.predict import classifier, labelling
-labelling.CHUNK.update(labels=150, elements=16)
-classifier.ROUND = 4
-sys.exit(main(sys.argv[1:]))
+
+columns, left = labelling._columns, [int(sys.argv[1])]
+
+def columns_or_the_end(*given):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return columns(*given)
+
+labelling._columns = columns_or_the_end
+labelling.CHUNK.update(labels=25, elements=16)
+classifier.ROUND, classifier.generation_settings = 4, lambda: {SHORT!r}
+main(sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize(
-    ("task", "n_texts", "moments"),
-    [("mini_sst2", 400, (20, 210)), ("mini_atsa_rest16", 32, (5, 20))],
-)
+@pytest.mark.parametrize("task", ["mini_sst2", "mini_atsa_rest16"])
 def test_a_killed_process_goes_on_and_writes_the_same_bytes(
-    task: str, n_texts: int, moments: tuple[int, ...], checkpoint, tmp_path, monkeypatch
+    task: str, checkpoint, tmp_path, monkeypatch
 ) -> None:
     words = ["a", "fine", "bad", "day", "with", "warm", "soup", "and", "slow", "rain"]
-    texts = [f"{' '.join(words[: 2 + n % 7])} {n}" for n in range(n_texts)]
+    texts = [f"{' '.join(words[: 2 + n % 7])} {n}" for n in range(60)]
     place = csv_of(tmp_path, texts).place
-    fixed = ("--text", "review", "--task", task, "--batch-tokens", 200)
+    fixed = ("--text", "review", "--task", task, "--batch-tokens", 120, "--shots", 0)
     out, kept = tmp_path / "out.csv", tmp_path / "out.csv.answers"
     arguments = [str(a) for a in ("predict", checkpoint, place, *fixed, "--out", out)]
-    for moment in moments:
-        process = subprocess.Popen([sys.executable, "-c", IN_CHUNKS, *arguments])
-        while not kept.exists() or kept.read_bytes().count(b"\n") <= moment:
-            assert process.poll() is None
-            time.sleep(0.002)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+    n_kept = [0]
+    for moment in (8, 34):  # in the first chunk, and later
+        program = [sys.executable, "-c", KILLED, str(moment), *arguments]
+        assert subprocess.run(program).returncode == -signal.SIGKILL
         assert not out.exists()
+        n_kept.append(kept.read_bytes().count(b"\n") - 1)
         with kept.open("ab") as file:
             file.write(kept.read_bytes().splitlines()[-1][:40])  # a line that was cut
-    n_kept = kept.read_bytes().count(b"\n") - 1
-    monkeypatch.setattr(labelling, "CHUNK", {"labels": 150, "elements": 16})
+    assert n_kept[0] < n_kept[1] < n_kept[2] < len(texts)
+    monkeypatch.setattr(labelling, "CHUNK", {"labels": 25, "elements": 16})
     monkeypatch.setattr(classifier, "ROUND", 4)
-    assert moments[-1] <= n_kept < n_texts
+    monkeypatch.setattr(classifier, "generation_settings", lambda: SHORT)
     assert main(arguments) == 0
     assert command(checkpoint, place, *fixed, "--out", tmp_path / "calm.csv") == 0
     assert out.read_bytes() == (tmp_path / "calm.csv").read_bytes()
