@@ -49,6 +49,8 @@ def write_onnx(checkpoint: str, folder: Path, quantise: str | None) -> None:
         quantise: ``int8`` for eight bits per weight of the linear layers.
     """
     model: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    for name in ("onnx_ir", "onnxscript"):  # they tell every rewritten node
+        logging.getLogger(name).setLevel(logging.WARNING)
     # it says that torchvision is not installed, which no language model needs
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     whole = folder / ("float32.onnx" if quantise else FILE)
