@@ -385,7 +385,7 @@ def _predict(options: argparse.Namespace) -> None:
     # all that can be wrong without a model
     _, recipe = choose_recipe(options.checkpoint, options.task)
     added = labelling.added_columns(recipe, options.prefix)
-    found = None if source.is_standard_input else labelling.survey(source, added)
+    found = None if source.is_standard_input else labelling.survey(source, added, options.out)
     from sentibench.predict.classifier import Classifier
 
     classifier = Classifier(

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 from sentibench.errors import InputError, SentiBenchError, nearest
 
 OPTION = re.compile(r"--[a-z][\w-]*")
+# Read by the libraries when they are imported, in our child processes too. Warnings stay.
+QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "LMEVAL_LOG_LEVEL": "WARNING"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,12 +43,18 @@ class Parser(argparse.ArgumentParser):
 def exit_code(work: Callable[[], int | None]) -> int:
     """Do the work of a command and print what the user did wrong.
 
+    Where stderr is no terminal, bars and notes of libraries are left out, unless the environment
+    asks for them.
+
     Args:
         work: Gives the exit code; None is 0.
 
     Returns:
         What ``work`` gives; 2 after a mistake of the user.
     """
+    if not sys.stderr.isatty():
+        for variable, value in QUIET.items():
+            os.environ.setdefault(variable, value)
     try:
         status = work() or 0
         sys.stdout.flush()

@@ -32,6 +32,7 @@ from sentibench.data.own_items import examples_of
 from sentibench.data.records import ABSENT, Example
 from sentibench.data.tables import Table, folded, plain_text, read_table
 from sentibench.errors import InputError, nearest
+from sentibench.files import write_beside
 from sentibench.prompts.few_shot import own_pins
 
 FEW = 30  # items of a label, below which its F1 says little
@@ -131,7 +132,7 @@ def write_card(asked: NewTask, folder: Path, *, replace: bool = False) -> Iterat
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place, content in (written | {path: _text_of(card_file)}).items():
-            _write_beside(place, content)
+            write_beside(place, content)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written: {error.strerror}; choose another folder with --out"
@@ -186,12 +187,6 @@ def _lines(dumper: Any, text: str) -> yaml.ScalarNode:
 
 
 _CardDumper.add_representer(str, _lines)
-
-
-def _write_beside(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
 
 
 # What is written

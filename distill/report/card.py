@@ -15,7 +15,6 @@ from typing import Any
 import yaml
 
 from distill.config import Run
-from distill.files import write_beside
 from distill.report.manifest import Manifest, Stage, last_part
 from distill.report.wording import (
     compared_means,
@@ -31,6 +30,7 @@ from distill.report.wording import (
 )
 from distill.texts.decontamination import NGRAM_WORDS
 from sentibench.data.cards import load_cards, load_groups, load_tasks, tasks_named
+from sentibench.files import write_beside
 from sentibench.pages.text import NONE, short, without_surrogates
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)

@@ -14,7 +14,6 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from distill.files import write_beside
 from distill.filters.funnel import Funnel
 from distill.report.manifest import (
     Comparison,
@@ -40,6 +39,7 @@ from distill.report.wording import (
     worse_than_base,
 )
 from sentibench.data.cards import load_tasks
+from sentibench.files import write_beside
 from sentibench.pages.drawing import Axis, Curve, Plot, curve, falling_bars, interval_plot
 from sentibench.pages.text import without_surrogates
 from sentibench.scoring.statistics import Estimate

@@ -305,7 +305,7 @@ def _student_answers(run: Run, task: str, texts: Sequence[str]) -> list[str | No
         trust_remote_code=run.trust_remote_code,
     )
     with progress(f"agreement on {task}", "text", len(texts)) as bar:
-        answers = student(texts, bar.update)
+        answers = student(texts, lambda numbers, _: bar.update(len(numbers)))
     return [
         one.label
         if isinstance(one, Labelled)

@@ -1,11 +1,14 @@
 """The sentibench command: what a user gets wrong is one line and exit code 2."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from sentibench.__main__ import main
+from sentibench.command_line import QUIET, exit_code
 from sentibench.data.cards import task_named
 from sentibench.data.read import load_split
 
@@ -98,3 +101,15 @@ def test_prompts_are_json_lines_with_index_prompt_and_target(capsys) -> None:
 def test_list_shows_all_24_tasks(capsys) -> None:
     assert main(["list"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 24
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_libraries_show_bars_and_notes_in_a_terminal_only(is_terminal: bool, monkeypatch) -> None:
+    for variable in QUIET:
+        monkeypatch.setenv(variable, "")  # so that it is taken back at the end
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("LMEVAL_LOG_LEVEL", "DEBUG")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal, raising=False)
+    assert exit_code(lambda: None) == 0
+    assert ("HF_HUB_DISABLE_PROGRESS_BARS" in os.environ) is not is_terminal
+    assert os.environ["LMEVAL_LOG_LEVEL"] == "DEBUG"
