@@ -21,7 +21,7 @@ from sentibench.scoring.parse import answer_text, parse_strict
 
 # Texts whose tuples are written together: an answer depends, in its last digits, on the others in
 # its pool, so work that is resumed begins with a whole round.
-ROUND = 32
+ROUND = 64
 
 
 @dataclass(frozen=True, slots=True)
