@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 import re
 import sys
@@ -55,6 +56,8 @@ def exit_code(work: Callable[[], int | None]) -> int:
     if not sys.stderr.isatty():
         for variable, value in QUIET.items():
             os.environ.setdefault(variable, value)
+        # peft imports it always; it misses a kernel that weights of 4 bits alone would use
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         status = work() or 0
         sys.stdout.flush()
