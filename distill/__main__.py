@@ -14,8 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from distill.config import Run, load_config, save_config
-from distill.errors import InputError, StoreError
-from distill.presets import descriptions, own_preset, write_preset
+from distill.errors import InputError, StoreError, refuse_missing
+from distill.presets import descriptions, own_preset, own_task_named, write_preset
 from distill.report.manifest import schema_text
 from distill.report.two_runs import EARLIER, compare_runs
 from distill.run.checks import bring_datasets, check_run, check_tasks, missing_datasets
@@ -24,7 +24,6 @@ from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.steps import Step, in_order, states
 from distill.teachers.store import disk_errors, merge
 from sentibench.command_line import Parser, exit_code
-from sentibench.data.cards import task_named
 
 LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
 JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"
@@ -153,9 +152,7 @@ def _init(options: argparse.Namespace) -> None:
         return
     path, text = options.path or Path(f"{options.preset}.yaml"), None
     if options.preset == "own" and options.task and options.texts:
-        task = task_named(options.task, "init --task")
-        if task.source != "own":
-            raise InputError(f"init --task: {task.name} is none of yours; see: sentibench task new")
+        task = own_task_named(options.task)
         path = options.path or Path(f"{task.name}.yaml")
         given = options.texts, options.text, options.teacher, options.student
         text = own_preset(task, *given)
@@ -168,11 +165,16 @@ def _init(options: argparse.Namespace) -> None:
     print(path)
 
 
+def _configuration(options: argparse.Namespace) -> Run:
+    refuse_missing(options.config, "a configuration; python -m distill init writes one")
+    return load_config(options.config, options.overrides)
+
+
 def _plan(options: argparse.Namespace) -> None:
     from distill.run.plan import Plan
     from distill.run.plan_text import Rates, render
 
-    run = load_config(options.config, options.overrides)
+    run = _configuration(options)
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
     )
@@ -188,7 +190,7 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    run = load_config(options.config, options.overrides)
+    run = _configuration(options)
     graph = build_steps(run)
     known = states(graph.values())
     for name, (state, why) in known.items():
@@ -200,7 +202,7 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _do_all(options: argparse.Namespace) -> int:
-    run = load_config(options.config, options.overrides)
+    run = _configuration(options)
     if options.retry_failed and "WORLD_SIZE" in os.environ:
         raise InputError(
             "--retry-failed: of one process, which others would not wait for; call "

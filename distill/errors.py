@@ -1,9 +1,16 @@
 """The mistakes of a distillation run that a user can mend; one line, exit code 2, no traceback."""
 
-from sentibench.errors import DataError, InputError, SentiBenchError, nearest, unknown_name
+from sentibench.errors import (
+    DataError,
+    InputError,
+    SentiBenchError,
+    nearest,
+    refuse_missing,
+    unknown_name,
+)
 
 __all__ = ["ConfigError", "DataError", "InputError", "LossError", "SentiBenchError"]
-__all__ += ["StoreError", "TeacherError", "nearest", "unknown_name"]
+__all__ += ["StoreError", "TeacherError", "nearest", "refuse_missing", "unknown_name"]
 
 
 class ConfigError(InputError):

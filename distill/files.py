@@ -1,4 +1,4 @@
-"""Files of a run: written beside and renamed into place, known by a hash."""
+"""Files and folders of a run: written as a whole, known by a hash."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from sentibench.files import write_beside
 
 
 def digest(path: Path) -> str:
@@ -21,13 +23,6 @@ def digest(path: Path) -> str:
         while block := file.read(1 << 20):
             known.update(block)
     return known.hexdigest()
-
-
-def write_beside(path: Path, text: str) -> None:
-    """Write a file beside and rename it into place."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -20,7 +20,7 @@ from leaderboard.runs.models import Declared, load_declared, short_name
 from leaderboard.runs.results import Problem, lies_in, load_results
 from sentibench.command_line import Parser, exit_code
 from sentibench.data.cards import OURS, Source, Task, tasks_of_source
-from sentibench.errors import InputError
+from sentibench.errors import InputError, refuse_missing
 from sentibench.pages.text import counted, visible
 from sentibench.scoring.statistics import REPLICATES
 
@@ -119,12 +119,13 @@ class _Loaded:
 
 def _load(options: argparse.Namespace) -> _Loaded:
     folder = cast(Path, options.results)
+    refuse_missing(folder, "a folder that lm_eval --output_path wrote")
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected what lm_eval --output_path wrote")
+        raise InputError(f"{folder}: got a file, expected the folder of lm_eval --output_path")
     if options.replicates < 100:
         raise InputError(f"--replicates: got {options.replicates}, expected at least 100")
-    if options.models is not None and not options.models.is_file():
-        raise InputError(f"--models {options.models}: no such file")
+    if options.models is not None:
+        refuse_missing(options.models, "a file of facts on models", "--models ")
     with_texts = not getattr(options, "no_text", True)
     # texts are one object for all models, as long as one process reads them
     processes = 1 if with_texts else min(cpu_count() or 1, 8)

@@ -320,7 +320,9 @@ class Board:
     def averages(self) -> dict[str, str]:
         """Titles of the columns of means by name, without seen and unseen."""
         groups = {g.name: g.title for g in self.categories if g.name in CATEGORIES}
-        return {"overall": "Overall", **groups}
+        # a mean over one task is the task
+        overall = self.tasks[0].title if len(self.tasks) == 1 else "Overall"
+        return {"overall": overall, **groups}
 
     @property
     def titles(self) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -352,7 +351,6 @@ def _prompts(options: argparse.Namespace) -> None:
     seed = parse_seed(options.seed, "prompts --seed")
     if options.limit is not None and options.limit < 1:
         raise InputError(f"prompts --limit: got {options.limit}, expected a number from 1")
-    os.environ["TQDM_DISABLE"] = "1"  # lm-eval's bar for the building of requests
     from sentibench.harness import render_prompts
 
     shots = task.card.shots if options.shots is None else options.shots
@@ -388,7 +386,7 @@ def _predict(options: argparse.Namespace) -> None:
     # all that can be wrong without a model
     _, recipe = choose_recipe(options.checkpoint, options.task)
     added = labelling.added_columns(recipe, options.prefix)
-    found = None if source.is_standard_input else labelling.survey(source, added)
+    found = None if source.is_standard_input else labelling.survey(source, added, options.out)
     from sentibench.predict.classifier import Classifier
 
     classifier = Classifier(

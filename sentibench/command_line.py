@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import logging
 import os
 import re
 import sys
@@ -13,6 +14,8 @@ from typing import Any, NoReturn
 from sentibench.errors import InputError, SentiBenchError, nearest
 
 OPTION = re.compile(r"--[a-z][\w-]*")
+# Read by the libraries when they are imported, in our child processes too. Warnings stay.
+QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "LMEVAL_LOG_LEVEL": "WARNING"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -41,12 +44,20 @@ class Parser(argparse.ArgumentParser):
 def exit_code(work: Callable[[], int | None]) -> int:
     """Do the work of a command and print what the user did wrong.
 
+    Where stderr is no terminal, bars and notes of libraries are left out, unless the environment
+    asks for them.
+
     Args:
         work: Gives the exit code; None is 0.
 
     Returns:
         What ``work`` gives; 2 after a mistake of the user.
     """
+    if not sys.stderr.isatty():
+        for variable, value in QUIET.items():
+            os.environ.setdefault(variable, value)
+        # peft imports it always; it misses a kernel that weights of 4 bits alone would use
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         status = work() or 0
         sys.stdout.flush()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class SentiBenchError(Exception):
@@ -24,6 +25,27 @@ class DataError(SentiBenchError):
 
 class FetchError(DataError):
     """A dataset file could not be brought from its source."""
+
+
+def refuse_missing(path: Path, expected: str, where: str = "") -> None:
+    """Refuse a path at which there is nothing.
+
+    Args:
+        path: Of a file or folder that the user named.
+        expected: What should be there, and how it is made where a command makes it.
+        where: The option or setting that was given the path, with a colon behind it.
+
+    Raises:
+        InputError: If nothing is there; with a name beside it that is nearly the same.
+    """
+    if path.exists():
+        return
+    folder = path.parent
+    beside = {other.stem: other for other in folder.iterdir()} if folder.is_dir() else {}
+    near = [str(beside[stem]) for stem in get_close_matches(path.stem, beside, n=1)]
+    seen = "" if path.is_absolute() else f" in {Path.cwd()}"
+    remedy = f"did you mean {near[0]!r}?" if near else "look at the path"
+    raise InputError(f"{where}{path}: no such file or folder{seen}; expected {expected}; {remedy}")
 
 
 def unknown_name(where: str, name: str, known: Iterable[str], prefix: str = "") -> InputError:

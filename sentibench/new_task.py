@@ -13,7 +13,13 @@ from typing import Any
 
 import yaml
 
-from sentibench.data.card_form import CLASSES, ELEMENTS, MAX_LABELS, clashing, scoring_word
+from sentibench.data.card_form import (
+    CLASSES,
+    MAX_LABELS,
+    clashing,
+    refuse_elements,
+    scoring_word,
+)
 from sentibench.data.cards import (
     Card,
     Pins,
@@ -26,6 +32,7 @@ from sentibench.data.own_items import examples_of
 from sentibench.data.records import ABSENT, Example
 from sentibench.data.tables import Table, folded, plain_text, read_table
 from sentibench.errors import InputError, nearest
+from sentibench.files import write_beside
 from sentibench.prompts.few_shot import own_pins
 
 FEW = 30  # items of a label, below which its F1 says little
@@ -103,7 +110,8 @@ def write_card(asked: NewTask, folder: Path, *, replace: bool = False) -> Iterat
         for split, place in places.items()
     }
     card_file["pins"] = {"own": asdict(Pins("", {}))}
-    card = checked_card(card_file, path)
+    named = _named(asked)
+    card = checked_card(card_file, path, named)
     splits = {split: tuple(examples_of(card, table.rows)) for split, table in tables.items()}
     _refuse_shared_texts(asked, splits)
     if shown := splits.get("demonstrations"):
@@ -114,7 +122,7 @@ def write_card(asked: NewTask, folder: Path, *, replace: bool = False) -> Iterat
         facts = card_file["splits"][split]
         facts["rows"], facts["bytes"] = len(splits[split]), len(content)
         facts["sha256"] = hashlib.sha256(content).hexdigest()
-    card = checked_card(card_file, path)
+    card = checked_card(card_file, path, named)
     pool = splits.get("demonstrations") or splits.get("train", ())
     card_file["pins"] = {"own": asdict(own_pins(card, pool, splits["test"]))}
     for split, table in tables.items():
@@ -124,7 +132,7 @@ def write_card(asked: NewTask, folder: Path, *, replace: bool = False) -> Iterat
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place, content in (written | {path: _text_of(card_file)}).items():
-            _write_beside(place, content)
+            write_beside(place, content)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written: {error.strerror}; choose another folder with --out"
@@ -133,6 +141,19 @@ def write_card(asked: NewTask, folder: Path, *, replace: bool = False) -> Iterat
     for split, place in copies.items():
         yield f"wrote {os.path.relpath(place)}, a copy of {files[split]}"
     yield f"wrote {os.path.relpath(path)}"
+
+
+def _named(asked: NewTask) -> dict[str, str]:
+    """Where the values of a card's keys come from: there is no card yet that could be wrong."""
+    options = ("title", "elements", "shots", "instruction", "domain")
+    found = {key: f"--{key}" for key in options} | {"task": "task new NAME", "columns": "--column"}
+    labels = "--labels" if asked.labels else _in_tables(asked, "label")
+    return found | {"labels": labels, "polarities": labels}
+
+
+def _in_tables(asked: NewTask, part: str) -> str:
+    column = asked.columns.get(part, part)
+    return f"{', '.join(asked.files.values())}: column {column!r} (--{part})"
 
 
 def _refuse_existing(path: Path, replace: bool) -> None:
@@ -168,12 +189,6 @@ def _lines(dumper: Any, text: str) -> yaml.ScalarNode:
 _CardDumper.add_representer(str, _lines)
 
 
-def _write_beside(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
-
-
 # What is written
 
 
@@ -205,16 +220,21 @@ def _card_file(asked: NewTask, tables: Mapping[str, Table]) -> dict[str, Any]:
     head: dict[str, Any] = {"task": asked.name, "class": kind, "title": asked.title or asked.name}
     if asked.elements:
         polarities = list(asked.labels) or _found(columns, "polarity", tables)
+        if not polarities:
+            part = "tuples" if "tuples" in columns else "column polarity"
+            raise InputError(
+                f"{_in_tables(asked, part)}: got no polarity, expected one of each opinion; name "
+                "another column, or the polarities with --labels"
+            )
         head |= {"kind": "extraction", "metric": "tuple_f1", "elements": list(asked.elements)}
         head["polarities"] = polarities
         wording = _extraction_instruction(asked.elements, polarities, columns, tables)
     else:
-        pairs = [one.partition("=")[::2] for one in asked.labels]
-        labels = _labels(
-            {name.strip(): word.strip() for name, word in pairs}
-            or dict.fromkeys(_found(columns, "label", tables), ""),
-            asked.descriptions,
-        )
+        words = _words(asked.labels) or dict.fromkeys(_found(columns, "label", tables), "")
+        if not words:
+            where = _in_tables(asked, "label")
+            raise InputError(f"{where}: got no label, expected one in each row; mend the column")
+        labels = _labels(words, asked.descriptions)
         head |= {"kind": "classification", "metric": "macro_f1", "labels": labels}
         wording = _label_instruction(labels, " with regard to %s" * ("target" in columns))
     head |= {"instruction": asked.instruction or wording, "shots": shots, "columns": columns}
@@ -227,15 +247,19 @@ def _columns(asked: NewTask, tables: Mapping[str, Table]) -> dict[str, str]:
     header = [
         column for table in tables.values() for row in table.rows[:1] for column in row.values
     ]
-    if foreign := [part for part in asked.elements if part not in ELEMENTS]:
-        raise InputError(f"--elements: unknown {foreign[0]!r}; {nearest(foreign[0], ELEMENTS)}")
+    if asked.elements:
+        try:
+            refuse_elements(asked.elements)
+        except ValueError as error:
+            raise InputError(f"--{error}") from None
     columns = dict(asked.columns)
     if asked.elements and "tuples" not in columns:
         columns = {part: part for part in asked.elements} | columns
     needed = {"text": "--text", "label": "--label", "target": "--target", "tuples": "--tuples"}
     for part, column in columns.items():
         if header and column not in header:
-            option = needed.get(part, f"--column {part}=NAME")
+            lists = "; or one column of lists of opinions with --tuples NAME"
+            option = needed.get(part, f"--column {part}=NAME{lists}")
             raise InputError(
                 f"{asked.files['test']}: no column {column!r}; {nearest(column, header)}; "
                 f"name it with {option}"
@@ -262,6 +286,19 @@ def _parts(opinions: Any, part: str) -> list[Any]:
         return [one[part] for one in found]
     except (ValueError, TypeError, LookupError, RecursionError):
         return []
+
+
+def _words(given: Sequence[str]) -> dict[str, str]:
+    """Label -> the word that ``--labels`` gives it, empty where it gives none."""
+    words: dict[str, str] = {}
+    for one in given:
+        name, separator, word = (part.strip() for part in one.partition("="))
+        if not name or (separator and not word):
+            raise InputError(f"--labels: got {one!r}, expected NAME or NAME=WORD")
+        if name in words:
+            raise InputError(f"--labels: got {name!r} twice, expected each label once")
+        words[name] = word
+    return words
 
 
 def _labels(words: Mapping[str, str], descriptions: Mapping[str, str]) -> list[dict[str, str]]:

@@ -26,28 +26,28 @@ sentibench.command_line    errors
 sentibench.data            errors versions
 sentibench.errors
 sentibench.evaluate_metrics data scoring
-sentibench.fast            errors versions
+sentibench.fast            errors files versions
+sentibench.files
 sentibench.harness         data errors prompts scoring versions
-sentibench.new_task        data errors prompts
+sentibench.new_task        data errors files prompts
 sentibench.pages           scoring
-sentibench.predict         data errors fast prompts scoring
+sentibench.predict         data errors fast files prompts scoring
 sentibench.prompts         data errors
 sentibench.scoring         data errors
 sentibench.versions        errors
 distill
 distill.__main__           config errors presets report run steps teachers sentibench.command_line
-                           sentibench.data
 distill.checkpoints        errors
-distill.config             errors files records sentibench.data
+distill.config             errors records sentibench.data sentibench.files
 distill.errors             sentibench.errors
-distill.files
+distill.files              sentibench.files
 distill.filters            config errors records texts sentibench.data sentibench.scoring
 distill.presets            errors sentibench.data
 distill.prompts            config errors files records texts sentibench.data sentibench.prompts
 distill.progress
 distill.records
-distill.report             config errors files filters texts sentibench.data sentibench.pages
-                           sentibench.scoring
+distill.report             config errors filters texts sentibench.data sentibench.files
+                           sentibench.pages sentibench.scoring
 distill.run                checkpoints config errors files filters progress prompts records
                            report steps student teachers texts sentibench.data sentibench.harness
                            sentibench.pages sentibench.predict sentibench.prompts

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from distill.config.run import Run
 from distill.config.section import Section
 from distill.errors import ConfigError, nearest
-from distill.files import write_beside
 from sentibench.data.card_form import StrictLoader
+from sentibench.files import write_beside
 
 
 def _parsed(text: str, mistake: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from distill.errors import ConfigError, nearest, unknown_name
-from sentibench.data.cards import Task
+from sentibench.data.cards import OWN_FOLDER, OWN_FOLDERS_VARIABLE, Task, load_tasks
 from sentibench.data.tables import HUB, stream_table
 
 HERE = Path(__file__).parent
@@ -49,6 +49,22 @@ def preset(name: str) -> str:
     if name not in descriptions():
         raise unknown_name("init", name, descriptions())
     return (HERE / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def own_task_named(name: str) -> Task:
+    """The own task of a name.
+
+    Raises:
+        ConfigError: If there is none; with those that there are, and how one is made.
+    """
+    own = {task.name: task for task in load_tasks().values() if task.source == "own"}
+    if name in own:
+        return own[name]
+    found = nearest(name, own) if own else f"none is in ./{OWN_FOLDER} or {OWN_FOLDERS_VARIABLE}"
+    raise ConfigError(
+        f"init --task: got {name!r}, expected a task of your own; {found}; another one is made by: "
+        "sentibench task new NAME --test TABLE"
+    )
 
 
 def own_preset(

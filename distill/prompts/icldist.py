@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, cast
 from pydantic import TypeAdapter, ValidationError
 
 from distill.config import ICLDist
-from distill.errors import InputError
+from distill.errors import InputError, refuse_missing
 from distill.prompts.taxonomies import Shown, Taxonomy, chosen_taxonomies
 from distill.records import Decoding, Message, Request
 from distill.texts.sources import Text
@@ -278,6 +278,7 @@ def load_other_tasks(files: Iterable[Path] = ()) -> dict[str, list[OtherRow]]:
     """
     tasks: dict[str, list[OtherRow]] = defaultdict(list)
     for path in (HERE / "other_tasks.jsonl", *files):
+        refuse_missing(path, "JSON lines of other tasks", "icldist.other_files: ")
         try:
             lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
         except (OSError, UnicodeDecodeError) as error:

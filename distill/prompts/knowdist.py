@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template, TemplateError
 
 from distill.config import KnowDist
-from distill.errors import ConfigError
+from distill.errors import ConfigError, refuse_missing
 from distill.records import Decoding, Message, Request
 from distill.texts.sources import Text
 
@@ -33,6 +33,7 @@ def load_templates(stage: KnowDist) -> Mapping[str, Template]:
     ours = TEMPLATES / ("knowdist_few_shot" if stage.few_shot else "knowdist")
     theirs: dict[str, Path] = {}
     if stage.templates is not None:
+        refuse_missing(stage.templates, "a folder of templates", "knowdist.templates: ")
         theirs = {path.stem: path for path in sorted(stage.templates.glob("*.jinja"))}
         if not theirs:
             raise ConfigError(f"knowdist.templates: no .jinja file in {stage.templates}")

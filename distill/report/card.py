@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 
 from distill.config import Run
-from distill.files import write_beside
-from distill.report.manifest import SCOPES, Manifest, Stage, last_part
+from distill.report.manifest import Manifest, Stage, last_part
 from distill.report.wording import (
+    compared_means,
+    compared_tasks,
     evaluation_notes,
     known_limits,
     label,
@@ -29,6 +30,7 @@ from distill.report.wording import (
 )
 from distill.texts.decontamination import NGRAM_WORDS
 from sentibench.data.cards import load_cards, load_groups, load_tasks, tasks_named
+from sentibench.files import write_beside
 from sentibench.pages.text import NONE, short, without_surrogates
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
@@ -64,7 +66,9 @@ def write_card(checkpoint: Path, model: Stage, manifest: Manifest) -> Path:
         raise ValueError(f"card of {model!r}: the manifest's stages are {', '.join(stages)}")
     config, through = manifest.config, stages[: stages.index(model) + 1]
     front_matter = _front_matter(checkpoint, through, config)
-    found = manifest.comparison.students.get(model)
+    comparison = manifest.comparison
+    compared = compared_means(comparison) or compared_tasks(comparison)
+    tasks, measured = load_tasks(), {name for name, _ in manifest.score_rows()}
     columns = [m for m in ("base", model, "teacher") if m in manifest.scores]
     text = template("model_card.md.jinja", markdown).render(
         manifest=manifest,
@@ -77,13 +81,16 @@ def write_card(checkpoint: Path, model: Stage, manifest: Manifest) -> Path:
         through=through,
         facts=_facts(through, manifest),
         contaminated=_contaminated(manifest),
+        compared_with=_compared_with(config),
         ngram_words=NGRAM_WORDS,
         columns=columns,
+        is_own=all(task.source == "own" for name, task in tasks.items() if name in measured),
         scores=[row for row in manifest.score_rows() if set(row[1]) & set(columns)],
-        tasks=load_tasks(),
-        progress=[(scope, p) for scope in SCOPES if found and (p := found.of(scope))],
-        worse_than_base=Ready(worse_than_base(manifest.comparison).get(model, "")),
-        left_out=left_out(manifest.comparison),
+        tasks=tasks,
+        progress=[(title, of[model]) for _, title, of in compared if model in of],
+        has_seen="seen" in comparison.scopes() or "unseen" in comparison.scopes(),
+        worse_than_base=Ready(worse_than_base(comparison).get(model, "")),
+        left_out=left_out(comparison),
         notes=list(map(Ready, evaluation_notes(manifest))),
         commands=_commands(config),
         example_task=Ready(_example_task(config)),
@@ -190,6 +197,19 @@ def _contaminated(manifest: Manifest) -> int:
     """User texts that were left out as they are in a test set."""
     left_out = manifest.summary("texts").left_out
     return sum(n for _, reason, n in left_out if reason == "contaminated")
+
+
+def _compared_with(config: Run) -> str:
+    """The test texts that nothing learned from overlaps with; empty where nobody looked."""
+    source = config.compared_with
+    if source is None:
+        return ""
+    ours = {"real": "a SentiBench test text", "mini": "a SentiBench mini test text", "own": ""}
+    named = {*config.evaluation.tasks, *(config.icldist.tasks if config.icldist else ())}
+    own = [task for name, task in load_tasks().items() if task.source == "own" and name in named]
+    titles = ", ".join(short(task.card.title, 40) for task in own)
+    held_out = f"a held-out text of {titles}" if own else ""
+    return " or ".join(filter(None, (ours[source], held_out)))
 
 
 def _example_task(config: Run) -> str:

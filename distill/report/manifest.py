@@ -136,6 +136,12 @@ class Comparison(Record):
     students: dict[str, Compared[Progress]]
     left_out: tuple[LeftOut, ...]
 
+    def scopes(self) -> list[Scope]:
+        """The means that are neither the score of one task nor the mean of all once more."""
+        cells = {s: one.of(s) for one in self.students.values() for s in SCOPES}
+        n = {scope: cell.n_tasks if cell else 0 for scope, cell in cells.items()}
+        return [s for s in SCOPES if n.get(s, 0) > 1 and (s == "all" or n[s] < n["all"])]
+
 
 # The user's own tasks
 

@@ -7,18 +7,16 @@ that says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from distill.files import write_beside
 from distill.filters.funnel import Funnel
 from distill.report.manifest import (
-    SCOPES,
-    Compared,
+    Comparison,
     Differing,
     Manifest,
     Mean,
@@ -29,6 +27,10 @@ from distill.report.manifest import (
 )
 from distill.report.own_tasks import examples, read_asked
 from distill.report.wording import (
+    Cells,
+    all_tasks,
+    compared_means,
+    compared_tasks,
     evaluation_notes,
     label,
     left_out,
@@ -37,6 +39,7 @@ from distill.report.wording import (
     worse_than_base,
 )
 from sentibench.data.cards import load_tasks
+from sentibench.files import write_beside
 from sentibench.pages.drawing import Axis, Curve, Plot, curve, falling_bars, interval_plot
 from sentibench.pages.text import without_surrogates
 from sentibench.scoring.statistics import Estimate
@@ -61,14 +64,17 @@ def write_report(run_folder: Path, manifest: Manifest) -> Path:
         notes=evaluation_notes(manifest),
         rows=_score_rows(manifest),
         students=comparison.students,
-        differences=_differences(comparison.students, comparison.tasks),
+        differences=_differences(comparison),
+        of_all=all_tasks(comparison),
+        has_seen="seen" in comparison.scopes() or "unseen" in comparison.scopes(),
         worse_than_base=worse_than_base(comparison),
         left_out=left_out(comparison),
-        gaps=_gaps(comparison.students),
-        without_gap=_without_gap(comparison.students),
+        gaps=_gaps(comparison),
+        without_gap=_without_gap(comparison),
         curves=[(stage, *_curve(run_folder, stage)) for stage in manifest.stages],
         own_tasks=_own_tasks(run_folder / "agreement", manifest),
         funnels=[(name, _funnel(run_folder / step)) for name, step in _asked(manifest).items()],
+        is_zero_shot=bool(manifest.config.icldist) and not max(manifest.config.icldist.shots),
         text_examples=_text_examples(run_folder / "texts" / "funnel.json"),
         coverage=_coverage(manifest),
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
@@ -84,11 +90,12 @@ def write_report(run_folder: Path, manifest: Manifest) -> Path:
 def _score_rows(manifest: Manifest) -> list[tuple[str, str, list[Mean | Score | None]]]:
     """Kind, title and one score per model: means first, then tasks."""
     means = [manifest.comparison.means.get(model) for model in manifest.scores]
-    by_scope = [(scope, [mean and mean.of(scope) for mean in means]) for scope in SCOPES]
+    scopes = manifest.comparison.scopes()
+    by_scope = [(scope, [mean and mean.of(scope) for mean in means]) for scope in scopes]
     rows: list[tuple[str, str, list[Mean | Score | None]]] = [
         ("mean", label(scope), [*cells]) for scope, cells in by_scope if any(cells)
     ]
-    has_means = bool(rows)
+    has_means = bool(manifest.comparison.means)
     for task, by_model in manifest.score_rows():
         kind = "task" if task in load_tasks() else "mean"
         if kind == "task" or not has_means:  # lm-eval's own means of groups say the same
@@ -98,47 +105,48 @@ def _score_rows(manifest: Manifest) -> list[tuple[str, str, list[Mean | Score | 
 
 # The comparison
 
-Students = Mapping[str, Compared[Progress]]
+Figure = Callable[[Progress], Estimate | None]
 Rows = list[tuple[str, str, list[Estimate | None]]]
 
 
-def _differences(students: Students, tasks: Iterable[str]) -> Plot | None:
+def _differences(comparison: Comparison) -> Plot | None:
     """Differences to the base; None without any."""
-    rows = _mean_rows(students, lambda cell: cell.difference)
-    for task in tasks:
-        found = [student.tasks[task].difference for student in students.values()]
-        rows.append(("task", task_title(task), [*found]))
+    cells = [*compared_means(comparison), *compared_tasks(comparison)]
+    rows = _rows(cells, comparison, lambda cell: cell.difference)
     ends = _ends(rows)
     if not ends:
         return None
     return interval_plot(rows, Axis.around(min(0, *ends), max(0, *ends)), signed=True)
 
 
-def _mean_rows(students: Students, figure: Callable[[Progress], Estimate | None]) -> Rows:
-    """One row per mean: a figure of each student."""
-    rows: Rows = []
-    for scope in SCOPES:
-        cells = [student.of(scope) for student in students.values()]
-        rows.append(("mean", label(scope), [cell and figure(cell) for cell in cells]))
-    return rows
+def _rows(cells: Iterable[Cells], comparison: Comparison, figure: Figure) -> Rows:
+    """A figure of each student, None where it has none."""
+    return [
+        (kind, title, [(m in of and figure(of[m])) or None for m in comparison.students])
+        for kind, title, of in cells
+    ]
 
 
-def _gaps(students: Students) -> Plot:
+def _gap_cells(comparison: Comparison) -> list[Cells]:
+    """On the means; on the task where there is one alone."""
+    return compared_means(comparison) or compared_tasks(comparison)
+
+
+def _gaps(comparison: Comparison) -> Plot:
     """Gap closed per mean."""
-    rows = _mean_rows(students, lambda cell: cell.gap_closed)
+    rows = _rows(_gap_cells(comparison), comparison, lambda cell: cell.gap_closed)
     ends = _ends(rows)
     axis = Axis.around(max(-100.0, min((0, *ends))), min(200.0, max((100, *ends))))
     return interval_plot(rows, axis, signed=False)
 
 
-def _without_gap(students: Students) -> dict[str, list[str]]:
+def _without_gap(comparison: Comparison) -> dict[str, list[str]]:
     """Why no gap is given -> the means of students that it concerns."""
     reasons: dict[str, list[str]] = {}
-    for name, student in students.items():
-        for scope in SCOPES:
-            cell = student.of(scope)
-            if cell and not cell.gap_closed:
-                reasons.setdefault(cell.reason, []).append(f"{label(name)}, {label(scope)}")
+    for model in comparison.students:
+        for _, title, of in _gap_cells(comparison):
+            if model in of and not of[model].gap_closed:
+                reasons.setdefault(of[model].reason, []).append(f"{label(model)}, {title}")
     return reasons
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Template
 
 from distill.config import Evaluation
-from distill.report.manifest import Comparison, Manifest
+from distill.report.manifest import Comparison, Manifest, Progress
 from sentibench.data.cards import load_tasks
 from sentibench.pages.drawing import span
 from sentibench.pages.environment import template_environment
@@ -91,11 +91,38 @@ def evaluation_notes(manifest: Manifest) -> list[str]:
     return notes.render(manifest=manifest, limits=limits).splitlines()
 
 
+Cells = tuple[Literal["mean", "task"], str, dict[str, Progress]]
+"""Kind, title, and how far each student has come."""
+
+
+def compared_means(comparison: Comparison) -> list[Cells]:
+    """How far students have come on each mean."""
+    students = comparison.students.items()
+    return [
+        ("mean", label(scope), {model: cell for model, s in students if (cell := s.of(scope))})
+        for scope in comparison.scopes()
+    ]
+
+
+def compared_tasks(comparison: Comparison) -> list[Cells]:
+    """How far students have come on each task."""
+    return [
+        ("task", task_title(task), {m: s.tasks[task] for m, s in comparison.students.items()})
+        for task in comparison.tasks
+    ]
+
+
+def all_tasks(comparison: Comparison) -> str:
+    """What a figure over all tasks is of; a mean over one task is that task."""
+    tasks = list(comparison.tasks)
+    return "the mean of all tasks" if comparison.scopes() else ", ".join(map(task_title, tasks))
+
+
 def worse_than_base(comparison: Comparison) -> dict[str, str]:
     """Student -> one sentence, for each that is surely worse than its base on the mean of all."""
     return {
         model: f"{label(model)} is worse than the base: {span(cells.all.difference, signed=True)} "
-        "points on the mean of all tasks."
+        f"points on {all_tasks(comparison)}."
         for model, cells in comparison.students.items()
         if cells.all and cells.all.difference.high < 0
     }

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import HfTeacher, Run, VllmTeacher
-from distill.errors import DataError, InputError
+from distill.errors import ConfigError, DataError, InputError
 from distill.prompts.taxonomies import chosen_taxonomies
 from distill.run import stages
 from sentibench.data.cards import Card, load_cards, load_groups, load_tasks
@@ -57,16 +57,24 @@ def bring_datasets(run: Run) -> None:
 
 
 def check_tasks(run: Run) -> None:
-    """Refuse tasks that nobody knows. No data is read.
+    """Refuse tasks that nobody knows, and labels that no task asks for. No data is read.
 
     Raises:
-        InputError: If a task of the evaluation or of ICLDist is unknown.
+        InputError: If a task of the evaluation or of ICLDist is unknown, or a ``label_column`` is
+            given and no task of ICLDist has labels.
     """
     from sentibench.harness import refuse_unknown, task_manager
 
     refuse_unknown(task_manager(), run.evaluation.tasks, "evaluation.tasks")
-    if run.icldist:
-        chosen_taxonomies(run.icldist)
+    taxonomies = chosen_taxonomies(run.icldist) if run.icldist else []
+    unused = [texts for texts in run.texts if texts.label_column]
+    if unused and not any(taxonomy.classes for taxonomy in taxonomies):
+        asked = f"icldist.tasks={list(run.icldist.tasks)}" if run.icldist else "no icldist"
+        raise ConfigError(
+            f"texts.{unused[0].source}.label_column: got {unused[0].label_column!r}, expected "
+            f"none: with {asked} no task asks for labels; remove label_column (and labels), or "
+            "name a task with labels in icldist.tasks"
+        )
 
 
 def check_run(run: Run) -> None:

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,10 @@ from distill.run.stages import (
     why_no_agreement,
 )
 from distill.teachers.store import Store
-from sentibench.data.cards import load_tasks
-from sentibench.predict.recipe import Recipe, recipe_of
+from sentibench.data.cards import Task, load_tasks, tasks_named
+from sentibench.data.read import load_split
+from sentibench.predict.recipe import recipe_of
+from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.prompts.few_shot import generation_settings
 from sentibench.scoring.parse import answer_text, parse_strict
 
@@ -206,55 +209,84 @@ def _tuples_answer(request: Request, outcome: Answer | Failure) -> str:
     return (request.meta["polarities"] and tuples_of(text, request)) or text
 
 
+def evaluation_requests(run: Run) -> list[Request]:
+    """What a teacher behind a server is asked when it is measured, as lm-eval will ask it.
+
+    Raises:
+        InputError: If a task of the evaluation is none of this package.
+    """
+    from sentibench.harness import render_prompts
+
+    limits, requests = run.evaluation.limits, list[Request]()
+    for task in tasks_named(run.evaluation.tasks, "evaluation.tasks"):
+        examples = load_split(task, "test").examples
+        sentences = {example.index: example.sentence for example in examples}
+        limit = limits.get(task.name, run.evaluation.limit)
+        rows = render_prompts(task, seed=DEFAULT_SEED, shots=task.card.shots, limit=limit)
+        prompts = {row["index"]: (row["prompt"], sentences[row["index"]]) for row in rows}
+        requests += _requests(run, task, "evaluate", prompts)
+    return requests
+
+
+def agreement_texts(run: Run, unlearned: Sequence[str]) -> list[str]:
+    """The texts on which teacher and last student are compared, of those not learned from."""
+    n = min(run.evaluation.agreement, len(unlearned))
+    return random.Random(f"{run.seed}/agreement").sample(unlearned, n)
+
+
+def agreement_requests(run: Run, task: Task, texts: Sequence[str]) -> list[Request]:
+    """What the teacher is asked about these texts; the student's prompts are the same."""
+    recipe = recipe_of(task)
+    asked = {number: (recipe.prompt(text, recipe.shots), text) for number, text in enumerate(texts)}
+    return _requests(run, task, "agreement", asked)
+
+
+def _requests(
+    run: Run, task: Task, step: str, asked: Mapping[int, tuple[str, str]]
+) -> list[Request]:
+    """Requests for prompts and their texts, by number."""
+    from sentibench.harness.answered import Question
+
+    card, settings = task.card, run.icldist or ICLDist()
+    questions = [
+        Question(
+            id=f"{step}/{task.name}/{number:06d}",
+            task=task.name,
+            prompt=prompt,
+            sentence=text,
+            labels=card.written,
+            elements=card.elements,
+            polarities=card.polarities,
+            max_tokens=0 if card.is_label_task else generation_settings()["max_gen_toks"],
+        )
+        for number, (prompt, text) in asked.items()
+    ]
+    requests = [_request_of(question, settings, run.seed) for question in questions]
+    return masked_requests(run, requests)
+
+
 def ask_both(run: Run, teacher: StageTeacher, folder: Path) -> Summary:
     """Ask teacher and last student about texts that the student did not learn from."""
     unlearned = unlearned_texts(run)
-    n = min(run.evaluation.agreement, len(unlearned))
-    texts = random.Random(f"{run.seed}/agreement").sample(unlearned, n)
+    texts = agreement_texts(run, unlearned)
     answers: dict[str, tuple[BothAnswers, ...]] = {}
     usage: dict[str, Usage] = {}
     reason = "" if texts else "the student learned from every text of the run; give more texts"
     for name in tasks_of_agreement(run) if texts else ():
-        recipe = recipe_of(load_tasks()[name])
-        if recipe.needs_target:
-            reason = f"prompts of {name} name a target, which these texts do not have"
-            continue
-        of_teacher, usage[name] = _teacher_answers(run, teacher, name, recipe, texts)
+        task = load_tasks()[name]
+        asked, usage[name] = _ask(agreement_requests(run, task, texts), teacher, "agreement", run)
+        label_of = dict(zip(task.card.written, task.card.labels, strict=True))
+        of_teacher = [one and label_of.get(one, one) for one in starmap(_answer_of, asked)]
         of_student = _student_answers(run, name, texts)
         both = zip(texts, of_teacher, of_student, strict=True)
         answers[name] = tuple(BothAnswers(*one) for one in both)
     found = Asked(answers=answers, usage=usage, reason=reason)
     write_json(folder / FILE, found.model_dump(mode="json"))
-    return {"texts": n, "unlearned": len(unlearned)}
-
-
-def _teacher_answers(
-    run: Run, teacher: StageTeacher, task: str, recipe: Recipe, texts: Sequence[str]
-) -> tuple[list[str | None], Usage]:
-    """Labels, or lists of tuples, and what they took; None for an answer that cannot be read."""
-    from sentibench.harness.answered import Question
-
-    assert run.icldist is not None
-    card = load_tasks()[task].card
-    questions = [
-        Question(
-            id=f"agreement/{task}/{number:06d}",
-            task=task,
-            prompt=recipe.prompt(text, recipe.shots),
-            sentence=text,
-            labels=card.labels,
-            elements=card.elements,
-            polarities=card.polarities,
-            max_tokens=0 if card.is_label_task else generation_settings()["max_gen_toks"],
-        )
-        for number, text in enumerate(texts)
-    ]
-    requests = [_request_of(question, run.icldist, run.seed) for question in questions]
-    asked, usage = _ask(requests, teacher, "agreement", run)
-    return [_answer_of(*pair) for pair in asked], usage
+    return {"texts": len(texts), "unlearned": len(unlearned)}
 
 
 def _answer_of(request: Request, outcome: Answer | Failure) -> str | None:
+    """A label's word, or a list of tuples; None for an answer that cannot be read."""
     if isinstance(outcome, Failure):
         return None
     if request.labels:
@@ -273,7 +305,7 @@ def _student_answers(run: Run, task: str, texts: Sequence[str]) -> list[str | No
         trust_remote_code=run.trust_remote_code,
     )
     with progress(f"agreement on {task}", "text", len(texts)) as bar:
-        answers = student(texts, bar.update)
+        answers = student(texts, lambda numbers, _: bar.update(len(numbers)))
     return [
         one.label
         if isinstance(one, Labelled)

@@ -29,8 +29,11 @@ from distill.run.data import (
     rows_of,
     sample_of,
     tests_of,
+    unlearned_texts,
 )
+from distill.run.measuring import agreement_requests, agreement_texts, evaluation_requests
 from distill.run.stages import (
+    STAGES,
     StageName,
     StageTeacher,
     asked_teacher,
@@ -38,6 +41,7 @@ from distill.run.stages import (
     measured,
     settings_of,
     sources_of,
+    tasks_of_agreement,
     training_of,
     training_stages,
 )
@@ -46,8 +50,7 @@ from distill.student.samples import encode_samples
 from distill.teachers.gold import gold_label
 from distill.teachers.store import Store
 from distill.texts.sources import Text, draw_texts
-from sentibench.data.cards import tasks_named
-from sentibench.data.read import split_file
+from sentibench.data.cards import load_tasks
 from sentibench.prompts.few_shot import TARGET_DELIMITER
 
 # Requests of a stage whose tokens are counted, drawn at random where there are more: any share of
@@ -71,7 +74,8 @@ class StagePlan:
     """What a stage would ask, and what its samples would be.
 
     Attributes:
-        stage: ``demonstrations``, ``knowdist`` or ``icldist``.
+        stage: ``knowdist``, ``demonstrations``, ``icldist``, or what measures: ``evaluation`` of
+            the teacher, ``agreement`` of teacher and student.
         axes: Number of requests per value of each axis.
         n_requests: All of them.
         answered: Requests that the store answers already.
@@ -174,20 +178,19 @@ class Plan:
         copies = sum(8 if one.training.method == "full" else 1 for one in self.trainings)
         return n and 4 * n * copies, disk_usage(there).free
 
-    def measured_items(self) -> int:
-        """Requests for measuring a teacher behind a server, one for each item; else 0."""
-        run = self.run
-        if asked_teacher(run, "teacher", self._teachers) is None or "teacher" not in measured(run):
-            return 0
-        most = run.evaluation.limits
-        return sum(
-            min(split_file(task, "test").rows, most.get(task.name, run.evaluation.limit) or 10**9)
-            for task in tasks_named(run.evaluation.tasks, "evaluation.tasks")
-        )
-
     def teacher_of(self, stage: str) -> StageTeacher:
-        """Who would answer a stage; demonstrations belong to ICLDist."""
+        """Who would answer; demonstrations and agreement belong to ICLDist."""
+        asked = asked_teacher(self.run, "teacher", self._teachers)
+        if stage == "evaluation" and asked:
+            return asked
         return self._teachers["knowdist" if stage == "knowdist" else "icldist"]
+
+    def is_guessed(self, stage: str) -> bool:
+        """Whether requests depend on answers that are not there yet."""
+        if stage == "agreement":
+            kept = [kept_step(self.run, one) for one in STAGES if getattr(self.run, one)]
+            return any(self._done(name) is None for name in kept)
+        return stage == "icldist" and bool(self.gold + self.placeholders)
 
     def _done(self, name: str) -> dict[str, Any] | None:
         """Summary of a step that is done, else None."""
@@ -216,6 +219,13 @@ class Plan:
                 yield self._stage("demonstrations", asked)
             labels = self._labels(asked) if asked else None
             yield self._stage("icldist", build_requests(run, "icldist", texts, labels))
+        if asked_teacher(run, "teacher", self._teachers) and "teacher" in measured(run):
+            yield self._stage("evaluation", evaluation_requests(run))
+        is_guess = self.is_guessed("agreement")
+        drawn = [text.text for text in texts] if is_guess else unlearned_texts(run)
+        chosen, tasks = agreement_texts(run, drawn), tasks_of_agreement(run)
+        if asked := [r for t in tasks for r in agreement_requests(run, load_tasks()[t], chosen)]:
+            yield self._stage("agreement", asked)
 
     def _labels(self, asked: Sequence[Request]) -> Labels:
         """Labels of demonstrations; where the teacher has not answered, gold or placeholders."""
@@ -259,7 +269,7 @@ class Plan:
             for n, response in zip(self._lengths(whole), responses, strict=True)
         ]
         dropped: list[int | None] = []
-        if stage != "demonstrations":
+        if stage in STAGES:
             is_mixed = training_stages(self.run) == ["mixed"]
             limit = training_of(self.run, "mixed" if is_mixed else stage).max_length
             samples = zip(counted, responses, lengths, strict=True)
@@ -283,7 +293,7 @@ class Plan:
             ),
             shortened=sum(bool(n) for n in dropped),
             left_out=dropped.count(None),
-            examples=() if stage == "demonstrations" else _examples(requests),
+            examples=_examples(requests) if stage in STAGES else (),
         )
 
     def _counted(self, stage: str, requests: Sequence[Request]) -> Sequence[Request]:
@@ -387,7 +397,10 @@ def _cost(
 
 
 def _axes(stage: str, requests: Sequence[Request]) -> dict[str, Counter[str]]:
-    names = ("taxonomy",) if stage == "demonstrations" else ("family", "perspective")
+    if stage != "knowdist":
+        kind = "taxonomy" if stage == "demonstrations" else "task"
+        return {kind: Counter(str(request.meta["family"]) for request in requests)}
+    names = ("family", "perspective")
     kinds = ("/".join(str(r.meta[name] or "none") for name in names) for r in requests)
     return {"/".join(names): Counter(kinds)}
 

@@ -6,11 +6,12 @@ import math
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
+from distill.config import TeacherConfig
 from distill.errors import InputError
 from distill.run.plan import FREE, Cost, Plan
 from sentibench.pages.environment import template_environment
@@ -46,10 +47,31 @@ class Rates:
                 f"{'above 0' if is_speed else 'of at least 0'}"
             )
 
+    def of(self, teacher: TeacherConfig) -> Rates:
+        """With the prices of the teacher's settings, where the user gave none."""
+        prices = ("usd_per_million_input", "usd_per_million_output")
+        given = {key: getattr(self, key) for key in prices}
+        return replace(
+            self,
+            **{k: getattr(teacher, k, None) if v is None else v for k, v in given.items()},
+        )
+
+    def usd(self, cost: Cost) -> float | None:
+        """Price in US dollars; None where a price is not known."""
+        into, out = self.usd_per_million_input, self.usd_per_million_output
+        if into is None or out is None:
+            return None
+        return (cost.prompt_tokens * into + cost.answer_tokens * out) / 1e6
+
 
 def render(plan: Plan, rates: Rates) -> list[str]:
     """The plan in lines, without anything that a terminal would obey."""
     teachers = [plan.teacher_of(stage.stage) for stage in plan.stages]
+    asked = [
+        (stage.cost, rates.of(teacher.config))
+        for stage, teacher in zip(plan.stages, teachers, strict=True)
+        if stage.waiting and teacher.config.backend not in FREE
+    ]
     template = template_environment(Path(__file__).parent / "templates", safe).get_template(
         "plan.txt.jinja"
     )
@@ -58,12 +80,13 @@ def render(plan: Plan, rates: Rates) -> list[str]:
         rates=rates,
         teachers=dict.fromkeys(teacher.name for teacher in teachers),
         drawn=Counter(text.source for text in plan.texts),
-        total=Cost(*map(sum, zip(*(stage.cost for stage in plan.stages), strict=True))),
+        asked=asked,
+        unpriced=[of_stage for cost, of_stage in asked if of_stage.usd(cost) is None],
         free=FREE,
-        all_free=all(teacher.config.backend in FREE for teacher in teachers),
         quantiles=QUANTILES,
         n="{:,.0f}".format,
         axis_lines=_axis_lines,
+        total=_total,
         price_lines=_price_lines,
         quantile=quantile,
         histogram=histogram,
@@ -90,15 +113,22 @@ def _short(value: str) -> str:
     return line if len(line) <= VALUE_WIDTH else f"{line[: VALUE_WIDTH - 1]}…"
 
 
-def _price_lines(cost: Cost, rates: Rates) -> Iterator[str]:
-    """Time and price, where the user gave what they rest on."""
-    if rates.tokens_per_second is not None:
-        seconds = (cost.prompt_tokens + cost.answer_tokens) / rates.tokens_per_second
-        yield f"time: {_duration(seconds)} at {rates.tokens_per_second:,g} tokens per second"
-    into, out = rates.usd_per_million_input, rates.usd_per_million_output
-    if into is not None and out is not None:
-        dollars = (cost.prompt_tokens * into + cost.answer_tokens * out) / 1e6
-        yield f"cost: {dollars:,.2f} US dollars"
+def _total(asked: Sequence[tuple[Cost, Rates]]) -> Cost:
+    return Cost(*map(sum, zip(*(cost for cost, _ in asked), strict=True)))
+
+
+def _price_lines(asked: Sequence[tuple[Cost, Rates]]) -> Iterator[str]:
+    """Time and price, where it is known what they rest on."""
+    speed = asked[0][1].tokens_per_second
+    if speed is not None:
+        yield f"time: {_duration(sum(_total(asked)) / speed)} at {speed:,g} tokens per second"
+    dollars = [rates.usd(cost) for cost, rates in asked]
+    known = [one for one in dollars if one is not None]
+    if len(known) == len(asked):
+        prices = {(of.usd_per_million_input, of.usd_per_million_output) for _, of in asked}
+        for_one = " at {:g} for a million prompt tokens, {:g} for a million answer tokens"
+        told = for_one.format(*prices.pop()) if len(prices) == 1 else ""
+        yield f"cost: {sum(known):,.2f} US dollars{told}"
 
 
 def _duration(seconds: float) -> str:

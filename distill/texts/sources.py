@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from distill.config import Cleaning, Texts
 from distill.errors import InputError
@@ -122,11 +123,13 @@ def _refuse_a_test_set(source: Texts, rows: Sequence[Text], tests: Contamination
     looked_at = rows[:LOOKED_AT]
     if tests is None or not looked_at:
         return
-    share = sum(bool(tests.overlaps(text.text)) for text in looked_at) / len(looked_at)
+    found = [names for text in looked_at if (names := tests.overlaps(text.text))]
+    share = len(found) / len(looked_at)
     if share > MOST_OVERLAP:
         raise InputError(
-            f"texts.{source.source}: {share:.0%} of the texts are items of SentiBench's test sets; "
-            "expected training texts; give another split or file"
+            f"texts.{source.source}: {share:.0%} of the texts are items of test sets "
+            f"({', '.join(sorted(set(chain(*found))))}); expected training texts; give another "
+            "split or file"
         )
 
 

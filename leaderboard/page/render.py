@@ -115,6 +115,7 @@ def render_page(
         axes=axes[metric],
         headlines={m: view.headline(board, m) for m in board.metrics},
         forests={m: view.plot_of_intervals(board, m) for m in board.metrics},
+        narrow_forests={m: view.plot_of_intervals(board, m, narrow=True) for m in board.metrics},
         forest_titles={m: _forest_title(board, m) for m in board.metrics},
         forest_note=FOREST_NOTE,
         plots={m: view.plot_of(board, m) for m in board.metrics},

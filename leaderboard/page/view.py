@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from leaderboard.board import Board, Cell, Comparison, Row
-from sentibench.pages.forest import Ends, Forest, forest
+from sentibench.pages.forest import NARROW, PANELS, Ends, Forest, forest
 from sentibench.pages.size_plot import Model, SizePlot, size_plot
 from sentibench.pages.text import NONE, percent, quoted, short
 
@@ -61,9 +61,11 @@ def columns_of(board: Board) -> list[Column]:
     titles = {task.name: task.title for task in board.tasks}
     mean = "Mean of the four datasets of the category"
     every = ("averages", "datasets", "about")
+    is_single = len(board.tasks) == 1  # then the mean is the task, which has no column of its own
+    of_all = board.tasks[0].name if is_single else "Mean of all datasets"
     columns = [
         Column("rank", "Rank", "rank", "Where 95 of 100 redraws of the items put it", views=every),
-        Column("overall", "Overall", "average", "Mean of all datasets", "Averages", True, every),
+        Column("overall", board.averages["overall"], "average", of_all, "Averages", True, every),
         Column("plot", "Plot", "plot", "", "Averages", views=("averages",)),
         *(
             Column(name, title, "average", mean, "Averages", views=("averages",))
@@ -74,6 +76,7 @@ def columns_of(board: Board) -> list[Column]:
             Column(name, titles.get(name, name), "dataset", name, g.title, i == 0, ("datasets",))
             for g in board.categories
             for i, name in enumerate(g.tasks)
+            if not is_single
         ),
         *(
             Column(name, title, "average", hint, "About", name == "seen", ("about",))
@@ -314,8 +317,10 @@ def ends_of(row: Row, metric: str, column: str) -> Ends | None:
     return None if cell is None else (cell.value, cell.low, cell.high)
 
 
-def plot_of_intervals(board: Board, metric: str) -> Forest | None:
+def plot_of_intervals(board: Board, metric: str, *, narrow: bool = False) -> Forest | None:
     """Ranked and reported rows: the averages with their intervals; None without an overall score.
+
+    A narrow page has room for the overall score alone.
 
     What was measured otherwise than the benchmark asks would look like the ranked rows.
     """
@@ -327,13 +332,9 @@ def plot_of_intervals(board: Board, metric: str) -> Forest | None:
     shown.sort(key=lambda row: (not row.ranked, -(row.value(metric, "overall") or 0)))
     if not shown:
         return None
-    return forest(
-        [*board.averages.values()],
-        [
-            (short(row.name, 25), [ends_of(row, metric, name) for name in board.averages])
-            for row in shown
-        ],
-    )
+    titles = {"overall": board.averages["overall"]} if narrow else board.averages
+    rows = [(short(row.name, 25), [ends_of(row, metric, name) for name in titles]) for row in shown]
+    return forest([*titles.values()], rows, NARROW if narrow else PANELS)
 
 
 def plot_of(board: Board, metric: str) -> SizePlot | None:

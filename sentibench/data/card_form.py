@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from reprlib import Repr
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, cast
 
 import yaml
@@ -131,11 +132,8 @@ class CardFile(_Part):
             raise ValueError(f"splits: got {', '.join(self.splits) or 'none'}, expected test")
         if self.labels:
             refuse_labels(self.labels)
-        elif foreign := [part for part in self.elements if part not in ELEMENTS]:
-            raise ValueError(f"elements: unknown {foreign[0]!r}; {nearest(foreign[0], ELEMENTS)}")
-        elif "polarity" not in self.elements or len(set(self.elements)) < len(self.elements):
-            got = ", ".join(self.elements)
-            raise ValueError(f"elements: got {got}, expected each once and polarity among them")
+        else:
+            refuse_elements(self.elements)
         if self.format == "table":
             self._refuse_own()
         return self
@@ -165,7 +163,7 @@ class CardFile(_Part):
         if self.shots > n_pool and (n_pool or "train" not in self.splits):
             raise ValueError(
                 f"shots: got {self.shots}, expected at most {n_pool}, the demonstrations of the "
-                "card; without any, a train file is needed"
+                "card; without any, a train file is needed (--train)"
             )
 
     def _refuse_columns(self) -> None:
@@ -180,7 +178,7 @@ class CardFile(_Part):
         if ("target" in self.columns) != ("%s" in self.instruction):
             raise ValueError(
                 "instruction: expected %s, where the target of the item stands, exactly if the "
-                f"columns have a target; got {self.instruction[:60]!r}"
+                f"columns have a target (--target); got {self.instruction[:60]!r}"
             )
 
     @property
@@ -198,8 +196,8 @@ def refuse_labels(labels: Sequence[LabelEntry]) -> None:
     names = [label.name for label in labels]
     if not 2 <= len(names) <= MAX_LABELS:
         raise ValueError(
-            f"labels: got {len(names)}, expected 2 to {MAX_LABELS}: each is a choice of every "
-            "item; is the column the right one?"
+            f"labels: got {len(names)} ({', '.join(names[:3])[:60]}), expected 2 to {MAX_LABELS}: "
+            "each is a choice of every item; name another column (--label), or all labels"
         )
     for text in (*names, *(label.word for label in labels)):
         if text != " ".join(text.split()):
@@ -283,8 +281,41 @@ def _is_card(path: Path) -> bool:
     return isinstance(family, str) and family.startswith("sentibench.")
 
 
-def checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
+def refuse_elements(elements: Sequence[str]) -> None:
+    """Refuse what makes no tuples.
+
+    Raises:
+        ValueError: If an element is unknown or stands there twice, or polarity is not among them.
+    """
+    if foreign := [part for part in elements if part not in ELEMENTS]:
+        raise ValueError(f"elements: unknown {foreign[0]!r}; {nearest(foreign[0], ELEMENTS)}")
+    if "polarity" not in elements or len(set(elements)) < len(elements):
+        got = ", ".join(elements)
+        raise ValueError(f"elements: got {got}, expected each once and polarity among them")
+
+
+def card_mistake(path: Path, message: str, named: Mapping[str, str]) -> InputError:
+    """Say what is wrong with a card.
+
+    Args:
+        path: Of the card.
+        message: It begins with a key and a colon.
+        named: Where the values of keys come from while there is no card: options, columns.
+    """
+    key, _, rest = message.partition(": ")
+    where = named.get(key.partition(".")[0])
+    return InputError(f"{where}: {rest}" if where else f"{path}: {message}")
+
+
+def checked(
+    content: dict[str, Any], path: Path, named: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """Check what the file of an own card holds or will hold.
+
+    Args:
+        content: Of the file.
+        path: Of the file.
+        named: See ``card_mistake``.
 
     Returns:
         All keys of the form, with lm-eval's ``task`` as ``name``.
@@ -299,7 +330,7 @@ def checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
     try:
         card = CardFile.model_validate(raw)
     except ValidationError as error:
-        raise InputError(f"{path}: {_first_mistake(error)}") from None
+        raise card_mistake(path, _first_mistake(error), named) from None
     family = CLASSES[0] if card.labels else CLASSES[1]
     wanted = {"class": family, "category": "own", "format": "table"}
     for key, expected in wanted.items():

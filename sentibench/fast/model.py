@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -106,6 +107,7 @@ class SentiBenchLM(HFLM):
         with parts_of("lm-eval"):
             require(self, *SETTINGS)
         self._warned_of_truncation = False
+        self._known: Container[tuple[str, str]] = ()
         self.bytes_per_token = 1
         default = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS
         self.batch_tokens = batch_tokens or default
@@ -229,10 +231,25 @@ class SentiBenchLM(HFLM):
         ]
         return self._loglikelihood_tokens(encoded, disable_tqdm=disable_tqdm)
 
-    def log_likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """Log-likelihoods in nats of (prompt, continuation), for callers other than lm-eval."""
+    def log_likelihoods(
+        self, pairs: Sequence[tuple[str, str]], known: Container[tuple[str, str]] = ()
+    ) -> list[float]:
+        """Log-likelihoods of (prompt, continuation), for callers other than lm-eval.
+
+        Args:
+            pairs: N of them.
+            known: Those whose scores the caller has. A batch with no other is left out. The other
+                batches keep their rows, since other neighbours would change last digits.
+
+        Returns:
+            N numbers in nats; NaN for what was left out.
+        """
         requests = [SimpleNamespace(args=pair) for pair in pairs]
-        return [score for score, _ in self.loglikelihood(requests, disable_tqdm=True)]
+        self._known = known
+        try:
+            return [score for score, _ in self.loglikelihood(requests, disable_tqdm=True)]
+        finally:
+            self._known = ()
 
     def _encode_all(self, texts: Sequence[str], bos: str | None) -> dict[str, list[int]]:
         """What ``tok_encode`` gives for each text, many in one call."""
@@ -263,12 +280,13 @@ class SentiBenchLM(HFLM):
         self, requests: Sequence[Request], disable_tqdm: bool
     ) -> list[tuple[float, bool]]:
         """Log-likelihood and is-greedy of short continuations."""
-        scores: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        scores: list[tuple[float, bool]] = [(math.nan, False)] * len(requests)
         bar = self._bar("loglikelihood", len(requests), disable_tqdm)
         whole = [(c + k)[:-1] for _, c, k in requests]
         ids = [self._cut_on_the_left(row, self.max_length) for row in whole]
         longest = max(len(continuation) for *_, continuation in requests)
-        for batch, n_prefix, cache in self._batches(ids, longest):
+        known = {n for n, (pair, *_) in enumerate(requests) if pair in self._known}
+        for batch, n_prefix, cache in self._batches(ids, longest, known=known):
             for number, score in self._score(batch, requests, n_prefix, cache):
                 scores[number] = score
                 if requests[number][0] is not None:
@@ -366,18 +384,30 @@ class SentiBenchLM(HFLM):
             yield Written(numbers, text, tokens, is_done([tokens])[0])
 
     def _batches(
-        self, ids: Sequence[Sequence[int]], kept: int, n_new: int = 0
+        self,
+        ids: Sequence[Sequence[int]],
+        kept: int,
+        n_new: int = 0,
+        known: Container[int] = (),
     ) -> Iterator[tuple[list[Prompt], int, DynamicCache]]:
         """Rows of one batch, the number of ids that they begin with, and the cache of these.
 
         The last ``kept`` positions of every row are behind that beginning, since they are read;
-        ``n_new`` are to come.
+        ``n_new`` are to come. A batch is left out if the numbers of all its rows are known.
         """
+
+        def is_known(rows: Sequence[Prompt]) -> bool:
+            return all(n in known for _, numbers in rows for n in numbers)
+
         for rows in clusters(ids):
+            if is_known(rows):
+                continue
             n_prefix, prefix = self._prefix(rows, kept)
             # the repeated prefix is memory too
             held = self.pool_tokens() // (max(len(ids) for ids, _ in rows) + n_new)
             for batch in cut(rows, n_prefix, self.batch_tokens, max(1, held)):
+                if is_known(batch):
+                    continue
                 cache = copy.deepcopy(prefix)
                 cache.batch_repeat_interleave(len(batch))
                 yield batch, n_prefix, cache

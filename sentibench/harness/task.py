@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import patch
 
 import datasets
 
@@ -31,6 +32,7 @@ with parts_of("lm-eval"):
     from lm_eval.tasks import TaskManager
     from lm_eval.tasks._yaml_loader import load_yaml
 
+    require(lm_eval_task, "tqdm")
     require(ContextSampler, "sample(eval_doc)", "set_rnd")
     require(ConfigurableTask, "__init__(config)", "download", "fewshot_docs", "doc_to_target")
     require(ConfigurableTask, "fewshot_context(chat_template)", "construct_requests")
@@ -289,7 +291,8 @@ def render_prompts(task: Task, *, seed: int, shots: int, limit: int | None) -> I
     """
     built = task_manager(demo_seed=seed).load([task.name])["tasks"][task.name]
     built.set_config(key="num_fewshot", value=shots)
-    built.build_all_requests(limit=limit)
+    with patch.object(lm_eval_task, "tqdm", lambda documents, **_: documents):  # its bar
+        built.build_all_requests(limit=limit)
     prompts = {r.doc["index"]: r for r in built.instances}  # label tasks: one request per choice
     for index, request in prompts.items():
         target = built.doc_to_target(request.doc)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sentibench.pages.drawing import Axis
 
 LABELS, PANELS, GAP, RIGHT = 186, 716, 28, 16  # widths; title and note want the whole
+NARROW = 150  # panels of a page of 390 pixels
 TOP, LINE, BOTTOM = 52, 18, 40  # heights
 
 Ends = tuple[float, float | None, float | None]
@@ -65,15 +66,20 @@ def axis_of(values: Sequence[Ends], wanted: int = 4) -> Axis:
     return Axis.around(min(ends), max(ends), wanted) if ends else Axis.around(0, 100, wanted)
 
 
-def forest(titles: Sequence[str], rows: Sequence[tuple[str, Sequence[Ends | None]]]) -> Forest:
+def forest(
+    titles: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[Ends | None]]],
+    panels: float = PANELS,
+) -> Forest:
     """Place the marks.
 
     Args:
         titles: Of P panels, which share the width.
         rows: (label, a value in [0, 1] with its interval per panel or None).
+        panels: Width of all panels.
     """
     axes = [axis_of([ends for _, of in rows if (ends := of[p])]) for p in range(len(titles))]
-    panel = (PANELS + GAP) / len(titles) - GAP
+    panel = (panels + GAP) / len(titles) - GAP
     lefts = [LABELS + p * (panel + GAP) for p in range(len(titles))]
     inner = panel - 8  # marks at the ends of a scale stay inside
 

@@ -11,6 +11,8 @@ WIDTH, HEIGHT = 760, 420
 LEFT, RIGHT, TOP, BOTTOM = 52, 24, 16, 46
 WIDE = 20 / 12  # how much larger a narrow page sets the labels, in units of the plot
 
+MARK = 12  # between the middles of two marks that do not touch
+
 Spot = tuple[float, float]
 Box = tuple[float, float, float, float]
 
@@ -97,7 +99,7 @@ def size_plot(models: Sequence[Model]) -> SizePlot | None:
         share = (score - y_low) / ((y_high - y_low) or 1)
         return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 1)
 
-    spots = {model.key: (x_of(model.parameters), y_of(model.score)) for model in models}
+    spots = _apart({m.key: (x_of(m.parameters), y_of(m.score)) for m in models})
     frontier = _frontier(models)
     path = _path([spots[key] for key in frontier])
     labels = _place_labels(
@@ -116,6 +118,17 @@ def size_plot(models: Sequence[Model]) -> SizePlot | None:
         x_ticks=tuple((x_of(t), t) for t in x_ticks if x_low <= math.log10(t) <= x_high),
         y_ticks=tuple((y_of(t / 10), 10 * t) for t in y_ticks),
     )
+
+
+def _apart(spots: Mapping[str, Spot]) -> dict[str, Spot]:
+    """Move marks that would cover others to the right of these, where the plot has room."""
+    placed: dict[str, Spot] = {}
+    for key, (x, y) in sorted(spots.items(), key=lambda item: (item[1], item[0])):
+        at = x
+        while any(abs(at - a) < MARK and abs(y - b) < MARK for a, b in placed.values()):
+            at = round(at + MARK, 1)
+        placed[key] = (at if at <= WIDTH - RIGHT else x, y)
+    return placed
 
 
 def _frontier(models: Sequence[Model]) -> list[str]:

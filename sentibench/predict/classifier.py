@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,10 @@ from sentibench.fast.model import load_model
 from sentibench.predict.recipe import WEIGHTS, choose_recipe
 from sentibench.prompts.few_shot import TARGET_DELIMITER, generation_settings
 from sentibench.scoring.parse import answer_text, parse_strict
+
+# Texts whose tuples are written together: an answer depends, in its last digits, on the others in
+# its pool, so work that is resumed begins with a whole round.
+ROUND = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,10 @@ class Extracted:
     tuples: tuple[dict[str, str], ...]
     readable: bool
     answer: str
+
+
+OnAnswer = Callable[[list[int], Labelled | Extracted], object]
+Tell = Callable[[str, Labelled | Extracted], object]  # a prompt and its answer
 
 
 class Classifier:
@@ -116,31 +125,41 @@ class Classifier:
         return f"trained with {trained}" if trained else "the task's number"
 
     def __call__(
-        self, texts: Sequence[str], on_answer: Callable[[], object] | None = None
+        self, texts: Sequence[str], on_answer: OnAnswer | None = None, known: Container[int] = ()
     ) -> list[Labelled] | list[Extracted]:
         """Label texts.
 
         Args:
             texts: N texts. An empty one is not asked about.
-            on_answer: Called once for every text that was answered.
+            on_answer: Called with every answer when it is there, and with the numbers of its texts:
+                equal texts are asked about once.
+            known: Numbers of texts whose answers the caller has. The model leaves out batches of
+                these alone, so no other answer changes by a digit.
 
         Returns:
-            N answers in the order of the texts.
+            N answers in the order of the texts; what was left out has none.
         """
         if isinstance(texts, str):
             raise InputError("Classifier: got one text, expected a list of texts")
         # half characters, as in a text that was cut, cannot be tokenised
         clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        asked = [n for n, text in enumerate(clean) if text.strip()]
-        prompts = [self.recipe.prompt(clean[n], self.shots, self.target) for n in asked]
-        is_label_task = bool(self.recipe.labels)
-        self.model.set_cache_hook(
-            _Counter(on_answer, len(self.recipe.labels) if is_label_task else 1)
-        )
+        numbers: dict[str, list[int]] = defaultdict(list)
+        for n, text in enumerate(clean):
+            prompt = self.recipe.prompt(text, self.shots, self.target) if text.strip() else ""
+            numbers[prompt].append(n)
         answers: list[Any] = [self._unasked()] * len(clean)
-        found = self._label(prompts) if is_label_task else self._extract(prompts)
-        for n, answer in zip(asked, found, strict=True):
-            answers[n] = answer
+        on_answer = on_answer or (lambda *_: None)
+        if empty := numbers.pop("", None):
+            on_answer(empty, self._unasked())
+
+        def tell(prompt: str, answer: Any) -> None:
+            on_answer(numbers[prompt], answer)
+
+        finished = {p for p, same in numbers.items() if all(n in known for n in same)}
+        ask = self._label if self.recipe.labels else self._extract
+        for prompt, answer in zip(numbers, ask(list(numbers), finished, tell), strict=True):
+            for n in numbers[prompt]:
+                answers[n] = answer
         return answers
 
     def _unasked(self) -> Labelled | Extracted:
@@ -148,10 +167,24 @@ class Classifier:
             return Extracted((), False, "")
         return Labelled(None, math.nan, dict.fromkeys(self.recipe.labels, math.nan))
 
-    def _label(self, prompts: Sequence[str]) -> list[Labelled]:
+    def _label(
+        self, prompts: Sequence[str], finished: Container[str], tell: Tell
+    ) -> list[Labelled]:
         words = [TARGET_DELIMITER + word for word in self.recipe.scoring_words]
-        scores = self.model.log_likelihoods([(p, word) for p in prompts for word in words])
+        found: dict[str, dict[str, float]] = defaultdict(dict)
+
+        def collect(pair: tuple[str, str], score: tuple[float, bool]) -> None:
+            prompt, word = pair
+            found[prompt][word] = score[0]
+            if len(found[prompt]) == k:
+                scored = found.pop(prompt)
+                tell(prompt, self._labelled([scored[word] for word in words]))
+
         k = len(words)
+        pairs = [(prompt, word) for prompt in prompts for word in words]
+        known = {pair for pair in pairs if pair[0] in finished}
+        self.model.set_cache_hook(_Listener(collect))
+        scores = self.model.log_likelihoods(pairs, known)
         return [self._labelled(scores[i : i + k]) for i in range(0, len(scores), k)]
 
     def _labelled(self, log_likelihoods: Sequence[float]) -> Labelled:
@@ -167,11 +200,22 @@ class Classifier:
         named = dict(zip(self.recipe.labels, probabilities, strict=True))
         return Labelled(label, probabilities[best], named)
 
-    def _extract(self, prompts: Sequence[str]) -> list[Extracted]:
+    def _extract(
+        self, prompts: Sequence[str], finished: Container[str], tell: Tell
+    ) -> list[Extracted]:
         settings = generation_settings()
-        requests = [SimpleNamespace(args=(prompt, dict(settings))) for prompt in prompts]
-        written = self.model.generate_until(requests, disable_tqdm=True)
-        return list(map(self._extracted, written))
+        found = dict.fromkeys(prompts, "")
+        self.model.set_cache_hook(
+            _Listener(lambda asked, written: tell(asked[0], self._extracted(written)))
+        )
+        longest_first = sorted(prompts, key=len, reverse=True)
+        for start in range(0, len(prompts), ROUND):
+            part = longest_first[start : start + ROUND]
+            if all(prompt in finished for prompt in part):
+                continue
+            requests = [SimpleNamespace(args=(prompt, dict(settings))) for prompt in part]
+            found |= zip(part, self.model.generate_until(requests, disable_tqdm=True), strict=True)
+        return [self._extracted(found[prompt]) for prompt in prompts]
 
     def _extracted(self, written: str) -> Extracted:
         elements, answer = self.recipe.elements, answer_text(written)
@@ -187,16 +231,14 @@ def stamps(path: Path) -> list[list[Any]]:
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 
 
-class _Counter:
+class _Listener:
     """Stands where lm-eval's models report each answer to its cache."""
 
-    def __init__(self, on_answer: Callable[[], object] | None, requests_per_text: int) -> None:
-        self.on_answer, self.requests_per_text, self.n = on_answer, requests_per_text, 0
+    def __init__(self, collect: Callable[[Any, Any], object]) -> None:
+        self.collect = collect
 
-    def add_partial(self, *_: Any) -> None:
-        self.n += 1
-        if self.on_answer and self.n % self.requests_per_text == 0:
-            self.on_answer()
+    def add_partial(self, _: str, request: Any, answer: Any) -> None:
+        self.collect(request, answer)
 
 
 def _load(checkpoint: str, dtype: str, batch_tokens: int | None, trusted: bool) -> Any:

@@ -207,7 +207,7 @@ class _Rescored:
     def set_cache_hook(self, hook: Any) -> None:
         self.hook = hook
 
-    def log_likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    def log_likelihoods(self, pairs: Sequence[tuple[str, str]], known: Any = ()) -> list[float]:
         scores: list[float] = []
         seen: list[int] = []
         log_p_V = np.empty(0)

@@ -1,8 +1,8 @@
 """A file of texts in, the same file with answers out: streaming, and resumable.
 
 The input is read three times, never held: once to find every mistake in it before a model is
-loaded, once to answer its texts, once to write them beside their answers. Answers are kept in a
-file beside the output, so a killed run goes on where it was.
+loaded, once to answer its texts, once to write them beside their answers. Each answer is kept, when
+it comes, in a file beside the output, so a killed run goes on where it was.
 """
 
 from __future__ import annotations
@@ -10,23 +10,34 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 from tqdm import tqdm
 
 from sentibench.data.tables import Row, Stream, plain_text, stream_lines, stream_table
-from sentibench.errors import InputError
+from sentibench.errors import InputError, refuse_missing
+from sentibench.files import write_beside
 from sentibench.predict.classifier import Classifier, Extracted, Labelled, stamps
 from sentibench.predict.recipe import Recipe
-from sentibench.predict.tables import check_ending, write_table, write_text
+from sentibench.predict.tables import (
+    PARQUET,
+    check_ending,
+    parquet_schema,
+    rehearse_parquet,
+    write_table,
+    write_text,
+)
 
 STDIN = "-"
-CHUNK = {"labels": 2_048, "elements": 256}  # texts that are answered, and saved, together
+CHUNK = {"labels": 2_048, "elements": 256}  # texts that are sorted by length together
+KEPT = re.compile(rb"\[(\d+), \{.*\}\]\n")  # a row's number and its answer
 HEARTBEAT_S = 30  # between lines of progress where nobody watches
 
 Columns = Mapping[str, Any]
@@ -80,19 +91,28 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found in a source: its form in words, its columns in their order, its rows."""
+    """What was found in a source.
+
+    Attributes:
+        form: In words.
+        columns: In their order.
+        n_rows: Rows.
+        schema: Of a Parquet file with the answers; None where none is written.
+    """
 
     form: str
     columns: tuple[str, ...]
     n_rows: int
+    schema: Any = None
 
 
-def survey(source: Source, added: Columns) -> Survey:
-    """Read a source once and look for all that would stop the work later.
+def survey(source: Source, added: Columns, out: Path | None = None) -> Survey:
+    """Read a source and look for all that would stop the work later.
 
     Args:
         source: A file or folder.
-        added: The columns that will be added.
+        added: The columns that will be added, each with an example of its values.
+        out: What will be written; None for standard output.
 
     Raises:
         InputError: With the row, the column and the remedy.
@@ -105,7 +125,13 @@ def survey(source: Source, added: Columns) -> Survey:
     if not n_rows:
         raise InputError(f"{source.place}: got no rows, expected texts")
     _refuse_twice(source, columns, added)
-    return Survey(stream.form, tuple(columns), n_rows)
+    schema = None
+    if out is not None and out.suffix.lower() == PARQUET:
+        rows = ((row.where, {**row.values, **added}) for row in source.open().rows)
+        schema = parquet_schema(rows)
+        rows = ({**row.values, **added} for row in source.open().rows)
+        rehearse_parquet(source.place, rows, [*columns, *added], schema)
+    return Survey(stream.form, tuple(columns), n_rows, schema)
 
 
 def _refuse_twice(source: Source, columns: Iterable[str], added: Columns) -> None:
@@ -144,8 +170,8 @@ def refuse_output(source: Source, out: Path | None) -> None:
         InputError: If there is no such source; if the output exists, its folder does not, or its
             ending is not known.
     """
-    if not source.is_standard_input and not Path(source.place).exists():
-        raise InputError(f"{source.place}: no such file; expected a table of texts")
+    if not source.is_standard_input:
+        refuse_missing(Path(source.place), "a table of texts, or - for standard input")
     if out is None:
         return
     check_ending(out)
@@ -159,7 +185,7 @@ def label_to_stdout(classifier: Classifier, source: Source, found: Survey, prefi
     """Write rows with their answers to standard output, in the form of the input or JSON lines."""
     with _bar(found.n_rows) as bar:
         answers = _answers(classifier, source, source.open().rows, prefix, bar)
-        joined = _joined(source.open().rows, chain.from_iterable(answers))
+        joined = _joined(source.open().rows, answers)
         columns = [*found.columns, *added_columns(classifier.recipe, prefix)]
         write_text(sys.stdout, Path(source.place).suffix.lower(), joined, columns)
 
@@ -196,7 +222,7 @@ def _held_rows(
         for row in chunk:
             _refuse_twice(source, row.values, added)
         answers = _answers(classifier, source, iter(chunk), prefix, bar)
-        yield from _joined(iter(chunk), chain.from_iterable(answers))
+        yield from _joined(iter(chunk), answers)
 
 
 def label_file(
@@ -219,30 +245,60 @@ def label_file(
     """
     settings: dict[str, Any] = {**classifier.settings, "input": source.stamp(), "--prefix": prefix}
     kept = out.with_name(out.name + ".answers")
-    n_done = _continue(kept, settings, _chunk(classifier.recipe), out)
-    rows = islice(source.open().rows, n_done, None)
-    with kept.open("a", encoding="utf-8") as file, _bar(found.n_rows, n_done) as bar:
-        for chunk in _answers(classifier, source, rows, prefix, bar):
-            file.write("".join(json.dumps(answer) + "\n" for answer in chunk))
-            file.flush()
+    size = _chunk(classifier.recipe)
+    start, known = _continue(kept, settings, size, out)
+    n_done = start + len(known)
+    rows = islice(source.open().rows, start, None)
+    # a line is written at once, so a killed call loses no more than one of them
+    with kept.open("a", encoding="utf-8", buffering=1) as file, _bar(found.n_rows, n_done) as bar:
+        for texts in _chunks(classifier, source, rows):
+            keep = _keeper(file, start, known, prefix, bar)
+            classifier(texts, keep, known)
+            start, known = start + len(texts), set[int]()
     with kept.open(encoding="utf-8") as file:
         next(file)
-        joined = _joined(source.open().rows, map(json.loads, file))
+        joined = _joined(source.open().rows, _kept_answers(file, size))
         added = added_columns(classifier.recipe, prefix)
-        write_table(out, joined, [*found.columns, *added], added)
+        write_table(out, joined, [*found.columns, *added], added, found.schema)
     kept.unlink()
     return n_done
 
 
-def _continue(kept: Path, settings: Mapping[str, Any], chunk: int, out: Path) -> int:
-    """Cut the answers of a killed call after the last whole chunk, and count them."""
+def _keeper(
+    file: TextIO, start: int, known: Container[int], prefix: str, bar: Any
+) -> Callable[[list[int], Labelled | Extracted], None]:
+    """What writes the answers of a chunk that begins with row ``start``, but those known before."""
+
+    def keep(numbers: list[int], answer: Labelled | Extracted) -> None:
+        columns = _columns(answer, prefix)
+        for n in numbers:
+            if n not in known:
+                file.write(json.dumps([start + n, columns]) + "\n")
+                bar.update()
+
+    return keep
+
+
+def _kept_answers(lines: Iterable[str], chunk: int) -> Iterator[dict[str, Any]]:
+    """The kept answers in the order of their rows; those of one chunk are in memory."""
+    pairs: Iterator[list[Any]] = map(json.loads, lines)
+    for _, found in groupby(pairs, lambda pair: pair[0] // chunk):
+        yield from (answer for _, answer in sorted(found, key=itemgetter(0)))
+
+
+def _continue(
+    kept: Path, settings: Mapping[str, Any], chunk: int, out: Path
+) -> tuple[int, set[int]]:
+    """Begin a file of answers, or go on with that of a killed call.
+
+    Returns:
+        The first row of the chunk to go on with, and which of its texts have answers.
+    """
     head = json.dumps(settings) + "\n"
     if not kept.exists():
-        unfinished = kept.with_name(kept.name + ".unfinished")
-        unfinished.write_text(head, encoding="utf-8")
-        unfinished.replace(kept)
-        return 0
-    n_lines, end = 0, 0
+        write_beside(kept, head)
+        return 0, set()
+    start, known = 0, set[int]()
     with kept.open("rb") as file:
         begun = file.readline().decode("utf-8", "replace")
         if begun != head:
@@ -250,16 +306,15 @@ def _continue(kept: Path, settings: Mapping[str, Any], chunk: int, out: Path) ->
                 f"{kept}: was begun with {_difference(begun, settings)}; give the settings of "
                 f"then, or another --out than {out}, or remove it to begin anew"
             )
-        end = whole = file.tell()
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            n_lines, whole = n_lines + 1, whole + len(line)
-            if n_lines % chunk == 0:
-                end = whole
+        end = file.tell()
+        while line := KEPT.fullmatch(file.readline()):  # not so where a line was cut
+            if len(known) == chunk:
+                start, known = start + chunk, set[int]()
+            known.add(int(line[1]) - start)
+            end = file.tell()
     with kept.open("r+b") as file:
         file.truncate(end)
-    return n_lines - n_lines % chunk
+    return start, known
 
 
 def _difference(begun: str, settings: Mapping[str, Any]) -> str:
@@ -275,14 +330,16 @@ def _difference(begun: str, settings: Mapping[str, Any]) -> str:
 
 def _answers(
     classifier: Classifier, source: Source, rows: Iterator[Row], prefix: str, bar: Any
-) -> Iterator[list[dict[str, Any]]]:
-    """The added columns of rows, chunk by chunk."""
-    n_seen = bar.n
+) -> Iterator[dict[str, Any]]:
+    """The added columns of rows."""
+    for texts in _chunks(classifier, source, rows):
+        answers = classifier(texts, lambda numbers, _: bar.update(len(numbers)))
+        yield from (_columns(answer, prefix) for answer in answers)
+
+
+def _chunks(classifier: Classifier, source: Source, rows: Iterator[Row]) -> Iterator[list[str]]:
     while texts := [source.text(row) for row in islice(rows, _chunk(classifier.recipe))]:
-        answers = classifier(texts, on_answer=bar.update)
-        n_seen += len(texts)
-        bar.update(n_seen - bar.n)  # empty texts are not asked about
-        yield [_columns(answer, prefix) for answer in answers]
+        yield texts
 
 
 def _chunk(recipe: Recipe) -> int:

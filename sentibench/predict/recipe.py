@@ -17,6 +17,7 @@ from sentibench.data.card_form import LabelEntry, refuse_labels
 from sentibench.data.cards import Task, task_named
 from sentibench.data.read import demonstration_pool
 from sentibench.errors import InputError, nearest
+from sentibench.files import write_beside
 from sentibench.prompts.few_shot import (
     TARGET,
     fixed_demonstrations,
@@ -128,10 +129,8 @@ def recipe_of(task: Task, trained_shots: Sequence[int] = ()) -> Recipe:
 
 def save_recipes(folder: Path, recipes: Mapping[str, Recipe]) -> None:
     """Write the recipes by task name into a checkpoint, beside and renamed into place."""
-    unfinished = folder / (FILE + ".unfinished")
     saved = _Saved(tasks=dict(recipes)).model_dump(mode="json")
-    unfinished.write_text(json.dumps(saved, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    unfinished.replace(folder / FILE)
+    write_beside(folder / FILE, json.dumps(saved, indent=2, ensure_ascii=False) + "\n")
 
 
 def load_recipes(checkpoint: str) -> dict[str, Recipe]:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from sentibench.errors import InputError
+from sentibench.files import beside
 
-ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+PARQUET = ".parquet"
+ENDINGS = (".csv", ".tsv", ".jsonl", ".ndjson", PARQUET)
 PARQUET_ROWS = 1_000  # of a group
 
 Row = Mapping[str, Any]
@@ -31,7 +34,9 @@ def check_ending(out: Path) -> None:
         raise InputError(f"--out {out}: got the ending {out.suffix!r}, expected one of {known}")
 
 
-def write_table(out: Path, rows: Iterable[Row], columns: Sequence[str], added: Row) -> None:
+def write_table(
+    out: Path, rows: Iterable[Row], columns: Sequence[str], added: Row, schema: Any = None
+) -> None:
     """Write a file, beside and renamed into place.
 
     Args:
@@ -39,23 +44,24 @@ def write_table(out: Path, rows: Iterable[Row], columns: Sequence[str], added: R
         rows: Column -> value.
         columns: In the order of the table; a row may lack some.
         added: The columns that are not of the input, each with an example of its values.
+        schema: Of a Parquet file, by ``parquet_schema``; None to take that of the first rows.
 
     Raises:
         InputError: If the rows do not fit into such a file; nothing is left of it then.
     """
-    unfinished, ending = out.with_name(out.name + ".unfinished"), out.suffix.lower()
-    try:
-        if ending == ".parquet":
-            _write_parquet(unfinished, rows, columns, added)
-        else:
-            # a half character is written as JSON writes it
-            with unfinished.open(
-                "w", encoding="utf-8", errors="backslashreplace", newline=""
-            ) as file:
-                write_text(file, ending, rows, columns)
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    ending = out.suffix.lower()
+    with beside(out) as unfinished:
+        if ending == PARQUET:
+            if schema is None:
+                rows = iter(rows)
+                first = list(islice(rows, PARQUET_ROWS))
+                schema = parquet_schema(("--out", row) for row in [added, *first])
+                rows = chain(first, rows)
+            _write_parquet(unfinished, "--out", rows, columns, schema)
+            return
+        # a half character is written as JSON writes it
+        with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            write_text(file, ending, rows, columns)
 
 
 def write_text(file: TextIO, ending: str, rows: Iterable[Row], columns: Sequence[str]) -> None:
@@ -88,24 +94,88 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _write_parquet(out: Path, rows: Iterable[Row], columns: Sequence[str], added: Row) -> None:
+# Parquet
+
+
+def parquet_schema(rows: Iterable[tuple[str, Row]]) -> Any:
+    """The type of each column, wide enough for all of its values.
+
+    Args:
+        rows: Where each row stands, and its values.
+
+    Raises:
+        InputError: If the values of a column have no type in common.
+    """
+    import pyarrow
+
+    schema, rows = pyarrow.schema([]), iter(rows)
+    while block := list(islice(rows, PARQUET_ROWS)):
+        try:
+            schema = _widened(schema, [row for _, row in block])
+        except _not_held():
+            for where, row in block:
+                for column, value in row.items():
+                    try:
+                        schema = _widened(schema, [{column: value}])
+                    except _not_held() as error:
+                        raise InputError(
+                            f"{where}: column {column!r}: Parquet cannot hold {str(value)[:40]!a} "
+                            f"({_first_line(error)}); expected values of one type; write .jsonl"
+                        ) from None
+    return schema
+
+
+def rehearse_parquet(where: str, rows: Iterable[Row], columns: Sequence[str], schema: Any) -> None:
+    """Write rows to nowhere.
+
+    Raises:
+        InputError: If they cannot be written.
+    """
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123, it is no file
+        _write_parquet(nowhere, where, rows, columns, schema)
+
+
+def _write_parquet(
+    out: Any, where: str, rows: Iterable[Row], columns: Sequence[str], schema: Any
+) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    checked = _checked(rows, columns)
-    whole = ({column: row.get(column) for column in columns} for row in checked)
-    blocks = iter(lambda: list(islice(whole, PARQUET_ROWS)), [])
-    first = next(blocks)
+    whole = ({c: row.get(c) for c in columns} for row in _checked(rows, columns))
+    ordered = pyarrow.schema([schema.field(column) for column in columns])
     try:
-        kept = [{c: v for c, v in row.items() if c not in added} for row in first]
-        example = pyarrow.Table.from_pylist([dict(added)])
-        schema = pyarrow.schema([*pyarrow.Table.from_pylist(kept).schema, *example.schema])
-        with parquet.ParquetWriter(out, schema) as writer:
-            for block in chain([first], blocks):
-                writer.write_table(pyarrow.Table.from_pylist(block, schema=schema))
-    except (pyarrow.ArrowException, UnicodeEncodeError, OverflowError) as error:
-        why = str(error).splitlines()[0][:200]
+        with parquet.ParquetWriter(out, ordered) as writer:
+            while block := list(islice(whole, PARQUET_ROWS)):
+                if (
+                    _widened(ordered, block) != ordered
+                ):  # pyarrow writes 1.5 as 1 into whole numbers
+                    raise InputError(
+                        f"{where}: later rows have values of other types than the first "
+                        f"{PARQUET_ROWS:,} rows; expected values of one type; write .jsonl"
+                    )
+                writer.write_table(pyarrow.Table.from_pylist(block, schema=ordered))
+    except _not_held() as error:
         raise InputError(
-            f"--out: Parquet cannot hold the values of a column ({why}); expected values of one "
-            "type; write .jsonl"
+            f"{where}: Parquet cannot hold the values of a column ({_first_line(error)}); "
+            "expected values of one type; write .jsonl"
         ) from None
+
+
+def _widened(schema: Any, rows: Sequence[Row]) -> Any:
+    """A schema that holds these rows too."""
+    import pyarrow
+
+    columns = dict.fromkeys(chain.from_iterable(rows))
+    whole = pyarrow.Table.from_pylist([{c: row.get(c) for c in columns} for row in rows])
+    return pyarrow.unify_schemas([schema, whole.schema], promote_options="permissive")
+
+
+def _not_held() -> tuple[type[Exception], ...]:
+    """What pyarrow raises for values that it cannot hold."""
+    import pyarrow
+
+    return (pyarrow.ArrowException, UnicodeEncodeError, OverflowError)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200]

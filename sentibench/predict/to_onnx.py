@@ -9,6 +9,8 @@ with ``onnxscript``. The graph keeps no keys and values: it is made for labels, 
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,18 +49,24 @@ def write_onnx(checkpoint: str, folder: Path, quantise: str | None) -> None:
         quantise: ``int8`` for eight bits per weight of the linear layers.
     """
     model: Any = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    for name in ("onnx_ir", "onnxscript"):  # they tell every rewritten node
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # it says that torchvision is not installed, which no language model needs
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     whole = folder / ("float32.onnx" if quantise else FILE)
     axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    torch.onnx.export(
-        _Logits(model).eval(),
-        (torch.arange(16).view(2, 8),),
-        whole,
-        input_names=["input_ids"],
-        output_names=["logits"],
-        dynamic_shapes={"input_ids": axes},
-        dynamo=True,
-        verbose=False,
-    )
+    with warnings.catch_warnings():  # about torch's own use of its parts
+        warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg")
+        torch.onnx.export(
+            _Logits(model).eval(),
+            (torch.arange(16).view(2, 8),),
+            whole,
+            input_names=["input_ids"],
+            output_names=["logits"],
+            dynamic_shapes={"input_ids": axes},
+            dynamo=True,
+            verbose=False,
+        )
     if quantise:
         # blocks of weights have scales of their own; with one scale a matrix, labels changed
         quantizer: Any = MatMulNBitsQuantizer(onnx.load(whole), bits=8, block_size=BLOCK)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sentibench.data.cards import Card, Task
 from sentibench.data.read import load_split
 from sentibench.data.records import Example
-from sentibench.errors import InputError
+from sentibench.errors import InputError, refuse_missing
 from sentibench.scoring import calibration, metrics
 from sentibench.scoring.parse import parse_label
 from sentibench.scoring.statistics import bootstrap_stderr
@@ -46,6 +46,7 @@ def read_predictions(path: Path, n_items: int, labels: Sequence[str] = ()) -> li
             repeated or foreign, or some lines have probabilities and some not. The message names
             the line.
     """
+    refuse_missing(path, f"JSON lines {EXPECTED}")
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as error:

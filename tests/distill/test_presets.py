@@ -137,3 +137,11 @@ def test_init_writes_a_new_file_and_never_another(tmp_path: Path, capsys, monkey
     error = capsys.readouterr().err
     assert "cannot be written" in error
     assert error.count("\n") == 1
+
+
+def test_init_own_names_own_tasks_or_how_one_is_made(desk, capsys) -> None:
+    assert main(["init", "own", "--task", "nosuch", "--texts", "t.csv"]) == 2
+    said = capsys.readouterr().err
+    assert "none is in ./sentibench_tasks or SENTIBENCH_TASKS" in said
+    assert "sentibench task new NAME --test TABLE" in said
+    assert "sentibench_sst2" not in said

@@ -583,12 +583,15 @@ def test_a_command_names_the_batch_size_where_the_run_had_one(
 
 
 MISTAKES = [
-    (["build", "nowhere", "--out", "site"], "no such folder"),
+    (["build", "nowhere", "--out", "site"], "nowhere: no such file or folder in "),
     (["build", "empty", "--out", "site"], "no results of SentiBench tasks"),
     (["build", "good", "--out", "foreign"], "not empty, and not a page of ours"),
     (["build", "good", "--out", "file.txt"], "is no folder"),
     (["build", "good", "--out", "good/site"], "lies in the results folder"),
-    (["build", "good", "--out", "site", "--models", "none.yaml"], "no such file"),
+    (
+        ["build", "good", "--out", "site", "--models", "none.yaml"],
+        "--models none.yaml: no such file or folder in",
+    ),
     (["build", "good", "--out", "site", "--source", "real"], "no such results"),
     (["build", "good", "--out", "site", "--replicates", "5"], "expected at least 100"),
     (["build", "good"], "required: --out"),

@@ -14,6 +14,7 @@ from test_page_in_browser import set_width, start_browser
 from leaderboard.__main__ import main
 from leaderboard.board import Board
 from leaderboard.build import build_board
+from leaderboard.page.view import columns_of
 from leaderboard.runs.entries import collect_entries
 from leaderboard.runs.models import Declared
 from leaderboard.runs.results import load_results
@@ -109,6 +110,13 @@ def test_own_tasks_are_ranked_among_themselves_each_with_the_shots_of_its_card(
     assert tests == {"aspects": "sign-flip", "reviews": "McNemar"}
     assert board.rows[0].command.startswith("sentibench run --model hf ")
     assert "--tasks aspects,reviews --batch_size" in board.rows[0].command
+
+
+def test_a_single_task_has_one_column_of_scores(cards: Path, tmp_path: Path) -> None:
+    own(tmp_path / "results", "m", 0.6, cards=("reviews",))
+    board = board_of(tmp_path / "results")
+    shown = [(c.name, c.title) for c in columns_of(board) if c.is_score]
+    assert shown == [("overall", "reviews")]
 
 
 @pytest.mark.parametrize(
@@ -304,6 +312,15 @@ def test_the_page_of_own_tasks_works_in_a_browser(cards: Path, tmp_path: Path) -
             browser.get((tmp_path / "site" / "index.html").as_uri())
             wide = "return document.documentElement.scrollWidth - innerWidth"
             assert browser.execute_script(wide) <= 0
+            figures = browser.execute_script(
+                "return [...document.querySelectorAll('svg.forest')].filter((e) => "
+                "e.checkVisibility()).map((e) => [e.id, e.getBoundingClientRect().right, "
+                "e.querySelector('text').getBoundingClientRect().height])"
+            )
+            assert [name for name, *_ in figures] == [
+                "forest-official" if width == 1280 else "narrow-official"
+            ]
+            assert all(right <= width and height > 9 for _, right, height in figures)
             for view in ("datasets", "about", "averages"):
                 browser.execute_script(f"document.querySelector('[value={view}]').click()")
             shown = browser.execute_script(

@@ -659,9 +659,8 @@ def test_table_is_complete_with_scripts_off(site: str, tmp_path: Path) -> None:
         assert not find(driver, "#controls").is_displayed()
         assert not find(driver, "#theme").is_displayed()
         assert len(driver.find_elements("css selector", ".sizes svg .point")) == 6 + 5
-        assert (
-            len(driver.find_elements("css selector", "figure.only-official .forest circle")) == 24
-        )
+        circles = driver.find_elements("css selector", ".only-official .wide-only circle")
+        assert len(circles) == 24
         sizes = [
             find(driver, "#table").get_property(f"{kind}Width") for kind in ("scroll", "client")
         ]

@@ -2,11 +2,14 @@
 
 import json
 import math
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from sentibench.__main__ import main
+from sentibench.command_line import QUIET, exit_code
 from sentibench.data.cards import task_named
 from sentibench.data.read import load_split
 
@@ -120,7 +123,7 @@ MISTAKES = [
     (["prompts", MINI, "--seed", "x"], "got 'x', expected a whole number"),
     (["prompts", MINI, "--shots", "17"], "got 17, expected 0 to 16"),
     (["prompts", MINI, "--limit", "0"], "got 0, expected a number from 1"),
-    (["score", MINI, "no such file"], "cannot be read"),
+    (["score", MINI, "no such file"], "expected JSON lines"),
     (["score", MINI, "x", "--split", "dev"], "no split 'dev'; known: train, test"),
     (["score", MINI, "x", "--split", "tset"], "no split 'tset'; did you mean 'test'?"),
     (["nonsense"], "unknown name 'nonsense'; known: run, "),
@@ -134,7 +137,7 @@ MISTAKES = [
     (["prompts", "nosuch"], "unknown name 'nosuch'; known: sentibench_imdb, "),
     (["fetch", "basik"], "did you mean 'sentibench_basic'?"),
     # before the data of the task, which are not here
-    (["score", "imdb", "no such file"], "no such file: cannot be read: No such file"),
+    (["score", "imdb", "no such file"], "no such file: no such file or folder in "),
     (["prompts", "sentibench_basic"], "is a group, expected one task"),
     (["prompts", MINI, "--seed", "9" * 5000], "expected a whole number"),
 ]
@@ -160,3 +163,15 @@ def test_prompts_are_json_lines_with_index_prompt_and_target(capsys) -> None:
 def test_list_shows_all_24_tasks(capsys) -> None:
     assert main(["list"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 24
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_libraries_show_bars_and_notes_in_a_terminal_only(is_terminal: bool, monkeypatch) -> None:
+    for variable in QUIET:
+        monkeypatch.setenv(variable, "")  # so that it is taken back at the end
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("LMEVAL_LOG_LEVEL", "DEBUG")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal, raising=False)
+    assert exit_code(lambda: None) == 0
+    assert ("HF_HUB_DISABLE_PROGRESS_BARS" in os.environ) is not is_terminal
+    assert os.environ["LMEVAL_LOG_LEVEL"] == "DEBUG"

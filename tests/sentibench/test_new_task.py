@@ -273,12 +273,15 @@ def tables_for_mistakes() -> None:
     Path("comma.csv").write_text("text,label\nWell, no,praise\n", encoding="utf-8")
     Path("quote.csv").write_text('text,label\n"open,praise\nb,question\n', encoding="utf-8")
     Path("file").write_text("x", encoding="utf-8")
+    Path("bare.csv").write_text("text,label\nfine,\n", encoding="utf-8")
+    Path("latin.csv").write_text("text,label\nf\xe9e,a\nbad,b\n", encoding="latin-1")
     Path("sentibench_tasks").mkdir()
     Path("sentibench_tasks", "there.yaml").write_text("x: 1", encoding="utf-8")
 
 
 MISTAKES = {
-    "no such file": ("x --test gone.csv", "gone.csv: cannot be read: No such file"),
+    "no such file": ("x --test gone.csv", "gone.csv: no such file or folder in "),
+    "near": ("x --test twins.csv", "did you mean 'twin.csv'?"),
     "exists": ("there --test t.csv", "there.yaml: exists already; replace it with --force"),
     "no column": ("x --test t.csv --label kind", "t.csv: no column 'kind'; known: text, label; na"),
     "no text": (
@@ -293,9 +296,23 @@ MISTAKES = {
         "x --test t.csv --labels complaint,praise",
         "t.csv:5: got the label 'question', which the task 'x' does not have; known: complaint",
     ),
-    "one label": ("x --test one.csv", "labels: got 1, expected 2 to 100"),
-    "300 labels": ("x --test many.csv", "labels: got 300, expected 2 to 100"),
-    "texts as labels": ("x --test t.csv --label text", "labels: got '<b>Nice</b> &amp; tidy,\\n"),
+    "one label": (
+        "x --test one.csv",
+        "one.csv: column 'label' (--label): got 1 (praise), expected 2",
+    ),
+    "one label named": (
+        "x --test t.csv --labels praise",
+        "error: --labels: got 1 (praise), expected",
+    ),
+    "no label": ("x --test bare.csv", "bare.csv: column 'label' (--label): got no label, expected"),
+    "300 labels": (
+        "x --test many.csv",
+        "many.csv: column 'label' (--label): got 300 (k000, k001, k002)",
+    ),
+    "texts as labels": (
+        "x --test t.csv --label text",
+        "t.csv: column 'text' (--label): got '<b>Nice</b> &amp; ti",
+    ),
     "empty label": (
         "x --test unlabelled.csv --labels praise,b",
         "unlabelled.csv:3: got the label ",
@@ -324,7 +341,12 @@ MISTAKES = {
         "x --test t.csv --labels complaint=p,praise,question",
         "the word 'p' of 'complaint' begins the word 'praise' of 'praise'",
     ),
-    "empty name": ("x --test t.csv --labels =a,praise", "labels.0.name: got ''"),
+    "empty name": (
+        "x --test t.csv --labels =a,praise",
+        "--labels: got '=a', expected NAME or NAME=WORD",
+    ),
+    "empty word": ("x --test t.csv --labels praise,a=", "--labels: got 'a=', expected NAME or"),
+    "label twice": ("x --test t.csv --labels a,praise,a", "--labels: got 'a' twice, expected each"),
     "case": (
         "x --test t.csv --labels praise,Praise",
         "labels: got 'praise' and 'Praise', expected",
@@ -337,9 +359,9 @@ MISTAKES = {
         "x --test t.csv --describe praise",
         "got 'praise', expected --describe LABEL=TEXT",
     ),
-    "name": ("../x --test t.csv", "task: got '../x'"),
-    "our name": ("imdb --test t.csv", "task: 'imdb' is a name of this package; choose another one"),
-    "shots": ("x --test t.csv --shots 2", "shots: got 2, expected at most 0"),
+    "name": ("../x --test t.csv", "error: task new NAME: got '../x', expected letters"),
+    "our name": ("imdb --test t.csv", "task new NAME: 'imdb' is a name of this package; choose"),
+    "shots": ("x --test t.csv --shots 2", "error: --shots: got 2, expected at most 0"),
     "few shown": (
         "x --test t.csv --train one.csv --demonstrations train.csv --shots 3",
         "shots: got 3, expected at most 2, the demonstrations of the card",
@@ -350,7 +372,7 @@ MISTAKES = {
     "both": ("x --test t.csv --label l --elements polarity", "got --label and --elements"),
     "part": (
         "x --test t.csv --column aspect=text",
-        "columns: unknown 'aspect'; known: text, label",
+        "error: --column: unknown 'aspect'; known: text, label",
     ),
     "parts": (
         "x --test t.csv --elements aspct,polarity",
@@ -358,11 +380,32 @@ MISTAKES = {
     ),
     "target": ("x --test t.csv --target label --instruction Hm", "instruction: expected %s, where"),
     "ending": ("x --test file", "file: got the ending"),
-    "encoding": ("x --test t.csv --encoding utf-9", "t.csv: unknown encoding 'utf-9'"),
+    "encoding": (
+        "x --test t.csv --encoding utf-9",
+        "t.csv: got the encoding 'utf-9', expected one that",
+    ),
+    "bytes": (
+        "x --test latin.csv --encoding utf-8",
+        "byte 12 is not in the encoding utf-8, expected all",
+    ),
     "delimiter": (
         "x --test t.csv --delimiter ab",
-        "got the delimiter 'ab', expected one character",
+        "got the delimiter 'ab', expected one character, such as ','",
     ),
+    "no delimiter": ("x --test t.csv --delimiter=", "got the delimiter '', expected one character"),
+    "another delimiter": (
+        "x --test t.csv --delimiter ;",
+        "t.csv:1: got the delimiter ';', which is not in the header 'text,label'; expected ','",
+    ),
+    "lists": (
+        "x --test t.csv --elements aspect,polarity",
+        "--column aspect=NAME; or one column of lists of opinions with --tuples NAME",
+    ),
+    "no lists": (
+        "x --test t.csv --elements aspect,polarity --tuples text",
+        "t.csv: column 'text' (--tuples): got no polarity, expected one of each opinion",
+    ),
+    "no polarity": ("x --test t.csv --elements aspect", "--elements: got aspect, expected each"),
     "out": ("x --test t.csv --out file", "file/x.yaml: cannot be written"),
     "no test": ("x --train t.csv", "the following arguments are required: --test"),
 }

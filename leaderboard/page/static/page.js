@@ -73,6 +73,7 @@ const points = (tenths) => (tenths / 10).toFixed(1).replace("-", "−");
 const signed = (text) => (Number(text) < 0 ? text.replace("-", "−") : `+${text.replace("-", "")}`);
 const percent = (x) => (100 * x).toFixed(1);
 const pText = (p) => (p < 0.001 ? "< 0.001" : p.toFixed(3));
+const pIs = (p) => (p < 0.001 ? `p ${pText(p)}` : `p = ${pText(p)}`);
 const span = (low, high) => (low === null ? "" : `[${points(low)}, ${points(high)}]`);
 const score = (row, name) => row.scores[state.metric][scoreAt.get(name)];
 const quote = (cell) => (cell ? `${points(cell[0])} ${span(cell[1], cell[2])}`.trim() : "–");
@@ -344,7 +345,7 @@ function sentence(a, b) {
   const sure = pair.p < 0.05;
   line.append(name(a), ` is ${points(Math.abs(pair.difference))} points ${below ? "below" : "above"} `, name(b), `, ${span(low, high)}. `,
     make("span", sure ? "The two can be told apart" : "The two cannot be told apart", sure ? "sure" : "unsure"),
-    ` (p ${pair.p < 0.001 ? "" : "= "}${pText(pair.p)}). With these items, a true difference of ${points(pair.detectable)} points or more would be found in 8 of 10 repetitions.`);
+    ` (${pIs(pair.p)}). With these items, a true difference of ${points(pair.detectable)} points or more would be found in 8 of 10 repetitions.`);
   return line;
 }
 
@@ -585,7 +586,7 @@ async function showSamples() {
   ]);
   $("#outcomes").replaceChildren(two);
   const test = a !== b && pairOf(a, b)?.tests[data.tasks.findIndex((t) => t.name === task)];
-  if (test) $("#outcomes").append(make("p", `A against B on this dataset: p = ${pText(test[1])}, adjusted for the number of datasets (Holm) ${pText(test[2])}; ${test[0]} test.`, "note"));
+  if (test) $("#outcomes").append(make("p", `A against B on this dataset: ${pIs(test[1])}, adjusted for the number of datasets (Holm) ${pText(test[2])}; ${test[0]} test.`, "note"));
   $("#sample-count").textContent = `${kept.length} of ${found.items.length} items`;
   const answer = (key, i) => {
     const mark = { 1: "✓ right", 0: "✗ wrong" }[found.right[key][i]] || "not run";

@@ -25,6 +25,7 @@ from sentibench.data.card_form import (
     Format,
     Metric,
     Source,
+    card_mistake,
     checked,
     find_own_cards,
     read_card_file,
@@ -234,15 +235,23 @@ class Task:
         return self.card.pins.get(self.source, Pins("", {}))
 
 
-def checked_card(content: dict[str, Any], path: Path) -> Card:
+def checked_card(
+    content: dict[str, Any], path: Path, named: Mapping[str, str] = MappingProxyType({})
+) -> Card:
     """Build an own card from what its file holds or will hold.
+
+    Args:
+        content: Of the file.
+        path: Of the file.
+        named: See ``card_mistake``.
 
     Raises:
         InputError: If it is not as it must be.
     """
     name = content.get("task")
     if isinstance(name, str) and (name in ORDER or name.startswith("sentibench")):
-        raise InputError(f"{path}: task: {name!r} is a name of this package; choose another one")
+        message = f"task: {name!r} is a name of this package; choose another one"
+        raise card_mistake(path, message, named)
     tags: Any = content.get("tag") or []
     listed = cast("list[Any]", tags) if isinstance(tags, list) else [tags]
     for tag in listed:
@@ -252,7 +261,7 @@ def checked_card(content: dict[str, Any], path: Path) -> Card:
                 f"{path}: tag: got {SHORT.repr(tag)}, expected text that is neither the task's "
                 "name nor a name of this package; choose another one"
             )
-    return _card_from(checked(content, path), path)
+    return _card_from(checked(content, path, named), path)
 
 
 def _card_from(raw: Mapping[str, Any], path: Path | None = None) -> Card:

@@ -477,7 +477,7 @@ def test_a_users_tasks_join_ours(tmp_path: Path) -> None:
         (ROW.replace('"b"', "7") * 3, "more.jsonl line 1: expected an object with the texts"),
         (ROW * 2, "icldist.other_files: task 'mine' has 2 rows; expected 3"),
         (b"\xff", "more.jsonl: cannot be read; 'utf-8' codec"),
-        (None, "more.jsonl: cannot be read; .*No such file"),
+        (None, "more.jsonl: no such file or folder; expected JSON lines"),
     ],
 )
 def test_a_damaged_file_of_tasks_is_refused_with_its_line(content, message, tmp_path) -> None:

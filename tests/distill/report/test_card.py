@@ -57,8 +57,8 @@ def test_a_card_says_how_the_checkpoint_was_made(tmp_path: Path, raw: dict[str, 
         "| loss, nats per token | 3.200 to 2.100 | – |",
         "| task | Base | ICLDist | Teacher |",
         "| SST2 | 50.0 ± 2.0 | 61.0 ± 2.0 | 80.0 ± 2.0 |",
-        "| Mean of all | 1 | +11.0 (+10.0 to +12.0) | 37 (27 to 47) |",
-        "| Mean of seen | 1 | +11.0 (+10.0 to +12.0) | not given: the teacher was not measured |",
+        "| Mean of all | 4 | +11.0 (+10.0 to +12.0) | 37 (27 to 47) |",
+        "| Mean of seen | 2 | +11.0 (+10.0 to +12.0) | not given: the teacher was not measured |",
         "  --tasks sentibench",
         "Made and measured with lm\\_eval 0.4.13, torch 2.13.0+cpu.",
     ):
@@ -101,6 +101,31 @@ def test_agreement_on_own_tasks_stands_in_the_card_of_the_last_stage(
     assert "Agreement on" not in body
 
 
+def test_a_card_of_an_own_task_alone_says_what_its_texts_were_compared_with(
+    tmp_path: Path, raw: dict[str, Any], desk: Path
+) -> None:
+    rows = [f"text {n},{'good' if n % 2 else 'bad'}" for n in range(4)]
+    (desk / "t.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    assert main(["task", "new", "reviews", "--test", "t.csv", "--title", "Reviews"]) == 0
+    raw["config"]["icldist"] |= {"tasks": ["reviews"]}
+    assert (
+        "with a SentiBench test text or a held-out text of Reviews (or" in card_of(tmp_path, raw)[1]
+    )
+    raw["config"]["texts"] = [{"file": "own.csv"}]
+    raw["config"]["evaluation"] = {"tasks": ["reviews"]}
+    raw["scores"] = {m: {"reviews": row["sentibench_sst2"]} for m, row in raw["scores"].items()}
+    comparison = raw["comparison"]
+    comparison["tasks"] = {"reviews": {"n": 24, "seen": False}}
+    for cells in comparison["students"].values():
+        one = cells["all"] | {"n_tasks": 1}
+        cells |= {"all": one, "seen": None, "unseen": None, "tasks": {"reviews": one}}
+    _, body = card_of(tmp_path, raw)
+    assert "13 words with a held-out text of Reviews (or are the same" in body
+    assert "| Reviews | 1 | +11.0 (+10.0 to +12.0) | 37 (27 to 47) |" in body.splitlines()
+    for foreign in ("SentiBench test", '"Seen"', "Mean of", "is English"):
+        assert foreign not in body
+
+
 def test_limits_of_the_run_stand_in_the_card(tmp_path: Path, raw: dict[str, Any]) -> None:
     raw["config"]["evaluation"] = {"tasks": ["sentibench_mini", "a b; rm"], "limit": 8}
     raw["config"]["filters"] = {"skip": ["contaminated"]}
@@ -109,7 +134,7 @@ def test_limits_of_the_run_stand_in_the_card(tmp_path: Path, raw: dict[str, Any]
     assert "- Only the first 8 items of each task were evaluated" in body
     assert "- The mini tasks are the package's small stand-ins" in body
     assert "  --tasks sentibench_mini --limit 8\n```" in body
-    assert "Overlap with the SentiBench test sets was not checked." in body
+    assert "Overlap with test texts was not checked." in body
     assert "were left out" not in body
     assert "The teacher was not measured." in body
 

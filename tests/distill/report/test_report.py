@@ -220,7 +220,7 @@ def test_files_that_are_not_there_or_torn_are_said_so(
     empty = tmp_path / "empty"
     empty.mkdir()
     text = page_of(empty, raw).text
-    assert text.count("No loss curve: ") == text.count("No funnel: ") == 2
+    assert text.count("No loss curve: ") == text.count("Not known: funnel.json") == 2
     for path in run_folder.glob("*/funnel.json"):
         path.write_text(path.read_text(encoding="utf-8")[:-9], encoding="utf-8")
     for path in run_folder.glob("*/log.jsonl"):
@@ -228,7 +228,7 @@ def test_files_that_are_not_there_or_torn_are_said_so(
         torn = content + '{"step": 101, "loss_nats_per_token": NaN}\n{"step": 1'
         path.write_text(torn, encoding="utf-8")
     text = page_of(run_folder, raw).text
-    assert text.count("No funnel: ") == 2
+    assert text.count("Not known: funnel.json") == 2
     assert text.count("Lines of the log without a finite loss, not drawn: 2.") == 2
 
 
@@ -284,6 +284,28 @@ def test_a_run_without_own_tasks_shows_nothing_of_them(
     assert "1,000 texts" not in text
 
 
+def test_a_single_task_is_shown_without_means(run_folder: Path, raw: dict[str, Any]) -> None:
+    assert "Seen are the tasks" in page_of(run_folder, raw).text
+    for cells in raw["comparison"]["students"].values():
+        one = cells["all"] | {"n_tasks": 1}
+        cells |= {"all": one, "seen": one, "unseen": None, "tasks": {"sentibench_sst2": one}}
+    page = page_of(run_folder, raw)
+    assert "Mean of" not in page.text
+    assert "Seen are" not in page.text
+    assert "Below each model its score on SST2, in percent" in page.text
+    whiskers = [a for tag, a in page.elements if a.get("class") == "whisker s0"]
+    assert len(whiskers) == 2  # one of the difference, one of the gap
+
+
+def test_a_run_without_demonstrations_says_so(run_folder: Path, raw: dict[str, Any]) -> None:
+    raw["steps"]["demonstrations"] = step(labelled=0)
+    assert "Not known: funnel.json" in page_of(run_folder, raw).text
+    raw["config"]["icldist"]["shots"] = [0]
+    text = page_of(run_folder, raw).text
+    assert "None were asked for: the prompts show no demonstrations" in text
+    assert "Not known: funnel.json" not in text
+
+
 def test_why_there_is_no_gap_is_said_once_for_all_that_it_concerns(
     run_folder: Path, raw: dict[str, Any]
 ) -> None:
@@ -291,7 +313,7 @@ def test_why_there_is_no_gap_is_said_once_for_all_that_it_concerns(
     raw["comparison"]["students"] = {"icldist": cells}
     reason = "the teacher was not measured."
     assert f"No gap for any of them: {reason}" in page_of(run_folder, raw).text
-    cells["seen"] = cell(0.1, 0.5)
+    cells["seen"] = cell(0.1, 0.5, 2)
     text = page_of(run_folder, raw).text
     assert f"No gap for ICLDist, Mean of all; ICLDist, Mean of unseen: {reason}" in text
 

@@ -221,6 +221,17 @@ def test_one_command_goes_from_texts_to_a_manifest_that_the_leaderboard_reads(
     assert "small-icldist" in page
 
 
+def test_a_configuration_that_is_not_there_is_told_with_what_is(
+    tiny_student: Path, tmp_path: Path, capsys
+) -> None:
+    path = config(tmp_path, tiny_student)
+    for command in ("plan", "run", "status"):
+        assert main([command, str(path.with_name("smal.yaml"))]) == 2
+        error = capsys.readouterr().err
+        assert "smal.yaml: no such file or folder; expected a configuration; python -m dis" in error
+        assert error.endswith(f"did you mean {str(path)!r}?\n")
+
+
 def test_a_mistake_is_one_line_and_exit_code_2(tiny_student: Path, tmp_path: Path, capsys) -> None:
     path = config(tmp_path, tiny_student)
     assert main(["run", str(path), "icldist.sampels=3"]) == 2
@@ -342,7 +353,7 @@ MISTAKES = {
     ),
     "a step that waits": ("--only=icldist-train", "icldist-train: waits for"),
     "an unknown step": ("--only=icldist-trian", "no such step"),
-    "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of SentiBench's test sets"),
+    "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of test sets (sentibench_"),
     "a template that asks for more": (
         "knowdist.templates={templates}",
         "a template may use {{{{ text }}}} alone",
@@ -389,6 +400,18 @@ def test_an_unknown_task_is_named_before_anything_else(
     assert main([command, str(config(tmp_path, tiny_student)), *wrong]) == 2
     shown = capsys.readouterr()
     assert "did you mean 'sentibench_sst2'?" in shown.err
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_labels_that_no_task_asks_for_are_refused_before_any_work(
+    command: str, tiny_student: Path, tmp_path: Path, capsys
+) -> None:
+    texts = "texts=[{file: gone.csv, label_column: kind}]"
+    assert main([command, str(config(tmp_path, tiny_student)), texts, "icldist=null"]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("error: texts.gone.label_column: got 'kind', expected none: ")
+    assert "remove label_column" in shown.err
     assert (shown.out, shown.err.count("\n")) == ("", 1)
 
 

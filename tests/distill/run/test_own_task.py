@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -69,11 +70,18 @@ def test_own_labels_from_a_table_to_a_labelled_file(
     limits = ["evaluation.limit=40", *thinking]
     capsys.readouterr()
     assert distill(["plan", "reviews.yaml", *SMALL[:-1], *limits]) == 0
-    assert "and 40 for its scores, one for each item" in capsys.readouterr().out
+    planned = capsys.readouterr().out
+    assert "Requests of evaluation: 40" in planned
+    assert re.search(r"answered in the store: at least 0; to ask: at most \d+", planned)
     assert distill(["run", "reviews.yaml", *SMALL[:-1], *limits]) == 0
 
+    assert distill(["plan", "reviews.yaml", *SMALL[:-1], *limits]) == 0
+    planned = capsys.readouterr().out  # nothing is left to ask: these were the run's own requests
+    assert planned.count("; to ask: 0") == 4
+    assert "Teacher, all of these: to ask 0" in planned
     run = here / "runs" / "reviews"
     manifest = json.loads((run / "results" / "run.json").read_text("utf-8"))
+    assert f"Requests of agreement: {manifest['own_tasks']['reviews']['agreement']['n']}" in planned
     drawn = manifest["steps"]["texts"]["summary"]
     left_out = {(source, why): n for source, why, n in drawn["left_out"]}
     assert left_out["texts", "contaminated"] == 3  # of the held-out reviews
@@ -132,10 +140,13 @@ def test_own_opinions_are_taught_and_measured(here: Path, teacher: str, tiny_stu
 MISTAKES = [
     (["--task", "reviews"], "init own: for which task? give --task NAME and --texts FILE"),
     (["--task", "revews", "--texts", "t.csv"], "did you mean 'reviews'?"),
-    (["--task", "sst2", "--texts", "t.csv"], "sentibench_sst2 is none of yours"),
+    (
+        ["--task", "sst2", "--texts", "t.csv"],
+        "got 'sst2', expected a task of your own; known: reviews; another",
+    ),
     (["--task", "reviews", "--texts", "t.csv", "--text", "x"], "no column 'x'; known: review"),
     (["--task", "reviews", "--texts", "t.csv", "--teacher", "gpt"], "expected openai:MODEL@URL"),
-    (["--task", "reviews", "--texts", "none.csv"], "none.csv: cannot be read"),
+    (["--task", "reviews", "--texts", "none.csv"], "none.csv: no such file or folder in "),
 ]
 
 

@@ -129,14 +129,44 @@ def test_rates_give_time_and_cost_and_without_them_the_option_is_named(
     )
     assert "bound" in knowdist.cost_basis
     lines = list(render(plan, Rates(100.0, 2.0, 4.0)))
-    assert f"  cost: {(2 * prompts + 4 * answers) / 1e6:,.2f} US dollars" in lines
+    price = f"  cost: {(2 * prompts + 4 * answers) / 1e6:,.2f} US dollars"
+    price += " at 2 for a million prompt tokens, 4 for a million answer tokens"
+    assert lines.count(price) == 2  # of the stage, and of all
     seconds = (prompts + answers) / 100
     assert f"  time: {seconds:,.0f} seconds at 100 tokens per second" in lines
     unknown = [line for line in render(plan, Rates(usd_per_million_input=1.0)) if "unknown" in line]
     assert unknown == [
         "  time: unknown; give --tokens-per-second N, prompt and answer tokens together",
-        "  cost: unknown; give --usd-per-million-output Y",
+        "  cost: unknown; give --usd-per-million-output Y, or teacher.usd_per_million_input and "
+        "_output",
     ]
+
+
+def test_the_prices_of_the_settings_give_the_cost_of_each_teacher(tiny_student, tmp_path) -> None:
+    dear = OPENAI[:-1] + ", usd_per_million_input: 1000, usd_per_million_output: 2000}"
+    own = f"knowdist.{dear.replace('1000', '3000').replace('model: m', 'model: n')}"
+    one, two = (
+        plan_of(load_config(config(tmp_path, tiny_student), [*g])) for g in ([dear], [dear, own])
+    )
+    dollars = [1e-3 * (s.cost.prompt_tokens + 2 * s.cost.answer_tokens) for s in one.stages]
+    at = "US dollars at 1000 for a million prompt tokens, 2000 for a million answer tokens"
+    assert f"  cost: {sum(dollars):,.2f} {at}" in render(one, Rates())
+    assert f"  cost: {dollars[0]:,.2f} {at}" in render(one, Rates())
+    more = 2e-3 * two.stages[0].cost.prompt_tokens
+    assert f"  cost: {sum(dollars) + more:,.2f} US dollars" in render(two, Rates())
+    what_if = [line for line in render(two, Rates(None, 0.0, 0.0)) if "US dollars" in line]
+    assert {line.split(": ")[1].split()[0] for line in what_if} == {"0.00"}
+    free = render(
+        planned(
+            tmp_path,
+            tiny_student,
+            "teacher={backend: gold}",
+            "knowdist=null",
+            "icldist.demonstrations=gold",
+        ),
+        Rates(),
+    )
+    assert "  time and cost: none, no model is asked" in free
 
 
 @pytest.mark.parametrize(
@@ -175,8 +205,10 @@ def test_what_run_would_refuse_is_said_after_the_plan(tiny_student, tmp_path, ca
 def test_a_teacher_that_cannot_score_label_words_writes_them(tiny_student, tmp_path) -> None:
     path = config(tmp_path, tiny_student)
     settings = ["knowdist=null", "icldist.demonstrations=gold", "icldist.other_tasks=0"]
-    scored = plan_of(load_config(path, [HF, *settings])).stages[-1]
-    written = plan_of(load_config(path, [OPENAI, *settings])).stages[-1]
+    scored, written = (
+        by_stage(plan_of(load_config(path, [teacher, *settings])))["icldist"]
+        for teacher in (HF, OPENAI)
+    )
     assert scored.cost.answer_tokens == 0
     assert written.cost.answer_tokens == 20 * 64  # label_tokens each
     assert written.response_tokens == scored.response_tokens  # the student learns a label

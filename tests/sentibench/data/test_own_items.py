@@ -73,7 +73,7 @@ BAD_ROWS = {
     "unknown label": ({"text": "Any.", "label": "baad"}, "got the label 'baad', which .* did you"),
     "empty label": ({"text": "Any.", "label": " "}, "got the label '', which .* known: good, bad;"),
     "null label": ({"text": "Any.", "label": None}, "got the label ''"),
-    "list label": ({"text": "Any.", "label": ["good"]}, r"got the label \"\['good'\]\""),
+    "list label": ({"text": "Any.", "label": ["good"]}, r"got a list in the column 'label'"),
     "no column": ({"text": "Any.", "lable": "bad"}, r"no column 'label' \(label\); did you mean"),
     "no text": ({"text": " ", "label": "bad"}, "got ' ' in the column 'text', expected a text"),
     "null text": ({"text": None, "label": "bad"}, "got nothing in the column 'text'"),

@@ -1,11 +1,22 @@
 """The plot of size and score: what lies where, by hand."""
 
+import math
 from itertools import combinations
 from typing import Any
 
 import pytest
 
-from sentibench.pages.size_plot import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Model, size_plot
+from sentibench.pages.size_plot import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    MARK,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Model,
+    size_plot,
+)
 
 
 def model(key: str, parameters: float, score: float, **changes: Any) -> Model:
@@ -79,9 +90,20 @@ def test_arrows_stop_short_of_both_marks_and_need_a_base_in_the_plot() -> None:
         ]
     )
     assert plot is not None
-    base, student = plot.points[:2]
-    (arrow,) = plot.arrows
-    assert arrow == pytest.approx((base.x, base.y - 7, student.x, student.y + 9), abs=0.11)
+    base, student, near = plot.points[:3]
+    ((x1, y1, x2, y2),) = plot.arrows
+    assert math.dist((base.x, base.y), (x1, y1)) == pytest.approx(7, abs=0.11)
+    assert math.dist((student.x, student.y), (x2, y2)) == pytest.approx(9, abs=0.11)
+    # the two would cover each other
+    assert sorted((base.x, near.x)) == pytest.approx([student.x, student.x + MARK], abs=0.11)
+
+
+def test_models_of_one_size_and_score_stand_side_by_side() -> None:
+    plot = size_plot([model(f"m{n}", 1e8, 0.5) for n in range(4)])
+    assert plot is not None
+    xs = [point.x for point in plot.points]
+    assert xs == pytest.approx([xs[0] + MARK * n for n in range(4)], abs=0.11)
+    assert {point.y for point in plot.points} == {plot.points[0].y}
 
 
 def box(point: Any) -> tuple[float, float, float, float]:

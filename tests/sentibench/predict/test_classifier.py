@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from sentibench import Classifier
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
 from sentibench.errors import InputError
+from sentibench.predict import classifier
 from sentibench.predict.classifier import Extracted, Labelled
 
 
@@ -48,9 +50,9 @@ def test_probabilities_are_those_of_lm_evals_samples_to_the_last_digit(checkpoin
 
 def test_tuples_are_read_from_lm_evals_answers(checkpoint: Path) -> None:
     task = "sentibench_mini_atsa_rest16"
-    classifier = Classifier(checkpoint, task, shots=0)
-    found = classifier(texts_of(task))
-    expected = [classifier._extracted(r[0][0]) for r in samples_of_lm_eval(checkpoint, task)]
+    student = Classifier(checkpoint, task, shots=0)
+    found = student(texts_of(task))
+    expected = [student._extracted(r[0][0]) for r in samples_of_lm_eval(checkpoint, task)]
     assert found == expected
     assert len({answer.answer for answer in found}) > 5
 
@@ -90,19 +92,41 @@ def test_labels_below_the_threshold_and_empty_texts_stay_without_a_label(checkpo
 
 
 def test_a_model_that_gives_no_numbers_gives_no_label(checkpoint: Path) -> None:
-    classifier = Classifier(checkpoint, "mini_sst2")
-    assert classifier._labelled([math.nan, -1.0]).label is None
-    assert classifier._labelled([-1.0, -math.inf]).label == "negative"
-    even = classifier._labelled([-1.0, -1.0])
+    student = Classifier(checkpoint, "mini_sst2")
+    assert student._labelled([math.nan, -1.0]).label is None
+    assert student._labelled([-1.0, -math.inf]).label == "negative"
+    even = student._labelled([-1.0, -1.0])
     assert even == Labelled("negative", 0.5, {"negative": 0.5, "positive": 0.5})
 
 
 def test_every_answered_text_is_reported_once(checkpoint: Path) -> None:
     for task in ("mini_twitter17", "mini_atsa_rest16"):
-        calls: list[int] = []
+        told: dict[int, Any] = {}
         texts = ["fine", "fine", "not so fine", ""]
-        Classifier(checkpoint, task, shots=0)(texts, on_answer=lambda seen=calls: seen.append(1))
-        assert len(calls) == 3
+        found = Classifier(checkpoint, task, shots=0)(
+            texts, lambda numbers, answer, told=told: told.update(dict.fromkeys(numbers, answer))
+        )
+        assert [repr(told[n]) for n in range(4)] == list(map(repr, found))
+
+
+@pytest.mark.parametrize("task", ["mini_emotion20", "mini_opener"])
+def test_what_is_known_is_left_out_and_changes_no_digit(
+    task: str, checkpoint: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(classifier, "ROUND", 8)
+    short = {"until": ["\n"], "max_gen_toks": 24}
+    monkeypatch.setattr(classifier, "generation_settings", lambda: short)
+    student = Classifier(checkpoint, task, shots=0, batch_tokens=200)
+    texts = [text * (1 + n % 3) for n, text in enumerate(texts_of(f"sentibench_{task}"))] * 2
+    told: list[int] = []
+    whole = student(texts, lambda numbers, _: told.extend(numbers))
+    computed, student.model.tokens_computed = student.model.tokens_computed, 0
+    known = set(told[: len(told) // 2])
+    rest = student(texts, lambda numbers, _: told.extend(numbers), known)
+    left = set(told[len(texts) :])
+    assert left | known == set(range(len(texts)))
+    assert [rest[n] for n in left] == [whole[n] for n in left]
+    assert student.model.tokens_computed < 0.75 * computed
 
 
 @pytest.mark.parametrize(

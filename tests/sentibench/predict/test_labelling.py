@@ -3,10 +3,13 @@
 import csv
 import io
 import json
+import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,11 @@ from pyarrow import Table, parquet
 
 from sentibench.__main__ import main
 from sentibench.errors import InputError
-from sentibench.predict import labelling
+from sentibench.predict import classifier, labelling
 from sentibench.predict.classifier import Extracted, Labelled
 from sentibench.predict.labelling import Source, added_columns, label_file, survey
 from sentibench.predict.recipe import Recipe, save_recipes
+from sentibench.predict.tables import write_table
 
 LABELS = Recipe(
     labels=("very good", "bad"),
@@ -35,16 +39,25 @@ TEXTS = ["fine", "a bad day", "", 'say "no",\nthen go', "so good \U0001f600", "7
 
 
 class Fake:
-    """Labels by a word; stops in the middle after a number of chunks."""
+    """Labels by a word, the last text of a chunk first; stops after a number of answers."""
 
     def __init__(self, recipe: Recipe = LABELS, stops_after: int | None = None, **settings) -> None:
         self.recipe, self.stops_after, self.settings = recipe, stops_after, settings
         self.asked: list[list[str]] = []
+        self.n_told = 0
 
-    def __call__(self, texts: Sequence[str], on_answer=None) -> list[Any]:
-        if len(self.asked) == self.stops_after:
-            raise KeyboardInterrupt
-        self.asked.append(list(texts))
+    def __call__(self, texts: Sequence[str], on_answer=None, known=()) -> list[Any]:
+        answers = self.answers(texts)
+        self.asked.append([text for n, text in enumerate(texts) if n not in known])
+        for n in reversed(range(len(texts))):
+            if self.n_told == self.stops_after:
+                raise KeyboardInterrupt
+            self.n_told += 1
+            if on_answer:
+                on_answer([n], answers[n])
+        return answers
+
+    def answers(self, texts: Sequence[str]) -> list[Any]:
         if self.recipe.elements:
             return [Extracted(({"aspect": t, "polarity": "x"},), bool(t), t) for t in texts]
         p = [0.25 if "bad" in text else 0.75 for text in texts]
@@ -64,7 +77,7 @@ def csv_of(folder: Path, texts: Sequence[str] = TEXTS, name: str = "in.csv") -> 
 
 
 def label(source: Source, out: Path, fake: Fake, prefix: str = "") -> int:
-    found = survey(source, added_columns(fake.recipe, prefix))
+    found = survey(source, added_columns(fake.recipe, prefix), out)
     return label_file(fake, source, out, found, prefix)  # type: ignore[arg-type]
 
 
@@ -112,7 +125,7 @@ def test_tuples_are_lists_or_json_where_a_cell_is_text(ending: str, tmp_path: Pa
 
 def test_a_label_that_is_not_sure_enough_is_empty(tmp_path: Path) -> None:
     class Unsure(Fake):
-        def __call__(self, texts, on_answer=None):
+        def answers(self, texts):
             return [Labelled(None, float("nan"), dict.fromkeys(LABELS.labels, float("nan")))] * len(
                 texts
             )
@@ -124,22 +137,27 @@ def test_a_label_that_is_not_sure_enough_is_empty(tmp_path: Path) -> None:
         assert {row["probability"] for row in read(out)} == {nothing}
 
 
-def test_a_killed_call_goes_on_where_it_was(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("stops_after", [0, 1, 4, 10, 18])
+@pytest.mark.parametrize("half", ["", "[", '[11, {"label": "ba', "\0\0\0\n", '{"label": "bad"}\n'])
+def test_a_stopped_call_goes_on_where_it_was(
+    stops_after: int, half: str, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.setitem(labelling.CHUNK, "labels", 4)
     texts = [f"text {n}{' bad' * (n % 3 == 0)}" for n in range(19)]
     source = csv_of(tmp_path, texts)
     label(source, tmp_path / "calm.csv", calm := Fake())
-    out = tmp_path / "out.csv"
+    assert list(chain(*calm.asked)) == texts
+    out, kept = tmp_path / "out.csv", tmp_path / "out.csv.answers"
     with pytest.raises(KeyboardInterrupt):
-        label(source, out, Fake(stops_after=2))
+        label(source, out, Fake(stops_after=stops_after))
     assert not out.exists()
-    kept = tmp_path / "out.csv.answers"
-    lines = kept.read_text(encoding="utf-8").splitlines(keepends=True)
-    assert len(lines) == 1 + 8
-    kept.write_text("".join(lines[:-1]) + lines[-1][:9], encoding="utf-8")  # killed while writing
+    with kept.open("a", encoding="utf-8") as file:  # killed while writing
+        file.write(half)
     again = Fake()
-    assert label(source, out, again) == 4
-    assert again.asked == calm.asked[1:]
+    assert label(source, out, again) == stops_after
+    n_whole, n_begun = divmod(stops_after, 4)
+    first = texts[4 * n_whole : 4 * n_whole + 4]
+    assert list(chain(*again.asked)) == first[: len(first) - n_begun] + texts[4 * n_whole + 4 :]
     assert out.read_bytes() == (tmp_path / "calm.csv").read_bytes()
     assert not kept.exists()
 
@@ -177,9 +195,9 @@ def test_rows_are_taken_a_chunk_at_a_time(tmp_path: Path, monkeypatch) -> None:
             return super().text(row)
 
     class Watching(Fake):
-        def __call__(self, texts, on_answer=None):
+        def answers(self, texts):
             assert len(taken) == 20 + 4 * (1 + len(self.asked))  # the survey saw all of them
-            return super().__call__(texts, on_answer)
+            return super().answers(texts)
 
     source = Counting(csv_of(tmp_path, ["x"] * 20).place, "review")
     label(source, tmp_path / "out.csv", fake := Watching())
@@ -248,11 +266,58 @@ def test_dates_and_decimals_stay_as_they_are_in_csv(tmp_path: Path) -> None:
     assert (found["day"], found["price"]) == ("2026-01-02", "1.50")
 
 
-def test_parquet_holds_one_type_in_a_column(tmp_path: Path) -> None:
-    (tmp_path / "in.jsonl").write_text('{"text": 1}\n{"text": "b"}\n', encoding="utf-8")
-    with pytest.raises(InputError, match="Parquet cannot hold the values"):
-        label(Source(str(tmp_path / "in.jsonl")), tmp_path / "out.parquet", Fake())
-    assert not (tmp_path / "out.parquet").exists()
+@pytest.mark.parametrize("n_between", [0, 1_100])  # in one group of rows, and in two
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("1", '"b"', "in.jsonl:{n}: column 'x': Parquet cannot hold 'b' .*; write .jsonl"),
+        ("true", "1.5", "in.jsonl:{n}: column 'x': Parquet cannot hold '1.5'"),
+        ("[1]", '["a"]', "in.jsonl:{n}: column 'x': Parquet cannot hold"),
+        ('{"a": 1}', '{"a": "b"}', "in.jsonl:{n}: column 'x': Parquet cannot hold"),
+        ("1", "1" + "0" * 30, "in.jsonl:{n}: column 'x': Parquet cannot hold"),
+        ('"a"', '"\\ud800"', "in.jsonl:{n}: column 'x': Parquet cannot hold .*ud800"),
+        (str(2**60 + 1), "1.5", "Parquet cannot hold"),
+        ("{}", "{}", "in.jsonl: Parquet cannot hold the values of a column"),
+    ],
+)
+def test_what_parquet_cannot_hold_is_found_before_anything_is_answered(
+    first: str, second: str, message: str, n_between: int, tmp_path: Path
+) -> None:
+    between = '{"text": "t"}\n' * n_between
+    lines = f'{{"text": "t", "x": {first}}}\n{between}{{"text": "t", "x": {second}}}\n'
+    (tmp_path / "in.jsonl").write_text(lines, encoding="utf-8")
+    fake = Fake()
+    with pytest.raises(InputError, match=message.format(n=n_between + 2)) as caught:
+        label(Source(str(tmp_path / "in.jsonl")), tmp_path / "out.parquet", fake)
+    assert "\n" not in str(caught.value)
+    assert fake.asked == []
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
+    label(Source(str(tmp_path / "in.jsonl")), tmp_path / "out.jsonl", fake)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(1, 1.5), (None, "a"), ({"a": 1}, {"b": "c"}), ([], ["a"])]
+)
+def test_parquet_keeps_values_whose_type_shows_late(
+    first: Any, second: Any, tmp_path: Path
+) -> None:
+    rows = [{"text": "t", "x": first}, *[{"text": "t"}] * 1_100, {"text": "t", "x": second}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "in.jsonl").write_text(lines, encoding="utf-8")
+    label(Source(str(tmp_path / "in.jsonl")), tmp_path / "out.parquet", Fake())
+    found = read(tmp_path / "out.parquet")
+    for row, value in ((found[0], first), (found[-1], second)):
+        kept = row["x"]
+        assert kept == value or {k: v for k, v in kept.items() if v is not None} == value
+
+
+def test_later_rows_of_another_type_are_no_loss_where_nothing_is_read_before(
+    tmp_path: Path,
+) -> None:
+    rows = [{"x": 1}] * 1_000 + [{"x": 1.5}]
+    with pytest.raises(InputError, match="--out: later rows have values of other types"):
+        write_table(tmp_path / "out.parquet", rows, ["x", "label"], {"label": "a"})
+    assert list(tmp_path.iterdir()) == []
 
 
 # The command, with a model
@@ -289,6 +354,54 @@ def test_the_command_takes_the_task_from_the_checkpoint(checkpoint, tmp_path, ca
     shown = capsys.readouterr()
     assert "task reviews, 0 shots: trained with 0, 1" in shown.err
     assert shown.out.startswith("id,review,label,probability,p_very good,p_bad\n0,fine,")
+
+
+SHORT = {"until": ["\n"], "max_gen_toks": 24}
+KILLED = f"""
+import os, signal, sys
+from sentibench.__main__ import main
+from sentibench.predict import classifier, labelling
+
+columns, left = labelling._columns, [int(sys.argv[1])]
+
+def columns_or_the_end(*given):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return columns(*given)
+
+labelling._columns = columns_or_the_end
+labelling.CHUNK.update(labels=25, elements=16)
+classifier.ROUND, classifier.generation_settings = 4, lambda: {SHORT!r}
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("task", ["mini_sst2", "mini_atsa_rest16"])
+def test_a_killed_process_goes_on_and_writes_the_same_bytes(
+    task: str, checkpoint, tmp_path, monkeypatch
+) -> None:
+    words = ["a", "fine", "bad", "day", "with", "warm", "soup", "and", "slow", "rain"]
+    texts = [f"{' '.join(words[: 2 + n % 7])} {n}" for n in range(60)]
+    place = csv_of(tmp_path, texts).place
+    fixed = ("--text", "review", "--task", task, "--batch-tokens", 120, "--shots", 0)
+    out, kept = tmp_path / "out.csv", tmp_path / "out.csv.answers"
+    arguments = [str(a) for a in ("predict", checkpoint, place, *fixed, "--out", out)]
+    n_kept = [0]
+    for moment in (8, 34):  # in the first chunk, and later
+        program = [sys.executable, "-c", KILLED, str(moment), *arguments]
+        assert subprocess.run(program).returncode == -signal.SIGKILL
+        assert not out.exists()
+        n_kept.append(kept.read_bytes().count(b"\n") - 1)
+        with kept.open("ab") as file:
+            file.write(kept.read_bytes().splitlines()[-1][:40])  # a line that was cut
+    assert n_kept[0] < n_kept[1] < n_kept[2] < len(texts)
+    monkeypatch.setattr(labelling, "CHUNK", {"labels": 25, "elements": 16})
+    monkeypatch.setattr(classifier, "ROUND", 4)
+    monkeypatch.setattr(classifier, "generation_settings", lambda: SHORT)
+    assert main(arguments) == 0
+    assert command(checkpoint, place, *fixed, "--out", tmp_path / "calm.csv") == 0
+    assert out.read_bytes() == (tmp_path / "calm.csv").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""Files that are whole or not there: written beside and renamed into place."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def beside(path: Path) -> Generator[Path]:
+    """Name a file beside another, which it replaces at the end; it is removed after a failure.
+
+    Args:
+        path: The file that there will be.
+
+    Yields:
+        Where to write it.
+    """
+    unfinished = path.with_name(path.name + ".unfinished")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_beside(path: Path, content: str | bytes) -> None:
+    """Write a file beside and rename it into place; text in UTF-8."""
+    with beside(path) as unfinished:
+        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
