@@ -136,9 +136,20 @@ def _build_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--threshold", type=float, default=0.0, metavar="P", help="less likely labels stay empty"
     )
+    predict.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="divides log-likelihoods; default: that of calibration.json, else 1",
+    )
     predict.add_argument("--prefix", default="", help="before the names of the added columns")
     predict.add_argument("--delimiter", help="of CSV; default: found")
     predict.add_argument("--encoding", help="of text files; default: UTF-8, or found")
+
+    calibrate = add(_calibrate, "fit a temperature on validation items, for honest probabilities")
+    calibrate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a folder")
+    calibrate.add_argument("--task", metavar="NAME", help="default: the one of sentibench.json")
+    calibrate.add_argument("--limit", type=int, metavar="N", help="first items only")
 
     export = add(_export, "write a checkpoint as GGUF or ONNX, read it again, score it again")
     export.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, or a name of the hub")
@@ -395,9 +406,12 @@ def _predict(options: argparse.Namespace) -> None:
         shots=options.shots,
         threshold=options.threshold,
         target=options.target,
+        temperature=options.temperature,
         dtype=options.dtype,
         batch_tokens=options.batch_tokens,
     )
+    if classifier.is_calibrated:
+        print(f"temperature {classifier.temperature:.3f}: calibration.json", file=sys.stderr)
     print(
         f"task {classifier.task}, {classifier.shots} shots: {classifier.why_shots}", file=sys.stderr
     )
@@ -414,8 +428,35 @@ def _predict(options: argparse.Namespace) -> None:
     print(f"written: {options.out}", file=sys.stderr)
 
 
+def _calibrate(options: argparse.Namespace) -> None:
+    from sentibench.predict import temperatures
+    from sentibench.predict.recipe import choose_recipe
+
+    if not options.checkpoint.is_dir():
+        raise InputError(f"{options.checkpoint}: no such folder; expected a checkpoint")
+    name, recipe = choose_recipe(str(options.checkpoint), options.task)
+    task = task_named(name, "calibrate")
+    temperatures.refuse_uncalibrated(task, options.limit)
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from sentibench.predict.classifier import Classifier
+
+    target = "each item's own" if recipe.needs_target else ""
+    classifier = Classifier(options.checkpoint, name, target=target)
+    with tqdm(desc="calibrate", unit="text") as bar:
+        ask = partial(classifier.log_likelihoods, on_answer=bar.update)
+        fitted = temperatures.fit(task, ask, options.limit)
+    temperatures.save(options.checkpoint, name, fitted)
+    print(f"{name}: temperature {fitted.temperature:.3f}, from {fitted.n_items} validation items")
+    for metric, (before, after) in (("nll", fitted.nll), ("ece", fitted.ece)):
+        print(f"  {metric}  {before:.4f} before, {after:.4f} after, on these items")
+    print(f"written: {options.checkpoint / temperatures.FILE}")
+
+
 def _export(options: argparse.Namespace) -> None:
-    from sentibench.predict.export import export, print_report
+    from sentibench.export.checked import export, print_report
 
     found = export(
         options.checkpoint,
@@ -429,7 +470,7 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _push(options: argparse.Namespace) -> None:
-    from sentibench.predict.push import push
+    from sentibench.export.push import push
 
     where = push(options.checkpoint, options.repo, dry_run=options.dry_run, private=options.private)
     print(f"uploaded: {where}" if where else "dry run: nothing was uploaded", file=sys.stderr)

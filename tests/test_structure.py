@@ -20,12 +20,13 @@ HOOK = ROOT / "sentibench" / "harness" / "startup" / "_sentibench_autoload.py"
 # written here, and no arrow closes a circle.
 TABLE = """
 sentibench                 predict versions
-sentibench.__main__        sentibench command_line data errors harness new_task predict prompts
-                           scoring
+sentibench.__main__        sentibench command_line data errors export harness new_task predict
+                           prompts scoring
 sentibench.command_line    errors
 sentibench.data            errors versions
 sentibench.errors
 sentibench.evaluate_metrics data scoring
+sentibench.export          data errors fast predict prompts
 sentibench.fast            errors files versions
 sentibench.files
 sentibench.harness         data errors prompts scoring versions
@@ -93,7 +94,7 @@ HEAVY_ROOMS = {
     "sentibench.data": {"datasets"},  # in the function that reads its folders
     "sentibench.harness": {"lm_eval", "datasets"},
     "sentibench.fast": {"lm_eval", "torch", "transformers"},
-    "sentibench.predict": {"torch", "transformers"},
+    "sentibench.export": {"torch", "transformers"},
     "sentibench.evaluate_metrics": {"datasets", "evaluate"},
     "distill.checkpoints": {"transformers"},
     "distill.teachers": {"torch"},

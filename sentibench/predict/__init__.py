@@ -1,1 +1,1 @@
-"""Using a model: labels for people's own texts, exports for other programs, the hub."""
+"""Using a model: labels for people's own texts, with probabilities that hold."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Container, Sequence
@@ -13,8 +14,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sentibench.errors import InputError
 from sentibench.fast.model import load_model
+from sentibench.predict import temperatures
 from sentibench.predict.recipe import WEIGHTS, choose_recipe
 from sentibench.prompts.few_shot import TARGET_DELIMITER, generation_settings
 from sentibench.scoring.parse import answer_text, parse_strict
@@ -68,12 +73,16 @@ class Classifier:
         shots: Demonstrations in a prompt; default what the file says, else the task's number.
         threshold: In [0, 1]; a label less likely than this is not given.
         target: What the opinion is about, where the task asks for one.
+        temperature: By which log-likelihoods are divided; default what ``calibration.json`` beside
+            the checkpoint says of the task, else 1.
         dtype: Of the weights.
         batch_tokens: Tokens of a batch, padding included; None for the model's own choice.
         trust_remote_code: Whether code that comes with the checkpoint is run.
 
     Attributes:
         settings: What decides the answers, for a work that is resumed.
+        temperature: By which log-likelihoods are divided.
+        is_calibrated: Whether that is the checkpoint's own for the task.
 
     Raises:
         InputError: If one of these does not fit, or the checkpoint cannot be loaded.
@@ -87,6 +96,7 @@ class Classifier:
         shots: int | None = None,
         threshold: float = 0.0,
         target: str = "",
+        temperature: float | None = None,
         dtype: str = "float32",
         batch_tokens: int | None = None,
         trust_remote_code: bool = False,
@@ -105,12 +115,18 @@ class Classifier:
             raise InputError(f"--threshold: {self.task} has no labels; leave it out")
         if self.recipe.needs_target and not target:
             raise InputError(f"--target: {self.task} asks for an opinion about someone; name them")
+        if temperature is not None and not 0 < temperature < math.inf:
+            raise InputError(f"--temperature: got {temperature}, expected a number above 0")
+        fitted = temperatures.load(str(checkpoint)).get(self.task)
+        self.is_calibrated = temperature is None and fitted is not None
+        self.temperature = temperature or (fitted.temperature if fitted else 1.0)
         self.settings: dict[str, Any] = {
             "checkpoint": [str(checkpoint), stamps(Path(checkpoint))],
             "--task": [self.task, self.recipe.model_dump(mode="json")],
             "--shots": self.shots,
             "--threshold": threshold,
             "--target": target,
+            "--temperature": self.temperature,
             "--dtype": dtype,
             "--batch-tokens": batch_tokens,
         }
@@ -162,6 +178,37 @@ class Classifier:
                 answers[n] = answer
         return answers
 
+    def log_likelihoods(
+        self,
+        texts: Sequence[str],
+        targets: Sequence[str] | None = None,
+        *,
+        on_answer: Callable[[], object] | None = None,
+    ) -> NDArray[np.float64]:
+        """Score the labels, without a temperature.
+
+        Args:
+            texts: N texts, none of them empty.
+            targets: Of each text, where the task asks about one; default that of the classifier.
+            on_answer: Called once for every text that was answered.
+
+        Returns:
+            Log-likelihoods of the K labels in nats, shape (N, K).
+        """
+        prompts = [
+            self.recipe.prompt(text, self.shots, target)
+            for text, target in zip(texts, targets or [self.target] * len(texts), strict=True)
+        ]
+        words = self._words()
+        n_scored = itertools.count(1)
+        tell = on_answer or (lambda: None)
+        self.model.set_cache_hook(_Listener(lambda *_: next(n_scored) % len(words) == 0 and tell()))
+        scores = self.model.log_likelihoods([(p, word) for p in prompts for word in words])
+        return np.array(scores, dtype=np.float64).reshape(len(prompts), len(words))
+
+    def _words(self) -> list[str]:
+        return [TARGET_DELIMITER + word for word in self.recipe.scoring_words]
+
     def _unasked(self) -> Labelled | Extracted:
         if self.recipe.elements:
             return Extracted((), False, "")
@@ -170,7 +217,7 @@ class Classifier:
     def _label(
         self, prompts: Sequence[str], finished: Container[str], tell: Tell
     ) -> list[Labelled]:
-        words = [TARGET_DELIMITER + word for word in self.recipe.scoring_words]
+        words = self._words()
         found: dict[str, dict[str, float]] = defaultdict(dict)
 
         def collect(pair: tuple[str, str], score: tuple[float, bool]) -> None:
@@ -192,7 +239,7 @@ class Classifier:
         highest = max(log_likelihoods)
         if any(map(math.isnan, log_likelihoods)) or math.isinf(highest):
             return self._unasked()  # type: ignore[return-value]
-        weights = [math.exp(x - highest) for x in log_likelihoods]
+        weights = [math.exp((x - highest) / self.temperature) for x in log_likelihoods]
         total = math.fsum(weights)
         probabilities = [weight / total for weight in weights]
         best = log_likelihoods.index(highest)

@@ -142,7 +142,7 @@ def load_recipes(checkpoint: str) -> dict[str, Recipe]:
     Raises:
         InputError: If there is no such folder, or the file is not what ``save_recipes`` writes.
     """
-    path = _path(checkpoint)
+    path = file_beside(checkpoint, FILE)
     if path is None or not path.is_file():
         return {}
     if path.stat().st_size > LARGEST_BYTES:
@@ -160,17 +160,22 @@ def load_recipes(checkpoint: str) -> dict[str, Recipe]:
         ) from None
 
 
-def _path(checkpoint: str) -> Path | None:
+def file_beside(checkpoint: str, name: str) -> Path | None:
+    """A file beside the weights, which may not be there; None where the hub has none.
+
+    Raises:
+        InputError: If there is no such checkpoint.
+    """
     folder = Path(checkpoint)
     if folder.is_dir():
-        return folder / FILE
+        return folder / name
     if folder.exists() or checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1:
         raise InputError(f"{checkpoint}: no such folder; expected a checkpoint")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 
     try:
-        return Path(hf_hub_download(checkpoint, FILE))
+        return Path(hf_hub_download(checkpoint, name))
     except EntryNotFoundError:  # or not there while offline
         return None
     except (HfHubHTTPError, HFValidationError, OSError) as error:

@@ -88,7 +88,10 @@ def test_probabilities_are_predictions_and_their_calibration_is_measured(
 BAD_PROBABILITIES = [
     ({"probabilities": {"positive": 1}}, "got positive, expected a number from 0 to 1 for each of"),
     ({"probabilities": [0.5, 0.5]}, "probabilities: got [0.5, 0.5], expected a number from 0 to 1"),
-    ({"probabilities": {"positive": 1.5, "negative": -0.5}}, "negative: got -0.5, expected a number from 0 to 1"),
+    (
+        {"probabilities": {"positive": 1.5, "negative": -0.5}},
+        "negative: got -0.5, expected a number from 0 to 1",
+    ),
     ({"probabilities": {"positive": "1", "negative": 0}}, "positive: got 1, expected a number"),
     ({"probabilities": {"positive": 0.5, "negative": 0.3}}, "a sum of 0.8000, expected 1"),
     ({"prediction": "positive"}, "no probabilities, other lines have them"),

@@ -120,11 +120,11 @@ def _write(
     checkpoint: str, form: Form, folder: Path, quantise: str | None, classifier: Classifier
 ) -> None:
     if form == "onnx":
-        from sentibench.predict.to_onnx import write_onnx
+        from sentibench.export.to_onnx import write_onnx
 
         write_onnx(checkpoint, folder, quantise)
     else:
-        from sentibench.predict.to_gguf import write_gguf
+        from sentibench.export.to_gguf import write_gguf
 
         write_gguf(checkpoint, folder / GGUF_FILE, quantise)
         recipe = classifier.recipe
@@ -157,7 +157,7 @@ def _read(form: Form, folder: Path) -> tuple[str, Any]:
     if form == "onnx":
         from transformers import AutoTokenizer
 
-        from sentibench.predict.to_onnx import open_onnx
+        from sentibench.export.to_onnx import open_onnx
 
         tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         encode = lambda text: tokenizer(text)["input_ids"]  # noqa: E731

@@ -8,7 +8,7 @@ pytest.importorskip("huggingface_hub")
 
 from sentibench.__main__ import main
 from sentibench.errors import InputError
-from sentibench.predict.push import push
+from sentibench.export.push import push
 
 
 class Hub:

@@ -12,7 +12,7 @@ transformers = pytest.importorskip("transformers")
 
 from sentibench.__main__ import main  # noqa: E402
 from sentibench.errors import InputError  # noqa: E402
-from sentibench.predict.export import export, modelfile  # noqa: E402
+from sentibench.export.checked import export, modelfile  # noqa: E402
 from sentibench.predict.recipe import Recipe, load_recipes, save_recipes  # noqa: E402
 
 SIZES = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 7}

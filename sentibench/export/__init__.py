@@ -1,0 +1,1 @@
+"""Other forms of a checkpoint: for other programs, and for the hub."""

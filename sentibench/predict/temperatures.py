@@ -1,0 +1,129 @@
+"""A temperature per task, fitted on validation items: ``calibration.json`` beside a checkpoint.
+
+Source: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sentibench.data.cards import Task
+from sentibench.data.read import load_split
+from sentibench.errors import InputError
+from sentibench.files import write_beside
+from sentibench.predict.recipe import file_beside
+from sentibench.scoring import calibration
+
+Floats = NDArray[np.float64]
+FILE = "calibration.json"
+Ask = Callable[[list[str], list[str]], Floats]
+"""Texts and what each is about -> log-likelihoods of the labels in nats, shape (N, K)."""
+FEWEST = 20  # items; fewer would fit their own noise
+
+
+class Fitted(BaseModel):
+    """A temperature, and what it does to the items that it was fitted on.
+
+    Attributes:
+        temperature: By which log-likelihoods are divided.
+        n_items: Validation items.
+        nll: Negative log-likelihood of gold in nats, before and after.
+        ece: Expected calibration error, before and after.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    temperature: Annotated[float, Field(gt=0)]
+    n_items: Annotated[int, Field(ge=1)]
+    nll: tuple[float, float]
+    ece: tuple[float, float]
+
+
+class _Saved(BaseModel):
+    """The file: temperatures by task name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    format: Literal[1] = 1
+    tasks: dict[str, Fitted]
+
+
+def refuse_uncalibrated(task: Task, limit: int | None = None) -> None:
+    """Refuse a task whose temperature cannot be fitted on its first ``limit`` validation items.
+
+    Raises:
+        InputError: If it has no labels, no validation items, or too few.
+    """
+    if not task.card.is_label_task:
+        raise InputError(f"calibrate: {task.name} has no labels; expected a label task")
+    if task.source == "mini" or "val" not in task.card.splits:
+        raise InputError(
+            f"calibrate: {task.name} has no validation items, and test items are not used; give "
+            "some with sentibench task new --val FILE"
+        )
+    n_items = task.card.splits["val"].rows
+    if (n := n_items if limit is None else min(n_items, limit)) < FEWEST:
+        raise InputError(
+            f"calibrate: {task.name}: got {n} validation items, expected at least {FEWEST}"
+        )
+
+
+def fit(task: Task, ask: Ask, limit: int | None = None) -> Fitted:
+    """Fit the temperature of a label task on its validation items.
+
+    Args:
+        task: The task.
+        ask: The model, asked as it will be asked when it labels texts.
+        limit: First items only.
+
+    Raises:
+        InputError: See ``refuse_uncalibrated``.
+    """
+    refuse_uncalibrated(task, limit)
+    examples = load_split(task, "val").examples[:limit]
+    texts = [example.sentence for example in examples]
+    said_NK = ask(texts, [example.target or "" for example in examples])
+    gold_N = np.array([task.card.labels.index(example.label or "") for example in examples])
+    temperature = calibration.fit_temperature(said_NK, gold_N)
+    before, after = (calibration.Answers.of(said_NK, gold_N, t) for t in (1.0, temperature))
+    return Fitted(
+        temperature=temperature,
+        n_items=len(examples),
+        nll=(calibration.value("nll", before), calibration.value("nll", after)),
+        ece=(calibration.value("ece", before), calibration.value("ece", after)),
+    )
+
+
+def save(folder: Path, task: str, fitted: Fitted) -> None:
+    """Write the temperature of one task into a checkpoint; those of others stay."""
+    tasks = {**load(str(folder)), task: fitted}
+    write_beside(folder / FILE, _Saved(tasks=tasks).model_dump_json(indent=2) + "\n")
+
+
+def load(checkpoint: str) -> dict[str, Fitted]:
+    """Load the temperatures beside a checkpoint by task name; none where it has no such file.
+
+    Args:
+        checkpoint: A folder, or a name of the hub.
+
+    Raises:
+        InputError: If there is no such folder, or the file is not what ``save`` writes.
+    """
+    path = file_beside(checkpoint, FILE)
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return _Saved.model_validate_json(path.read_bytes()).tasks
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(
+            f"{path}: {where}: {' '.join(first['msg'].split())[:200]}; run sentibench calibrate "
+            "again, or remove it"
+        ) from None
