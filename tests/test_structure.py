@@ -50,9 +50,9 @@ distill.records
 distill.report             config errors filters texts sentibench.data sentibench.files
                            sentibench.pages sentibench.scoring
 distill.run                checkpoints config errors files filters progress prompts records
-                           report steps student teachers texts sentibench.data sentibench.harness
-                           sentibench.pages sentibench.predict sentibench.prompts
-                           sentibench.scoring
+                           report steps student teachers texts sentibench.data sentibench.files
+                           sentibench.harness sentibench.pages sentibench.predict
+                           sentibench.prompts sentibench.scoring
 distill.steps              errors files
 distill.student            checkpoints config errors files progress sentibench.fast
                            sentibench.harness sentibench.prompts sentibench.scoring

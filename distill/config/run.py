@@ -32,6 +32,8 @@ class Evaluation(Section):
         teacher: Whether the teacher is measured too.
         agreement: Texts that the last student did not learn from, on which its answers to own tasks
             are compared with the teacher's, at most; 0 for none.
+        calibration: Validation items of each label task from which the last student's temperature
+            is fitted, at most; 0 for none. At least 20 are needed.
     """
 
     tasks: tuple[str, ...] = ("sentibench",)
@@ -40,6 +42,7 @@ class Evaluation(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     teacher: bool = True
     agreement: int = Field(default=100, ge=0)
+    calibration: int = Field(default=100, ge=0)
 
 
 class FilterConfig(Section):

@@ -26,11 +26,13 @@ from distill.steps import Step, Work
 from distill.texts import cleaning
 from sentibench.data.cards import TASK_VERSION
 from sentibench.data.read import MINI_FOLDER
+from sentibench.predict import temperatures
 
 BEHIND_TRAINING: Any = {"choose": {"tasks", "limit"}, "report_to": True}
 """Settings that change no weight."""
 OF_ANSWERS = {"score_choices", "label_tokens", "response_tokens"}  # how ICLDist asks for them
 OF_LABELS = {"skip", "run_on", "run_on_markers", "min_kept", "allow_loss"}  # filters of labels
+BESIDE_SCORES: Any = {"teacher", "agreement", "calibration"}  # what is measured besides
 OF_DEMONSTRATIONS = {
     *("taxonomies", "tasks", "pool", "shots", "samples", "other_tasks"),
     *OF_ANSWERS,
@@ -206,7 +208,7 @@ def _add_training_steps(steps: _Steps, run: Run, stage: str, student: str) -> No
         steps.add(f"{stage}-choose", work, settings, (last,), ("weights", "development.json"))
         last = f"{stage}-choose"
     work = partial(models.merge_stage, run, stage, start, run.folder / last / "weights")
-    names = sorted(models.asked_of_student(run))
+    names = sorted(stages.asked_of_student(run))
     settings = {
         "tasks": names,
         "cards": own_cards(names),
@@ -223,7 +225,7 @@ def _add_evaluation(
     retry_failed: bool,
 ) -> None:
     """Measure teacher, base and the student of every stage; then the report of it all."""
-    known: dict[str, Any] = run.evaluation.model_dump(mode="json", exclude={"teacher", "agreement"})
+    known: dict[str, Any] = run.evaluation.model_dump(mode="json", exclude=BESIDE_SCORES)
     known["cards"] = own_cards(run.evaluation.tasks)
     if TASK_VERSION != "1.0":  # what runs that do not say it were measured with
         known["task_version"] = TASK_VERSION
@@ -262,6 +264,20 @@ def _add_evaluation(
             ("texts", *kept, f"{last}-merge"),
             (FILE,),
         )
+    calibrated = measuring.calibrated_tasks(run)
+    if calibrated:
+        steps.add(
+            "calibrate",
+            partial(measuring.calibrate_student, run),
+            {
+                "tasks": calibrated,
+                "cards": own_cards(calibrated),
+                "items": run.evaluation.calibration,
+                "dtype": run.evaluation.dtype,
+            },
+            (f"{last}-merge",),
+            (temperatures.FILE,),
+        )
     steps.add(
         "report",
         partial(models.report_run, run, teachers, steps),
@@ -269,6 +285,7 @@ def _add_evaluation(
         (
             *(f"evaluate-{model}" for model in stages.measured(run)),
             *(["agreement"] if tasks else []),
+            *(["calibrate"] if calibrated else []),
         ),
         ("../results", "../report.html"),
     )

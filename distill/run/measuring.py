@@ -42,6 +42,7 @@ from distill.report.own_tasks import (
 from distill.run.data import ask_all, masked_requests, unlearned_texts
 from distill.run.stages import (
     StageTeacher,
+    asked_of_student,
     checkpoint_of,
     tasks_of_agreement,
     training_stages,
@@ -51,6 +52,8 @@ from distill.run.stages import (
 from distill.teachers.store import Store
 from sentibench.data.cards import Task, load_tasks, tasks_named
 from sentibench.data.read import load_split
+from sentibench.files import write_beside
+from sentibench.predict import temperatures
 from sentibench.predict.recipe import recipe_of
 from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.prompts.few_shot import generation_settings
@@ -312,6 +315,39 @@ def _student_answers(run: Run, task: str, texts: Sequence[str]) -> list[str | No
         else (_listed(tuple(t.values()) for t in one.tuples) if one.readable else None)
         for one in answers
     ]
+
+
+def calibrated_tasks(run: Run) -> list[str]:
+    """The tasks of the last student whose temperature is fitted, by name."""
+    limit = run.evaluation.calibration
+    tasks = tasks_named(asked_of_student(run), "evaluation.tasks") if limit else ()
+    return sorted({task.name for task in tasks if not temperatures.why_not(task, limit)})
+
+
+def calibrate_student(run: Run, folder: Path) -> Summary:
+    """Fit the temperatures of the last student, and put them beside its weights.
+
+    What was fitted before a kill is not fitted again.
+    """
+    from sentibench.predict.classifier import Classifier
+
+    checkpoint, limit = checkpoint_of(run, training_stages(run)[-1]), run.evaluation.calibration
+    for name in calibrated_tasks(run):
+        if name in temperatures.load(str(folder)):
+            continue
+        student = Classifier(
+            checkpoint,
+            name,
+            target="each item's own",
+            dtype=run.evaluation.dtype,
+            trust_remote_code=run.trust_remote_code,
+        )
+        with progress(f"calibrate {name}", "text", limit) as bar:
+            ask = partial(student.log_likelihoods, on_answer=lambda bar=bar: bar.update(1))
+            temperatures.save(folder, name, temperatures.fit(load_tasks()[name], ask, limit))
+    fitted = temperatures.load(str(folder))
+    write_beside(Path(checkpoint) / temperatures.FILE, (folder / temperatures.FILE).read_bytes())
+    return {"temperatures": {name: round(one.temperature, 3) for name, one in fitted.items()}}
 
 
 def _listed(tuples: Iterable[Any]) -> str:

@@ -16,7 +16,6 @@ from typing import Any, cast
 
 from distill.config import BestCheckpoint, Run, Training
 from distill.files import copy_folder, replace_folder, write_json
-from distill.prompts.taxonomies import own_tasks
 from distill.report.card import write_card
 from distill.report.comparison import compare
 from distill.report.manifest import (
@@ -33,6 +32,7 @@ from distill.run.measuring import own_facts
 from distill.run.stages import (
     StageName,
     StageTeacher,
+    asked_of_student,
     before,
     checkpoint_of,
     measured,
@@ -88,12 +88,6 @@ def recipes_of(run: Run, stage: str) -> dict[str, Recipe]:
     shots = trained_shots(run, stage)
     tasks = tasks_named(asked_of_student(run), "evaluation.tasks")
     return {task.name: recipe_of(task, shots) for task in tasks}
-
-
-def asked_of_student(run: Run) -> list[str]:
-    """Names of the tasks that a student is measured on, and of the own ones that it is taught."""
-    taught = run.icldist.tasks if run.icldist else ()
-    return [*run.evaluation.tasks, *(name for name in taught if name in own_tasks())]
 
 
 def trained_shots(run: Run, stage: str) -> tuple[int, ...]:

@@ -130,6 +130,12 @@ def named_tasks(run: Run) -> set[str]:
     return {*run.evaluation.tasks, *(run.icldist.tasks if run.icldist else ())}
 
 
+def asked_of_student(run: Run) -> list[str]:
+    """Names of the tasks that a student is measured on, and of the own ones that it is taught."""
+    taught = run.icldist.tasks if run.icldist else ()
+    return [*run.evaluation.tasks, *(name for name in taught if name in own_tasks())]
+
+
 def tasks_of_agreement(run: Run) -> list[str]:
     """Own tasks that are learned and measured, where the teacher can be asked."""
     if run.icldist is None or run.teacher.backend not in ASKABLE or not run.evaluation.agreement:

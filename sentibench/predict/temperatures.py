@@ -54,24 +54,28 @@ class _Saved(BaseModel):
     tasks: dict[str, Fitted]
 
 
-def refuse_uncalibrated(task: Task, limit: int | None = None) -> None:
-    """Refuse a task whose temperature cannot be fitted on its first ``limit`` validation items.
-
-    Raises:
-        InputError: If it has no labels, no validation items, or too few.
-    """
+def why_not(task: Task, limit: int | None = None) -> str:
+    """Why no temperature can be fitted on a task's first validation items; empty where one can."""
     if not task.card.is_label_task:
-        raise InputError(f"calibrate: {task.name} has no labels; expected a label task")
+        return "no labels; expected a label task"
     if task.source == "mini" or "val" not in task.card.splits:
-        raise InputError(
-            f"calibrate: {task.name} has no validation items, and test items are not used; give "
-            "some with sentibench task new --val FILE"
+        return (
+            "no validation items, and test items are not used; give some with sentibench task new "
+            "--val FILE"
         )
     n_items = task.card.splits["val"].rows
-    if (n := n_items if limit is None else min(n_items, limit)) < FEWEST:
-        raise InputError(
-            f"calibrate: {task.name}: got {n} validation items, expected at least {FEWEST}"
-        )
+    n_items = n_items if limit is None else min(n_items, limit)
+    return "" if n_items >= FEWEST else f"{n_items} validation items, expected at least {FEWEST}"
+
+
+def refuse_uncalibrated(task: Task, limit: int | None = None) -> None:
+    """Refuse a task of which no temperature can be fitted.
+
+    Raises:
+        InputError: With the reason.
+    """
+    if reason := why_not(task, limit):
+        raise InputError(f"calibrate: {task.name}: got {reason}")
 
 
 def fit(task: Task, ask: Ask, limit: int | None = None) -> Fitted:

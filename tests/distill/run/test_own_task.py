@@ -21,6 +21,7 @@ from distill.steps import states
 from distill.teachers.openai import OpenAITeacher
 from sentibench.__main__ import main as sentibench
 from sentibench.data.cards import load_tasks
+from sentibench.predict import temperatures
 from sentibench.scoring.samples import newest_samples, read_samples
 
 FOLDER = Path(__file__).parents[3] / "docs" / "own_data"
@@ -59,7 +60,10 @@ def test_own_labels_from_a_table_to_a_labelled_file(
     here: Path, teacher: str, tiny_student: Path, capsys
 ) -> None:
     held_out = ["--test", str(FOLDER / "held_out.csv"), "--text", "review", "--label", "kind"]
-    assert sentibench(["task", "new", "reviews", *held_out]) == 0
+    with (here / "val.csv").open("w", newline="", encoding="utf-8") as file:
+        rows = [row.values() for row in rows_of(FOLDER / "reviews.csv")[200:240]]
+        csv.writer(file).writerows([rows_of(FOLDER / "reviews.csv")[0].keys(), *rows])
+    assert sentibench(["task", "new", "reviews", *held_out, "--val", "val.csv"]) == 0
     texts = here / "texts.csv"
     with texts.open("w", newline="", encoding="utf-8") as file:
         rows = rows_of(FOLDER / "reviews.csv")[:60] + rows_of(FOLDER / "held_out.csv")[:3]
@@ -104,6 +108,10 @@ def test_own_labels_from_a_table_to_a_labelled_file(
     assert labels == {"complaint", "praise", "question"}
 
     student = str(run / "icldist-merge" / "student")
+    fitted = temperatures.load(student)["reviews"]
+    assert fitted.n_items == 40
+    told = manifest["steps"]["calibrate"]["summary"]["temperatures"]
+    assert told == {"reviews": round(fitted.temperature, 3)}
     capsys.readouterr()
     assert (
         sentibench(["predict", student, "texts.csv", "--text", "review", "--out", "out.csv"]) == 0

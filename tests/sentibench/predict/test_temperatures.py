@@ -90,8 +90,8 @@ def test_temperatures_of_other_tasks_stay(student: Path) -> None:
 
 MISTAKES = [
     (["--task", "kinds", "--limit", "5"], "kinds: got 5 validation items, expected at least 20"),
-    (["--task", "mini_sst2"], "sentibench_mini_sst2 has no validation items, and test items are"),
-    (["--task", "mini_atsa_rest16"], "has no labels; expected a label task"),
+    (["--task", "mini_sst2"], "sentibench_mini_sst2: got no validation items, and test items"),
+    (["--task", "mini_atsa_rest16"], "got no labels; expected a label task"),
     ([], "which task?"),
 ]
 
