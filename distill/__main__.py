@@ -18,7 +18,13 @@ from distill.errors import InputError, StoreError, refuse_missing
 from distill.presets import descriptions, own_preset, own_task_named, write_preset
 from distill.report.manifest import schema_text
 from distill.report.two_runs import EARLIER, compare_runs
-from distill.run.checks import bring_datasets, check_run, check_tasks, missing_datasets
+from distill.run.checks import (
+    bring_datasets,
+    check_labels,
+    check_run,
+    check_tasks,
+    missing_datasets,
+)
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.steps import Step, in_order, states
@@ -178,6 +184,7 @@ def _plan(options: argparse.Namespace) -> None:
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
     )
+    check_labels(run)
     check_tasks(run)
     bring_datasets(run)
     teachers = teachers_of(run)
@@ -208,6 +215,7 @@ def _do_all(options: argparse.Namespace) -> int:
             "--retry-failed: of one process, which others would not wait for; call "
             "`generate --retry-failed` without a launcher first"
         )
+    check_labels(run)
     graph = build_steps(run, retry_failed=options.retry_failed)
     if options.only and options.only not in graph:
         raise InputError(f"--only {options.only}: no such step; known: {', '.join(graph)}")
