@@ -59,11 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _options(arguments)
         return options.work(options)
 
-    try:
-        return exit_code(work)
-    except KeyboardInterrupt:
-        print("stopped; what was done is kept, call again", file=sys.stderr)
-        return 130
+    return exit_code(work)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -161,7 +157,7 @@ def _init(options: argparse.Namespace) -> None:
         task = own_task_named(options.task)
         path = options.path or Path(f"{task.name}.yaml")
         given = options.texts, options.text, options.teacher, options.student
-        text = own_preset(task, *given)
+        text = own_preset(task, *given, name=path.stem)  # two configurations are two runs
         if options.student == STUDENT and not Path(STUDENT).is_dir():
             raise InputError(
                 f"init --student: no folder {STUDENT}, which `make demo` brings; name the "
