@@ -18,7 +18,13 @@ from distill.errors import InputError, StoreError, refuse_missing
 from distill.presets import descriptions, own_preset, own_task_named, write_preset
 from distill.report.manifest import schema_text
 from distill.report.two_runs import EARLIER, compare_runs
-from distill.run.checks import bring_datasets, check_run, check_tasks, missing_datasets
+from distill.run.checks import (
+    bring_datasets,
+    check_labels,
+    check_run,
+    check_tasks,
+    missing_datasets,
+)
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.steps import Step, in_order, states
@@ -53,11 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _options(arguments)
         return options.work(options)
 
-    try:
-        return exit_code(work)
-    except KeyboardInterrupt:
-        print("stopped; what was done is kept, call again", file=sys.stderr)
-        return 130
+    return exit_code(work)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -155,7 +157,7 @@ def _init(options: argparse.Namespace) -> None:
         task = own_task_named(options.task)
         path = options.path or Path(f"{task.name}.yaml")
         given = options.texts, options.text, options.teacher, options.student
-        text = own_preset(task, *given)
+        text = own_preset(task, *given, name=path.stem)  # two configurations are two runs
         if options.student == STUDENT and not Path(STUDENT).is_dir():
             raise InputError(
                 f"init --student: no folder {STUDENT}, which `make demo` brings; name the "
@@ -178,6 +180,7 @@ def _plan(options: argparse.Namespace) -> None:
     rates = Rates(
         options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
     )
+    check_labels(run)
     check_tasks(run)
     bring_datasets(run)
     teachers = teachers_of(run)
@@ -208,6 +211,7 @@ def _do_all(options: argparse.Namespace) -> int:
             "--retry-failed: of one process, which others would not wait for; call "
             "`generate --retry-failed` without a launcher first"
         )
+    check_labels(run)
     graph = build_steps(run, retry_failed=options.retry_failed)
     if options.only and options.only not in graph:
         raise InputError(f"--only {options.only}: no such step; known: {', '.join(graph)}")

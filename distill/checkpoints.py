@@ -129,8 +129,9 @@ def check_checkpoint(key: str, checkpoint: str, *, trust_remote_code: bool = Fal
                 with safe_open(path, "pt"):  # reads the head and compares it with the length
                     pass
     except loading_errors() as error:
+        here = "" if folder.exists() else f"no such folder in {Path.cwd()}; "
         raise InputError(
-            f"{key}: {checkpoint!r} is no checkpoint that transformers loads; {_why(error)}"
+            f"{key}: {checkpoint!r} is no checkpoint that transformers loads; {here}{_why(error)}"
         ) from None
 
 

@@ -31,7 +31,8 @@ class Parser(argparse.ArgumentParser):
         for word in rest:
             if word.startswith("-"):
                 option, known = word.partition("=")[0], OPTION.findall(self.format_usage())
-                self.error(f"unknown option {option}; {nearest(option, known)}")
+                near = f"; {nearest(option, known)}" if known else ""
+                self.error(f"unknown option {option}{near}")
         return options, rest
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -65,6 +66,9 @@ def exit_code(work: Callable[[], int | None]) -> int:
     except SentiBenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; what was done is kept, call again", file=sys.stderr)
+        return 130
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):
             raise

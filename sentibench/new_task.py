@@ -19,6 +19,7 @@ from sentibench.data.card_form import (
     clashing,
     refuse_elements,
     scoring_word,
+    written_label,
 )
 from sentibench.data.cards import (
     Card,
@@ -115,7 +116,7 @@ def write_card(asked: NewTask, folder: Path, *, replace: bool = False) -> Iterat
     splits = {split: tuple(examples_of(card, table.rows)) for split, table in tables.items()}
     _refuse_shared_texts(asked, splits)
     if shown := splits.get("demonstrations"):
-        pairs = [{"text": one.sentence, "answer": one.answer} for one in shown]
+        pairs = [{"text": one.sentence, "answer": one.label or one.answer} for one in shown]
         default = len(pairs) if asked.shots is None else asked.shots
         card_file |= {"shots": default, "demonstrations": pairs}
     for split, content in contents.items():
@@ -145,7 +146,7 @@ def write_card(asked: NewTask, folder: Path, *, replace: bool = False) -> Iterat
 
 def _named(asked: NewTask) -> dict[str, str]:
     """Where the values of a card's keys come from: there is no card yet that could be wrong."""
-    options = ("title", "elements", "shots", "instruction", "domain")
+    options = ("title", "elements", "shots", "instruction", "domain", "demonstrations")
     found = {key: f"--{key}" for key in options} | {"task": "task new NAME", "columns": "--column"}
     labels = "--labels" if asked.labels else _in_tables(asked, "label")
     return found | {"labels": labels, "polarities": labels}
@@ -326,9 +327,10 @@ def _labels(words: Mapping[str, str], descriptions: Mapping[str, str]) -> list[d
 
 
 def _label_instruction(labels: Sequence[Mapping[str, str]], target: str) -> str:
-    *first, last = [label["name"] for label in labels]
-    described = [one for one in labels if "description" in one]
-    lines = [f"{label['name']}: {label['description']}" for label in described]
+    written = [written_label(label["name"], label.get("word", "")) for label in labels]
+    *first, last = written
+    pairs = zip(written, labels, strict=True)
+    lines = [f"{name}: {one['description']}" for name, one in pairs if "description" in one]
     asked = f"Which label fits the text{target}? Answer with {', '.join(first)} or {last}."
     return "\n".join([asked, *lines])
 
@@ -373,7 +375,7 @@ def _told(card: Card, split: str, table: Table, examples: Sequence[Example]) -> 
     """What was read of one split, then what is odd in it."""
     n_items = len(examples)
     kinds = Counter(
-        [item.answer for item in examples]
+        [item.label for item in examples]
         if card.is_label_task
         else [opinion.polarity for item in examples for opinion in item.opinions]
     )

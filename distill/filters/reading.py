@@ -27,6 +27,7 @@ PAIRS = {
     "<|channel>": "<channel|>",  # Gemma 4
     "<|begin_of_thought|>": "<|end_of_thought|>",  # OpenThinker
     "◁think▷": "◁/think▷",  # Kimi
+    "<unused94>": "<unused95>",  # MedGemma
 }
 _PLAIN = "|".join(re.escape(mark) for pair in PAIRS.items() for mark in pair)
 MARK = re.compile(rf"<(?P<close>/)?(?P<tag>(?i:{TAGS}))(?:\s[^<>]{{0,80}})?>|{_PLAIN}")
@@ -49,6 +50,8 @@ HEAD = (
     r"(?:answer|labels?|sentiment|emotion|feeling|class|category|classification|polarity|opinion"
     r"|stance|tone|prediction|output|result|response|verdict|rating)"
 )
+BULLET = re.compile(r"^\s*[-•*]\s+")
+TAGGED = re.compile(r"<(\w{1,40})>([^<>]*)</\1>")
 LOOSE_OBJECT = re.compile(r"\{\s*['\"]?\w{1,40}['\"]?\s*:\s*['\"]?([^'\"{}\n,:]{1,80})['\"]?\s*\}")
 HEADED = re.compile(
     rf"[^\w\n{{}}]{{0,8}}(?:[^\W\d]+ ){{0,2}}{HEAD}[ *_\"'`]{{0,6}}(?::|=|->|→)[ \t]*(.+)",
@@ -251,6 +254,9 @@ def label_alone(text: str, labels: Sequence[str]) -> str | None:
         The label without blanks around it; None if the text is no label, or could be two.
     """
     labels = tuple(labels)
+    text = BULLET.sub("", text)
+    if tagged := TAGGED.fullmatch(text.strip()):
+        text = tagged[2]
     found = _equal(text, labels)
     if found or not set("{`:=>→").intersection(text):
         return found
@@ -288,6 +294,9 @@ def _label_of_object(pairs: tuple[tuple[str, Any], ...], labels: tuple[str, ...]
     """The label in a JSON object: of the key ``label``, or the only label among the values."""
     values = [value for key, value in pairs if key.casefold() == "label"]
     values = values or [value for _, value in pairs]
+    for place, value in enumerate(values):
+        if isinstance(value, list) and len(one := cast("list[Any]", value)) == 1:
+            values[place] = one[0]
     whole = [int(v) if isinstance(v, float) and v.is_integer() else v for v in values]
     texts = [str(value) for value in whole if isinstance(value, (str, int, float))]
     return _only({_equal(text, labels) for text in texts} - {None})

@@ -68,7 +68,12 @@ def own_task_named(name: str) -> Task:
 
 
 def own_preset(
-    task: Task, texts: Sequence[str], column: str | None, teacher: str, student: str
+    task: Task,
+    texts: Sequence[str],
+    column: str | None,
+    teacher: str,
+    student: str,
+    name: str = "",
 ) -> str:
     """The text of the preset ``own`` for one own task.
 
@@ -78,6 +83,7 @@ def own_preset(
         column: Of the text in these; None for that of the task's card.
         teacher: ``BACKEND:MODEL`` or ``openai:MODEL@URL``.
         student: A checkpoint.
+        name: Of the run; default that of the task.
 
     Raises:
         ConfigError: If the teacher is in no such form, or a table has no such column.
@@ -90,7 +96,7 @@ def own_preset(
     is_drawn = card.shots and not card.demonstrations
     told = _teacher_of(teacher)
     values = {
-        "NAME": task.name,
+        "NAME": name or task.name,
         "STUDENT": student,
         "TEACHER": told,
         "TEXTS": sources,

@@ -57,15 +57,23 @@ def bring_datasets(run: Run) -> None:
 
 
 def check_tasks(run: Run) -> None:
-    """Refuse tasks that nobody knows, and labels that no task asks for. No data is read.
+    """Refuse tasks of the evaluation that nobody knows. No data is read.
 
     Raises:
-        InputError: If a task of the evaluation or of ICLDist is unknown, or a ``label_column`` is
-            given and no task of ICLDist has labels.
+        InputError: If there is one.
     """
     from sentibench.harness import refuse_unknown, task_manager
 
     refuse_unknown(task_manager(), run.evaluation.tasks, "evaluation.tasks")
+
+
+def check_labels(run: Run) -> None:
+    """Refuse labels that no task asks for. No data is read, and no checkpoint.
+
+    Raises:
+        InputError: If a ``label_column`` is given and no task of ICLDist has labels, or a task of
+            ICLDist is unknown.
+    """
     taxonomies = chosen_taxonomies(run.icldist) if run.icldist else []
     unused = [texts for texts in run.texts if texts.label_column]
     if unused and not any(taxonomy.classes for taxonomy in taxonomies):

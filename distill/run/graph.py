@@ -102,9 +102,11 @@ def build_steps(
         (),
         ("texts.jsonl", "funnel.json"),
     )
-    for stage in stages.training_stages(run):
-        for source in stages.sources_of(run, stage):
+    # first all that is asked: what is wrong with it must not wait for a training
+    for source in stages.STAGES:
+        if getattr(run, source):
             _add_data_steps(steps, run, source, teachers[source], retry_failed, tests, student)
+    for stage in stages.training_stages(run):
         _add_training_steps(steps, run, stage, student)
     _add_evaluation(steps, run, student, teachers, retry_failed)
     return dict(steps)

@@ -26,7 +26,9 @@ def add_adapter(model: Any, lora: Lora) -> Any:
         target_modules=lora.target_modules,
         task_type="CAUSAL_LM",
     )
-    adapted = get_peft_model(model, config)
+    with warnings.catch_warnings():  # it asks transformers by a name that has become another
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        adapted = get_peft_model(model, config)
     if isinstance(config.target_modules, set):  # written in an order that differs by process
         config.target_modules = sorted(config.target_modules)
     return adapted

@@ -148,6 +148,8 @@ def profile(text: str) -> dict[str, float]:
 def labels_in(instruction: str) -> list[str]:
     """The labels of a list "a, b or c", or of "a: explained, b (explained)"."""
     instruction = instruction[-MAX_INSTRUCTION_CHARS:]  # the pattern is slow on long words
+    if told := re.search(r"Answer with (.+) or (.+)\.$", instruction, re.MULTILINE):
+        return [*told[1].split(", "), told[2]]
     lists: list[list[str]] = [[]]
     for match in LIST_OF_LABELS.finditer(instruction):
         last = match[2] if match[2].lower() in MEANINGS else match[2].split()[0]

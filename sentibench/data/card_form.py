@@ -47,6 +47,14 @@ def scoring_word(label: str) -> str:
     return (label.replace("-", " ").split() or [label])[0]
 
 
+def written_label(name: str, word: str) -> str:
+    """A label as prompts show it: its name, or a word of a card that begins no name.
+
+    So a model that has seen demonstrations, or was trained, writes what is scored.
+    """
+    return name if name.casefold().startswith(word.casefold()) else word
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -208,10 +216,12 @@ def refuse_labels(labels: Sequence[LabelEntry]) -> None:
     words = {label.name: label.word or scoring_word(label.name) for label in labels}
     if clash := clashing(words):
         name, other = clash
+        others = {label.name: f"={label.word}" * bool(label.word) for label in labels}
+        given = ",".join(one + word for one, word in {**others, name: "=WORD"}.items())
         raise ValueError(
             f"labels: the word {words[name]!r} of {name!r} begins the word {words[other]!r} of "
-            f"{other!r}, so a model cannot choose between them; give one another word, for example "
-            f"--labels {name!r}=WORD,..."
+            f"{other!r}, so a model cannot choose between them; give one another word: --labels "
+            f"'{given}'"
         )
 
 
@@ -245,14 +255,17 @@ class StrictLoader(yaml.SafeLoader):
         """Compose a mapping; a key that is there twice, or is no text, is an error of YAML."""
         node = super().compose_mapping_node(anchor)
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for place, key in enumerate(keys):
+        seen: set[Any] = set()  # as YAML reads them: 5 and 5.0 are one key
+        for key in keys:
             is_truth = key.value.lower() in ("true", "false")  # yes, no and on are read as these
             if key.tag.rpartition(":")[2] in ("bool", "null") and not is_truth:
                 what = f"key {key.value!r} is read as a {key.tag.rpartition(':')[2]}; quote it"
                 raise yaml.MarkedYAMLError(None, None, what, key.start_mark)
-            if key.value in [before.value for before in keys[:place]]:
+            value = cast(Any, self).construct_object(key)
+            if value in seen:
                 what = f"key {key.value!r} is there twice; remove one"
                 raise yaml.MarkedYAMLError(None, None, what, key.start_mark)
+            seen.add(value)
         return node
 
 

@@ -154,7 +154,7 @@ def stream_table(
     encoding = _encoding_of(path, encoding)
     if ending in (".csv", ".tsv"):
         if delimiter is None:
-            delimiter = "\t" if ending == ".tsv" else _delimiter(path, encoding)
+            delimiter = "\t" if ending == ".tsv" else _delimiter(path, encoding) or ","
         else:
             _refuse_delimiter(path, encoding, delimiter)
         form = f"CSV, {DELIMITERS.get(delimiter, repr(delimiter))}, {encoding}"
@@ -246,17 +246,22 @@ def _first_bad_byte(path: Path, encoding: str) -> int | None:
                 return None
 
 
-def _delimiter(path: Path, encoding: str) -> str:
-    """The delimiter of the header that gives most rows as many fields as it has."""
+def _delimiter(path: Path, encoding: str) -> str | None:
+    """The delimiter of the header that gives most rows as many fields as it has.
+
+    None where there is none: in a table of one column, the header alone may hold such a character.
+    """
     with path.open(encoding=encoding, newline="") as file:
         sample = file.read(SAMPLE).removeprefix("\ufeff")
 
     def fits(delimiter: str) -> tuple[int, int]:
         rows = list(csv.reader(StringIO(sample, newline=""), delimiter=delimiter))
         n_fields = len(rows[0]) if rows else 0
-        return (sum(len(row) == n_fields for row in rows) if n_fields > 1 else 0), n_fields
+        parts_rows = n_fields > 1 and (len(rows) == 1 or max(map(len, rows[1:])) > 1)
+        return (sum(len(row) == n_fields for row in rows) if parts_rows else 0), n_fields
 
-    return max(DELIMITERS, key=fits)
+    best = max(DELIMITERS, key=fits)
+    return best if fits(best)[0] else None
 
 
 def _refuse_delimiter(path: Path, encoding: str, given: str) -> None:
@@ -267,11 +272,11 @@ def _refuse_delimiter(path: Path, encoding: str, given: str) -> None:
             "$'\\t' in a shell); or leave it out to have it found"
         )
     header = next(_lines(path, encoding), "")
-    others = [other for other in DELIMITERS if other in header]
-    if given not in header and others:
+    found = _delimiter(path, encoding)
+    if given not in header and found:
         raise InputError(
             f"{path}:1: got the delimiter {given!r}, which is not in the header "
-            f"{header.strip()[:60]!r}; expected {others[0]!r}; or leave it out to have it found"
+            f"{header.strip()[:60]!r}; expected {found!r}; or leave it out to have it found"
         )
 
 
@@ -285,7 +290,8 @@ def _read_csv(
     try:
         for fields in reader:
             where, line = f"{path}:{line}", reader.line_num + 1
-            if not any(field.strip() for field in fields):
+            is_blank = len(fields) != len(header) and not "".join(fields).strip()
+            if not fields or (is_blank and len(fields) == 1):
                 continue
             if not header:
                 header = _header(path, fields)

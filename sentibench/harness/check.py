@@ -164,7 +164,7 @@ def _task_problem(entry: Any, task: Task) -> str | None:
         "test_split": "test",
         "fewshot_split": "test",
         "doc_to_text": "Sentence: {{sentence}}\nLabel:",
-        "doc_to_target": "label" if label else "answer",
+        "doc_to_target": "label" if label and task.source != "own" else "answer",
     }
     for key, value in expected.items():
         if config.get(key) != value:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,6 +49,8 @@ def evaluate_and_save(
         limit: First items only.
     """
     tracker: Any = EvaluationTracker(output_path=str(out))
+    # prompts without a chat template are the protocol, so that is nothing to warn of
+    logging.getLogger(evaluator.__name__).addFilter(_is_no_advice)
     with patch.object(evaluator, "get_git_commit_hash", commit_here):
         results: Any = cast(Any, simple_evaluate)(
             model=model,
@@ -65,6 +68,10 @@ def evaluate_and_save(
     tracker.save_results_aggregated(results=results, samples=samples)
     for name in results["configs"]:
         tracker.save_results_samples(task_name=name, samples=samples[name])
+
+
+def _is_no_advice(record: logging.LogRecord) -> bool:
+    return "chat template is not applied" not in " ".join(record.getMessage().split())
 
 
 def commit_here() -> str | None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentibench.errors import InputError
+from sentibench.errors import InputError, nearest
 from sentibench.fast.model import load_model
 from sentibench.predict import temperatures
 from sentibench.predict.recipe import WEIGHTS, choose_recipe
@@ -27,6 +27,7 @@ from sentibench.scoring.parse import answer_text, parse_strict
 # Texts whose tuples are written together: an answer depends, in its last digits, on the others in
 # its pool, so work that is resumed begins with a whole round.
 ROUND = 64
+DTYPES = ("float32", "bfloat16", "float16", "auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,8 @@ class Classifier:
             raise InputError(f"--threshold: {self.task} has no labels; leave it out")
         if self.recipe.needs_target and not target:
             raise InputError(f"--target: {self.task} asks for an opinion about someone; name them")
+        if dtype not in DTYPES:
+            raise InputError(f"--dtype: got {dtype!r}; {nearest(dtype, DTYPES)}")
         if temperature is not None and not 0 < temperature < math.inf:
             raise InputError(f"--temperature: got {temperature}, expected a number above 0")
         fitted = temperatures.load(str(checkpoint)).get(self.task)
@@ -157,6 +160,10 @@ class Classifier:
         """
         if isinstance(texts, str):
             raise InputError("Classifier: got one text, expected a list of texts")
+        for n, text in enumerate(texts):
+            if not isinstance(text, str):
+                got = type(text).__name__
+                raise InputError(f"Classifier: texts[{n}]: got {got}, expected text; '' for none")
         # half characters, as in a text that was cut, cannot be tokenised
         clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         numbers: dict[str, list[int]] = defaultdict(list)
@@ -272,8 +279,12 @@ class Classifier:
 
 
 def stamps(path: Path) -> list[list[Any]]:
-    """Name, size and time of a file, or of the files in a folder: what tells two states apart."""
+    """Name, size and time of a file, or of the files in a folder: what tells two states apart.
+
+    Cards do not count: they change no answer, and a run writes them last.
+    """
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    files = [file for file in files if file == path or file.suffix != ".md"]
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
 

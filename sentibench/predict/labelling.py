@@ -19,6 +19,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from sentibench.data.tables import Row, Stream, plain_text, stream_lines, stream_table
@@ -58,6 +59,11 @@ class Source:
     column: str = "text"
     delimiter: str | None = None
     encoding: str | None = None
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return "standard input" if self.is_standard_input else self.place
 
     @property
     def is_standard_input(self) -> bool:
@@ -138,7 +144,7 @@ def _refuse_twice(source: Source, columns: Iterable[str], added: Columns) -> Non
     twice = [column for column in columns if column in added]
     if twice:
         raise InputError(
-            f"{source.place}: has a column {twice[0]!r} already; expected a free name for the "
+            f"{source.name}: has a column {twice[0]!r} already; expected a free name for the "
             "answers; put something before their names, for example --prefix predicted_"
         )
 
@@ -241,10 +247,32 @@ def label_file(
         The number of rows that were answered already.
 
     Raises:
-        InputError: If the answers beside were begun with other settings.
+        InputError: If the answers beside were begun with other settings, another call writes them
+            now, or the disk is full; what was answered is kept.
     """
-    settings: dict[str, Any] = {**classifier.settings, "input": source.stamp(), "--prefix": prefix}
     kept = out.with_name(out.name + ".answers")
+    lock: Any = FileLock(kept.with_name(kept.name + ".lock"))
+    try:
+        with lock.acquire(timeout=0):
+            try:
+                return _label_file(classifier, source, out, kept, found, prefix)
+            finally:
+                Path(lock.lock_file).unlink(missing_ok=True)
+    except Timeout:
+        raise InputError(
+            f"--out {out}: another call is writing it; wait for that, or give another name"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or kept}: {error.strerror}; what was answered is kept in {kept}; "
+            "make room and call again"
+        ) from None
+
+
+def _label_file(
+    classifier: Classifier, source: Source, out: Path, kept: Path, found: Survey, prefix: str
+) -> int:
+    settings: dict[str, Any] = {**classifier.settings, "input": source.stamp(), "--prefix": prefix}
     size = _chunk(classifier.recipe)
     start, known = _continue(kept, settings, size, out)
     n_done = start + len(known)

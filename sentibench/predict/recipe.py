@@ -70,7 +70,8 @@ class Recipe(BaseModel):
             pairs = zip(self.labels, self.scoring_words, strict=True)
             refuse_labels([LabelEntry(name=name, word=word) for name, word in pairs])
         for _, answer in self.demonstrations if self.labels else ():
-            if not answer.startswith(self.labels):  # P-Stance's answers name the target too
+            # P-Stance's answers name the target too; words of a card stand in place of names
+            if not answer.startswith((*self.labels, *self.scoring_words)):
                 near = nearest(answer, self.labels)
                 raise ValueError(f"demonstrations: got the answer {answer!r}; {near}")
         if self.shots > len(self.demonstrations):
@@ -200,7 +201,12 @@ def choose_recipe(checkpoint: str, task: str | None) -> tuple[str, Recipe]:
     if task is None:
         if len(saved) == 1:
             return next(iter(saved.items()))
-        held = f"{FILE} holds {', '.join(saved)}" if saved else f"the checkpoint has no {FILE}"
+        if saved:
+            held = f"{FILE} holds {', '.join(saved)}"
+        elif Path(checkpoint).is_dir():
+            held = f"the checkpoint has no {FILE}"
+        else:
+            held = f"there is no such folder here, and on the hub no {FILE} of this name"
         raise InputError(f"{checkpoint}: which task? {held}; give one with --task NAME")
     if not saved:
         found = task_named(task, "--task")

@@ -13,6 +13,7 @@ from sentibench.data.card_form import CardLoader
 from sentibench.data.cards import load_tasks, task_named
 from sentibench.data.read import load_split
 from sentibench.errors import SentiBenchError
+from sentibench.predict.recipe import recipe_of
 
 ITEMS = [
     ("The app 😀 crashes; always", "complaint"),
@@ -161,7 +162,7 @@ def test_labels_of_which_one_begins_another_want_a_word_each(capsys) -> None:
     assert new("stars", "--test", "t.csv") == 2
     said = capsys.readouterr().err
     assert "the word '1' of '1' begins the word '10' of '10'" in said
-    assert "give one another word, for example --labels '1'=WORD,..." in said
+    assert "give one another word: --labels '1=WORD,2,3,4,5,6,7,8,9,10'" in said
     assert not Path("sentibench_tasks").exists()
     words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     given = ",".join(f"{n}={word}" for n, word in enumerate(words, start=1))
@@ -490,3 +491,39 @@ def test_list_score_and_fetch_know_own_tasks(capsys) -> None:
     assert "reviews: your own, nothing to fetch" in capsys.readouterr().err
     assert main(["prompts", "review"]) == 2
     assert "did you mean 'reviews'?" in capsys.readouterr().err
+
+
+def test_words_of_labels_stand_wherever_a_model_reads_or_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kinds = ("complaint", "praise", "question")
+    for name, n in (("test", 9), ("shown", 3)):
+        rows = "".join(f"{name} {i},{kinds[i % 3]}\n" for i in range(n))
+        Path(f"{name}.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    given = [
+        "--labels",
+        "complaint=bad,praise=good,question=ask",
+        "--describe",
+        "praise=is pleased",
+    ]
+    made = ["task", "new", "words", *given, "--test", "test.csv", "--demonstrations", "shown.csv"]
+    assert main(made) == 0
+    assert (
+        "9 items (CSV, comma, utf-8); complaint 3, praise 3, question 3" in capsys.readouterr().out
+    )
+    assert main(["check"]) in (0, 2)  # of ours the data may be missing
+    assert "BAD words" not in (told := capsys.readouterr().out)
+    assert "words" in told
+    assert main(["prompts", "words", "--limit", "1"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["prompt"].startswith(
+        "Which label fits the text? Answer with bad, good or ask.\ngood: is pleased\n\n"
+    )
+    assert [line for line in row["prompt"].splitlines() if line.startswith("Label: ")] == [
+        *("Label: bad", "Label: good", "Label: ask")
+    ]
+    assert row["target"] == "bad"
+    recipe = recipe_of(task_named("words", "test"))
+    assert (recipe.labels, recipe.scoring_words) == (kinds, ("bad", "good", "ask"))
+    assert recipe.prompt("test 0", recipe.shots) == row["prompt"]

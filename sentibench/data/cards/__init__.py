@@ -30,6 +30,7 @@ from sentibench.data.card_form import (
     find_own_cards,
     read_card_file,
     scoring_word,
+    written_label,
 )
 from sentibench.errors import InputError, unknown_name
 
@@ -193,18 +194,8 @@ class Card:
 
     @property
     def written(self) -> tuple[str, ...]:
-        """The labels as prompts show them: their names, or words of a card that begin no name.
-
-        So a model that has seen demonstrations, or was trained, writes what is scored.
-        """
-        return tuple(
-            [
-                label.name
-                if label.name.casefold().startswith(label.word.casefold())
-                else label.word
-                for label in self.classes
-            ]
-        )
+        """The labels as prompts show them; see ``written_label``."""
+        return tuple([written_label(label.name, label.word) for label in self.classes])
 
     @property
     def scoring_words(self) -> tuple[str, ...]:

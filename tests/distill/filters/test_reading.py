@@ -217,3 +217,19 @@ def test_a_label_that_is_denied_is_not_read(text: str) -> None:
 def test_an_endless_answer_is_read_in_one_pass() -> None:
     assert not is_json("```" + "a" * 2_000_000)
     assert label_of("```" + "a " * 1_000_000, ("complaint", "praise")) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("<label>praise</label>", "<answer> Praise. </answer>", "- praise", "• **praise**"),
+        *('{"label": ["praise"]}', "<unused94>thought: a complaint?<unused95>praise"),
+    ],
+)
+def test_tags_bullets_and_lists_of_one_are_read(answer: str) -> None:
+    text, _, _ = without_reasoning(answer)
+    assert label_of(text, ("complaint", "praise")) == "praise"
+
+
+def test_a_list_of_two_labels_is_none() -> None:
+    assert label_of('{"label": ["praise", "complaint"]}', ("complaint", "praise")) is None

@@ -25,7 +25,7 @@ def values(table: Table) -> list[dict]:
         ("a.csv", b'text,kind\r\n"say ""no"",\nthen go",x\r\n', "CSV, comma", None),
         ("a.csv", "\ufefftext,kind\nfine \U0001f600,x\n".encode(), "CSV, comma, utf-8", None),
         ("a.csv", f"text,kind\n{LONG},x\n".encode(), "CSV, comma, utf-8", [(LONG, "x")]),
-        ("a.csv", b"text,kind\n\n  ,  \nfine,x\n\n", "CSV, comma, utf-8", [("fine", "x")]),
+        ("a.csv", b"text,kind\n\n  ,  \nfine,x\n\n", "CSV, comma, utf-8", [("  ", "  ")]),
         ("a.csv", b"text,kind\n<b>fine</b>,Two Words\n", "CSV", [("<b>fine</b>", "Two Words")]),
         ("a.TSV", b"text\tkind\nfine\tx\n", "CSV, tab, utf-8", [("fine", "x")]),
         ("a.JSONL", b'{"text": "fine", "kind": "x"}\n', "JSON, utf-8", [("fine", "x")]),
@@ -231,3 +231,26 @@ def test_lines_are_json_or_texts_as_the_first_one_says(lines: list, expected: li
     assert [row.values for row in stream_lines("here", lines).rows] == expected
     with pytest.raises(InputError, match="here:2: broken JSON"):
         list(stream_lines("here", ["{}", "no"]).rows)
+
+
+def test_rows_of_empty_fields_are_rows_and_blank_lines_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('text\n"good"\n""\n\n"bad"\n\n')
+    assert [row["text"] for row in values(read_table(tmp_path / "a.csv"))] == ["good", "", "bad"]
+    (tmp_path / "b.csv").write_text("text,kind\nx,y\n,\n  \n")
+    assert values(read_table(tmp_path / "b.csv"))[1:] == [{"text": "", "kind": ""}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "given"),
+    [
+        ("a.csv", "review (good, bad)\nnice one\n", ";"),
+        ("a.tsv", "review, all\nnice one\n", "\t"),
+        ("a.csv", "text\nnice; one\n", ","),
+    ],
+)
+def test_a_table_of_one_column_may_have_any_character_in_its_header(
+    name: str, content: str, given: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    header, value = content.splitlines()
+    assert values(read_table(tmp_path / name, delimiter=given)) == [{header: value}]

@@ -138,7 +138,7 @@ def test_what_is_known_is_left_out_and_changes_no_digit(
         ("mini_sst2", {"threshold": math.nan}, "--threshold: got nan"),
         ("mini_opener", {"threshold": 0.5}, "--threshold: sentibench_mini_opener has no labels"),
         ("mini_pstance", {}, "--target: sentibench_mini_pstance asks for an opinion about someone"),
-        ("mini_sst2", {"dtype": "float17"}, "cannot be loaded"),
+        ("mini_sst2", {"dtype": "float17"}, "got 'float17'; did you mean"),
         ("mini_sst2", {"batch_tokens": 0}, "batch_tokens: got 0"),
         ("sentibench_mini", {}, "is a group"),
         ("sst3", {}, "did you mean 'sentibench_sst2'"),

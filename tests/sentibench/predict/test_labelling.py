@@ -1,6 +1,7 @@
 """Files of texts in every form, streamed, resumed, and refused in one line."""
 
 import csv
+import errno
 import io
 import json
 import signal
@@ -17,12 +18,13 @@ import pytest
 
 pytest.importorskip("torch")
 
+from filelock import FileLock
 from pyarrow import Table, parquet
 
 from sentibench.__main__ import main
 from sentibench.errors import InputError
 from sentibench.predict import classifier, labelling
-from sentibench.predict.classifier import Extracted, Labelled
+from sentibench.predict.classifier import Extracted, Labelled, stamps
 from sentibench.predict.labelling import Source, added_columns, label_file, survey
 from sentibench.predict.recipe import Recipe, save_recipes
 from sentibench.predict.tables import write_table
@@ -435,6 +437,7 @@ def test_the_command_reads_standard_input(
         (["in.csv", "--task", "mini_sst2", "--out", "no/out.csv"], "no such folder"),
         (["in.csv", "--task", "mini_sst2", "--threshold", "x"], "argument --threshold"),
         (["-", "--task", "mini_sst2"], "standard input: got no rows"),
+        (["in.csv", "--task", "mini_sst2", "--text", "review", "--dtype", "flot32"], "'float32'?"),
     ],
 )
 def test_the_command_refuses_in_one_line(
@@ -449,3 +452,37 @@ def test_the_command_refuses_in_one_line(
     assert shown.err.splitlines()[-1].startswith("error: ")
     assert shown.out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_two_calls_do_not_write_one_file(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    source = csv_of(tmp_path)
+    lock, refused = FileLock(f"{out}.answers.lock"), pytest.raises(InputError, match="another call")
+    with lock, refused:
+        label(source, out, Fake())
+    label(csv_of(tmp_path), out, Fake())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+
+def test_a_full_disk_names_the_file_and_keeps_the_answers(tmp_path: Path, monkeypatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "out.csv"
+    monkeypatch.setattr(labelling, "write_table", full)
+    source = csv_of(tmp_path)
+    with pytest.raises(InputError, match=r"out.csv.answers: No space left .* is kept in .*again"):
+        label(source, out, Fake())
+    monkeypatch.undo()
+    again = Fake()
+    assert label(source, out, again) == len(TEXTS)
+    assert list(chain.from_iterable(again.asked)) == []
+
+
+def test_a_card_that_is_written_meanwhile_is_no_other_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    before = stamps(tmp_path)
+    (tmp_path / "README.md").write_text("of the run")
+    assert stamps(tmp_path) == before
+    (tmp_path / "model.safetensors").write_text("x")
+    assert stamps(tmp_path) != before
