@@ -50,9 +50,10 @@ distill.records
 distill.report             config errors filters texts sentibench.data sentibench.files
                            sentibench.pages sentibench.scoring
 distill.run                checkpoints config errors files filters progress prompts records
-                           report steps student teachers texts sentibench.data sentibench.files
-                           sentibench.harness sentibench.pages sentibench.predict
-                           sentibench.prompts sentibench.scoring
+                           report selection steps student teachers texts sentibench.data
+                           sentibench.files sentibench.harness sentibench.pages
+                           sentibench.predict sentibench.prompts sentibench.scoring
+distill.selection          progress student sentibench.fast
 distill.steps              errors files
 distill.student            checkpoints config errors files progress sentibench.fast
                            sentibench.harness sentibench.prompts sentibench.scoring
@@ -98,6 +99,7 @@ HEAVY_ROOMS = {
     "sentibench.evaluate_metrics": {"datasets", "evaluate"},
     "distill.checkpoints": {"transformers"},
     "distill.teachers": {"torch"},
+    "distill.selection": {"torch"},
     "distill.student": {"torch", "transformers"},
 }
 

@@ -121,7 +121,18 @@ class KnowDistTraining(Training):
 
 
 class ICLDistTraining(Training):
-    """ICLDist's schedule (Zhang et al. 2025, appendix): linear, 2% warm-up, decay 0.01."""
+    """ICLDist's schedule (Zhang et al. 2025, appendix): linear, 2% warm-up, decay 0.01.
+
+    Attributes:
+        loss: What is learnt where the teacher scored the labels. ``hard``: the likeliest label.
+            ``soft``: the teacher's distribution over the labels. ``mixed``: both.
+        soft_weight: Share of the distribution in a mixed loss.
+        soft_temperature: By which the log-probabilities of both models are divided first.
+    """
+
+    loss: Literal["hard", "soft", "mixed"] = "hard"
+    soft_weight: Fraction = 0.5
+    soft_temperature: Positive = 1.0
 
     learning_rate: Positive = 3e-4
     schedule: Schedule = "linear"

@@ -14,6 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from distill.config import FilterConfig, KnowDist, Run
@@ -41,18 +42,20 @@ from distill.run.stages import (
     StageTeacher,
     kept_step,
     labels_by_teacher,
+    learns_distributions,
     named_tasks,
     settings_of,
     sources_of,
     training_stages,
 )
-from distill.student.difficulty import select_hard_samples
+from distill.selection.difficulty import select_hard_samples
 from distill.student.samples import Sample, read_samples, write_samples
 from distill.teachers.asking import ask
 from distill.teachers.store import Store
 from distill.texts.cleaning import masked
 from distill.texts.decontamination import Contamination, load_tests
 from distill.texts.sources import Text, draw_texts
+from sentibench.scoring import calibration
 
 REQUEST = TypeAdapter(Request)
 Tests = Callable[[], Contamination | None]
@@ -241,13 +244,19 @@ def filter_stage(
             outcome = store.get(key) or store.failure(key)
             pairs.append((request, outcome or Failure("not answered", "", 0)))
     kept = _filter(f"{stage}-filter", pairs, run.filters, tests(), folder)
-    write_samples([sample_of(one.request, one.response) for one in kept], folder / "samples.jsonl")
-    return {"kept": len(kept), "of": len(pairs)}
+    said: dict[str, tuple[float, ...]] = {}
+    if learns_distributions(run, stage):
+        answers = [(r.id, a.log_likelihoods) for r, a in pairs if isinstance(a, Answer)]
+        said = {identity: scores for identity, scores in answers if scores}
+    samples = [sample_of(k.request, k.response, said.get(k.request.id, ())) for k in kept]
+    write_samples(samples, folder / "samples.jsonl")
+    counted = {"with_distributions": sum(bool(sample.target) for sample in samples)} if said else {}
+    return {"kept": len(kept), "of": len(pairs), **counted}
 
 
 def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
     """Keep the samples that are hard for a small model."""
-    from distill.student.difficulty_of_samples import measure_difficulty
+    from distill.selection.difficulty_of_samples import measure_difficulty
 
     found = settings_of(run, stage)
     assert found.difficulty is not None
@@ -273,8 +282,10 @@ def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
     return {"kept": len(chosen), "of": len(samples)}
 
 
-def sample_of(request: Request, response: str) -> Sample:
-    """What a student learns of an answer."""
+def sample_of(request: Request, response: str, log_likelihoods: Sequence[float] = ()) -> Sample:
+    """What a student learns of an answer; with log-likelihoods of the choices, the distribution."""
+    scores_NK = np.array([log_likelihoods])
+    target = calibration.probabilities(scores_NK)[0].tolist() if log_likelihoods else ()
     return Sample(
         id=request.id,
         prompt=request.prompt,
@@ -282,6 +293,8 @@ def sample_of(request: Request, response: str) -> Sample:
         text=request.text,
         instruction=request.meta.get("instruction_text", ""),
         demonstrations=tuple((t, label) for t, label in request.meta.get("demonstrations", ())),
+        labels=request.choices if log_likelihoods else (),
+        target=tuple(target),
     )
 
 

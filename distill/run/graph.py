@@ -30,6 +30,8 @@ from sentibench.predict import temperatures
 
 BEHIND_TRAINING: Any = {"choose": {"tasks", "limit"}, "report_to": True}
 """Settings that change no weight."""
+SOFT = dict.fromkeys(("loss", "soft_weight", "soft_temperature"), True)
+"""Settings that change nothing where the loss is hard."""
 OF_ANSWERS = {"score_choices", "label_tokens", "response_tokens"}  # how ICLDist asks for them
 OF_LABELS = {"skip", "run_on", "run_on_markers", "min_kept", "allow_loss"}  # filters of labels
 BESIDE_SCORES: Any = {"teacher", "agreement", "calibration"}  # what is measured besides
@@ -166,6 +168,7 @@ def _add_data_steps(
             "rules": RULES_VERSION,
             "decontaminate": _compared_with(run),
             "teacher": known["teacher"],
+            **({"distributions": True} if stages.learns_distributions(run, stage) else {}),
         },
         (f"{stage}-ask",),
         ("samples.jsonl", "funnel.json"),
@@ -191,12 +194,15 @@ def _add_training_steps(steps: _Steps, run: Run, stage: str, student: str) -> No
     training, previous = stages.training_of(run, stage), stages.before(run, stage)
     start = stages.checkpoint_of(run, previous)
     kept = [stages.kept_step(run, source) for source in stages.sources_of(run, stage)]
+    soft = stages.learns_distributions(run, stage)
     last = f"{stage}-train"
     steps.add(
         last,
         partial(models.train_stage, run, training, start, kept),
         {
-            "training": training.model_dump(mode="json", exclude=BEHIND_TRAINING),
+            "training": training.model_dump(
+                mode="json", exclude=BEHIND_TRAINING | ({} if soft else SOFT)
+            ),
             "student": [run.student, student],
             "seed": run.seed,
         },

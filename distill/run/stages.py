@@ -108,6 +108,15 @@ def training_of(run: Run, stage: str) -> Training:
     return settings_of(run, leading(stage)).training
 
 
+def learns_distributions(run: Run, stage: str) -> bool:
+    """Whether a stage learns the teacher's distributions over labels, not the likeliest alone."""
+    return (
+        run.icldist is not None
+        and leading(stage) == "icldist"
+        and (run.icldist.training.loss != "hard")
+    )
+
+
 def before(run: Run, stage: str) -> str:
     """The model that a training stage goes on from, ``base`` for the first."""
     return ["base", *training_stages(run)][training_stages(run).index(stage)]

@@ -32,6 +32,8 @@ class Sample:
         demonstrations: (text, label) of a few-shot prompt; the first are dropped first where the
             prompt is too long.
         text: The text that the prompt is about.
+        labels: Between which the teacher chose, where its distribution is learnt too.
+        target: The teacher's distribution over them.
     """
 
     id: str
@@ -40,8 +42,12 @@ class Sample:
     text: str
     instruction: str = ""
     demonstrations: tuple[tuple[str, str], ...] = ()
+    labels: tuple[str, ...] = ()
+    target: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if len(self.labels) != len(self.target):
+            raise ValueError(f"sample {self.id}: labels and target differ in number")
         if not self.prompt.strip() or not self.response.strip():
             raise ValueError(f"sample {self.id}: prompt and response must not be empty")
 
@@ -54,12 +60,16 @@ class Encoded:
         ids: Prompt, response, end of text.
         n_prompt: The ids behind these are supervised; at least two of them, the last is the end.
         dropped: Demonstrations left out to fit.
+        words: Ids of each label as a continuation of the prompt.
+        target: The teacher's distribution over the labels.
     """
 
     id: str
     ids: tuple[int, ...]
     n_prompt: int
     dropped: int
+    words: tuple[tuple[int, ...], ...] = ()
+    target: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.n_prompt <= len(self.ids) - 2:
@@ -108,21 +118,29 @@ def _encode(sample: Sample, tokenizer: Any, max_length: int) -> Encoded | None:
                 return None  # nothing would say what is asked
             prompt = render_few_shot(sample.instruction, shown, sample.text)
         before = tokenizer(prompt)["input_ids"]
-        whole = tokenizer(prompt + TARGET_DELIMITER + sample.response.strip())["input_ids"]
-        if whole[-1] == tokenizer.eos_token_id:  # some tokenizers close every text themselves
-            whole = whole[:-1]
+        whole = _ids(prompt + TARGET_DELIMITER + sample.response.strip(), tokenizer)
         if before and before[-1] == tokenizer.eos_token_id and len(before) > 1:
             before = before[:-1]
         if len(whole) + 1 <= max_length:
             # the response begins where the evaluation cuts, lm-eval's own rule
             ids = (*whole, tokenizer.eos_token_id)
-            return Encoded(sample.id, ids, len(before), dropped)
+            texts = [prompt + TARGET_DELIMITER + label for label in sample.labels]
+            words = tuple(tuple(_ids(text, tokenizer)[len(before) :]) for text in texts)
+            return Encoded(sample.id, ids, len(before), dropped, words, sample.target)
     return None
+
+
+def _ids(text: str, tokenizer: Any) -> list[int]:
+    """Ids without an end of text: some tokenizers close every text themselves."""
+    ids = list(tokenizer(text)["input_ids"])
+    return ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids
 
 
 def write_samples(samples: Iterable[Sample], path: Path) -> None:
     """Write JSON lines, beside and renamed into place."""
-    write_lines(path, map(asdict, samples))
+    rows = map(asdict, samples)
+    hard = {"labels", "target"}  # which samples without a distribution do not have
+    write_lines(path, ({k: v for k, v in row.items() if v or k not in hard} for row in rows))
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
@@ -139,6 +157,7 @@ def read_samples(path: Path) -> Iterator[Sample]:
         try:
             row = json.loads(line)
             shown = tuple((text, label) for text, label in row.pop("demonstrations"))
-            yield Sample(**row, demonstrations=shown)
+            labels, target = tuple(row.pop("labels", ())), tuple(row.pop("target", ()))
+            yield Sample(**row, demonstrations=shown, labels=labels, target=target)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"{path} line {number}: no sample; {error}") from None

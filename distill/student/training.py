@@ -15,6 +15,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,13 @@ from transformers import (
 )
 
 from distill.checkpoints import load_tokenizer, loading
-from distill.config import Training
+from distill.config import ICLDistTraining, Training
 from distill.errors import InputError
 from distill.files import replace_folder, write_json
 from distill.progress import progress
 from distill.student.adapters import add_adapter
 from distill.student.samples import Encoded, Encoding, Sample, encode_samples
+from distill.student.soft_loss import SoftLoss
 from sentibench.fast.head_positions import HeadPositions
 
 UNSUPERVISED = -100  # torch's ignore_index
@@ -79,14 +81,16 @@ def train(
     if training.method != "full":
         model = add_adapter(model, training.lora)
     arguments = _arguments(training, len(encoding.examples), folder, seed)
+    soft = soft_loss_of(training)
     bar = Bar(folder.name)
     trainer = StudentTrainer(
         model,
         arguments,
         positions=positions,
         batch_tokens=training.batch_tokens,
+        soft=soft,
         train_dataset=_rows(encoding.examples, training.batch_size),
-        data_collator=_collate,
+        data_collator=_collate if soft is None else soft.collate(_collate),
         callbacks=[bar, Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
     )
     for prints_every_step in (ProgressCallback, PrinterCallback):
@@ -101,6 +105,14 @@ def train(
         _save_weights(trainer, tokenizer, folder / "weights")
         write_json(folder / "training.json", summary)  # last: it says that the weights are whole
     return summary
+
+
+def soft_loss_of(training: Training) -> SoftLoss | None:
+    """The loss on the teacher's distributions, where one is wanted."""
+    if not isinstance(training, ICLDistTraining) or training.loss == "hard":
+        return None
+    weight = 1.0 if training.loss == "soft" else training.soft_weight
+    return SoftLoss(weight, training.soft_temperature)
 
 
 def load_student(
@@ -146,14 +158,20 @@ class StudentTrainer(Trainer):
     Args:
         positions: Of the student, made before adapters were added.
         batch_tokens: Tokens, padding included, that go through the model at once.
+        soft: The loss on the teacher's distributions; None to learn its answers alone.
         kwargs: All of ``Trainer``'s.
     """
 
     def __init__(
-        self, *args: Any, positions: HeadPositions, batch_tokens: int, **kwargs: Any
+        self,
+        *args: Any,
+        positions: HeadPositions,
+        batch_tokens: int,
+        soft: SoftLoss | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.positions, self.batch_tokens = positions, batch_tokens
+        self.positions, self.batch_tokens, self.soft = positions, batch_tokens, soft
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Backward over the parts of a batch; one exchange between processes, at the last."""
@@ -180,7 +198,7 @@ class StudentTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Mean negative log-likelihood of the supervised tokens, in nats."""
+        """Mean negative log-likelihood of the supervised tokens, in nats; see ``SoftLoss`` too."""
         ids_BT, labels_BT = inputs["input_ids"], inputs["labels"]
         # position t predicts token t + 1
         rows_N, positions_N = (labels_BT[:, 1:] != UNSUPERVISED).nonzero(as_tuple=True)
@@ -188,9 +206,22 @@ class StudentTrainer(Trainer):
         with self.positions.only(rows_N, positions_N, ids_BT.shape):
             # padding is on the right, where no earlier position looks
             logits_NV = model(input_ids=ids_BT, use_cache=False).logits[0]
-        summed = torch.nn.functional.cross_entropy(logits_NV.float(), targets_N, reduction="sum")
+        if self.soft is None:
+            summed = torch.nn.functional.cross_entropy(
+                logits_NV.float(), targets_N, reduction="sum"
+            )
+        else:
+            ask = partial(self._read, model)
+            summed = self.soft(logits_NV.float(), (rows_N, positions_N), inputs, ask)
         n_tokens = len(targets_N) if num_items_in_batch is None else num_items_in_batch
         return summed / n_tokens * self.accelerator.num_processes
+
+    def _read(
+        self, model: Any, ids_BT: torch.Tensor, rows_N: torch.Tensor, positions_N: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits at some positions, shape (N, V)."""
+        with self.positions.only(rows_N, positions_N, ids_BT.shape):
+            return model(input_ids=ids_BT, use_cache=False).logits[0].float()
 
 
 def cut_by_tokens(inputs: dict[str, torch.Tensor], batch_tokens: int) -> Iterator[dict[str, Any]]:
@@ -200,26 +231,33 @@ def cut_by_tokens(inputs: dict[str, torch.Tensor], batch_tokens: int) -> Iterato
     while start < len(order):
         longest = int(inputs["lengths"][order[start]])
         rows = order[start : start + max(1, batch_tokens // longest)]
-        yield {key: inputs[key][rows, :longest] for key in ("input_ids", "labels")}
+        yield {
+            key: value[rows, :longest] if key in ("input_ids", "labels") else value[rows]
+            for key, value in inputs.items()
+            if key != "lengths"
+        }
         start += len(rows)
 
 
-def _rows(examples: Sequence[Encoded], batch_size: int) -> list[dict[str, list[int]]]:
+def _rows(examples: Sequence[Encoded], batch_size: int) -> list[dict[str, list[Any]]]:
     """Samples, and rows without a label up to whole batches.
 
     Several processes would fill the last batch of an epoch with samples of its beginning, and one
     process would not: their curves would differ.
     """
     n_fillers = -len(examples) % batch_size
-    return [*map(_row, examples), *({"ids": [0], "labels": [UNSUPERVISED]},) * n_fillers]
+    filler = {"ids": [0], "labels": [UNSUPERVISED], "words": [], "target": []}
+    return [*map(_row, examples), *(filler,) * n_fillers]
 
 
-def _row(example: Encoded) -> dict[str, list[int]]:
+def _row(example: Encoded) -> dict[str, list[Any]]:
     supervised = list(example.ids[example.n_prompt :])
-    return {"ids": list(example.ids), "labels": [UNSUPERVISED] * example.n_prompt + supervised}
+    labels = [UNSUPERVISED] * example.n_prompt + supervised
+    soft = {"words": list(map(list, example.words)), "target": list(example.target)}
+    return {"ids": list(example.ids), "labels": labels, **soft}
 
 
-def _collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+def _collate(rows: Sequence[dict[str, list[Any]]]) -> dict[str, torch.Tensor]:
     def pad(key: str, value: int) -> torch.Tensor:
         tensors = [torch.tensor(row[key]) for row in rows]
         return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)

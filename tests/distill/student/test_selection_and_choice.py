@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
 from distill.config import BestCheckpoint  # noqa: E402
+from distill.selection.difficulty import token_difficulty  # noqa: E402
+from distill.selection.difficulty_of_samples import measure_difficulty  # noqa: E402
 from distill.student import best_checkpoint  # noqa: E402
-from distill.student.difficulty import token_difficulty  # noqa: E402
-from distill.student.difficulty_of_samples import measure_difficulty  # noqa: E402
 from distill.student.training import load_student, train  # noqa: E402
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from distill.progress import progress
-from distill.student.difficulty import token_difficulty
+from distill.selection.difficulty import token_difficulty
 from distill.student.samples import Encoded, Sample, encode_samples
 from distill.student.training import load_student
 from sentibench.fast.head_positions import HeadPositions

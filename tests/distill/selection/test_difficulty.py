@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from distill.student.difficulty import keep_probability, select_hard_samples, token_difficulty
+from distill.selection.difficulty import keep_probability, select_hard_samples, token_difficulty
 
 EVEN = [0.2] * 5
 STEPS = [0.5, 0.3, 0.1, 0.06, 0.04]  # the nucleus of 0.95 has four tokens (0.96)

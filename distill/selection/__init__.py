@@ -1,0 +1,1 @@
+"""Which of the samples are worth a training."""

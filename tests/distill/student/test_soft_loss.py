@@ -1,0 +1,133 @@
+"""The loss on distributions against its plain formula, sequence by sequence, with autograd."""
+
+import json
+from pathlib import Path
+
+import pytest
+from small_runs import samples
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+from distill.config import ICLDistTraining  # noqa: E402
+from distill.student.samples import Sample, encode_samples, read_samples, write_samples  # noqa: E402
+from distill.student.soft_loss import SoftLoss  # noqa: E402
+from distill.student.training import (  # noqa: E402
+    StudentTrainer,
+    _collate,
+    _row,
+    load_student,
+    soft_loss_of,
+    train,
+)
+from sentibench.fast.head_positions import HeadPositions  # noqa: E402
+
+SHORT = (("positive", "negative"), (0.7, 0.3))
+LONG = (("positive", "not so good at all", "neutral film"), (0.2, 0.5, 0.3))
+
+
+def soft(sample: Sample, labels: tuple[str, ...], target: tuple[float, ...]) -> Sample:
+    response = labels[target.index(max(target))]
+    return Sample(
+        f"{sample.id}/{len(labels)}", sample.prompt, response, sample.text, "", (), labels, target
+    )
+
+
+def mixed_batch() -> list[Sample]:
+    """Rows with labels of one token and of several, of two and of three labels, and without."""
+    first, second, third, fourth = samples(4)
+    return [soft(first, *SHORT), second, soft(third, *LONG), soft(fourth, *SHORT)]
+
+
+def log_p(model, tokenizer, text: str, continuation: str) -> list:
+    """Of each token of a continuation, and of the end of the text after it."""
+    before = len(tokenizer(text)["input_ids"])
+    ids = [*tokenizer(f"{text} {continuation}")["input_ids"], tokenizer.eos_token_id]
+    table = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    return [table[place - 1, ids[place]] for place in range(before, len(ids))]
+
+
+def scores(model, tokenizer, sample: Sample):
+    said = [log_p(model, tokenizer, sample.prompt, label)[:-1] for label in sample.labels]
+    return torch.stack([sum(one) for one in said])
+
+
+def plain_loss(model, tokenizer, batch: list[Sample], weight: float, temperature: float):
+    """The formula of the module, one sequence after the other."""
+    total = torch.zeros(())
+    n_tokens = 0
+    for sample in batch:
+        *answer, end = log_p(model, tokenizer, sample.prompt, sample.response)
+        n_tokens += len(answer) + 1
+        share = weight if sample.labels else 0.0
+        total = total - (1 - share) * sum(answer) - end
+        if sample.labels:
+            q = (scores(model, tokenizer, sample) / temperature).log_softmax(0)
+            p = (torch.tensor(sample.target).log() / temperature).log_softmax(0)
+            total = total + weight * temperature**2 * (p.exp() * (p - q)).sum()
+    return total / n_tokens
+
+
+@pytest.mark.parametrize(("weight", "temperature"), [(1.0, 1.0), (0.5, 1.0), (0.3, 2.0)])
+def test_loss_and_gradient_are_those_of_the_plain_formula(
+    weight: float, temperature: float, tiny_student: Path
+) -> None:
+    tokenizer, model = load_student(str(tiny_student))
+    batch = mixed_batch()
+    expected = plain_loss(model, tokenizer, batch, weight, temperature)
+    expected.backward()
+    gradients = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+
+    loss = SoftLoss(weight, temperature)
+    examples = encode_samples(batch, tokenizer, 512).examples
+    assert max(len(word) for example in examples for word in example.words) > 1
+    inputs = loss.collate(_collate)(list(map(_row, examples)))
+    trainer = object.__new__(StudentTrainer)
+    trainer.positions, trainer.soft = HeadPositions(model), loss
+    trainer.accelerator = type("One", (), {"num_processes": 1})()
+    got = trainer.compute_loss(model, inputs)
+    assert got.item() == pytest.approx(expected.item(), rel=1e-5)
+    got.backward()
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        assert torch.allclose(parameter.grad, gradient, atol=1e-6, rtol=1e-4)
+
+
+def test_samples_without_distributions_have_the_hard_loss(
+    tiny_student: Path, tmp_path: Path
+) -> None:
+    curves = []
+    for name in ("hard", "soft"):
+        given = ICLDistTraining(loss=name, batch_size=4, epochs=1)
+        train(str(tiny_student), samples(8), given, tmp_path / name, seed=1)
+        lines = (tmp_path / name / "log.jsonl").read_text().splitlines()
+        curves.append([json.loads(line)["loss_nats_per_token"] for line in lines])
+    assert curves[0] == pytest.approx(curves[1], rel=1e-5)
+
+
+def test_a_student_learns_the_distribution(tiny_student: Path, tmp_path: Path) -> None:
+    labels, target = SHORT
+    given = [soft(sample, labels, target) for sample in samples(8)]
+    training = ICLDistTraining(
+        loss="soft", method="full", learning_rate=1e-2, batch_size=4, epochs=30, batch_tokens=64
+    )
+    train(str(tiny_student), given, training, tmp_path, seed=1)
+    tokenizer, model = load_student(str(tmp_path / "weights"))
+    for sample in given:
+        p = scores(model, tokenizer, sample).softmax(0)
+        assert p.tolist() == pytest.approx(target, abs=0.05)
+
+
+def test_which_loss_a_training_has() -> None:
+    assert soft_loss_of(ICLDistTraining()) is None
+    assert soft_loss_of(ICLDistTraining(loss="soft")) == SoftLoss(1.0, 1.0)
+    mixed = ICLDistTraining(loss="mixed", soft_weight=0.25, soft_temperature=2.0)
+    assert soft_loss_of(mixed) == SoftLoss(0.25, 2.0)
+
+
+def test_distributions_are_read_as_they_were_written(tmp_path: Path) -> None:
+    batch = mixed_batch()
+    write_samples(batch, tmp_path / "samples.jsonl")
+    assert list(read_samples(tmp_path / "samples.jsonl")) == batch
+    lines = (tmp_path / "samples.jsonl").read_text().splitlines()
+    assert ["target" in json.loads(line) for line in lines] == [True, False, True, True]
