@@ -65,6 +65,8 @@ class ICLDist(Section):
         instructions: Kinds of instruction, drawn evenly.
         other_tasks: Share of the samples that are not about sentiment.
         other_files: JSON lines of more such tasks, ``{"task", "instruction", "input", "output"}``.
+        correct_bias: Whether a liking of the teacher for some label words is taken out of what it
+            scored, by the mean over all texts. For texts whose classes are about equally frequent.
         label_tokens: New tokens of an answer that is a label, at most; a model that thinks aloud
             needs 1024 or more. Where labels are scored, nothing is written.
         response_tokens: New tokens of a free answer, of other tasks, at most.
@@ -85,6 +87,7 @@ class ICLDist(Section):
     other_tasks: BelowOne = 0.2
     other_files: tuple[Path, ...] = ()
     score_choices: bool = True
+    correct_bias: bool = False
     label_tokens: Count = 64
     response_tokens: Count = 128
     difficulty: Difficulty | None = None

@@ -41,6 +41,8 @@ class Funnel(BaseModel):
             checking, kept.
         failures: Requests without an answer, per reason of the failure.
         changed: Kept answers that were cut or put in order, per kind of change.
+        corrected: Labels that became others when the teacher's bias was taken out, and scored
+            answers, per set of label words.
         overlaps: Answers dropped as contaminated, per test; one may count for several.
         not_checked: Reasons that were switched off.
         examples: Per reason at most three, those of the smallest ids.
@@ -52,6 +54,7 @@ class Funnel(BaseModel):
     table: tuple[dict[str, NonNegativeInt | str], ...]
     failures: dict[str, NonNegativeInt] = {}
     changed: dict[str, NonNegativeInt] = {}
+    corrected: dict[str, tuple[NonNegativeInt, NonNegativeInt]] = {}
     overlaps: dict[str, NonNegativeInt] = {}
     not_checked: tuple[str, ...] = ()
     examples: dict[str, tuple[DroppedAnswer, ...]] = {}

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 from distill.config import FilterConfig, KnowDist, Run
 from distill.errors import ConfigError, nearest
 from distill.files import write_json, write_lines
+from distill.filters.bias import without_bias
 from distill.filters.funnel import count
 from distill.filters.judge import Kept, filter_answers
 from distill.filters.losses import check_losses
@@ -144,7 +145,8 @@ def label_demonstrations(
     texts = read_texts(run.folder / "texts")
     requests = masked_requests(run, demonstration_requests(texts, run.icldist, run.seed))
     asked = ask_all(requests, teacher, "demonstrations", retry_failed, run.filters)
-    kept = _filter("demonstrations", asked, run.filters, tests(), folder)
+    pairs, corrected = _corrected(run, asked)
+    kept = _filter("demonstrations", pairs, run.filters, tests(), folder, corrected)
     labels = [[k.request.meta["taxonomy"], k.request.meta["text"], k.response] for k in kept]
     write_json(folder / "labels.json", labels)
     n_answered = sum(isinstance(outcome, Answer) for _, outcome in asked)
@@ -243,10 +245,11 @@ def filter_stage(
         for key, request in read_requests(run.folder / f"{stage}-ask"):
             outcome = store.get(key) or store.failure(key)
             pairs.append((request, outcome or Failure("not answered", "", 0)))
-    kept = _filter(f"{stage}-filter", pairs, run.filters, tests(), folder)
+    fit, corrected = _corrected(run, pairs)
+    kept = _filter(f"{stage}-filter", fit, run.filters, tests(), folder, corrected)
     said: dict[str, tuple[float, ...]] = {}
     if learns_distributions(run, stage):
-        answers = [(r.id, a.log_likelihoods) for r, a in pairs if isinstance(a, Answer)]
+        answers = [(r.id, a.log_likelihoods) for r, a in fit if isinstance(a, Answer)]
         said = {identity: scores for identity, scores in answers if scores}
     samples = [sample_of(k.request, k.response, said.get(k.request.id, ())) for k in kept]
     write_samples(samples, folder / "samples.jsonl")
@@ -322,17 +325,26 @@ def ask_all(
     return asked
 
 
+def _corrected(
+    run: Run, pairs: Sequence[tuple[Request, Answer | Failure]]
+) -> tuple[Sequence[tuple[Request, Answer | Failure]], dict[str, tuple[int, int]]]:
+    """Answers without the teacher's bias, where that is wanted."""
+    return without_bias(pairs) if run.icldist and run.icldist.correct_bias else (pairs, {})
+
+
 def _filter(
     step: str,
     pairs: Sequence[tuple[Request, Answer | Failure]],
     config: FilterConfig,
     tests: Contamination | None,
     folder: Path,
+    corrected: Mapping[str, tuple[int, int]] | None = None,
 ) -> list[Kept]:
     """What is fit to learn from; what became of the rest is written down first."""
     taxonomies = [*load_taxonomies().values(), *map(taxonomy_of, own_tasks().values())]
     words = sorted({word for one in taxonomies for words in one.word_sets for word in words})
     kept, funnel = filter_answers(pairs, config, tests, words)
+    funnel = funnel.model_copy(update={"corrected": corrected or {}})
     write_json(folder / "funnel.json", funnel.model_dump(mode="json"))
     check_losses(step, funnel, config, folder / "funnel.json")
     return kept

@@ -136,6 +136,7 @@ def _add_data_steps(
                 **found.model_dump(mode="json", include=OF_DEMONSTRATIONS),
                 "filters": run.filters.model_dump(mode="json", include=OF_LABELS),
                 "rules": RULES_VERSION,
+                **_bias(run),
                 "prompts": prompts.fingerprints("demonstrations"),
                 "cards": own_cards(run.icldist.tasks if run.icldist else ()),
             },
@@ -150,7 +151,9 @@ def _add_data_steps(
         f"{stage}-ask",
         partial(data.ask_stage, run, stage, teacher, retry_failed),
         {
-            **found.model_dump(mode="json", exclude={"training", "teacher", "difficulty"}),
+            **found.model_dump(
+                mode="json", exclude={"training", "teacher", "difficulty", "correct_bias"}
+            ),
             **known,
             "backend": teacher.config.backend,
             "files": {str(path): digest(path) for path in files if path.exists()},
@@ -168,6 +171,7 @@ def _add_data_steps(
             "rules": RULES_VERSION,
             "decontaminate": _compared_with(run),
             "teacher": known["teacher"],
+            **_bias(run),
             **({"distributions": True} if stages.learns_distributions(run, stage) else {}),
         },
         (f"{stage}-ask",),
@@ -297,6 +301,11 @@ def _add_evaluation(
         ),
         ("../results", "../report.html"),
     )
+
+
+def _bias(run: Run) -> dict[str, bool]:
+    """Whether labels are corrected; nothing where they are not, as in runs made before."""
+    return {"correct_bias": True} if run.icldist and run.icldist.correct_bias else {}
 
 
 def _compared_with(run: Run) -> list[Any] | None:
