@@ -53,7 +53,8 @@ distill.run                checkpoints config errors files filters progress prom
                            report selection steps student teachers texts sentibench.data
                            sentibench.files sentibench.harness sentibench.pages
                            sentibench.predict sentibench.prompts sentibench.scoring
-distill.selection          progress student sentibench.fast
+distill.selection          progress student sentibench.fast sentibench.prompts
+                           sentibench.scoring
 distill.steps              errors files
 distill.student            checkpoints config errors files progress sentibench.fast
                            sentibench.harness sentibench.prompts sentibench.scoring

@@ -63,10 +63,14 @@ class Difficulty(Section):
 
     Attributes:
         keep: Fraction of the samples.
+        by: What is hard. ``difficulty``: tokens of the answer that the small model would not write.
+            ``confidence``: labels of which the teacher is surer than the small model (after LLKD,
+            arXiv 2411.08028); samples whose labels the teacher did not score are all kept.
         model: Under which their difficulty is measured; None for the student.
     """
 
     keep: Fraction
+    by: Literal["difficulty", "confidence"] = "difficulty"
     model: str | None = None
 
 

@@ -45,6 +45,7 @@ from distill.run.stages import (
     labels_by_teacher,
     learns_distributions,
     named_tasks,
+    selects_by_confidence,
     settings_of,
     sources_of,
     training_stages,
@@ -248,7 +249,7 @@ def filter_stage(
     fit, corrected = _corrected(run, pairs)
     kept = _filter(f"{stage}-filter", fit, run.filters, tests(), folder, corrected)
     said: dict[str, tuple[float, ...]] = {}
-    if learns_distributions(run, stage):
+    if needs_distributions(run, stage):
         answers = [(r.id, a.log_likelihoods) for r, a in fit if isinstance(a, Answer)]
         said = {identity: scores for identity, scores in answers if scores}
     samples = [sample_of(k.request, k.response, said.get(k.request.id, ())) for k in kept]
@@ -257,32 +258,45 @@ def filter_stage(
     return {"kept": len(kept), "of": len(pairs), **counted}
 
 
+def needs_distributions(run: Run, stage: StageName) -> bool:
+    """Whether the samples of a stage hold the teacher's distributions over labels."""
+    return learns_distributions(run, stage) or selects_by_confidence(run, stage)
+
+
 def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
     """Keep the samples that are hard for a small model."""
-    from distill.selection.difficulty_of_samples import measure_difficulty
+    from distill.selection.difficulty_of_samples import measure_confidence, measure_difficulty
 
     found = settings_of(run, stage)
     assert found.difficulty is not None
     samples = list(read_samples(run.folder / f"{stage}-filter" / "samples.jsonl"))
     model = found.difficulty.model or run.student
     training = found.training
-    measured = measure_difficulty(
-        samples,
-        model,
-        training.max_length,
-        training.batch_tokens,
-        trust_remote_code=run.trust_remote_code,
-    )
+    trust = {"trust_remote_code": run.trust_remote_code}
+    if found.difficulty.by == "confidence":
+        measured = measure_confidence(samples, model, **trust)
+    else:
+        measured = measure_difficulty(
+            samples, model, training.max_length, training.batch_tokens, **trust
+        )
     requests = read_requests(run.folder / f"{stage}-ask")
     groups = {request.id: _group_of(request) for _, request in requests}
     chosen = set(select_hard_samples(measured, groups, found.difficulty.keep, run.seed))
+    with_targets = found.difficulty.by == "confidence"
+    if with_targets and not measured:
+        raise ConfigError(
+            f"{stage}.difficulty.by: got confidence, expected answers that scored labels; the "
+            "teacher gave none: use by: difficulty, or a teacher with icldist.score_choices"
+        )
     if not chosen:
         raise ConfigError(
             f"{stage}.difficulty.keep: none of {len(samples)} samples is left; raise it"
         )
-    write_samples((s for s in samples if s.id in chosen), folder / "samples.jsonl")
+    unscored = {s.id for s in samples if not s.target} if with_targets else set[str]()
+    kept = [sample for sample in samples if sample.id in chosen | unscored]
+    write_samples(kept, folder / "samples.jsonl")
     write_json(folder / "difficulty.json", measured)
-    return {"kept": len(chosen), "of": len(samples)}
+    return {"kept": len(kept), "of": len(samples)}
 
 
 def sample_of(request: Request, response: str, log_likelihoods: Sequence[float] = ()) -> Sample:

@@ -163,6 +163,7 @@ def _add_data_steps(
         ("requests.jsonl",),
         asks=True,
     )
+    with_targets = data.needs_distributions(run, stage)
     steps.add(
         f"{stage}-filter",
         partial(data.filter_stage, run, stage, teacher, tests),
@@ -172,7 +173,7 @@ def _add_data_steps(
             "decontaminate": _compared_with(run),
             "teacher": known["teacher"],
             **_bias(run),
-            **({"distributions": True} if stages.learns_distributions(run, stage) else {}),
+            **({"distributions": True} if with_targets else {}),
         },
         (f"{stage}-ask",),
         ("samples.jsonl", "funnel.json"),
@@ -183,7 +184,9 @@ def _add_data_steps(
             f"{stage}-select",
             partial(data.select_hard, run, stage),
             {
-                "difficulty": found.difficulty.model_dump(mode="json"),
+                "difficulty": found.difficulty.model_dump(
+                    mode="json", exclude=set() if with_targets else {"by"}
+                ),
                 "model": fingerprint(model) if model else student,
                 "max_length": found.training.max_length,
                 "seed": run.seed,

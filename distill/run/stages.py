@@ -110,11 +110,14 @@ def training_of(run: Run, stage: str) -> Training:
 
 def learns_distributions(run: Run, stage: str) -> bool:
     """Whether a stage learns the teacher's distributions over labels, not the likeliest alone."""
-    return (
-        run.icldist is not None
-        and leading(stage) == "icldist"
-        and (run.icldist.training.loss != "hard")
-    )
+    found = run.icldist if leading(stage) == "icldist" else None
+    return found is not None and found.training.loss != "hard"
+
+
+def selects_by_confidence(run: Run, stage: str) -> bool:
+    """Whether the samples of a stage of data are selected by the teacher's distributions."""
+    difficulty = settings_of(run, cast(StageName, stage)).difficulty
+    return difficulty is not None and difficulty.by == "confidence"
 
 
 def before(run: Run, stage: str) -> str:

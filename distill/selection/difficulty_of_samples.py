@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from distill.progress import progress
@@ -14,6 +15,8 @@ from distill.selection.difficulty import token_difficulty
 from distill.student.samples import Encoded, Sample, encode_samples
 from distill.student.training import load_student
 from sentibench.fast.head_positions import HeadPositions
+from sentibench.prompts.few_shot import TARGET_DELIMITER
+from sentibench.scoring import calibration
 
 
 def measure_difficulty(
@@ -48,6 +51,34 @@ def measure_difficulty(
             found |= _measure(batch, model, positions)
             start += len(batch)
             bar.update(len(batch))
+    return found
+
+
+def measure_confidence(
+    samples: Sequence[Sample], checkpoint: str, *, trust_remote_code: bool = False
+) -> dict[str, float]:
+    """Sample id -> how much surer of its label the teacher is than a small model, in (-1, 1).
+
+    Args:
+        samples: Those without a distribution of the teacher have none.
+        checkpoint: The small model.
+        trust_remote_code: Whether code that comes with the checkpoint is run.
+    """
+    from sentibench.fast.model import load_model
+
+    scored = [sample for sample in samples if sample.target]
+    if not scored:
+        return {}
+    given = {"dtype": "float32", "softmax_dtype": "float32"}
+    given |= {"trust_remote_code": True} if trust_remote_code else {}
+    model = load_model(checkpoint, **given)
+    pairs = [(s.prompt, TARGET_DELIMITER + label) for s in scored for label in s.labels]
+    scores = iter(model.log_likelihoods(pairs))
+    found: dict[str, float] = {}
+    for sample in scored:
+        said_1K = np.array([[next(scores) for _ in sample.labels]])
+        of_student = calibration.probabilities(said_1K).max()
+        found[sample.id] = max(sample.target) - float(of_student)
     return found
 
 

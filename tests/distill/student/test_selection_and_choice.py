@@ -12,8 +12,9 @@ pytest.importorskip("peft")
 
 from distill.config import BestCheckpoint  # noqa: E402
 from distill.selection.difficulty import token_difficulty  # noqa: E402
-from distill.selection.difficulty_of_samples import measure_difficulty  # noqa: E402
+from distill.selection.difficulty_of_samples import measure_confidence, measure_difficulty  # noqa: E402
 from distill.student import best_checkpoint  # noqa: E402
+from distill.student.samples import Sample  # noqa: E402
 from distill.student.training import load_student, train  # noqa: E402
 
 
@@ -30,6 +31,23 @@ def test_difficulty_is_that_of_the_plain_model_whatever_the_batches(tiny_student
             log_p_TV = model.eval()(torch.tensor([ids])).logits[0].log_softmax(-1).numpy()
         expected = token_difficulty(log_p_TV[n_prompt - 1 : -1], np.array(ids[n_prompt:]))
         assert found[sample.id] == pytest.approx(expected, abs=1e-6)
+
+
+def test_confidence_is_the_teachers_less_the_students(tiny_student: Path) -> None:
+    labels, target = ("warm", "cold film"), (0.9, 0.1)
+    plain, other = samples(2)
+    given = Sample("soft", plain.prompt, "warm", plain.text, "", (), labels, target)
+    found = measure_confidence([given, other], str(tiny_student))
+    tokenizer, model = load_student(str(tiny_student))
+    n_prompt = len(tokenizer(plain.prompt)["input_ids"])
+    said = []
+    for label in labels:
+        ids = tokenizer(f"{plain.prompt} {label}")["input_ids"]
+        with torch.inference_mode():
+            table = model.eval()(torch.tensor([ids])).logits[0].log_softmax(-1)
+        said.append(sum(float(table[n - 1, ids[n]]) for n in range(n_prompt, len(ids))))
+    of_student = float(torch.tensor(said).softmax(0).max())
+    assert found == {"soft": pytest.approx(0.9 - of_student, abs=1e-5)}
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
