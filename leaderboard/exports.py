@@ -13,6 +13,7 @@ from leaderboard.board import Board, Cell
 from leaderboard.items import HardItem
 from leaderboard.page import calibration
 from leaderboard.page.view import quote, rank_text
+from sentibench.pages.calibration import METRICS, quoted
 from sentibench.pages.text import NONE, visible
 
 LATEX = str.maketrans(
@@ -46,7 +47,7 @@ def to_csv(board: Board) -> str:
     head = ["model", "kind", "metric", "position", "rank_low", "rank_high", "tie_group"]
     head += ["parameters", "reasons"]
     head += [f"{name}{end}" for name in board.titles for end in ("", "_low", "_high")]
-    head += [f"{name}{end}" for name in calibration.METRICS for end in ("", "_low", "_high")]
+    head += [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
     lines: list[list[Any]] = [head]
     for row in board.rows:
         for metric in board.metrics:
@@ -58,7 +59,7 @@ def to_csv(board: Board) -> str:
                 cell = row.cell(metric, name)
                 ends = (cell.value, cell.low, cell.high) if cell else (None,) * 3
                 line += ["" if end is None else f"{100 * end:.2f}" for end in ends]
-            for name in calibration.METRICS:
+            for name in METRICS:
                 found = calibration.mean_of(row, name)
                 ends = (found.value, found.low, found.high) if found else (None,) * 3
                 line += ["" if end is None else f"{end:.4f}" for end in ends]
@@ -112,9 +113,7 @@ def _calibration_table(board: Board) -> list[str]:
     """A second table, of the rows whose log-likelihoods were saved; without any it is empty."""
     lines = [
         f"| {_markdown(row.name)} | {calibration.part_text(board, row) or 'all'} | "
-        + " | ".join(
-            calibration.quoted(name, calibration.mean_of(row, name)) for name in calibration.METRICS
-        )
+        + " | ".join(quoted(name, calibration.mean_of(row, name)) for name in METRICS)
         + " |"
         for row in board.rows
         if row.calibration

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from leaderboard.board import Board, Row
-from leaderboard.page.calibration import METRICS, mean_of
+from leaderboard.page.calibration import mean_of
 from leaderboard.page.view import ends_of, p_text, rank_text, tie_letters
+from sentibench.pages.calibration import METRICS
 from sentibench.pages.drawing import Axis
 from sentibench.pages.forest import axis_of
 from sentibench.pages.text import short

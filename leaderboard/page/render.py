@@ -23,6 +23,7 @@ from markupsafe import Markup
 from leaderboard.board import SPLITS, Board
 from leaderboard.items import TaskItems
 from leaderboard.page import calibration, data, view
+from sentibench.pages import calibration as measures
 from sentibench.pages.drawing import Axis
 from sentibench.pages.environment import template_environment
 from sentibench.pages.text import counted, percent, short, visible, without_surrogates
@@ -133,6 +134,7 @@ def render_page(
         whole=view.whole_fact,
         spread=view.spread_text,
         calibration=calibration,
+        measures=measures,
         facts=view.run_facts,
         protocol=view.protocol_facts,
         settings=view.settings,

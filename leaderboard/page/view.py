@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from leaderboard.board import Board, Cell, Comparison, Row
 from leaderboard.page import calibration
+from sentibench.pages.calibration import METRICS
 from sentibench.pages.forest import NARROW, PANELS, Ends, Forest, forest
 from sentibench.pages.size_plot import Model, SizePlot, size_plot
 from sentibench.pages.text import NONE, percent, quoted, short
@@ -109,7 +110,7 @@ def columns_of(board: Board) -> list[Column]:
         ),
         *(
             Column(name, title, "fact", hint, "Calibration", name == "ece", ("calibration",))
-            for name, (title, hint) in calibration.METRICS.items()
+            for name, (title, hint) in METRICS.items()
         ),
     ]
     # what no row says has no column
@@ -173,7 +174,7 @@ def quote(cell: Cell | None) -> str:
 
 def fact_text(row: Row, name: str) -> str:
     """What a column of facts says of a row."""
-    if name in calibration.METRICS:
+    if name in METRICS:
         return calibration.mean_text(row, name)
     texts = {
         "size": parameters(row.parameters),
