@@ -108,11 +108,10 @@ OVER_ALL = (
 
 
 def robust_results(doc: Document, results: Sequence[tuple[float, bool]]) -> dict[str, Any]:
-    """Score one prompt: ``acc`` and ``invalid_rate``, and an item of every other metric."""
+    """Score one prompt: ``invalid_rate`` (0 or 1), and an item of every other metric."""
     found = label_results(doc, results)
     item = (doc["index"], doc["variant"], *found["score"])
-    kept = {"acc": found["acc"], "invalid_rate": found["invalid_rate"]}
-    return kept | dict.fromkeys(OVER_ALL, item)
+    return dict.fromkeys(OVER_ALL, item) | {"invalid_rate": found["invalid_rate"]}
 
 
 def _asked(items: Items) -> tuple[metrics.Floats, metrics.Floats]:
