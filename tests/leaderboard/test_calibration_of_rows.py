@@ -12,10 +12,13 @@ from small_board import LABEL_TASKS, calibrated, make_board, make_row, ranks
 from test_board import mini, view_of
 from test_page import parsed
 
+from leaderboard.__main__ import main
+from leaderboard.board import to_json
 from leaderboard.exports import to_csv, to_markdown
 from leaderboard.page import view
 from leaderboard.page.calibration import diagrams, mean_text
 from leaderboard.page.render import render_page
+from leaderboard.previous import changes, read_previous
 from leaderboard.runs.entries import SERVER_WORDS
 from leaderboard.runs.results import load_results
 from sentibench.scoring import calibration
@@ -141,6 +144,21 @@ def test_rows_whose_prompt_a_server_words_are_ranked_among_themselves(tmp_path: 
         frozenset((keys["good"], keys["poor"])),
         frozenset((keys["cloud"], keys["cloudlet"])),
     }
+
+
+def test_a_rank_apart_is_no_finding_and_is_compared_with_its_like_alone(tmp_path: Path) -> None:
+    for model, skill in (("good", 0.8), ("poor", 0.4), ("cloud", 0.95)):
+        mini(tmp_path / "results", model, skill, seed=len(model))
+    changed_settings(tmp_path / "results", "cloud", model="sentibench-decisions")
+    assert main(["check", str(tmp_path / "results"), "--replicates", "100"]) == 0
+    board = view_of(tmp_path / "results")
+    (tmp_path / "old.json").write_text(to_json(board), encoding="utf-8")
+    previous = read_previous(tmp_path / "old.json")
+    assert previous is not None
+    behind = [
+        replace(r, rank=ranks(9, 9, 9, 1, None)) if r.name == "cloud" else r for r in board.rows
+    ]
+    assert changes(previous, replace(board, rows=tuple(behind)))[0] == []
 
 
 def test_the_headline_ties_and_plot_are_of_rows_under_the_papers_protocol() -> None:
