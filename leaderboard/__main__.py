@@ -219,7 +219,7 @@ def _build(options: argparse.Namespace) -> None:
     for note in notes:
         print(visible(note), file=sys.stderr)
     for group, folder in zip(loaded.groups, pages, strict=True):
-        n_ranked = sum(row.ranked for row in group.board.rows)
+        n_ranked = sum(row.rank is not None for row in group.board.rows)
         counts = f"{counted(len(group.entries), 'row')} ({n_ranked} ranked)"
         counts += f", {counted(len(loaded.problems), 'file')} left out"
         print(f"{counts}: {folder / 'index.html'}", file=sys.stderr)
@@ -271,7 +271,12 @@ def _check(options: argparse.Namespace) -> int:
             for role, name in (("base", row.base), ("teacher", row.teacher))
             if name and name not in names
         ]
-        unranked += [f"{where}{row.name}: {reason}" for row in measured for reason in row.reasons]
+        unranked += [
+            f"{where}{row.name}: {reason}"
+            for row in measured
+            if not row.rank
+            for reason in row.reasons
+        ]
     findings += [] if options.allow_unranked else unranked
     notes = [*(unranked if options.allow_unranked else []), *loaded.notes]
     if options.previous is not None:

@@ -16,9 +16,11 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import ConfigDict, Field, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from leaderboard.runs.entries import Wording
 from leaderboard.runs.models import ModelInfo
 from leaderboard.runs.results import Problem
 from sentibench.data.cards import CATEGORIES, SEEN, Category, Metric, Source, Task
+from sentibench.scoring.calibration import Bin
 from sentibench.scoring.samples import METRICS
 from sentibench.scoring.statistics import Estimate
 
@@ -155,6 +157,12 @@ class Row(ModelInfo):
             unreadable.
         per_class: Label task -> scores of the labels.
         lineage: From the first ancestor to the row itself; empty without a known base.
+        calibration: ``ece``, ``brier``, ``nll`` or ``coverage_at_5`` -> label task, or ``overall``
+            for the mean over those that are there -> value; empty where no log-likelihoods were
+            saved.
+        reliability: Label task -> per seed the bins of a reliability diagram.
+        wording: Who words the prompt: the benchmark, or the server that is asked. Rows of either
+            are ranked among themselves.
     """
 
     key: str
@@ -180,10 +188,19 @@ class Row(ModelInfo):
     confusion: Mapping[str, Sequence[Sequence[int]]]
     per_class: Mapping[str, Sequence[ClassScore]]
     lineage: tuple[Ancestor, ...] = ()
+    calibration: Mapping[str, Mapping[str, Estimate]] = field(
+        default_factory=dict[str, Mapping[str, Estimate]]
+    )
+    reliability: Mapping[str, Sequence[Sequence[Bin]]] = field(
+        default_factory=dict[str, Sequence[Sequence[Bin]]]
+    )
+    wording: Wording = "benchmark"
 
     @property
     def group(self) -> str:
-        """Where the page shows it: ranked, unranked or reported."""
+        """Where the page shows it: ranked, unranked, worded by a server, or reported."""
+        if self.kind == "measured" and self.wording == "server":
+            return "server"
         return self.kind if self.kind == "reported" else "ranked" if self.ranked else "unranked"
 
     def cell(self, metric: str, column: str) -> Cell | None:

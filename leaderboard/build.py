@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -31,8 +31,9 @@ from leaderboard.board import (
     rounded,
     tasks_of,
 )
+from leaderboard.calibration import calibrations_of, reliability_of
 from leaderboard.ranking import Ranking, cells_of, compare, gap_closed, rank_entries
-from leaderboard.runs.entries import Entry
+from leaderboard.runs.entries import Entry, Wording
 from leaderboard.runs.models import load_paper
 from leaderboard.runs.results import Problem, TaskRun
 from sentibench.data.cards import Card, Category, Task, tasks_of_source
@@ -79,14 +80,26 @@ def build_board(
         replicates: Of the bootstrap behind ranks and intervals.
     """
     source = tasks[0].source
-    rankings = rank_entries([entry for entry in entries if not entry.reasons], tasks, replicates)
-    unranked = (entry for entry in entries if entry.reasons)
-    order = [*(rankings["official"].entries if rankings else ())]
+    rankings = {
+        wording: rank_entries(
+            [e for e in entries if e.is_ranked and e.wording == wording], tasks, replicates
+        )
+        for wording in get_args(Wording)
+    }
+    order = [entry for of in rankings.values() if of for entry in of["official"].entries]
+    unranked = (entry for entry in entries if not entry.is_ranked)
     order += sorted(unranked, key=lambda entry: (entry.info.name, entry.key))
-    rows = [_measured(entry, rankings, tasks, replicates) for entry in order]
+    calibrated = calibrations_of(order)
+    rows = [_measured(entry, rankings[entry.wording], tasks, replicates) for entry in order]
+    rows = [
+        replace(row, calibration=of, reliability=reliability_of(entry))
+        for row, entry, of in zip(rows, order, calibrated, strict=True)
+    ]
     rows += _reported() if source == "real" else []
     lineages = _lineages(rows, {entry.key: _conditions(entry) for entry in order}, tasks)
-    gaps = {entry.key: _gaps(entry, lineages[entry.key], rankings) for entry in order}
+    gaps = {
+        entry.key: _gaps(entry, lineages[entry.key], rankings[entry.wording]) for entry in order
+    }
     names = _distinct_names(rows)
     all_runs = [run for entry in order for run in entry.all_runs]
     ranked_runs = [run for entry in order if not entry.reasons for run in entry.all_runs]
@@ -108,7 +121,10 @@ def build_board(
                 for row in rows
             ),
             comparisons=tuple(
-                found for metric, of in rankings.items() for found in compare(of, metric)
+                found
+                for of_metrics in rankings.values()
+                for metric, of in of_metrics.items()
+                for found in compare(of, metric)
             ),
             report=tuple(replace(found, file=_public(found.file)) for found in problems),
             newest=max((_date(run) for run in all_runs), default=""),
@@ -180,7 +196,7 @@ def _measured(
         task: float(np.mean([run.samples.invalid.mean() for run in runs]))
         for task, runs in entry.runs.items()
     }
-    ranked = not entry.reasons
+    ranked = entry.is_ranked
     if ranked:
         cells = {metric: of.cells[entry.key] for metric, of in rankings.items()}
     else:
@@ -195,7 +211,8 @@ def _measured(
         **asdict(entry.info),
         key=entry.key,
         kind="measured",
-        ranked=ranked,
+        ranked=ranked and entry.wording == "benchmark",
+        wording=entry.wording,
         reasons=entry.reasons,
         n_tasks=len(entry.runs),
         protocol=_protocol(entry),

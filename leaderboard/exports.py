@@ -11,7 +11,9 @@ from typing import Any
 
 from leaderboard.board import Board, Cell
 from leaderboard.items import HardItem
+from leaderboard.page import calibration
 from leaderboard.page.view import quote, rank_text
+from sentibench.pages.calibration import METRICS, quoted
 from sentibench.pages.text import NONE, visible
 
 LATEX = str.maketrans(
@@ -38,10 +40,14 @@ def _csv(lines: Iterable[Sequence[Any]]) -> str:
 
 
 def to_csv(board: Board) -> str:
-    """Every row and metric, one line each; scores and interval ends times 100."""
+    """Every row and metric, one line each; scores and their ends times 100, calibration as it is.
+
+    Calibration is the mean over the label tasks of a row, the same under each metric.
+    """
     head = ["model", "kind", "metric", "position", "rank_low", "rank_high", "tie_group"]
     head += ["parameters", "reasons"]
     head += [f"{name}{end}" for name in board.titles for end in ("", "_low", "_high")]
+    head += [f"{name}{end}" for name in METRICS for end in ("", "_low", "_high")]
     lines: list[list[Any]] = [head]
     for row in board.rows:
         for metric in board.metrics:
@@ -53,6 +59,10 @@ def to_csv(board: Board) -> str:
                 cell = row.cell(metric, name)
                 ends = (cell.value, cell.low, cell.high) if cell else (None,) * 3
                 line += ["" if end is None else f"{100 * end:.2f}" for end in ends]
+            for name in METRICS:
+                found = calibration.mean_of(row, name)
+                ends = (found.value, found.low, found.high) if found else (None,) * 3
+                line += ["" if end is None else f"{end:.4f}" for end in ends]
             lines.append(line)
     return _csv(lines)
 
@@ -84,7 +94,7 @@ def _markdown(text: str) -> str:
 
 
 def to_markdown(board: Board, metric: str = "official") -> str:
-    """A table for a README: rank interval, model, averages and tasks, each with its interval."""
+    """Tables for a README: rank, averages and tasks of each model with intervals; calibration."""
     titles = board.titles
     lines = [
         "| rank | model | " + " | ".join(map(_markdown, titles.values())) + " |",
@@ -92,10 +102,25 @@ def to_markdown(board: Board, metric: str = "official") -> str:
     ]
     for row in board.rows:
         name, reason = _markdown(row.name), row.reasons[0] if row.reasons else ""
-        note = "" if row.ranked else f" (not ranked: {_markdown(reason)})"
+        what = "ranked apart" if row.rank else "not ranked"
+        note = "" if row.ranked else f" ({what}: {_markdown(reason)})"
         cells = [quote(row.cell(metric, column)) for column in titles]
         lines.append(f"| {rank_text(row, metric)} | {name}{note} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_calibration_table(board)]) + "\n"
+
+
+def _calibration_table(board: Board) -> list[str]:
+    """A second table, of the rows whose log-likelihoods were saved; without any it is empty."""
+    lines = [
+        f"| {_markdown(row.name)} | {calibration.part_text(board, row) or 'all'} | "
+        + " | ".join(quoted(name, calibration.mean_of(row, name)) for name in METRICS)
+        + " |"
+        for row in board.rows
+        if row.calibration
+    ]
+    titles = "ECE (%) | Brier | NLL (nats) | coverage at 5% error (%)"
+    head = ["", f"| model | label datasets | {titles} |", "|---" * 6 + "|"]
+    return [*head, *lines] if lines else []
 
 
 def to_latex(board: Board, metric: str = "official") -> str:
@@ -126,7 +151,7 @@ def _latex_table(board: Board, metric: str, columns: Sequence[str], size: str) -
     for _, rows in groupby(board.rows, key=lambda row: row.group):
         lines.append("\\midrule")
         for row in rows:
-            tied = row.rank and row.rank[metric].group == 1 and row is not ranked[0]
+            tied = row.ranked and row.rank and row.rank[metric].group == 1 and row is not ranked[0]
             name = _one_line(row.name).translate(LATEX) + ("$^\\dagger$" if tied else "")
             cells = [_latex(row.cell(metric, c), row.ranked, best[c], size) for c in columns]
             rank = rank_text(row, metric).translate(LATEX)

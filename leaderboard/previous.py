@@ -88,12 +88,13 @@ def _changed_scores(before: PreviousRow, after: Row, board: Board) -> list[str]:
 
 def _changed_places(before: Mapping[str, PreviousRow], after: Mapping[str, Row]) -> list[str]:
     old, new = positions(before), positions(after)
+    # ranks are those among rows whose prompt is worded by the same
     shared = sorted(old.keys() & new.keys(), key=lambda key: old[key])
     return [
         f"{after[a].name}: was before {after[b].name}, is now behind"
         for i, a in enumerate(shared)
         for b in shared[i + 1 :]
-        if new[a] > new[b]
+        if after[a].wording == after[b].wording and new[a] > new[b]
     ]
 
 

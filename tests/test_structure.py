@@ -65,11 +65,12 @@ leaderboard.__main__       board build exports items page previous runs
                            sentibench.command_line sentibench.data sentibench.errors
                            sentibench.pages sentibench.scoring
 leaderboard.board          runs sentibench.data sentibench.scoring
-leaderboard.build          board ranking runs sentibench.data sentibench.prompts
+leaderboard.build          board calibration ranking runs sentibench.data sentibench.prompts
                            sentibench.scoring
+leaderboard.calibration    runs sentibench.scoring
 leaderboard.exports        board items page sentibench.pages
 leaderboard.items          runs sentibench.data sentibench.scoring
-leaderboard.page           board items sentibench.pages
+leaderboard.page           board items sentibench.pages sentibench.scoring
 leaderboard.previous       board sentibench.data sentibench.pages sentibench.scoring
 leaderboard.ranking        board runs sentibench.data sentibench.scoring
 leaderboard.runs           sentibench.data sentibench.errors sentibench.pages sentibench.prompts

@@ -15,6 +15,7 @@ import numpy as np
 
 from distill.report.manifest import (
     SCOPES,
+    Calibrated,
     Compared,
     Comparison,
     LeftOut,
@@ -25,6 +26,7 @@ from distill.report.manifest import (
     TaskFacts,
 )
 from sentibench.data.cards import SEEN, load_tasks
+from sentibench.scoring.calibration import Answers, calibrations
 from sentibench.scoring.samples import Samples, Unusable, newest_samples, read_samples
 from sentibench.scoring.statistics import (
     REPLICATES,
@@ -93,6 +95,7 @@ def compare(
         lead=compared(partial(_difference, of_teacher, scores[base])),
         students={m: compared(partial(progress, m)) for m in (present if tasks else ())},
         left_out=tuple(left_out),
+        calibration=_calibration(found, tasks, [base, *present], teacher),
     )
 
 
@@ -149,6 +152,26 @@ def _common_tasks(
                 drop(teacher, task, "other items than the base's")
                 del found[teacher][task]
     return tasks
+
+
+def _calibration(
+    found: Found, tasks: Sequence[str], students: Sequence[str], teacher: str | None
+) -> Calibrated | None:
+    """Measure base, students and the teacher on the tasks whose log-likelihoods are known."""
+
+    def known(model: str) -> dict[str, Sequence[Answers]]:
+        asked = {task: found[model][task].answers for task in tasks if task in found[model]}
+        return {task: [answers] for task, answers in asked.items() if answers is not None}
+
+    of_models = {model: known(model) for model in students}
+    shared = tuple(task for task in tasks if all(task in of for of in of_models.values()))
+    if teacher is not None and set(shared) <= known(teacher).keys():
+        of_models[teacher] = known(teacher)
+    if not shared:
+        return None
+    measured = calibrations([{task: of[task] for task in shared} for of in of_models.values()])
+    means = zip(of_models, (dict(of.mean) for of in measured), strict=True)
+    return Calibrated(tasks=shared, models=dict(means))
 
 
 # Scores, differences and ratios

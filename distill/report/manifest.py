@@ -113,6 +113,19 @@ class LeftOut(Record):
     reason: str
 
 
+class Calibrated(Record):
+    """How far the probabilities of the labels are what they say.
+
+    Attributes:
+        tasks: Label tasks of the comparison whose log-likelihoods base and students saved.
+        models: Model -> ``ece``, ``brier``, ``nll``, ``coverage_at_5`` -> mean over these tasks. A
+            teacher that lacks one of them is not there.
+    """
+
+    tasks: tuple[str, ...]
+    models: dict[str, dict[str, Estimate]]
+
+
 class Comparison(Record):
     """Students against their base and their teacher.
 
@@ -125,6 +138,7 @@ class Comparison(Record):
         lead: Teacher minus base.
         students: Student -> how far it has come.
         left_out: What is not in it, and why.
+        calibration: None where no log-likelihoods were saved.
     """
 
     base: str
@@ -135,6 +149,7 @@ class Comparison(Record):
     lead: Compared[Estimate | None]
     students: dict[str, Compared[Progress]]
     left_out: tuple[LeftOut, ...]
+    calibration: Calibrated | None = None
 
     def scopes(self) -> list[Scope]:
         """The means that are neither the score of one task nor the mean of all once more."""

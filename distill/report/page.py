@@ -40,6 +40,7 @@ from distill.report.wording import (
 )
 from sentibench.data.cards import load_tasks
 from sentibench.files import write_beside
+from sentibench.pages import calibration as measures
 from sentibench.pages.drawing import Axis, Curve, Plot, curve, falling_bars, interval_plot
 from sentibench.pages.text import without_surrogates
 from sentibench.scoring.statistics import Estimate
@@ -68,6 +69,7 @@ def write_report(run_folder: Path, manifest: Manifest) -> Path:
         of_all=all_tasks(comparison),
         has_seen="seen" in comparison.scopes() or "unseen" in comparison.scopes(),
         worse_than_base=worse_than_base(comparison),
+        measures=measures,
         left_out=left_out(comparison),
         gaps=_gaps(comparison),
         without_gap=_without_gap(comparison),

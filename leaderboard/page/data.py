@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from leaderboard.board import Board, Row
+from leaderboard.page.calibration import mean_of
 from leaderboard.page.view import ends_of, p_text, rank_text, tie_letters
+from sentibench.pages.calibration import METRICS
 from sentibench.pages.drawing import Axis
 from sentibench.pages.forest import axis_of
 from sentibench.pages.text import short
@@ -101,6 +103,7 @@ def script_rows(board: Board, scores: Sequence[str]) -> list[dict[str, Any]]:
                 "memory": row.peak_memory_bytes,
                 "licence": short(row.licence, 80) or None,
                 "trained": short(", ".join(row.trained_on[:80]), 80) or None,
+                **{name: of and of.value for name in METRICS for of in [mean_of(row, name)]},
             },
         }
         for row in board.rows

@@ -22,7 +22,8 @@ from markupsafe import Markup
 
 from leaderboard.board import SPLITS, Board
 from leaderboard.items import TaskItems
-from leaderboard.page import data, view
+from leaderboard.page import calibration, data, view
+from sentibench.pages import calibration as measures
 from sentibench.pages.drawing import Axis
 from sentibench.pages.environment import template_environment
 from sentibench.pages.text import counted, percent, short, visible, without_surrogates
@@ -30,6 +31,7 @@ from sentibench.pages.text import counted, percent, short, visible, without_surr
 HERE = Path(__file__).parent
 GROUPS = {
     "ranked": "Ranked",
+    "server": "The server words the prompt: ranked among themselves",
     "unranked": "Measured, not ranked",
     "reported": "Reported in publications, not measured here",
 }
@@ -131,6 +133,8 @@ def render_page(
         fact=view.fact_text,
         whole=view.whole_fact,
         spread=view.spread_text,
+        calibration=calibration,
+        measures=measures,
         facts=view.run_facts,
         protocol=view.protocol_facts,
         settings=view.settings,

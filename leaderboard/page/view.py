@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from leaderboard.board import Board, Cell, Comparison, Row
+from leaderboard.page import calibration
+from sentibench.pages.calibration import METRICS
 from sentibench.pages.forest import NARROW, PANELS, Ends, Forest, forest
 from sentibench.pages.size_plot import Model, SizePlot, size_plot
 from sentibench.pages.text import NONE, percent, quoted, short
@@ -60,7 +62,7 @@ def columns_of(board: Board) -> list[Column]:
     """The columns behind the model's name, in their order."""
     titles = {task.name: task.title for task in board.tasks}
     mean = "Mean of the four datasets of the category"
-    every = ("averages", "datasets", "about")
+    every = ("averages", "datasets", "about", "calibration")
     is_single = len(board.tasks) == 1  # then the mean is the task, which has no column of its own
     of_all = board.tasks[0].name if is_single else "Mean of all datasets"
     columns = [
@@ -106,13 +108,22 @@ def columns_of(board: Board) -> list[Column]:
                 ("trained", "Trained on", "Datasets that its makers declare as training data"),
             )
         ),
+        *(
+            Column(name, title, "fact", hint, "Calibration", name == "ece", ("calibration",))
+            for name, (title, hint) in METRICS.items()
+        ),
     ]
     # what no row says has no column
     return [
         column
         for column in columns
-        if column.kind != "fact" or any(fact_text(row, column.name) != NONE for row in board.rows)
+        if column.kind != "fact" or any(is_known(row, column.name) for row in board.rows)
     ]
+
+
+def is_known(row: Row, name: str) -> bool:
+    """Whether a row has a fact."""
+    return fact_text(row, name) not in (NONE, calibration.NOT_SAVED)
 
 
 def parameters(count: float | None) -> str:
@@ -163,6 +174,8 @@ def quote(cell: Cell | None) -> str:
 
 def fact_text(row: Row, name: str) -> str:
     """What a column of facts says of a row."""
+    if name in METRICS:
+        return calibration.mean_text(row, name)
     texts = {
         "size": parameters(row.parameters),
         "seeds": str(len(row.seeds) or NONE),
@@ -212,7 +225,7 @@ def rank_text(row: Row, metric: str) -> str:
 
 def tie_letters(board: Board, metric: str) -> dict[str, str]:
     """Row key -> letter of its tie group; rows that are alone in theirs have none."""
-    of_row = {row.key: row.rank[metric].group for row in board.rows if row.rank}
+    of_row = {row.key: (row.wording, row.rank[metric].group) for row in board.rows if row.rank}
     sizes = Counter(of_row.values())
     shared = sorted(group for group, size in sizes.items() if size > 1)
     letters = {group: _letters(number) for number, group in enumerate(shared)}
@@ -260,12 +273,13 @@ class Headline:
 
 def headline(board: Board, metric: str) -> Headline | None:
     """The headline under one metric; None if no row is ranked."""
-    places = {row.rank[metric].position: row for row in board.rows if row.rank}
+    ranked = [row for row in board.rows if row.rank and row.ranked]
+    places = {row.rank[metric].position: row for row in ranked if row.rank}
     if not places:
         return None
     leader, second = (places.get(place) for place in (1, 2))
     leader = leader or places[min(places)]
-    n_tied = sum(r.rank is not None and r.rank[metric].group == 1 for r in board.rows) - 1
+    n_tied = sum(r.rank is not None and r.rank[metric].group == 1 for r in ranked) - 1
     if second is None:
         return Headline(leader)
     pair = pair_matrix(board, metric).get((leader.key, second.key))
@@ -327,7 +341,7 @@ def plot_of_intervals(board: Board, metric: str, *, narrow: bool = False) -> For
     shown = [
         row
         for row in board.rows
-        if row.group != "unranked" and row.value(metric, "overall") is not None
+        if row.group in ("ranked", "reported") and row.value(metric, "overall") is not None
     ]
     shown.sort(key=lambda row: (not row.ranked, -(row.value(metric, "overall") or 0)))
     if not shown:

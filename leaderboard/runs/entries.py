@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from leaderboard.runs.models import Declared, ModelInfo
 from leaderboard.runs.results import Protocol, TaskRun
@@ -34,6 +34,11 @@ CANNOT_MOVE_A_SCORE = frozenset(
 SAME_BACKENDS = {"sentibench-hf": "hf", "hf-auto": "hf", "huggingface": "hf"}
 """Names after ``--model`` that compute the same: docs/performance.md, agreement."""
 
+Wording = Literal["benchmark", "server"]
+SERVER_BACKEND = "sentibench-decisions"
+SERVER_WORDS = "the server words the prompt"
+"""Why rows of a decisions endpoint are ranked among themselves alone."""
+
 RunsOfTasks = Mapping[str, tuple[TaskRun, ...]]
 
 
@@ -58,6 +63,16 @@ class Entry:
     history: tuple[TaskRun, ...]
     apart: tuple[TaskRun, ...]
     reasons: tuple[str, ...]
+
+    @property
+    def wording(self) -> Wording:
+        """Who words the prompt."""
+        return "server" if SERVER_WORDS in self.reasons else "benchmark"
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether it has a rank among the rows whose prompt is worded by the same."""
+        return set(self.reasons) <= {SERVER_WORDS}
 
     def statistics(self, task: str, metric: str) -> list[Floats]:
         """Additive statistics of a task, each of shape (N, S): one per seed."""
@@ -189,6 +204,8 @@ def _complete_seeds(runs: RunsOfTasks, n_tasks: int) -> tuple[RunsOfTasks, tuple
 def _reasons(runs: RunsOfTasks, tasks: Sequence[Task]) -> Iterable[str]:
     """Say why an entry cannot be ranked."""
     for run in (run for of_task in runs.values() for run in of_task):
+        if run.facts.model_type == SERVER_BACKEND:
+            yield SERVER_WORDS
         if not run.samples.is_whole:
             yield "limited run: not all items"
         given, regular = asdict(run.protocol), _regular_protocol(run.task)

@@ -18,6 +18,17 @@ from sentibench.harness.results import (
     precision,
     recall,
 )
+from sentibench.harness.robust import (
+    RobustTask,
+    agreement,
+    agreement_stderr,
+    robust_results,
+    score,
+    score_high,
+    score_low,
+    score_sd,
+    score_stderr,
+)
 from sentibench.harness.task import (
     ExtractionTask,
     LabelTask,
@@ -31,4 +42,6 @@ __all__ = ["ExtractionTask", "LabelTask", "extraction_results", "f1", "f1_stderr
 __all__ += ["label_results", "macro_f1", "macro_f1_stderr", "precision", "recall"]
 __all__ += ["brier", "brier_stderr", "coverage_at_5", "coverage_at_5_stderr", "ece", "ece_stderr"]
 __all__ += ["nll", "nll_stderr"]
+__all__ += ["RobustTask", "agreement", "agreement_stderr", "robust_results"]
+__all__ += ["score", "score_high", "score_low", "score_sd", "score_stderr"]
 __all__ += ["expand_names", "refuse_unknown", "render_prompts", "task_manager"]

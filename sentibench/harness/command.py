@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
-from sentibench.data.cards import GROUPS, TAG, load_tasks
+from sentibench.data.cards import GROUPS, TAG, load_tasks, robust_names
 from sentibench.errors import InputError, SentiBenchError, unknown_name
 from sentibench.versions import parts_of
 
@@ -64,7 +64,7 @@ def mistake_in(error: Exception) -> str | None:
     if head != "Tasks not found":
         return None
     try:
-        known = (*GROUPS, TAG, *load_tasks())
+        known = (*GROUPS, TAG, *load_tasks(), *robust_names())
     except SentiBenchError as broken:  # an own card
         return str(broken)
     for name in names.split(", "):
@@ -83,7 +83,7 @@ def asks_for_ours_only(arguments: Sequence[str]) -> bool:
     names = {name for word in asked.tasks for name in word.split(",") if name}
     if asked.config is not None:
         return False
-    return bool(names) and names <= {*load_tasks(), *GROUPS, TAG}
+    return bool(names) and names <= {*load_tasks(), *GROUPS, TAG, *robust_names()}
 
 
 def run_command_line() -> None:

@@ -14,12 +14,16 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sentibench.data.cards import load_tasks
+from sentibench.scoring.statistics import Estimate, estimate, task_seed
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -129,14 +133,14 @@ def _coverage(answers: Answers) -> Callable[[Weights], Floats]:
     order_N = np.argsort(-answers.confidence_N, kind="stable")
     sorted_N = answers.confidence_N[order_N]
     ends = np.flatnonzero(np.append(np.diff(sorted_N) != 0, True))  # no threshold parts equal ones
-    wrong_N = (~answers.right_N)[order_N].astype(float)
+    excess_N = (~answers.right_N)[order_N] - RISK  # wrong answers beyond the allowed share
 
     def metric(weights_BN: Weights) -> Floats:
         drawn_BN = weights_BN[:, order_N]
-        answered_BE = drawn_BN.cumsum(axis=1)[:, ends]
-        wrong_BE = (drawn_BN * wrong_N).cumsum(axis=1)[:, ends]
-        allowed_BE = np.where(wrong_BE <= RISK * answered_BE + 1e-9, answered_BE, 0.0)
-        return allowed_BE.max(axis=1) / answered_BE[:, -1]
+        is_allowed_BE = (drawn_BN * excess_N).cumsum(axis=1)[:, ends] <= 1e-9
+        last_B = is_allowed_BE.shape[1] - 1 - is_allowed_BE[:, ::-1].argmax(axis=1)
+        answered_B = drawn_BN.cumsum(axis=1)[np.arange(len(last_B)), ends[last_B]]
+        return np.where(is_allowed_BE.any(axis=1), answered_B, 0.0) / drawn_BN.sum(axis=1)
 
     return metric
 
@@ -155,21 +159,28 @@ def value(name: str, answers: Answers) -> float:
     return float(METRICS[name](answers)(np.ones((1, len(answers.gold_N))))[0])
 
 
-def replicates(name: str, answers: Answers, n: int = REPLICATES, seed: int = 0) -> Floats:
-    """A metric under n draws of the items with replacement, shape (n,).
+def draws(n_items: int, n: int = REPLICATES, seed: int = 0) -> Iterator[Weights]:
+    """How often each item is drawn in n draws of all items with replacement.
 
-    The draws depend on the number of items and the seed alone, so those of two models are paired.
+    Yields:
+        Parts of shape (up to CHUNK, n_items); rows sum to ``n_items``.
     """
-    metric, n_items = METRICS[name](answers), len(answers.gold_N)
     random = np.random.default_rng(seed)
-    parts: list[Floats] = []
     for start in range(0, n, CHUNK):
         n_draws = min(CHUNK, n - start)
         drawn = random.integers(0, n_items, size=(n_draws, n_items))
         drawn += np.arange(n_draws)[:, None] * n_items
         counts = np.bincount(drawn.ravel(), minlength=n_draws * n_items)
-        parts.append(metric(counts.reshape(n_draws, n_items).astype(np.float64)))
-    return np.concatenate(parts)
+        yield counts.reshape(n_draws, n_items).astype(np.float64)
+
+
+def replicates(name: str, answers: Answers, n: int = REPLICATES, seed: int = 0) -> Floats:
+    """A metric under n draws of the items with replacement, shape (n,).
+
+    The draws depend on the number of items and the seed alone, so those of two models are paired.
+    """
+    metric = METRICS[name](answers)
+    return np.concatenate([metric(w_BN) for w_BN in draws(len(answers.gold_N), n, seed)])
 
 
 def stderr(name: str, answers: Answers) -> float:
@@ -177,6 +188,73 @@ def stderr(name: str, answers: Answers) -> float:
     if len(answers.gold_N) < 2:
         return float("nan")
     return float(replicates(name, answers).std(ddof=1))
+
+
+# Several models
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Metric -> value with its 95% interval, of one model.
+
+    Attributes:
+        mean: Unweighted mean over the label tasks whose log-likelihoods are known; empty if none.
+        tasks: The same of each of these tasks.
+    """
+
+    mean: Mapping[str, Estimate]
+    tasks: Mapping[str, Mapping[str, Estimate]]
+
+
+Runs = Mapping[str, Sequence[Answers]]
+"""Label task -> the answers of each seed of a model, all to the same items."""
+
+
+def calibrations(models: Sequence[Runs], n: int = REPLICATES) -> list[Calibration]:
+    """Measure models under shared draws: N items of a task are drawn alike for all of them.
+
+    A model's value on a task is the mean of its seeds' values.
+    """
+    found: list[dict[str, _Drawn]] = [{} for _ in models]
+    for task in dict.fromkeys(task for of_model in models for task in of_model):
+        places_by_size: dict[int, list[int]] = defaultdict(list)
+        for place, of_model in enumerate(models):
+            if task in of_model:
+                places_by_size[len(of_model[task][0].gold_N)].append(place)
+        for places in places_by_size.values():
+            runs = [models[place][task] for place in places]
+            seed = task_seed(load_tasks()[task].card)
+            for place, drawn in zip(places, _drawn(runs, n, seed), strict=True):
+                found[place][task] = drawn
+    return [_calibration(of_tasks) for of_tasks in found]
+
+
+_Drawn = Mapping[str, tuple[float, Floats]]  # metric -> its value and its replicates
+
+
+def _drawn(models: Sequence[Sequence[Answers]], n: int, seed: int) -> list[_Drawn]:
+    """Metrics of models on the same items; the draws are made once."""
+    metrics = [[of(a) for a in seeds] for seeds in models for of in METRICS.values()]
+    n_items = len(models[0][0].gold_N)
+
+    def under(weights_BN: Weights) -> Floats:
+        return np.stack([np.mean([of(weights_BN) for of in seeds], axis=0) for seeds in metrics])
+
+    values = under(np.ones((1, n_items)))[:, 0]
+    drawn = np.concatenate([under(w_BN) for w_BN in draws(n_items, n, seed)], axis=1)
+    pairs = zip(values, drawn, strict=True)
+    return [{name: next(pairs) for name in METRICS} for _ in models]
+
+
+def _calibration(tasks: Mapping[str, _Drawn]) -> Calibration:
+    def mean(name: str) -> Estimate:
+        values, drawn = zip(*(of[name] for of in tasks.values()), strict=True)
+        return estimate(float(np.mean(values)), np.mean(drawn, axis=0))
+
+    return Calibration(
+        {name: mean(name) for name in METRICS} if tasks else {},
+        {task: {name: estimate(*of[name]) for name in METRICS} for task, of in tasks.items()},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from sentibench.data.cards import Task, load_tasks
 from sentibench.data.pins import document_line, key_of, prompt_sha256
 from sentibench.data.read import split_file
 from sentibench.errors import DataError
+from sentibench.scoring.calibration import Answers
 from sentibench.scoring.metrics import Floats, label_matrix, predicted_label
 from sentibench.scoring.raw_answers import (
     chosen_label,
@@ -111,6 +112,15 @@ class Samples:
         if self.task.card.is_label_task:
             return rows[:, -len(self.task.card.labels) :].sum(axis=1) > 0
         return (rows[:, 0] == rows[:, 1]) & (rows[:, 1] == rows[:, 3])
+
+    @property
+    def answers(self) -> Answers | None:
+        """The distributions over the labels; None where no log-likelihoods are known."""
+        if self.log_likelihoods is None:
+            return None
+        n_labels = len(self.task.card.labels)
+        gold_N = self.statistics["official"][:, :n_labels].argmax(axis=1)
+        return Answers.of(self.log_likelihoods, gold_N)
 
 
 # Names of tasks and files

@@ -21,6 +21,8 @@ from leaderboard.board import (
 )
 from leaderboard.items import ItemText, Prompts, TaskItems
 from leaderboard.runs.results import Problem
+from sentibench.scoring.calibration import Bin
+from sentibench.scoring.statistics import Estimate
 
 SCRIPT = "<script>window.hacked = 1; alert(1)</script>"
 ENDING = "</script><script>window.hacked = 1</script>"
@@ -94,6 +96,28 @@ def make_row(key: str, name: str, overall: float | None, **changes: Any) -> Row:
     return Row(**row | changes)
 
 
+LABEL_TASKS = ALL_TASKS[:8]
+MIDDLES = {"ece": 0.042, "brier": 0.412, "nll": 0.683, "coverage_at_5": 0.371}
+
+
+def calibrated(shift: float = 0.0, tasks: list[str] = LABEL_TASKS) -> dict[str, Any]:
+    """What a row says of its calibration; two seeds."""
+
+    def estimate(middle: float) -> Estimate:
+        return Estimate(middle + shift, middle + shift - 0.011, middle + shift + 0.013)
+
+    bins = [Bin(100, 0.5 + 0.05 * i, 0.45 + 0.05 * i - shift) for i in range(10)]
+    bends = [Bin(100, 0.5 + 0.05 * i, 0.4 + 0.06 * i - shift) for i in range(10)]
+    return {
+        "calibration": {
+            name: {"overall": estimate(m)}
+            | {t: estimate(m + 0.01 * n) for n, t in enumerate(tasks)}
+            for name, m in MIDDLES.items()
+        },
+        "reliability": dict.fromkeys(tasks, (bins, bends)),
+    }
+
+
 def make_task(name: str, category: Any) -> TaskFacts:
     labelled = category != "finegrained"
     return TaskFacts(
@@ -128,10 +152,11 @@ def make_board(hostile: bool = True) -> Board:
     base, teacher = "Gemstone 270M", "Gemstone 9B"
     rows = (
         make_row("teacher", teacher, 0.712, family="Gemstone", parameters=9_000_000_000,
-                 role="teacher", rank=ranks(1, 1, 1, 1, None), ranked=True),
+                 role="teacher", rank=ranks(1, 1, 1, 1, None), ranked=True, **calibrated()),
         make_row("student2", "Gemstone 270M + KnowDist + ICLDist", 0.588, family="Gemstone",
                  parameters=270_000_000, role="student", base="Gemstone 270M + KnowDist",
-                 teacher=teacher, rank=ranks(2, 2, 3, 2, 0.0004), ranked=True, lineage=LINE),
+                 teacher=teacher, rank=ranks(2, 2, 3, 2, 0.0004), ranked=True, lineage=LINE,
+                 **calibrated(0.05, LABEL_TASKS[:5])),
         make_row("other", SCRIPT if hostile else "Pebble 1.5B", 0.579, family="Pebble",
                  parameters=1_500_000_000, rank=ranks(3, 2, 3, 2, 0.41), ranked=True),
         make_row("base", base, 0.431, family="Gemstone", parameters=270_000_000, role="baseline",

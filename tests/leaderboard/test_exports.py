@@ -84,7 +84,7 @@ def test_no_text_of_the_markdown_becomes_a_link_or_a_mention(text: str) -> None:
         for c in cells
         if c.children
     ]
-    assert shown.count(text) == 2  # a title and a name
+    assert shown.count(text) == 3  # a title, and a name in two tables
     assert f"bad (not ranked: {text})" in shown
 
 

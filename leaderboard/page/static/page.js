@@ -334,7 +334,8 @@ function sentence(a, b) {
   const pair = pairOf(a, b);
   const name = (key) => make("strong").appendChild(make("bdi", names.get(key))).parentNode;
   if (!pair) {
-    const ranked = [a, b].every((key) => known.get(key).rank[state.metric]);
+    const [x, y] = [known.get(a), known.get(b)];
+    const ranked = x.group === y.group && x.rank[state.metric] && y.rank[state.metric];
     line.append(name(a), " and ", name(b), ranked
       ? ": of so many models only neighbours in the ranking are compared item by item."
       : ": only ranked models are compared item by item; below are their scores, each with its own interval.");

@@ -394,6 +394,14 @@ def load_groups() -> Mapping[str, tuple[Task, ...]]:
     return MappingProxyType(groups)
 
 
+@cache
+def robust_names() -> tuple[str, ...]:
+    """Groups, then tasks, that ask the label tasks in several ways."""
+    cards = [task.card for task in tasks_of_source("real") if task.card.is_label_task]
+    groups = ("sentibench_robust", "sentibench_mini_robust")
+    return (*groups, *(f"{group}_{card.name}" for group in groups for card in cards))
+
+
 def task_named(name: str, where: str) -> Task:
     """Find one task.
 

@@ -132,6 +132,8 @@ def hostile(raw: dict[str, Any], evil: str) -> Manifest:
     comparison["tasks"][evil] = {"n": 3, "seen": False}
     comparison["left_out"] = [{"model": evil, "task": evil, "reason": evil}]
     comparison["students"] = {"icldist": student(0.2, None), evil: student(0.1, None)}
+    measured = {evil: interval(0.1), "ece": interval(0.1)}
+    comparison["calibration"] = {"tasks": [evil], "models": {evil: measured, "base": measured}}
     for cells in comparison["students"].values():
         cells["tasks"][evil] = {**cell(0.1, None), "reason": evil}
         cells["seen"]["reason"] = evil

@@ -158,6 +158,36 @@ def test_report_card_and_leaderboard_show_the_same_figures(tmp_path: Path) -> No
         for scope, column in (("all", "overall"), ("seen", "seen"), ("unseen", "unseen")):
             mean = figures["means"][model][scope]["value"]
             assert row["scores"]["official"][column]["value"] == float(f"{mean:.9g}")
+        for metric, of in row["calibration"].items():
+            for end, value in figures["calibration"]["models"][model][metric].items():
+                assert of["overall"][end] == float(f"{value:.9g}")
+    assert len(figures["calibration"]["tasks"]) == 8
+    assert set(rows["base"]["calibration"]) == {"ece", "brier", "nll", "coverage_at_5"}
+
+
+def test_calibration_is_that_of_the_tasks_that_base_and_students_saved(tmp_path: Path) -> None:
+    write_results = runpy.run_path(str(BENCHMARK))["write_results"]
+    tasks = {"base": ("imdb", "sst2"), "student": ("imdb", "sst2"), "teacher": ("imdb",)}
+    for seed, (model, cards) in enumerate(tasks.items()):
+        write_results(tmp_path / model, model, 0.6, seed=seed, source="mini", cards=cards)
+    folders = {model: tmp_path / model for model in tasks}
+
+    def calibration() -> Any:
+        return comparison.compare(folders, "base", ["student"], "teacher").calibration
+
+    imdb, sst2 = "sentibench_mini_imdb", "sentibench_mini_sst2"
+    assert (calibration().tasks, list(calibration().models)) == ((imdb, sst2), ["base", "student"])
+    without_answers(tmp_path / "student", sst2)
+    assert calibration().tasks == (imdb,)
+    assert list(calibration().models) == ["base", "student", "teacher"]
+    without_answers(tmp_path / "base", imdb)
+    assert calibration() is None
+
+
+def without_answers(folder: Path, task: str) -> None:
+    (path,) = folder.rglob(f"samples_{task}_*")
+    kept = [{k: v for k, v in json.loads(r).items() if k != "resps"} for r in path.open()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
 
 
 def test_a_student_that_is_its_base_differs_by_nothing_in_every_resampling(

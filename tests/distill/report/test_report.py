@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_manifest import cell, hostile, manifest, own_task, step, student
+from small_manifest import cell, hostile, interval, manifest, own_task, step, student
 
 from distill.report.card import write_card
 from distill.report.page import write_report
@@ -212,6 +212,18 @@ def test_what_was_not_measured_is_said(run_folder: Path, raw: dict[str, Any]) ->
         assert line in text
     raw["scores"] = {"base": {"sentibench_sst2": [0.5, None]}}
     assert "Teacher: not measured in this run." in page_of(run_folder, raw).text
+
+
+def test_calibration_stands_in_a_table_of_models(run_folder: Path, raw: dict[str, Any]) -> None:
+    assert "no log-likelihoods of labels were saved" in page_of(run_folder, raw).text
+    ece, nll = interval(0.042), interval(0.6931)
+    of_models = {"icldist": {"ece": ece}, "base": {"ece": interval(0.2), "nll": nll}}
+    tasks = ["sentibench_sst2", "sentibench_imdb"]
+    raw["comparison"]["calibration"] = {"tasks": tasks, "models": of_models}
+    text = page_of(run_folder, raw).text
+    assert "Mean over 2 label tasks" in text
+    assert "Base 20.0 [19.0, 21.0] – 0.693 [0.683, 0.703] – ICLDist 4.2 [3.2, 5.2] – – –" in text
+    assert "Teacher: its log-likelihoods were not saved on all of these tasks." in text
 
 
 def test_files_that_are_not_there_or_torn_are_said_so(

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sentibench.data.cards import GROUPS, TAG, TASK_VERSION, load_tasks, tasks_folder
+from sentibench.data.cards import (
+    GROUPS,
+    TAG,
+    TASK_VERSION,
+    load_tasks,
+    robust_names,
+    tasks_folder,
+)
 from sentibench.data.pins import items_key, prompts_key
 from sentibench.data.read import load_split
 from sentibench.errors import InputError
@@ -39,17 +46,20 @@ def prompts_of(task, **kwargs) -> dict[int, str]:
     return {request.doc["index"]: request.args[0] for request in task.instances}
 
 
-def test_the_folder_holds_12_and_12_leaves_5_groups_and_the_tag(manager) -> None:
-    assert set(manager.all_groups) == set(GROUPS)
+def test_the_folder_holds_12_and_12_leaves_8_and_8_robust_ones_their_groups_and_the_tag(
+    manager,
+) -> None:
+    assert set(manager.all_groups) == {*GROUPS, *robust_names()[:2]}
     assert set(manager.all_tags) == {TAG}
-    assert set(manager.all_subtasks) == {*REAL, *MINI}
+    assert set(manager.all_subtasks) == {*REAL, *MINI, *robust_names()[2:]}
+    assert len(robust_names()) == 2 + 8 + 8
     assert (len(REAL), len(MINI)) == (12, 12)
     assert set(manager.task_index[TAG].tags) == set(REAL)
 
 
 def test_a_task_file_has_at_most_20_lines() -> None:
     tasks = [*TASKS.glob("*/sentibench_*.yaml")]
-    assert len(tasks) == 24
+    assert len(tasks) == 24 + 16
     assert max(len(task.read_text(encoding="utf-8").splitlines()) for task in tasks) <= 20
 
 

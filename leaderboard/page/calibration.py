@@ -1,0 +1,62 @@
+"""What the page shows of the calibration of a row: means, reliability diagrams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leaderboard.board import Board, Row
+from sentibench.pages.calibration import number
+from sentibench.pages.text import NONE
+from sentibench.scoring.statistics import Estimate
+
+NOT_SAVED = "not saved"
+
+
+def mean_of(row: Row, metric: str) -> Estimate | None:
+    """Mean over the label tasks of a row; None if it has none."""
+    return row.calibration.get(metric, {}).get("overall")
+
+
+def mean_text(row: Row, metric: str) -> str:
+    """What the cell of a row says."""
+    found = mean_of(row, metric)
+    if found is not None:
+        return number(metric, found.value)
+    return NOT_SAVED if row.kind == "measured" and row.confusion else NONE
+
+
+def part_text(board: Board, row: Row) -> str:
+    """``5/8`` where a mean is not over all label tasks of the board; else empty."""
+    n_known, n_all = len(row.reliability), sum(bool(task.labels) for task in board.tasks)
+    return f"{n_known}/{n_all}" if 0 < n_known < n_all else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagram:
+    """Confidence against the share that is right; both axes go from 0 to 100.
+
+    Attributes:
+        lines: Per seed (x, y) from low confidence to high.
+        text: The same for those who do not see it.
+    """
+
+    title: str
+    lines: tuple[tuple[tuple[float, float], ...], ...]
+    text: str
+
+
+def diagrams(board: Board, row: Row) -> list[Diagram]:
+    """One per label task whose log-likelihoods are known."""
+    found: list[Diagram] = []
+    for task in board.tasks:
+        seeds = row.reliability.get(task.name, ())
+        lines = tuple(
+            tuple((round(100 * b.confidence, 1), round(100 * b.accuracy, 1)) for b in bins)
+            for bins in seeds
+        )
+        if lines:
+            said = ", ".join(f"{y:.0f} at {x:.0f}" for x, y in lines[0])
+            found.append(
+                Diagram(task.title, lines, f"percent right at percent of confidence: {said}")
+            )
+    return found

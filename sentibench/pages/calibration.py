@@ -1,0 +1,32 @@
+"""How the measures of calibration are called and written."""
+
+from __future__ import annotations
+
+from sentibench.pages.text import NONE, percent
+from sentibench.scoring.statistics import Estimate
+
+METRICS = {
+    "ece": ("ECE", "Expected calibration error in percent: between confidence and share right"),
+    "brier": ("Brier", "Brier score, from 0 to 2: squared distance to the right label"),
+    "nll": ("NLL", "Negative log-likelihood of the right label, in nats"),
+    "coverage_at_5": ("Coverage", "Percent of items answered, at most 5% of these answers wrong"),
+}
+"""Name -> title and what it says."""
+IN_PERCENT = ("ece", "coverage_at_5")
+
+
+def number(metric: str, value: float) -> str:
+    """A value as the page shows it: percent, or three decimals."""
+    return percent(value) if metric in IN_PERCENT else f"{value:.3f}"
+
+
+def ends(metric: str, found: Estimate | None) -> str:
+    """Its interval in brackets; empty without a value."""
+    if found is None:
+        return ""
+    return f"[{number(metric, found.low)}, {number(metric, found.high)}]"
+
+
+def quoted(metric: str, found: Estimate | None) -> str:
+    """Value and interval."""
+    return NONE if found is None else f"{number(metric, found.value)} {ends(metric, found)}"
