@@ -94,6 +94,10 @@ class SentiBenchLM(HFLM):
             own code runs.
         kwargs: All arguments of lm-eval's ``hf``.
 
+    Attributes:
+        keeps_prefix: Whether what the prompts of one call begin with is kept for the next call.
+            Only for weights that stay as they are.
+
     Raises:
         InputError: If ``batch_tokens`` is no positive whole number.
     """
@@ -108,6 +112,8 @@ class SentiBenchLM(HFLM):
             require(self, *SETTINGS)
         self._warned_of_truncation = False
         self._known: Container[tuple[str, str]] = ()
+        self.keeps_prefix = False
+        self._kept: tuple[list[int], DynamicCache] = ([], DynamicCache())
         self.bytes_per_token = 1
         default = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS
         self.batch_tokens = batch_tokens or default
@@ -418,8 +424,13 @@ class SentiBenchLM(HFLM):
         cache = DynamicCache()
         if shared < SHORTEST_PREFIX or len(rows) < FEWEST_ROWS:
             return 0, cache
-        self._forward(torch.tensor([rows[0][0][:shared]], device=self.device), [(0, 0)], cache)
-        return shared, cache
+        prefix = list(rows[0][0][:shared])
+        if prefix != self._kept[0]:
+            self._forward(torch.tensor([prefix], device=self.device), [(0, 0)], cache)
+            if not self.keeps_prefix:
+                return shared, cache
+            self._kept = prefix, cache
+        return shared, self._kept[1]
 
     def _forward(
         self,
