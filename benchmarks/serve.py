@@ -1,0 +1,105 @@
+"""``sentibench serve`` against the bare forward pass: texts per second as a ratio, and latency.
+
+python benchmarks/serve.py CHECKPOINT [TASK [TEXTS [ROUNDS [OPTION ...]]]]. The bare pass is one
+call of ``Classifier`` on all texts. The server is a process of its own; each client sends one text
+at a time, over one connection, and waits for the answer. Clients and server share the machine, as
+the bare pass has it alone. Every round measures all of them, so that what else the machine does
+falls on all; shown is the median over the rounds. OPTION goes to the server.
+"""
+
+import http.client
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+
+from sentibench import Classifier
+from sentibench.data.cards import task_named
+from sentibench.data.read import load_split
+
+CLIENTS = (1, 8, 32)
+FEWEST_PER_CLIENT = 4
+
+
+def main(
+    checkpoint: str, name: str = "mini_sst2", n: str = "96", rounds: str = "5", *options: str
+) -> None:
+    task = task_named(name, "TASK")
+    texts = [example.sentence for example in load_split(task, "test").examples[: int(n)]]
+    classifier = Classifier(checkpoint, task.name)
+    command = ["-m", "sentibench", "serve", checkpoint, "--task", task.name, "--port", "0"]
+    with subprocess.Popen(
+        [sys.executable, *command, *options], stdout=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().strip().removeprefix("http://")
+            report(classifier, address, texts, int(rounds))
+        finally:
+            server.terminate()
+
+
+def report(classifier: Classifier, address: str, texts: Sequence[str], rounds: int) -> None:
+    bare: list[float] = []
+    served: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
+    latencies: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
+    for number in range(1 + rounds):  # the first is not counted
+        start = time.perf_counter()
+        expected = [answer.label for answer in classifier(texts)]
+        bare.append(len(texts) / (time.perf_counter() - start))
+        for clients in CLIENTS:
+            chosen = texts[: max(len(texts) // 4, FEWEST_PER_CLIENT)] if clients == 1 else texts
+            start = time.perf_counter()
+            answers = ask_all(address, chosen, clients)
+            served[clients].append(len(chosen) / (time.perf_counter() - start))
+            latencies[clients] += [seconds for _, seconds in answers] if number else []
+            assert [label for label, _ in answers] == expected[: len(chosen)]
+    print(f"{len(texts)} texts, {rounds} rounds; bare: {statistics.median(bare[1:]):.1f} texts/s")
+    print("| clients | texts per second | against the bare pass | latency, median | 95% |")
+    print("|--:|--:|--:|--:|--:|")
+    for clients in CLIENTS:
+        ratios = [rate / alone for rate, alone in zip(served[clients][1:], bare[1:], strict=True)]
+        rate = statistics.median(served[clients][1:])
+        cuts_s = statistics.quantiles(latencies[clients], n=20)
+        print(
+            f"| {clients} | {rate:.1f} | {statistics.median(ratios):.0%} | "
+            f"{1000 * cuts_s[9]:.0f} ms | {1000 * cuts_s[18]:.0f} ms |"
+        )
+
+
+def ask_all(address: str, texts: Sequence[str], clients: int) -> list[tuple[str, float]]:
+    """Label and seconds of every text, asked by so many clients at once."""
+    todo: SimpleQueue[int] = SimpleQueue()
+    for number in range(len(texts)):
+        todo.put(number)
+    answers: list[tuple[str, float]] = [("", 0.0)] * len(texts)
+
+    def run() -> None:
+        connection = http.client.HTTPConnection(address)
+        while True:
+            try:
+                number = todo.get_nowait()
+            except Empty:
+                break
+            start = time.perf_counter()
+            body = json.dumps({"text": texts[number]})
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", "/v1/classify", body, headers)
+            answer = json.load(connection.getresponse())["answers"][0]
+            answers[number] = answer["label"], time.perf_counter() - start
+        connection.close()
+
+    threads = [threading.Thread(target=run) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
