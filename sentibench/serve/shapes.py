@@ -23,7 +23,7 @@ MOST_TEXTS = 256  # of a request; questions too
 MOST_CHARACTERS = 32_768  # of a text, a state or instructions
 MOST_OPTIONS = 255  # of a question, as the APIs have it
 MOST_PAIRS = 2_048  # of a question and an option, in a request
-ANSWER_MARK = "Label:"  # a prompt of the benchmark ends with it
+PROMPT_END = "\nLabel:"  # of a prompt of the benchmark
 
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 Option = Annotated[str, Field(min_length=1, max_length=200)]
@@ -206,7 +206,7 @@ def prompt_of(instructions: str, state: str, options: dict[str, str | None]) -> 
     """
     described = [f"{option}: {text}" for option, text in options.items() if text]
     instructions = "\n".join(line for line in (instructions, *described) if line)
-    if not state.endswith(ANSWER_MARK):
+    if not state.endswith(PROMPT_END):
         return render_few_shot(instructions, (), state)
     return instructions + DEMONSTRATION_DELIMITER + state if instructions else state
 
