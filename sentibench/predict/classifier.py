@@ -28,6 +28,7 @@ from sentibench.scoring.parse import answer_text, parse_strict
 # Texts whose tuples are written together: an answer depends, in its last digits, on the others in
 # its pool, so work that is resumed begins with a whole round.
 ROUND = 64
+UNLIKE = ("a", "The", "1", '"')  # texts whose tokens have nothing in common
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,9 @@ class Classifier:
             "--batch-tokens": batch_tokens,
         }
         self.model: Any = _load(str(checkpoint), dtype, batch_tokens, trust_remote_code)
+        # a single text costs no more than one of many
+        prompts = [self.recipe.prompt(text, self.shots, target) for text in UNLIKE]
+        self.model.keep_beginning(prompts)
 
     @property
     def why_shots(self) -> str:

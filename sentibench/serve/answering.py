@@ -59,7 +59,6 @@ class Answerer:
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
-        classifier.model.keeps_prefix = True
 
     def __call__(self, items: Sequence[Item]) -> list[Answer]:
         """Answer N items, in their order."""
