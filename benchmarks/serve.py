@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from sentibench import Classifier
 from sentibench.data.cards import task_named
@@ -47,9 +48,10 @@ def report(classifier: Classifier, address: str, texts: Sequence[str], rounds: i
     bare: list[float] = []
     served: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
     latencies: dict[int, list[float]] = {clients: [] for clients in CLIENTS}
+    largest = 0.0
     for number in range(1 + rounds):  # the first is not counted
         start = time.perf_counter()
-        expected = [answer.label for answer in classifier(texts)]
+        expected = classifier(texts)
         bare.append(len(texts) / (time.perf_counter() - start))
         for clients in CLIENTS:
             chosen = texts[: max(len(texts) // 4, FEWEST_PER_CLIENT)] if clients == 1 else texts
@@ -57,7 +59,12 @@ def report(classifier: Classifier, address: str, texts: Sequence[str], rounds: i
             answers = ask_all(address, chosen, clients)
             served[clients].append(len(chosen) / (time.perf_counter() - start))
             latencies[clients] += [seconds for _, seconds in answers] if number else []
-            assert [label for label, _ in answers] == expected[: len(chosen)]
+            for (answer, _), one in zip(answers, expected, strict=False):
+                assert answer["label"] == one.label
+                pairs = zip(
+                    answer["probabilities"].values(), one.probabilities.values(), strict=True
+                )
+                largest = max(largest, *(abs(p - q) for p, q in pairs))
     print(f"{len(texts)} texts, {rounds} rounds; bare: {statistics.median(bare[1:]):.1f} texts/s")
     print("| clients | texts per second | against the bare pass | latency, median | 95% |")
     print("|--:|--:|--:|--:|--:|")
@@ -69,14 +76,15 @@ def report(classifier: Classifier, address: str, texts: Sequence[str], rounds: i
             f"| {clients} | {rate:.1f} | {statistics.median(ratios):.0%} | "
             f"{1000 * cuts_s[9]:.0f} ms | {1000 * cuts_s[18]:.0f} ms |"
         )
+    print(f"same labels; largest difference of a probability: {largest:.1e}")
 
 
-def ask_all(address: str, texts: Sequence[str], clients: int) -> list[tuple[str, float]]:
-    """Label and seconds of every text, asked by so many clients at once."""
+def ask_all(address: str, texts: Sequence[str], clients: int) -> list[tuple[dict[str, Any], float]]:
+    """Answer and seconds of every text, asked by so many clients at once."""
     todo: SimpleQueue[int] = SimpleQueue()
     for number in range(len(texts)):
         todo.put(number)
-    answers: list[tuple[str, float]] = [("", 0.0)] * len(texts)
+    answers: list[tuple[dict[str, Any], float]] = [({}, 0.0)] * len(texts)
 
     def run() -> None:
         connection = http.client.HTTPConnection(address)
@@ -90,7 +98,7 @@ def ask_all(address: str, texts: Sequence[str], clients: int) -> list[tuple[str,
             headers = {"Content-Type": "application/json"}
             connection.request("POST", "/v1/classify", body, headers)
             answer = json.load(connection.getresponse())["answers"][0]
-            answers[number] = answer["label"], time.perf_counter() - start
+            answers[number] = answer, time.perf_counter() - start
         connection.close()
 
     threads = [threading.Thread(target=run) for _ in range(clients)]
