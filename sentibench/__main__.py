@@ -163,7 +163,7 @@ def _build_parser() -> argparse.ArgumentParser:
         "--max-queue", type=int, default=1024, metavar="N", help="texts that wait (default: 1024)"
     )
     serve.add_argument(
-        "--max-batch", type=int, default=16, metavar="N", help="texts of a batch (default: 16)"
+        "--max-batch", type=int, default=32, metavar="N", help="texts of a batch (default: 32)"
     )
 
     export = add(_export, "write a checkpoint as GGUF or ONNX, read it again, score it again")
