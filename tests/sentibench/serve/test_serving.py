@@ -190,6 +190,14 @@ def test_answers_keep_the_order_of_questions_and_their_truth_values(client) -> N
     assert found["answers"]["ä"] == found["answers"]["a"]
 
 
+def test_questions_with_other_options_follow_labels(client) -> None:
+    """What listens to the labels of one request hears nothing of the next."""
+    options = ("one", "two", "three", "four")
+    labels = client.ask("/v1/classify", {"text": "fine"})[1]["answers"][0]["probabilities"]
+    assert len(labels) == len(options)
+    assert len(probabilities_of(client, "/v1/systemone", "Count.", "fine", [*options])) == 4
+
+
 LONG = "x" * (MOST_CHARACTERS + 1)
 WRONG: dict[str, tuple[str, object, int, str, str | None]] = {
     "no JSON": ("/v1/classify", b"{", 400, "invalid_json", None),
