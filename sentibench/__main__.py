@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -150,6 +151,20 @@ def _build_parser() -> argparse.ArgumentParser:
     calibrate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a folder")
     calibrate.add_argument("--task", metavar="NAME", help="default: the one of sentibench.json")
     calibrate.add_argument("--limit", type=int, metavar="N", help="first items only")
+
+    serve = add(_serve, "answer over HTTP: labels, and decisions with probabilities")
+    serve.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, or a name of the hub")
+    _add_use(serve)
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at (default: this machine alone)"
+    )
+    serve.add_argument("--port", type=int, default=8000, help="0: any (default: 8000)")
+    serve.add_argument(
+        "--max-queue", type=int, default=1024, metavar="N", help="texts that wait (default: 1024)"
+    )
+    serve.add_argument(
+        "--max-batch", type=int, default=32, metavar="N", help="texts of a batch (default: 32)"
+    )
 
     export = add(_export, "write a checkpoint as GGUF or ONNX, read it again, score it again")
     export.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, or a name of the hub")
@@ -453,6 +468,25 @@ def _calibrate(options: argparse.Namespace) -> None:
     for metric, (before, after) in (("nll", fitted.nll), ("ece", fitted.ece)):
         print(f"  {metric}  {before:.4f} before, {after:.4f} after, on these items")
     print(f"written: {options.checkpoint / temperatures.FILE}")
+
+
+def _serve(options: argparse.Namespace) -> None:
+    if missing := [n for n in ("uvicorn", "starlette", "prometheus_client") if not find_spec(n)]:
+        raise InputError(f"serve: {missing[0]} is not installed; pip install 'sentibench[serve]'")
+    from sentibench.serve.server import serve
+
+    serve(
+        options.checkpoint,
+        task=options.task,
+        shots=options.shots,
+        target=options.target,
+        dtype=options.dtype,
+        batch_tokens=options.batch_tokens,
+        host=options.host,
+        port=options.port,
+        max_queue=options.max_queue,
+        max_batch=options.max_batch,
+    )
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ HOOK = ROOT / "sentibench" / "harness" / "startup" / "_sentibench_autoload.py"
 TABLE = """
 sentibench                 predict versions
 sentibench.__main__        sentibench command_line data errors export harness new_task predict
-                           prompts scoring
+                           prompts scoring serve
 sentibench.command_line    errors
 sentibench.data            errors versions
 sentibench.errors
@@ -35,6 +35,7 @@ sentibench.pages           scoring
 sentibench.predict         data errors fast files prompts scoring
 sentibench.prompts         data errors
 sentibench.scoring         data errors
+sentibench.serve           errors predict prompts
 sentibench.versions        errors
 distill
 distill.__main__           config errors presets report run steps teachers sentibench.command_line

@@ -108,6 +108,7 @@ class SentiBenchLM(HFLM):
             require(self, *SETTINGS)
         self._warned_of_truncation = False
         self._known: Container[tuple[str, str]] = ()
+        self._kept: tuple[tuple[int, ...], DynamicCache] = ((), DynamicCache())
         self.bytes_per_token = 1
         default = CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS
         self.batch_tokens = batch_tokens or default
@@ -250,6 +251,23 @@ class SentiBenchLM(HFLM):
             return [score for score, _ in self.loglikelihood(requests, disable_tqdm=True)]
         finally:
             self._known = ()
+
+    def keep_beginning(self, prompts: Sequence[str]) -> None:
+        """Keep what prompts begin with, for all calls to come; for weights that do not change.
+
+        A call with few prompts, each of which begins so, then costs no more per prompt than one
+        with many.
+
+        Args:
+            prompts: Two or more that differ where others will.
+        """
+        ids = self._encode_all(prompts, self.tokenizer.decode(self.prefix_token_id))
+        rows: list[Prompt] = [(tuple(row), []) for row in ids.values()]
+        shared = n_shared(rows)
+        if self.uses_head_positions and SHORTEST_PREFIX <= shared < self.max_length:
+            prefix, cache = rows[0][0][:shared], DynamicCache()
+            self._forward(torch.tensor([prefix], device=self.device), [(0, 0)], cache)
+            self._kept = prefix, cache
 
     def _encode_all(self, texts: Sequence[str], bos: str | None) -> dict[str, list[int]]:
         """What ``tok_encode`` gives for each text, many in one call."""
@@ -399,10 +417,13 @@ class SentiBenchLM(HFLM):
         def is_known(rows: Sequence[Prompt]) -> bool:
             return all(n in known for _, numbers in rows for n in numbers)
 
-        for rows in clusters(ids):
+        found = clusters(ids)
+        is_few = sum(map(len, found)) < FEWEST_ROWS
+        for rows in found:
             if is_known(rows):
                 continue
-            n_prefix, prefix = self._prefix(rows, kept)
+            prefix = self._kept_prefix() if is_few and self._begin_as_kept(rows, kept) else None
+            n_prefix, prefix = prefix or self._prefix(rows, kept)
             # the repeated prefix is memory too
             held = self.pool_tokens() // (max(len(ids) for ids, _ in rows) + n_new)
             for batch in cut(rows, n_prefix, self.batch_tokens, max(1, held)):
@@ -418,8 +439,19 @@ class SentiBenchLM(HFLM):
         cache = DynamicCache()
         if shared < SHORTEST_PREFIX or len(rows) < FEWEST_ROWS:
             return 0, cache
-        self._forward(torch.tensor([rows[0][0][:shared]], device=self.device), [(0, 0)], cache)
+        prefix = rows[0][0][:shared]
+        if prefix == self._kept[0]:
+            return self._kept_prefix()
+        self._forward(torch.tensor([prefix], device=self.device), [(0, 0)], cache)
         return shared, cache
+
+    def _begin_as_kept(self, rows: Sequence[Prompt], kept: int) -> bool:
+        """Whether all rows begin with the kept ids, and are longer by what is read of them."""
+        ids = self._kept[0]
+        return all(row[: len(ids)] == ids and len(row) >= len(ids) + kept for row, _ in rows)
+
+    def _kept_prefix(self) -> tuple[int, DynamicCache]:
+        return len(self._kept[0]), self._kept[1]
 
     def _forward(
         self,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ from sentibench.scoring.parse import answer_text, parse_strict
 # its pool, so work that is resumed begins with a whole round.
 ROUND = 64
 DTYPES = ("float32", "bfloat16", "float16", "auto")
+UNLIKE = ("a", "The", "1", '"')  # texts whose tokens have nothing in common
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,9 @@ class Classifier:
             "--batch-tokens": batch_tokens,
         }
         self.model: Any = _load(str(checkpoint), dtype, batch_tokens, trust_remote_code)
+        # a single text costs no more than one of many
+        prompts = [self.recipe.prompt(text, self.shots, target) for text in UNLIKE]
+        self.model.keep_beginning(prompts)
 
     @property
     def why_shots(self) -> str:
@@ -209,9 +214,19 @@ class Classifier:
         words = self._words()
         n_scored = itertools.count(1)
         tell = on_answer or (lambda: None)
-        self.model.set_cache_hook(_Listener(lambda *_: next(n_scored) % len(words) == 0 and tell()))
-        scores = self.model.log_likelihoods([(p, word) for p in prompts for word in words])
+        with self._listening(lambda *_: next(n_scored) % len(words) == 0 and tell()):
+            scores = self.model.log_likelihoods([(p, word) for p in prompts for word in words])
         return np.array(scores, dtype=np.float64).reshape(len(prompts), len(words))
+
+    @contextmanager
+    def _listening(self, collect: Callable[[Any, Any], object]) -> Generator[None]:
+        """Hear of every answer when it is there; afterwards nobody does."""
+        before = self.model.cache_hook
+        self.model.set_cache_hook(_Listener(collect))
+        try:
+            yield
+        finally:
+            self.model.set_cache_hook(before)
 
     def _words(self) -> list[str]:
         return [TARGET_DELIMITER + word for word in self.recipe.scoring_words]
@@ -237,8 +252,8 @@ class Classifier:
         k = len(words)
         pairs = [(prompt, word) for prompt in prompts for word in words]
         known = {pair for pair in pairs if pair[0] in finished}
-        self.model.set_cache_hook(_Listener(collect))
-        scores = self.model.log_likelihoods(pairs, known)
+        with self._listening(collect):
+            scores = self.model.log_likelihoods(pairs, known)
         return [self._labelled(scores[i : i + k]) for i in range(0, len(scores), k)]
 
     def _labelled(self, log_likelihoods: Sequence[float]) -> Labelled:
@@ -259,16 +274,15 @@ class Classifier:
     ) -> list[Extracted]:
         settings = generation_settings()
         found = dict.fromkeys(prompts, "")
-        self.model.set_cache_hook(
-            _Listener(lambda asked, written: tell(asked[0], self._extracted(written)))
-        )
         longest_first = sorted(prompts, key=len, reverse=True)
-        for start in range(0, len(prompts), ROUND):
-            part = longest_first[start : start + ROUND]
-            if all(prompt in finished for prompt in part):
-                continue
-            requests = [SimpleNamespace(args=(prompt, dict(settings))) for prompt in part]
-            found |= zip(part, self.model.generate_until(requests, disable_tqdm=True), strict=True)
+        with self._listening(lambda asked, written: tell(asked[0], self._extracted(written))):
+            for start in range(0, len(prompts), ROUND):
+                part = longest_first[start : start + ROUND]
+                if all(prompt in finished for prompt in part):
+                    continue
+                requests = [SimpleNamespace(args=(prompt, dict(settings))) for prompt in part]
+                answers = self.model.generate_until(requests, disable_tqdm=True)
+                found |= zip(part, answers, strict=True)
         return [self._extracted(found[prompt]) for prompt in prompts]
 
     def _extracted(self, written: str) -> Extracted:

@@ -87,6 +87,40 @@ def test_the_shared_beginning_goes_through_the_model_once(tokenizer) -> None:
     assert fast.tokens_computed < sum(lengths) - (len(one) - 2) * instruction + 64
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma3", "gpt2"])
+def test_a_kept_beginning_saves_tokens_and_changes_no_answer(family, tokenizer) -> None:
+    common = {"pretrained": make(family), "tokenizer": tokenizer, "device": "cpu"}
+    expected = HFLM(**common, batch_size=4).loglikelihood(requests(), disable_tqdm=True)
+    fast = SentiBenchLM(**common)
+    prompts = list(dict.fromkeys(request.args[0] for request in requests()))
+    fast.keep_beginning(prompts[:2])
+    before = fast.tokens_computed
+    found = [fast.loglikelihood([request], disable_tqdm=True)[0] for request in requests()]
+    assert [g for _, g in found] == [g for _, g in expected]
+    assert [x for x, _ in found] == pytest.approx([x for x, _ in expected], abs=1e-4)
+    plain = SentiBenchLM(**common)
+    for request in requests():
+        plain.loglikelihood([request], disable_tqdm=True)
+    instruction = len(
+        tokenizer("Say whether the text is positive, negative or neutral")["input_ids"]
+    )
+    n_begun = sum(r.args[0].startswith("Say") for r in requests())
+    saved = plain.tokens_computed - (fast.tokens_computed - before)
+    assert n_begun > 90
+    assert saved >= n_begun * instruction
+
+
+def test_many_prompts_use_a_kept_beginning_to_the_last_digit(tokenizer) -> None:
+    common = {"pretrained": make("llama"), "tokenizer": tokenizer, "device": "cpu"}
+    chosen = [r for r in requests() if r.args[0].startswith("Say")]
+    fast, plain = SentiBenchLM(**common), SentiBenchLM(**common)
+    fast.keep_beginning([request.args[0] for request in chosen])
+    before = fast.tokens_computed
+    found = fast.loglikelihood(chosen, disable_tqdm=True)
+    assert found == plain.loglikelihood(chosen, disable_tqdm=True)
+    assert fast.tokens_computed - before < plain.tokens_computed
+
+
 def test_results_say_how_much_memory_the_evaluation_took(tokenizer) -> None:
     fast = SentiBenchLM(pretrained=make("llama"), tokenizer=tokenizer, device="cpu")
     info = fast.get_model_info()

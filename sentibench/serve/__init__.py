@@ -1,0 +1,1 @@
+"""A checkpoint behind HTTP: labels and decisions with probabilities, many clients at once."""

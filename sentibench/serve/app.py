@@ -1,0 +1,166 @@
+"""The addresses of the server: requests in, answers or refusals out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sentibench.serve.answering import Answer, Item, Scored
+from sentibench.serve.batching import Batcher
+from sentibench.serve.measures import Measures
+from sentibench.serve.refusals import Refused
+from sentibench.serve.shapes import Classify, Decisions, SystemOne, labelled, read
+
+MOST_BYTES = 1 << 20  # of a body
+MOST_READ_BYTES = 16 << 20  # of one that is refused: a client that still sends reads no answer
+BODY_TIMEOUT_S = 30.0
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What clients are told of the model.
+
+    Attributes:
+        name: By which it is asked for.
+        task: Its own.
+        labels: Of that task; none where it writes tuples.
+    """
+
+    name: str
+    task: str
+    labels: tuple[str, ...]
+
+
+def build(about: About, batcher: Batcher, measures: Measures) -> Starlette:
+    """Make the application.
+
+    Args:
+        about: The model.
+        batcher: Asks it; closed by the caller.
+        measures: Shown under /metrics.
+    """
+
+    async def ask(items: Sequence[Item]) -> list[Answer]:
+        return await asyncio.wrap_future(batcher.ask(items))
+
+    async def classify(request: Request) -> Response:
+        asked = read(Classify, await _body(request), about.name)
+        answers = cast("list[Any]", await ask(asked.items()))
+        found = [labelled(answer) for answer in answers]
+        return JSONResponse({"model": about.name, "task": about.task, "answers": found})
+
+    def decide(shape: type[SystemOne] | type[Decisions]) -> Handler:
+        async def run(request: Request) -> Response:
+            asked = read(shape, await _body(request), about.name)
+            questions = asked.items()
+            scored = cast("list[Scored]", await ask(questions))
+            if any(math.isnan(p) for answer in scored for p in answer.probabilities):
+                raise Refused(500, "model_error", "the model gave no number for an option")
+            answers = asked.answers(list(zip(questions, scored, strict=True)))
+            usage = asked.usage(sum(answer.n_tokens for answer in scored))
+            return JSONResponse({"model": about.name, "answers": answers, "usage": usage})
+
+        return run
+
+    async def health(_: Request) -> Response:
+        is_well = batcher.is_alive
+        return JSONResponse({"status": "ok" if is_well else "closing"}, 200 if is_well else 503)
+
+    async def models(_: Request) -> Response:
+        model = {"id": about.name, "object": "model", "owned_by": "sentibench"}
+        model |= {"task": about.task, "labels": about.labels}
+        return JSONResponse({"object": "list", "data": [model]})
+
+    async def metrics(_: Request) -> Response:
+        return Response(measures.text(), media_type=measures.content_type)
+
+    asked_of: dict[str, Handler] = {
+        "/v1/classify": classify,
+        "/v1/systemone": decide(SystemOne),
+        "/v1/decisions": decide(Decisions),
+    }
+    told = {"/health": health, "/metrics": metrics, "/v1/models": models}
+    routes = [
+        Route(path, _counted(path, h, measures), methods=["POST"]) for path, h in asked_of.items()
+    ]
+    routes += [Route(path, handler, methods=["GET"]) for path, handler in told.items()]
+    paths = ", ".join([*asked_of, *told])
+
+    async def no_such_address(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        kind = "not_found" if error.status_code == 404 else "wrong_method"
+        message = f"{error.detail}; expected POST or GET of one of {paths}"
+        refused = Refused(error.status_code, kind, message).response()
+        refused.headers.update(error.headers or {})
+        return refused
+
+    return Starlette(routes=routes, exception_handlers={HTTPException: no_such_address})
+
+
+def _counted(path: str, handler: Handler, measures: Measures) -> Handler:
+    """A handler whose refusals and failures are answers, and counted."""
+
+    async def run(request: Request) -> Response:
+        began_s = time.perf_counter()
+        try:
+            response = await handler(request)
+        except Refused as refused:
+            response = refused.response()
+        except Exception as error:
+            # without the message, which may quote the text
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("%s: %s\n%s", path, type(error).__name__, where)
+            failed = Refused(500, "server_error", f"{type(error).__name__}; the log has more")
+            response = failed.response()
+        measures.requests.labels(path, str(response.status_code)).inc()
+        measures.seconds.labels(path).observe(time.perf_counter() - began_s)
+        return response
+
+    return run
+
+
+async def _body(request: Request) -> bytes:
+    """The body of a request: JSON, of limited size, in limited time."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":  # what a page of another site can send without asking is not
+        raise Refused(
+            415, "wrong_type", f"Content-Type: got {kind[:80]!r}, expected application/json"
+        )
+    try:
+        return await asyncio.wait_for(_read(request), BODY_TIMEOUT_S)
+    except asyncio.TimeoutError:
+        late = f"the body took longer than {BODY_TIMEOUT_S:.0f} s"
+        raise Refused(408, "too_slow", late) from None
+    except ClientDisconnect:
+        raise Refused(400, "disconnected", "the body did not come to its end") from None
+
+
+async def _read(request: Request) -> bytes:
+    parts: list[bytes] = []
+    n_bytes = 0
+    async for part in request.stream():
+        n_bytes += len(part)
+        if n_bytes <= MOST_BYTES:
+            parts.append(part)
+        elif n_bytes > MOST_READ_BYTES:
+            break
+    if n_bytes > MOST_BYTES:
+        too_large = f"the body is larger than {MOST_BYTES:,} bytes; send fewer texts at a time"
+        raise Refused(413, "too_large", too_large)
+    return b"".join(parts)

@@ -1,0 +1,404 @@
+"""A real server gives the classifier's answers, alone to the last digit, and says no clearly."""
+
+import json
+import math
+import re
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("uvicorn")
+
+from sentibench import Classifier
+from sentibench.data.cards import load_tasks
+from sentibench.data.read import load_split
+from sentibench.predict.classifier import Labelled
+from sentibench.serve.answering import Scored
+from sentibench.serve.app import MOST_BYTES, About, build
+from sentibench.serve.batching import Batcher
+from sentibench.serve.measures import Measures
+from sentibench.serve.shapes import MOST_CHARACTERS, MOST_TEXTS
+
+TASK = "sentibench_mini_emotion20"
+TEXTS = [e.sentence for e in load_split(load_tasks()[TASK], "test").examples]
+CHOICE = {"type": "choice", "instructions": "Say it.", "criteria": {"good": None, "bad": None}}
+CHOICES = {"type": "choice", "instructions": "Say it."}
+CHOICES |= {"choices": [{"value": "good"}, {"value": "bad"}]}
+
+
+def as_json(answers: list) -> list[dict[str, Any]]:
+    return [
+        {"label": a.label, "probability": a.probability, "probabilities": a.probabilities}
+        for a in answers
+    ]
+
+
+def test_answers_are_those_of_the_classifier_to_the_last_digit(client, student: Path) -> None:
+    status, found = client.ask("/v1/classify", {"texts": TEXTS})
+    assert status == 200
+    assert (found["model"], found["task"]) == ("student", TASK)
+    assert len(TEXTS) == 24
+    expected = Classifier(student)
+    assert (expected.shots, expected.temperature) == (4, 2.5)
+    assert found["answers"] == as_json(expected(TEXTS))
+    # what was kept of the prompts changes no digit of the next request
+    assert client.ask("/v1/classify", {"texts": TEXTS[4:12]})[1]["answers"] == as_json(
+        expected(TEXTS[4:12])
+    )
+
+
+@pytest.mark.parametrize("text", ["plain", "Ünïcödé 😀 \u0000 日本", "  spaces \n and lines\t"])
+def test_one_text_is_answered_like_one_text(client, student: Path, text: str) -> None:
+    found = client.ask("/v1/classify", {"text": text, "model": "student"})[1]
+    assert found["answers"] == as_json(Classifier(student)([text]))
+
+
+def test_an_empty_text_has_no_label_and_no_number(client) -> None:
+    (answer,) = client.ask("/v1/classify", {"text": " "})[1]["answers"]
+    assert answer["label"] is None
+    assert answer["probability"] is None
+    assert set(answer["probabilities"].values()) == {None}
+
+
+def test_many_clients_get_the_same_answers_and_share_batches(
+    connect: Callable, student: Path
+) -> None:
+    before = n_batches(connect())
+
+    def ask(text: str) -> dict[str, Any]:
+        return connect().ask("/v1/classify", {"text": text})[1]["answers"][0]
+
+    with ThreadPoolExecutor(24) as pool:
+        found = list(pool.map(ask, TEXTS))
+    assert n_batches(connect()) - before < len(TEXTS)
+    for answer, expected in zip(found, Classifier(student)(TEXTS), strict=True):
+        assert answer["label"] == expected.label
+        # other neighbours in the batch change last digits
+        assert answer["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
+
+
+def n_batches(client) -> int:
+    counted = re.search(r"^sentibench_batch_items_count (\S+)", client.get("/metrics")[1], re.M)
+    assert counted
+    return int(float(counted[1]))
+
+
+@pytest.mark.parametrize("path", ["/v1/systemone", "/v1/decisions"])
+def test_questions_of_a_client_get_the_scores_of_lm_eval(
+    connect: Callable, student: Path, path: str
+) -> None:
+    """The prompts of ``--model sentibench-hf``, taken apart as a client does it."""
+    samples = samples_of_lm_eval(student)
+    assert len(samples) == 24
+
+    def ask(sample: dict[str, Any]) -> list[float]:
+        prompt, words = sample["arguments"][0][0], [a[1].strip() for a in sample["arguments"]]
+        head, cut, _ = prompt.rpartition("Sentence: ")
+        state = sample["doc"]["sentence"]
+        assert cut
+        assert prompt == f"{head}Sentence: {state}\nLabel:"
+        return probabilities_of(connect(), path, head.removesuffix("\n\n"), state, words)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, samples))
+    for sample, probabilities in zip(samples, found, strict=True):
+        assert probabilities == pytest.approx(softmax_of(sample), abs=1e-5)
+        likeliest = softmax_of(sample)
+        assert probabilities.index(max(probabilities)) == likeliest.index(max(likeliest))
+    assert len({tuple(one) for one in found}) > 20
+
+
+def samples_of_lm_eval(checkpoint: Path) -> list[dict[str, Any]]:
+    from lm_eval import simple_evaluate
+
+    from sentibench.fast.model import load_model
+    from sentibench.harness import task_manager
+
+    model = load_model(str(checkpoint), dtype="float32", softmax_dtype="float32")
+    found: Any = simple_evaluate(
+        model=model, tasks=[TASK], task_manager=task_manager(), log_samples=True
+    )
+    return found["samples"][TASK]
+
+
+def softmax_of(sample: dict[str, Any]) -> list[float]:
+    import numpy as np
+    from scipy.special import softmax
+
+    return softmax(np.array([float(r[0][0]) for r in sample["resps"]])).tolist()
+
+
+def probabilities_of(client, path: str, instructions: str, state: str, words: list[str]):
+    asked: dict[str, Any] = {"type": "choice", "instructions": instructions}
+    if path == "/v1/systemone":
+        asked["criteria"] = dict.fromkeys(words)
+        status, found = client.ask(path, {"state": state, "questions": {"q": asked}})
+        assert status == 200, found
+        answer = found["answers"]["q"]
+        assert list(answer["probabilities"]) == words
+        probabilities = list(answer["probabilities"].values())
+    else:
+        asked |= {"name": "q", "choices": [{"value": word} for word in words]}
+        status, found = client.ask(path, {"input": state, "questions": [asked]})
+        assert status == 200, found
+        (answer,) = found["answers"]
+        assert answer["name"] == "q"
+        assert [one["value"] for one in answer["probabilities"]] == words
+        probabilities = [one["probability"] for one in answer["probabilities"]]
+    assert answer["type"] == "choice"
+    highest = max(probabilities)
+    assert answer["choice"] == words[probabilities.index(highest)]
+    k = len(words)
+    assert answer["confidence"] == pytest.approx((highest - 1 / k) / (1 - 1 / k))
+    return probabilities
+
+
+@pytest.mark.parametrize("path", ["/v1/systemone", "/v1/decisions"])
+def test_a_question_alone_is_scored_like_the_task_to_the_last_digit(
+    client, student: Path, path: str
+) -> None:
+    classifier = Classifier(student, temperature=1.0)
+    recipe = classifier.recipe
+    whole = recipe.prompt(TEXTS[0], 4)
+    rest = whole.removeprefix(f"{recipe.instruction}\n\n")  # demonstrations, too, in the state
+    words = list(recipe.scoring_words)
+    found = probabilities_of(client, path, recipe.instruction, rest, words)
+    assert found == list(classifier([TEXTS[0]])[0].probabilities.values())
+
+
+def test_answers_keep_the_order_of_questions_and_their_truth_values(client) -> None:
+    boolean = {"type": "choice", "name": "b", "instructions": "Is it good?"}
+    boolean |= {"choices": [{"value": True, "description": "it is"}, {"value": False}]}
+    message = {"role": "user", "content": [{"type": "input_text", "text": "fine"}]}
+    asked = {"input": [message], "questions": [CHOICES, boolean], "safety_identifier": "me"}
+    status, found = client.ask("/v1/decisions", asked)
+    assert status == 200
+    first, second = found["answers"]
+    assert (first["name"], second["name"]) == (None, "b")
+    assert [one["value"] for one in second["probabilities"]] == [True, False]
+    usage = found["usage"]
+    assert usage["total_tokens"] == usage["input_tokens"] > 10
+    assert usage["output_tokens"] == usage["output_tokens_details"]["reasoning_tokens"] == 0
+    named = {"state": {"review": "fine"}, "questions": {"ä": CHOICE, "a": CHOICE}}
+    status, found = client.ask("/v1/systemone", named)
+    assert (status, list(found["answers"])) == (200, ["ä", "a"])
+    assert found["answers"]["ä"] == found["answers"]["a"]
+
+
+def test_questions_with_other_options_follow_labels(client) -> None:
+    """What listens to the labels of one request hears nothing of the next."""
+    options = ("one", "two", "three", "four")
+    labels = client.ask("/v1/classify", {"text": "fine"})[1]["answers"][0]["probabilities"]
+    assert len(labels) == len(options)
+    assert len(probabilities_of(client, "/v1/systemone", "Count.", "fine", [*options])) == 4
+
+
+LONG = "x" * (MOST_CHARACTERS + 1)
+WRONG: dict[str, tuple[str, object, int, str, str | None]] = {
+    "no JSON": ("/v1/classify", b"{", 400, "invalid_json", None),
+    "not UTF-8": ("/v1/classify", b'{"text": "\xff"}', 400, "invalid_json", None),
+    "half a character": ("/v1/classify", b'{"text": "\\ud800"}', 400, "invalid_json", None),
+    "deep": ("/v1/systemone", b"[" * 100_000, 400, "invalid_json", None),
+    "empty": ("/v1/classify", b"", 400, "invalid_json", None),
+    "a list": ("/v1/classify", [], 400, "invalid_request", None),
+    "nothing": ("/v1/classify", {}, 400, "invalid_request", None),
+    "both": ("/v1/classify", {"text": "a", "texts": ["a"]}, 400, "invalid_request", None),
+    "no text": ("/v1/classify", {"texts": []}, 400, "invalid_request", "texts"),
+    "a number": ("/v1/classify", {"texts": ["a", 1]}, 400, "invalid_request", "texts.1"),
+    "a typo": ("/v1/classify", {"text": "a", "shots": 1}, 400, "invalid_request", "shots"),
+    "a long text": ("/v1/classify", {"text": LONG}, 400, "invalid_request", "text"),
+    "many": ("/v1/classify", {"texts": ["a"] * (MOST_TEXTS + 1)}, 400, "invalid_request", "texts"),
+    "more than the queue": ("/v1/classify", {"texts": ["a"] * 65}, 413, "too_large", None),
+    "a large body": ("/v1/classify", b" " * (MOST_BYTES + 1), 413, "too_large", None),
+    "another model": ("/v1/classify", {"text": "a", "model": "b"}, 404, "unknown_model", "model"),
+    "no state": ("/v1/systemone", {"questions": {"q": CHOICE}}, 400, "invalid_request", "state"),
+    "a long state": (
+        "/v1/systemone",
+        {"state": [LONG], "questions": {"q": CHOICE}},
+        413,
+        "too_large",
+        "state",
+    ),
+    "no question": (
+        "/v1/systemone",
+        {"state": "a", "questions": {}},
+        400,
+        "invalid_request",
+        "questions",
+    ),
+    "one option": (
+        "/v1/systemone",
+        {"state": "a", "questions": {"q": {**CHOICE, "criteria": {"a": None}}}},
+        400,
+        "invalid_request",
+        "questions.q.criteria",
+    ),
+    "another kind": (
+        "/v1/systemone",
+        {"state": "a", "questions": {"q": {**CHOICE, "type": "noul"}}},
+        400,
+        "invalid_request",
+        "questions.q.type",
+    ),
+    "an image": (
+        "/v1/decisions",
+        {
+            "input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}],
+            "questions": [CHOICES],
+        },
+        400,
+        "invalid_request",
+        None,
+    ),
+    "twins": (
+        "/v1/decisions",
+        {"input": "a", "questions": [{**CHOICES, "choices": [{"value": "a"}] * 2}]},
+        400,
+        "invalid_request",
+        "questions.0",
+    ),
+    "a truth value and its name": (
+        "/v1/decisions",
+        {
+            "input": "a",
+            "questions": [{**CHOICES, "choices": [{"value": True}, {"value": "true"}]}],
+        },
+        400,
+        "invalid_request",
+        "questions.0",
+    ),
+    "too many options": (
+        "/v1/decisions",
+        {
+            "input": "a",
+            "questions": [{**CHOICES, "choices": [{"value": str(i)} for i in range(200)]}] * 11,
+        },
+        413,
+        "too_large",
+        "questions",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_request_is_refused_with_its_place(client, name: str) -> None:
+    path, body, status, kind, param = WRONG[name]
+    found = client.ask(path, body)
+    assert (found[0], found[1]["error"]["type"]) == (status, kind)
+    error = found[1]["error"]
+    if param:
+        assert error["param"] == param
+    assert len(error["message"].splitlines()) == 1
+    assert len(error["message"]) < 500
+    assert client.get("/health") == (200, '{"status":"ok"}')
+
+
+def test_other_addresses_methods_and_types_are_refused(client) -> None:
+    assert client.get("/v1/nothing")[0] == 404
+    status, text = client.get("/v1/classify")
+    assert (status, json.loads(text)["error"]["type"]) == (405, "wrong_method")
+    status, found = client.ask("/v1/classify", {"text": "a"}, kind="text/plain")
+    assert (status, found["error"]["type"]) == (415, "wrong_type")
+
+
+def test_models_health_and_measures_are_told(client) -> None:
+    (model,) = json.loads(client.get("/v1/models")[1])["data"]
+    assert (model["id"], model["task"], len(model["labels"])) == ("student", TASK, 4)
+    counted = 'sentibench_requests_total{path="/v1/classify",status="%s"}'
+
+    def count(status: int) -> float:
+        lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics")[1].splitlines())
+        return float(lines.get(counted % status, 0))
+
+    before = count(200), count(400)
+    client.ask("/v1/classify", {"texts": ["a", "b"]})
+    client.ask("/v1/classify", {})
+    assert (count(200), count(400)) == (before[0] + 1, before[1] + 1)
+    text = client.get("/metrics")[1]
+    assert "sentibench_queue_items 0.0" in text
+    assert 'sentibench_request_seconds_count{path="/v1/classify"}' in text
+
+
+class Held:
+    """A model that waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.began, self.let_go = threading.Event(), threading.Event()
+
+    def __call__(self, items):
+        self.began.set()
+        assert self.let_go.wait(60)
+        if any(item.startswith("wrong") for item in items):
+            raise ValueError(f"cannot read {items}")
+        return [Labelled("a", 1.0, {"a": 1.0}) for _ in items]
+
+
+@pytest.fixture
+def held(run_app: Callable, client_at: Callable):
+    """A server whose model waits, with room for two texts, and a way to ask it."""
+    model, measures = Held(), Measures()
+    batcher = Batcher(model, max_queue=2, max_batch=8)
+    measures.watch_queue(lambda: batcher.n_waiting)
+    with run_app(build(About("m", "t", ("a",)), batcher, measures)) as port:
+        yield model, lambda: client_at(port)
+        model.let_go.set()
+        batcher.close()
+
+
+def test_a_full_queue_says_when_to_come_again(held) -> None:
+    model, connect = held
+    with ThreadPoolExecutor(2) as pool:
+        in_work = pool.submit(lambda: connect().ask("/v1/classify", {"text": "a"}))
+        assert model.began.wait(60)
+        waiting = pool.submit(lambda: connect().ask("/v1/classify", {"texts": ["b", "c"]}))
+        client = connect()
+        while "sentibench_queue_items 2.0" not in client.get("/metrics")[1]:
+            assert not waiting.done()
+        status, found = client.ask("/v1/classify", {"text": "d"})
+        assert (status, found["error"]["type"]) == (503, "overloaded")
+        assert client.headers["Retry-After"] == "1"
+        assert client.get("/health")[0] == 200
+        model.let_go.set()
+        assert in_work.result()[0] == waiting.result()[0] == 200
+        assert len(waiting.result()[1]["answers"]) == 2
+
+
+def test_a_failure_is_its_own_requests_alone_and_quotes_no_text(held, caplog) -> None:
+    model, connect = held
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(lambda: connect().ask("/v1/classify", {"text": "a"}))
+        assert model.began.wait(60)
+        wrong = pool.submit(lambda: connect().ask("/v1/classify", {"text": "wrong secret"}))
+        right = pool.submit(lambda: connect().ask("/v1/classify", {"text": "right"}))
+        client = connect()
+        while "sentibench_queue_items 2.0" not in client.get("/metrics")[1]:
+            assert not right.done()
+        model.let_go.set()
+        assert first.result()[0] == right.result()[0] == 200
+    status, found = wrong.result()
+    assert (status, found["error"]["type"]) == (500, "server_error")
+    assert "ValueError" in caplog.text
+    assert "secret" not in caplog.text + json.dumps(found)
+    assert connect().ask("/v1/classify", {"text": "a"})[0] == 200
+
+
+def test_a_model_without_a_number_is_an_error_not_a_number(
+    run_app: Callable, client_at: Callable
+) -> None:
+    def answer(items):
+        return [Scored((math.nan, math.nan), 1) for _ in items]
+
+    batcher = Batcher(answer, max_queue=2, max_batch=8)
+    with run_app(build(About("m", "t", ()), batcher, Measures())) as port:
+        status, found = client_at(port).ask("/v1/decisions", {"input": "a", "questions": [CHOICES]})
+        batcher.close()
+        assert (status, found["error"]["type"]) == (500, "model_error")
+        # and after its end the server says so
+        assert client_at(port).get("/health")[0] == 503
+        status, found = client_at(port).ask("/v1/classify", {"text": "a"})
+        assert (status, found["error"]["type"]) == (503, "closing")
