@@ -34,10 +34,13 @@ sentibench.new_task        data errors files prompts
 sentibench.pages           scoring
 sentibench.predict         data errors fast files prompts scoring
 sentibench.prompts         data errors
+sentibench.progress
+sentibench.remote          errors progress
 sentibench.scoring         data errors
 sentibench.versions        errors
 distill
-distill.__main__           config errors presets report run steps teachers sentibench.command_line
+distill.__main__           config errors presets report run steps sentibench.command_line
+                           sentibench.remote
 distill.checkpoints        errors
 distill.config             errors records sentibench.data sentibench.files
 distill.errors             sentibench.errors
@@ -45,18 +48,21 @@ distill.files              sentibench.files
 distill.filters            config errors records texts sentibench.data sentibench.scoring
 distill.presets            errors sentibench.data
 distill.prompts            config errors files records texts sentibench.data sentibench.prompts
-distill.progress
-distill.records
+sentibench.progress
+distill.records            sentibench.remote
 distill.report             config errors filters texts sentibench.data sentibench.files
                            sentibench.pages sentibench.scoring
-distill.run                checkpoints config errors files filters progress prompts records
+distill.run                checkpoints config errors files filters prompts records
                            report steps student teachers texts sentibench.data sentibench.files
                            sentibench.harness sentibench.pages sentibench.predict
-                           sentibench.prompts sentibench.scoring
+                           sentibench.progress sentibench.prompts sentibench.remote
+                           sentibench.scoring
 distill.steps              errors files
-distill.student            checkpoints config errors files progress sentibench.fast
-                           sentibench.harness sentibench.prompts sentibench.scoring
-distill.teachers           checkpoints config errors filters progress records sentibench.fast
+distill.student            checkpoints config errors files sentibench.fast
+                           sentibench.harness sentibench.progress sentibench.prompts
+                           sentibench.scoring
+distill.teachers           checkpoints config errors filters records sentibench.fast
+                           sentibench.remote
 distill.texts              config errors sentibench.data
 leaderboard
 leaderboard.__main__       board build exports items page previous runs

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 
 import torch
 
-from distill.progress import progress
 from distill.student.difficulty import token_difficulty
 from distill.student.samples import Encoded, Sample, encode_samples
 from distill.student.training import load_student
 from sentibench.fast.head_positions import HeadPositions
+from sentibench.progress import progress
 
 
 def measure_difficulty(

@@ -33,10 +33,10 @@ from distill.checkpoints import load_tokenizer, loading
 from distill.config import Training
 from distill.errors import InputError
 from distill.files import replace_folder, write_json
-from distill.progress import progress
 from distill.student.adapters import add_adapter
 from distill.student.samples import Encoded, Encoding, Sample, encode_samples
 from sentibench.fast.head_positions import HeadPositions
+from sentibench.progress import progress
 
 UNSUPERVISED = -100  # torch's ignore_index
 
