@@ -24,6 +24,7 @@ sentibench.__main__        sentibench command_line data errors export harness ne
                            prompts scoring
 sentibench.command_line    errors
 sentibench.data            errors versions
+sentibench.decisions       data errors harness prompts remote
 sentibench.errors
 sentibench.evaluate_metrics data scoring
 sentibench.export          data errors fast predict prompts
@@ -42,7 +43,7 @@ distill
 distill.__main__           config errors presets report run steps sentibench.command_line
                            sentibench.remote
 distill.checkpoints        errors
-distill.config             errors records sentibench.data sentibench.files
+distill.config             errors records sentibench.data sentibench.files sentibench.remote
 distill.errors             sentibench.errors
 distill.files              sentibench.files
 distill.filters            config errors records texts sentibench.data sentibench.scoring

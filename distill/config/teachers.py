@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from distill.config.section import Count, NotNegative, Positive, Section
+from sentibench.remote.exchange import ADDRESS
 
 # Keys of a request that other settings write.
 WRITTEN_BY_US = {
@@ -21,9 +22,6 @@ WRITTEN_BY_US = {
 } | dict.fromkeys(
     ("max_tokens", "max_completion_tokens"),
     "give knowdist.response_tokens, icldist.label_tokens, icldist.response_tokens",
-)
-ADDRESS = re.compile(
-    r"https?://(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#@]*)?"  # host, port, path
 )
 
 
@@ -133,7 +131,7 @@ class OpenAITeacherConfig(Section):
     @classmethod
     def _holds_no_secret(cls, base_url: str) -> str:
         """It is written into manifests and pages."""
-        if not ADDRESS.fullmatch(base_url):
+        if not re.fullmatch(ADDRESS, base_url):
             raise ValueError(
                 "expected http(s)://host/v1 without user, password and query; a key goes into the "
                 "environment variable that api_key_env names"

@@ -253,6 +253,10 @@ class ChatServer:
             payload["prompt"] = request.prompt
         else:
             payload["messages"] = request.turns
+        return self._told(payload)
+
+    def _told(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """A request with the further keys of the user, without those that are set to null."""
         payload |= self._settings.extra_body
         left_out = {key for key, value in self._settings.extra_body.items() if value is None}
         return {key: value for key, value in payload.items() if key not in left_out}

@@ -31,6 +31,8 @@ MAX_RETRY_AFTER_S = 300.0
 MAX_BODY_BYTES = 16 << 20
 CHUNK_BYTES = 1 << 16
 DETAIL_CHARACTERS = 300
+# host, port, path: no user, password or query, which would be written into results
+ADDRESS = r"https?://(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#@]*)?$"
 
 
 class Trouble(Exception):
