@@ -43,7 +43,8 @@ distill
 distill.__main__           config errors presets report run steps sentibench.command_line
                            sentibench.remote
 distill.checkpoints        errors
-distill.config             errors records sentibench.data sentibench.files sentibench.remote
+distill.config             errors records sentibench.data sentibench.decisions
+                           sentibench.files sentibench.remote
 distill.errors             sentibench.errors
 distill.files              sentibench.files
 distill.filters            config errors records texts sentibench.data sentibench.scoring
@@ -62,8 +63,8 @@ distill.steps              errors files
 distill.student            checkpoints config errors files sentibench.fast
                            sentibench.harness sentibench.progress sentibench.prompts
                            sentibench.scoring
-distill.teachers           checkpoints config errors filters records sentibench.fast
-                           sentibench.remote
+distill.teachers           checkpoints config errors filters records sentibench.decisions
+                           sentibench.fast sentibench.remote
 distill.texts              config errors sentibench.data
 leaderboard
 leaderboard.__main__       board build exports items page previous runs

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from distill.checkpoints import load_tokenizer
-from distill.config import ICLDist, OpenAITeacherConfig, Run
+from distill.config import ICLDist, Run, ServerTeacherConfig
 from distill.files import write_json
 from distill.filters.judge import filter_answers
 from distill.filters.losses import check_losses
@@ -366,9 +366,10 @@ def own_facts(run: Run, results: Mapping[str, Path]) -> dict[str, OwnTask]:
                 files[model], task, _counter(run, model)
             )
             for model in ("teacher", last)
-            if model in files and not (model == "teacher" and run.teacher.backend == "openai")
+            if model in files
+            and not (model == "teacher" and isinstance(run.teacher, ServerTeacherConfig))
         }
-        if isinstance(run.teacher, OpenAITeacherConfig):
+        if isinstance(run.teacher, ServerTeacherConfig):
             usages = [of[task] for of in (used, asked.usage) if task in of]
             costs = {"teacher": asked_cost(usages, run.teacher), **costs}
         reason = why_no_agreement(run, task) or asked.reason
