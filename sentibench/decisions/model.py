@@ -91,7 +91,7 @@ class DecisionsModel(AnsweredModel):
                 store,
                 # where nothing was answered the server was wrong, not the items
                 retry_failed=self.settings.retry_failed or not n_known,
-                passing=PASSING,
+                passing=(UNREACHED,) if self.settings.accept_lost else PASSING,
                 what=task,
             )
         failures = [one for _, one in outcomes if isinstance(one, Failure)]

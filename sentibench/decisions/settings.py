@@ -29,6 +29,8 @@ class Settings(BaseModel):
         revision: Tells two models of one name apart, for example a date.
         store: Folder of the answers; none for one below the data folder.
         retry_failed: Ask again what the server refused in an earlier run.
+        accept_lost: Whether a question that was lost on the way, in every attempt, is an invalid
+            item; else the run ends.
         concurrency: Requests at once.
         timeout_s: Seconds until a request is given up.
         max_attempts: How often a request is sent before it counts as failed.
@@ -47,6 +49,7 @@ class Settings(BaseModel):
     revision: Text = ""
     store: Path | None = None
     retry_failed: bool = False
+    accept_lost: bool = False
     concurrency: int = Field(default=8, ge=1, le=256)
     timeout_s: float = Field(default=120, gt=0)
     max_attempts: int = Field(default=6, ge=1)

@@ -246,6 +246,18 @@ def test_a_server_that_dies_half_way_is_asked_for_the_rest_alone(
     assert [asked["state"] for _, asked in server.seen] == [t for t in texts() if t not in asked]
 
 
+def test_a_question_that_is_always_lost_ends_the_run_or_is_accepted_as_invalid(
+    server: DecisionsServer, store: Path
+) -> None:
+    text = texts()[2]
+    server.behave = lambda _path, asked: (500, {}) if asked["state"] == text else None
+    with pytest.raises(TeacherError, match=f"1 of {N_ITEMS} requests have no answer.* HTTP 500"):
+        evaluated(server, store, max_attempts=2)
+    results = evaluated(server, store, max_attempts=2, accept_lost=True)
+    assert results["results"][SST2]["invalid_rate,none"] == 1 / N_ITEMS
+    assert len(server.seen) == N_ITEMS + 3
+
+
 def test_a_run_that_was_killed_asks_only_what_is_missing(
     server: DecisionsServer, store: Path, tmp_path: Path
 ) -> None:
