@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sentibench.decisions.dialects import DialectName
+from sentibench.decisions.dialects import DIALECTS, DialectName
 from sentibench.errors import InputError, nearest
 from sentibench.remote.exchange import ADDRESS
 
 PREFIX = "--model_args "
+EXAMPLE = "base_url=http://HOST/v1,model=NAME,dialect=DIALECT with one of " + ", ".join(DIALECTS)
 OF_LM_EVAL = ("batch_size", "max_batch_size", "device")  # given to every model
 
 Text = Annotated[str, BeforeValidator(str)]  # lm-eval makes a number of a name like 2026
@@ -62,8 +63,7 @@ def read_settings(given: dict[str, Any]) -> Settings:
     """Check what the user gave.
 
     Raises:
-        InputError: If something is missing, unknown or wrong; what was given is not quoted, as it
-            may be a key.
+        InputError: If something is missing, unknown or wrong; what may be a key is not quoted.
     """
     known = Settings.model_fields
     for name in given.keys() - known - {*OF_LM_EVAL}:
@@ -76,8 +76,12 @@ def read_settings(given: dict[str, Any]) -> Settings:
     try:
         return Settings(**{name: value for name, value in given.items() if name in known})
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
+        first = error.errors()[0]
         name = str(first["loc"][0])
-        expected = "http(s)://host/v1 without user, password and query"
-        what = f"expected {expected}" if name == "base_url" else first["msg"]
-        raise InputError(f"{PREFIX}{name}: {what[0].lower()}{what[1:]}") from None
+        if first["type"] == "missing":
+            what = f"missing; expected {EXAMPLE}"
+        elif name == "base_url":  # not quoted: it may hold a password
+            what = "expected http(s)://host/v1 without user, password and query"
+        else:
+            what = f"got {first['input']!r}, expected: {first['msg']}"
+        raise InputError(f"{PREFIX}{name}: {what}") from None

@@ -53,7 +53,7 @@ def ask(
     lost = [f for f in unknown.values() if f.reason in passing]
     if lost:
         raise TeacherError(
-            f"teacher {store.teacher}: {len(lost)} of {len(waiting)} requests "
+            f"{store.teacher}: {len(lost)} of {len(waiting)} requests "
             + ("did not reach it" if lost[0].reason == UNREACHED else "have no answer")
             + f", for instance: {lost[0].detail}; what was answered is kept, call again"
         )

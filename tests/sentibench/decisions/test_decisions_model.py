@@ -321,15 +321,21 @@ def run_lm_eval(tmp_path: Path, arguments: str) -> subprocess.CompletedProcess[s
 
 
 WRONG = [
-    ({"dialect": None}, "--model_args dialect: field required"),
-    ({"dialect": "other"}, "--model_args dialect: input should be 'systemone', 'decisions' or"),
-    ({"base_url": None}, "--model_args base_url: expected http(s)://host/v1"),
+    ({"dialect": None}, "--model_args dialect: missing; expected base_url=http://HOST/v1,model="),
+    (
+        {"dialect": "other"},
+        "--model_args dialect: got 'other', expected: Input should be 'systemone', ",
+    ),
+    ({"base_url": None}, "--model_args base_url: missing; expected base_url=http://HOST/v1"),
     ({"base_url": f"http://me:{KEY}@host/v1"}, "--model_args base_url: expected http(s)://host/v1"),
     ({"base_url": "host/v1"}, "--model_args base_url: expected http(s)://host/v1"),
-    ({"model": None}, "--model_args model: field required"),
+    ({"model": None}, "--model_args model: missing; expected"),
     ({"dialekt": "chat"}, "--model_args dialekt: unknown argument; did you mean 'dialect'?"),
     ({"api_key": KEY}, "--model_args api_key: a key does not belong on the command line"),
-    ({"concurrency": 0}, "--model_args concurrency: input should be greater than or equal to 1"),
+    (
+        {"concurrency": 0},
+        "--model_args concurrency: got 0, expected: Input should be greater than or equal to 1",
+    ),
 ]
 
 
