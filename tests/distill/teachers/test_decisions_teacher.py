@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from decisions_server import KEY, DecisionsServer, likely, running
+from small_runs import do_all_before, requests_of, samples_of, steps_of
 
 from distill.config import DecisionsTeacherConfig, load_config
 from distill.errors import ConfigError, TeacherError
@@ -108,16 +109,44 @@ def test_answers_are_kept_with_their_probabilities(server: DecisionsServer, tmp_
 RUN = """
 name: small
 student: {student}
-teacher: {{backend: decisions, model: m, base_url: "http://127.0.0.1:9/v1"{more}}}
+teacher: {{backend: decisions, model: m, base_url: "{url}"{more}}}
 texts: [{{dataset: sst2, mini: true}}]
-icldist: {{}}
+icldist: {{samples: 12, shots: [1, 2]}}
 evaluation: {{tasks: [sentibench_mini_sst2]}}
+out: {student}/runs
 """
+NOBODY = "http://127.0.0.1:9/v1"
+
+
+def test_a_student_is_taught_what_the_probabilities_say(
+    server: DecisionsServer, tmp_path: Path, small_tests: None, tiny_student: Path
+) -> None:
+    path = tmp_path / "run.yaml"
+    said = RUN.format(student=tmp_path, url=server.url, more=", dialect: systemone")
+    path.write_text(said.replace(f"student: {tmp_path}", f"student: {tiny_student}"), "utf-8")
+    steps = steps_of(load_config(path))
+    do_all_before(steps["icldist-filter"])
+    samples = samples_of(steps, "icldist-filter")
+    assert len(samples) >= 10
+    (store,) = (tmp_path / "runs" / "answers").iterdir()
+    with Store.read(store) as kept:
+        found = {
+            request.text: kept.get(kept.key_of(request))
+            for request in requests_of(steps, "icldist")
+        }
+    assert all(answer and len(answer.log_likelihoods) >= 2 for answer in found.values())
+    criteria = {said["state"]: said["questions"]["label"]["criteria"] for _, said in server.seen}
+    for text, answer in found.items():
+        assert answer is not None
+        expected = likely(text, list(criteria[text]))
+        assert answer.text.strip() == max(expected, key=lambda option: expected[option])
 
 
 def test_a_run_measures_such_a_teacher_by_its_answers(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
-    path.write_text(RUN.format(student=tmp_path, more=", dialect: systemone"), encoding="utf-8")
+    path.write_text(
+        RUN.format(student=tmp_path, url=NOBODY, more=", dialect: systemone"), encoding="utf-8"
+    )
     run = load_config(path)
     assert measured(run)[0] == "teacher"
     found = asked_teacher(run, "teacher", teachers_of(run))
@@ -135,6 +164,6 @@ def test_a_run_measures_such_a_teacher_by_its_answers(tmp_path: Path) -> None:
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, more: str, message: str) -> None:
     path = tmp_path / "run.yaml"
-    path.write_text(RUN.format(student=tmp_path, more=more), encoding="utf-8")
+    path.write_text(RUN.format(student=tmp_path, url=NOBODY, more=more), encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         load_config(path)
