@@ -78,7 +78,7 @@ def other_process(command: str, folder: Path, *more: str) -> subprocess.Popen:
         [sys.executable, __file__, command, str(folder), *more],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'distill'}"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
     )
 
 
