@@ -23,7 +23,7 @@ from typing import Any
 from sentibench.data.fetch import data_home
 from sentibench.decisions.server import DecisionsServer, identity
 from sentibench.decisions.settings import PREFIX, Settings, read_settings
-from sentibench.errors import TeacherError
+from sentibench.errors import InputError, TeacherError
 from sentibench.harness.answered import AnsweredModel, LabelAnswer, Question
 from sentibench.prompts.few_shot import generation_settings
 from sentibench.remote.asking import ask
@@ -58,6 +58,11 @@ class DecisionsModel(AnsweredModel):
         self.settings = read_settings(others)
         self._server = DecisionsServer(self.settings, prefix=PREFIX, again=AGAIN, sleep=self.sleep)
         self.folder = self.settings.store or default_store(self.settings)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Asked for with ``--apply_chat_template`` alone, which is refused."""
+        raise InputError("--apply_chat_template: the server applies its own template; leave it out")
 
     def _answer_labels(self, questions: Sequence[Question]) -> list[LabelAnswer]:
         answers: list[LabelAnswer] = []

@@ -366,6 +366,22 @@ def test_answers_of_other_servers_models_and_dialects_are_kept_apart() -> None:
     assert same.folder == made[0].folder == default_store(made[0].settings)
 
 
+def test_a_chat_template_of_lm_eval_is_refused(server: DecisionsServer, store: Path) -> None:
+    from lm_eval import simple_evaluate
+
+    model = DecisionsModel(base_url=server.url, model="m", dialect="chat", store=str(store))
+    with pytest.raises(InputError, match="--apply_chat_template: the server applies its own"):
+        simple_evaluate(
+            model=model,
+            tasks=[SST2],
+            task_manager=manager(),
+            limit=1,
+            apply_chat_template=True,
+            fewshot_as_multiturn=False,
+        )
+    assert server.seen == []
+
+
 def test_other_tasks_are_refused(server: DecisionsServer, store: Path) -> None:
     class Other:
         task_name = "hellaswag"
