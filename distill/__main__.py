@@ -28,8 +28,8 @@ from distill.run.checks import (
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.steps import Step, in_order, states
-from distill.teachers.store import disk_errors, merge
 from sentibench.command_line import Parser, exit_code
+from sentibench.remote.store import disk_errors, merge
 
 LOCK_HELD = "SENTIBENCH_DISTILL_LOCK"  # the folder of a run that a parent process holds
 JOIN = "put the teacher's answers of several stores, made on several machines, into a new one"

@@ -4,6 +4,8 @@ from sentibench.errors import (
     DataError,
     InputError,
     SentiBenchError,
+    StoreError,
+    TeacherError,
     nearest,
     refuse_missing,
     unknown_name,
@@ -15,14 +17,6 @@ __all__ += ["StoreError", "TeacherError", "nearest", "refuse_missing", "unknown_
 
 class ConfigError(InputError):
     """The configuration file or an override is wrong."""
-
-
-class StoreError(SentiBenchError):
-    """The store of answers is damaged, in use, full, or of another teacher."""
-
-
-class TeacherError(SentiBenchError):
-    """The teacher cannot be reached or answers nothing but errors."""
 
 
 class LossError(SentiBenchError):

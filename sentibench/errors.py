@@ -27,6 +27,14 @@ class FetchError(DataError):
     """A dataset file could not be brought from its source."""
 
 
+class StoreError(SentiBenchError):
+    """The store of answers is damaged, in use, full, or of another teacher."""
+
+
+class TeacherError(SentiBenchError):
+    """Who is asked, a teacher or a server, cannot be reached or answers nothing but errors."""
+
+
 def refuse_missing(path: Path, expected: str, where: str = "") -> None:
     """Refuse a path at which there is nothing.
 

@@ -24,6 +24,7 @@ sentibench.__main__        sentibench command_line data errors export harness ne
                            prompts scoring serve
 sentibench.command_line    errors
 sentibench.data            errors versions
+sentibench.decisions       data errors harness prompts remote
 sentibench.errors
 sentibench.evaluate_metrics data scoring
 sentibench.export          data errors fast predict prompts
@@ -34,32 +35,39 @@ sentibench.new_task        data errors files prompts
 sentibench.pages           scoring
 sentibench.predict         data errors fast files prompts scoring
 sentibench.prompts         data errors
+sentibench.progress
+sentibench.remote          errors progress
 sentibench.scoring         data errors
 sentibench.serve           errors predict prompts
 sentibench.versions        errors
 distill
-distill.__main__           config errors presets report run steps teachers sentibench.command_line
+distill.__main__           config errors presets report run steps sentibench.command_line
+                           sentibench.remote
 distill.checkpoints        errors
-distill.config             errors records sentibench.data sentibench.files
+distill.config             errors records sentibench.data sentibench.decisions
+                           sentibench.files sentibench.remote
 distill.errors             sentibench.errors
 distill.files              sentibench.files
 distill.filters            config errors records texts sentibench.data sentibench.scoring
 distill.presets            errors sentibench.data
 distill.prompts            config errors files records texts sentibench.data sentibench.prompts
-distill.progress
-distill.records
+sentibench.progress
+distill.records            sentibench.remote
 distill.report             config errors filters texts sentibench.data sentibench.files
                            sentibench.pages sentibench.scoring
-distill.run                checkpoints config errors files filters progress prompts records
+distill.run                checkpoints config errors files filters prompts records
                            report selection steps student teachers texts sentibench.data
                            sentibench.files sentibench.harness sentibench.pages
-                           sentibench.predict sentibench.prompts sentibench.scoring
-distill.selection          progress student sentibench.fast sentibench.prompts
+                           sentibench.predict sentibench.progress sentibench.prompts
+                           sentibench.remote sentibench.scoring
+distill.selection          student sentibench.fast sentibench.progress sentibench.prompts
                            sentibench.scoring
 distill.steps              errors files
-distill.student            checkpoints config errors files progress sentibench.fast
-                           sentibench.harness sentibench.prompts sentibench.scoring
-distill.teachers           checkpoints config errors filters progress records sentibench.fast
+distill.student            checkpoints config errors files sentibench.fast
+                           sentibench.harness sentibench.progress sentibench.prompts
+                           sentibench.scoring
+distill.teachers           checkpoints config errors filters records sentibench.decisions
+                           sentibench.fast sentibench.remote
 distill.texts              config errors sentibench.data
 leaderboard
 leaderboard.__main__       board build exports items page previous runs

@@ -9,10 +9,12 @@ from distill.config.section import Section
 from distill.config.sources import CHANGES, Change, Cleaning, Personal, Texts
 from distill.config.stages import FAMILIES, PERSPECTIVES, Family, ICLDist, KnowDist, Perspective
 from distill.config.teachers import (
+    DecisionsTeacherConfig,
     GoldTeacherConfig,
     HfTeacher,
     OpenAITeacherConfig,
     ReplayTeacherConfig,
+    ServerTeacherConfig,
     TeacherConfig,
     VllmTeacher,
 )
@@ -29,6 +31,6 @@ __all__ = ["Evaluation", "FilterConfig", "ICLDist", "KnowDist", "Run", "Section"
 __all__ += ["CHANGES", "Change", "Cleaning", "Personal", "Texts"]
 __all__ += ["FAMILIES", "PERSPECTIVES", "Family", "Perspective"]
 __all__ += ["GoldTeacherConfig", "HfTeacher", "OpenAITeacherConfig", "ReplayTeacherConfig"]
-__all__ += ["TeacherConfig", "VllmTeacher"]
+__all__ += ["DecisionsTeacherConfig", "ServerTeacherConfig", "TeacherConfig", "VllmTeacher"]
 __all__ += ["BestCheckpoint", "Difficulty", "ICLDistTraining", "KnowDistTraining", "Lora"]
 __all__ += ["Training", "load_config", "save_config"]

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from distill.config.section import Count, NotNegative, Positive, Section
+from sentibench.decisions.dialects import DialectName
+from sentibench.remote.exchange import ADDRESS
 
 # Keys of a request that other settings write.
 WRITTEN_BY_US = {
@@ -21,9 +23,6 @@ WRITTEN_BY_US = {
 } | dict.fromkeys(
     ("max_tokens", "max_completion_tokens"),
     "give knowdist.response_tokens, icldist.label_tokens, icldist.response_tokens",
-)
-ADDRESS = re.compile(
-    r"https?://(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#@]*)?"  # host, port, path
 )
 
 
@@ -83,18 +82,14 @@ class VllmTeacher(Section):
     _of_chat = model_validator(mode="after")(_template_args_of_a_chat)
 
 
-class OpenAITeacherConfig(Section):
-    """A server that speaks OpenAI's /v1; the key is read from the environment.
+class ServerTeacherConfig(Section):
+    """What all teachers behind a server have; the key is read from the environment.
 
     Attributes:
-        backend: ``openai``.
         model: As the server calls it.
         base_url: ``http(s)://host/v1``, without user, password and query.
         api_key_env: The environment variable that holds the key.
         revision: Tells two models of one name apart, for example a date.
-        style: Whether prompts are sent as chats or as texts to be continued.
-        response_format: Sent with requests for a label: a mapping as it is, or ``label`` for a JSON
-            schema whose only key ``label`` holds one of the request's labels.
         extra_body: Further keys of every request, in place of ours where they have one name; a key
             that is null is left out, ``{temperature: null, seed: null}``.
         concurrency: Requests at once.
@@ -106,13 +101,10 @@ class OpenAITeacherConfig(Section):
         usd_per_million_output: The same of answer tokens.
     """
 
-    backend: Literal["openai"]
     model: str
     base_url: str
     api_key_env: str = "OPENAI_API_KEY"
     revision: str = ""
-    style: Literal["chat", "completions"] = "chat"
-    response_format: Literal["label"] | dict[str, JsonValue] | None = None
     extra_body: dict[str, JsonValue] = Field(default={})
     concurrency: Count = 8
     timeout_s: Positive = 120
@@ -133,7 +125,7 @@ class OpenAITeacherConfig(Section):
     @classmethod
     def _holds_no_secret(cls, base_url: str) -> str:
         """It is written into manifests and pages."""
-        if not ADDRESS.fullmatch(base_url):
+        if not re.fullmatch(ADDRESS, base_url):
             raise ValueError(
                 "expected http(s)://host/v1 without user, password and query; a key goes into the "
                 "environment variable that api_key_env names"
@@ -147,6 +139,37 @@ class OpenAITeacherConfig(Section):
             if key in body:
                 raise ValueError(f"{key!r} is no extra key; {instead}")
         return body
+
+
+class OpenAITeacherConfig(ServerTeacherConfig):
+    """A server that speaks OpenAI's /v1.
+
+    Attributes:
+        backend: ``openai``.
+        style: Whether prompts are sent as chats or as texts to be continued.
+        response_format: Sent with requests for a label: a mapping as it is, or ``label`` for a JSON
+            schema whose only key ``label`` holds one of the request's labels.
+    """
+
+    backend: Literal["openai"]
+    style: Literal["chat", "completions"] = "chat"
+    response_format: Literal["label"] | dict[str, JsonValue] | None = None
+
+
+class DecisionsTeacherConfig(ServerTeacherConfig):
+    """A server that gives a probability for each label; other requests are sent as chats.
+
+    Attributes:
+        backend: ``decisions``.
+        dialect: How labels are asked for: ``POST /v1/systemone``, ``POST /v1/decisions``, or the
+            first token's log-probabilities of ``POST /v1/chat/completions``.
+        letters: Whether the options are A, B, C ... and the labels their descriptions; for servers
+            that want options of one token.
+    """
+
+    backend: Literal["decisions"]
+    dialect: DialectName
+    letters: bool = False
 
 
 class ReplayTeacherConfig(Section):
@@ -172,6 +195,11 @@ class GoldTeacherConfig(Section):
 
 
 TeacherConfig = Annotated[
-    HfTeacher | VllmTeacher | OpenAITeacherConfig | ReplayTeacherConfig | GoldTeacherConfig,
+    HfTeacher
+    | VllmTeacher
+    | OpenAITeacherConfig
+    | DecisionsTeacherConfig
+    | ReplayTeacherConfig
+    | GoldTeacherConfig,
     Field(discriminator="backend"),
 ]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
-from distill.config import OpenAITeacherConfig
+from distill.config import ServerTeacherConfig
 from distill.report.manifest import Agreement, Cost, Differing, Record
 from sentibench.data.cards import load_tasks
 from sentibench.scoring.metrics import confusion
@@ -184,7 +184,7 @@ def _seconds(results: Path) -> float | None:
         return None
 
 
-def asked_cost(usages: Sequence[Usage], teacher: OpenAITeacherConfig) -> Cost | None:
+def asked_cost(usages: Sequence[Usage], teacher: ServerTeacherConfig) -> Cost | None:
     """What 1,000 texts take of a teacher behind a server; None where it answered nothing."""
     total = {key: sum(getattr(one, key) for one in usages) for key in Usage.model_fields}
     texts, asked = total["texts"], total["asked"]

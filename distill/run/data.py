@@ -52,11 +52,11 @@ from distill.run.stages import (
 )
 from distill.selection.difficulty import select_hard_samples
 from distill.student.samples import Sample, read_samples, write_samples
-from distill.teachers.asking import ask
-from distill.teachers.store import Store
 from distill.texts.cleaning import masked
 from distill.texts.decontamination import Contamination, load_tests
 from distill.texts.sources import Text, draw_texts
+from sentibench.remote.asking import ask
+from sentibench.remote.store import Store
 from sentibench.scoring import calibration
 
 REQUEST = TypeAdapter(Request)

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from distill.checkpoints import load_tokenizer
-from distill.config import ICLDist, OpenAITeacherConfig, Run
+from distill.config import ICLDist, Run, ServerTeacherConfig
 from distill.files import write_json
 from distill.filters.judge import filter_answers
 from distill.filters.losses import check_losses
 from distill.filters.reading import label_of, read_answer, tuples_of
-from distill.progress import progress
 from distill.prompts.icldist import STOP
 from distill.records import Answer, Decoding, Failure, Message, Reason, Request
 from distill.report.manifest import OwnTask
@@ -49,14 +48,15 @@ from distill.run.stages import (
     trusts,
     why_no_agreement,
 )
-from distill.teachers.store import Store
 from sentibench.data.cards import Task, load_tasks, tasks_named
 from sentibench.data.read import load_split
 from sentibench.files import write_beside
 from sentibench.predict import temperatures
 from sentibench.predict.recipe import recipe_of
+from sentibench.progress import progress
 from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.prompts.few_shot import generation_settings
+from sentibench.remote.store import Store
 from sentibench.scoring.parse import answer_text, parse_strict
 
 if TYPE_CHECKING:  # it loads lm-eval
@@ -366,9 +366,10 @@ def own_facts(run: Run, results: Mapping[str, Path]) -> dict[str, OwnTask]:
                 files[model], task, _counter(run, model)
             )
             for model in ("teacher", last)
-            if model in files and not (model == "teacher" and run.teacher.backend == "openai")
+            if model in files
+            and not (model == "teacher" and isinstance(run.teacher, ServerTeacherConfig))
         }
-        if isinstance(run.teacher, OpenAITeacherConfig):
+        if isinstance(run.teacher, ServerTeacherConfig):
             usages = [of[task] for of in (used, asked.usage) if task in of]
             costs = {"teacher": asked_cost(usages, run.teacher), **costs}
         reason = why_no_agreement(run, task) or asked.reason

@@ -48,10 +48,10 @@ from distill.run.stages import (
 from distill.steps import State, Step, states
 from distill.student.samples import encode_samples
 from distill.teachers.gold import gold_label
-from distill.teachers.store import Store
 from distill.texts.sources import Text, draw_texts
 from sentibench.data.cards import load_tasks
 from sentibench.prompts.few_shot import TARGET_DELIMITER
+from sentibench.remote.store import Store
 
 # Requests of a stage whose tokens are counted, drawn at random where there are more: any share of
 # them is then known to within 0.8 points (one standard error).

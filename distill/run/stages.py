@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from distill.checkpoints import checkpoint_name
-from distill.config import ICLDist, KnowDist, Run, TeacherConfig, Training
+from distill.config import ICLDist, KnowDist, Run, ServerTeacherConfig, TeacherConfig, Training
 from distill.errors import ConfigError
 from distill.prompts.taxonomies import own_tasks
 from distill.records import Teacher
@@ -21,7 +21,7 @@ from distill.teachers import identity, load_teacher
 
 StageName = Literal["knowdist", "icldist"]
 STAGES: tuple[StageName, ...] = ("knowdist", "icldist")
-ASKABLE = ("hf", "vllm", "openai")
+ASKABLE = ("hf", "vllm", "openai", "decisions")
 """Backends of teachers that answer any text."""
 
 
@@ -171,7 +171,7 @@ def asked_teacher(
     run: Run, model: str, teachers: Mapping[StageName, StageTeacher]
 ) -> StageTeacher | None:
     """Who is asked where a model is measured by its answers: it is not on this machine."""
-    if model != "teacher" or run.teacher.backend != "openai":
+    if model != "teacher" or not isinstance(run.teacher, ServerTeacherConfig):
         return None
     return next(found for found in teachers.values() if found.config == run.teacher)
 

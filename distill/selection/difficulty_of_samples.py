@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from distill.progress import progress
 from distill.selection.difficulty import token_difficulty
 from distill.student.samples import Encoded, Sample, encode_samples
 from distill.student.training import load_student
 from sentibench.fast.head_positions import HeadPositions
+from sentibench.progress import progress
 from sentibench.prompts.few_shot import TARGET_DELIMITER
 from sentibench.scoring import calibration
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from distill.checkpoints import checkpoint_name, loading
 from distill.errors import InputError
-from distill.progress import progress
 from sentibench.harness import expand_names, task_manager
+from sentibench.progress import progress
 from sentibench.scoring.samples import samples_beside
 
 

@@ -34,11 +34,11 @@ from distill.checkpoints import load_tokenizer, loading
 from distill.config import ICLDistTraining, Training
 from distill.errors import InputError
 from distill.files import replace_folder, write_json
-from distill.progress import progress
 from distill.student.adapters import add_adapter
 from distill.student.samples import Encoded, Encoding, Sample, encode_samples
 from distill.student.soft_loss import SoftLoss
 from sentibench.fast.head_positions import HeadPositions
+from sentibench.progress import progress
 
 UNSUPERVISED = -100  # torch's ignore_index
 

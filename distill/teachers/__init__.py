@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from distill.checkpoints import checkpoint_name, fingerprint
 from distill.config import (
+    DecisionsTeacherConfig,
     GoldTeacherConfig,
     HfTeacher,
     OpenAITeacherConfig,
@@ -16,6 +17,8 @@ from distill.config import (
 from distill.records import Teacher
 from distill.teachers.gold import GoldTeacher
 from distill.teachers.replay import ReplayTeacher
+from sentibench.decisions.server import DecisionsServer
+from sentibench.decisions.server import identity as decisions_identity
 
 
 def identity(config: TeacherConfig) -> tuple[str, str]:
@@ -31,6 +34,8 @@ def identity(config: TeacherConfig) -> tuple[str, str]:
         if any(told.values()):
             style += f"/{sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]}"
         return f"openai/{config.model}", config.revision + style
+    if isinstance(config, DecisionsTeacherConfig):
+        return decisions_identity(config)
     if isinstance(config, GoldTeacherConfig):
         return GoldTeacher.name, GoldTeacher.revision
     if isinstance(config, ReplayTeacherConfig):
@@ -55,6 +60,8 @@ def load_teacher(config: TeacherConfig) -> Teacher:
         from distill.teachers.openai import OpenAITeacher
 
         return OpenAITeacher(config)
+    if isinstance(config, DecisionsTeacherConfig):
+        return DecisionsServer(config)
     if isinstance(config, HfTeacher):
         from distill.teachers.hf import HfTeacher as Local
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from distill.records import Answer, Failure, Request
-from distill.teachers.store import Store
+from sentibench.remote.store import Store
 
 
 class ReplayTeacher:

@@ -27,6 +27,9 @@ CANNOT_MOVE_A_SCORE = frozenset(
         *("gpu_memory_utilization", "swap_space", "cpu_offload_gb", "max_num_seqs"),
         *("max_num_batched_tokens", "enable_prefix_caching", "disable_log_stats"),
         *("num_concurrent", "max_retries", "timeout", "verify_certificate"),
+        # of sentibench-decisions
+        *("concurrency", "max_attempts", "timeout_s", "requests_per_minute", "tokens_per_minute"),
+        *("accept_lost", "api_key_env", "retry_failed", "store"),
         *("api_key", "auth_token", "hf_token", "token", "use_auth_token", "header"),
     )
 )

@@ -58,7 +58,12 @@ class AnsweredModel(LM):
     Args:
         labels: Answers questions with labels, in their order.
         tuples: Answers the others, with texts.
+
+    Attributes:
+        tasks_setting: Where the user names the tasks.
     """
+
+    tasks_setting = "evaluation.tasks"
 
     def __init__(
         self,
@@ -70,6 +75,7 @@ class AnsweredModel(LM):
 
     def loglikelihood(self, requests: Sequence[Any], *_: Any, **__: Any) -> list[Any]:
         """Answer label tasks; lm-eval asks once for each label of an item."""
+        self._refuse_others(requests)
         firsts = {(r.task_name, r.doc_id): r for r in requests}
         answers = self._labels([_question(request) for request in firsts.values()])
         of_items = dict(zip(firsts, answers, strict=True))
@@ -83,21 +89,26 @@ class AnsweredModel(LM):
 
     def generate_until(self, requests: Sequence[Any], *_: Any, **__: Any) -> list[str]:
         """Answer extraction tasks."""
+        self._refuse_others(requests)
         return list(self._tuples([_question(request) for request in requests]))
 
     def loglikelihood_rolling(self, requests: Sequence[Any], *_: Any, **__: Any) -> list[Any]:
         """Refuse tasks that score whole texts: an answer says nothing of these."""
-        raise InputError("evaluation.tasks: a task that scores whole texts; expected SentiBench's")
+        raise InputError(
+            f"{self.tasks_setting}: a task that scores whole texts; expected SentiBench's"
+        )
+
+    def _refuse_others(self, requests: Sequence[Any]) -> None:
+        """Refuse tasks whose items this package does not know."""
+        for name in {request.task_name for request in requests} - load_tasks().keys():
+            raise InputError(
+                f"{self.tasks_setting}: {name} is no task of this package; a model that is asked "
+                "in words can be measured on these alone"
+            )
 
 
 def _question(request: Any) -> Question:
-    task = load_tasks().get(request.task_name)
-    if task is None:
-        raise InputError(
-            f"evaluation.tasks: {request.task_name} is no task of this package, so a teacher "
-            "behind a server cannot be measured on it; leave it out, or set evaluation.teacher to "
-            "false"
-        )
+    task = load_tasks()[request.task_name]
     prompt, card = request.args[0], task.card
     identity = f"evaluate/{task.name}/{request.doc['index']:06d}"
     return Question(

@@ -59,7 +59,7 @@ def mistake_in(error: Exception) -> str | None:
         return str(error)
     asked = re.match(r"Attempted to load model '(sentibench[^']*)'", str(error))
     if asked:
-        return f"--model: unknown name {asked[1]!r}; did you mean 'sentibench-hf'?"
+        return str(unknown_name("--model", asked[1], import_module("_sentibench_autoload").MODELS))
     head, _, names = str(error).partition(": ")
     if head != "Tasks not found":
         return None

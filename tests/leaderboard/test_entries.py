@@ -54,6 +54,8 @@ def test_an_entry_has_the_newest_run_of_each_task_and_seed_and_the_others_are_hi
         ({"model_type": "sentibench-hf"}, 1),
         ({"model_args": {"pretrained": "m/", "batch_size": "7", "device": "cpu"}}, 1),
         ({"model_args": {"api_key": "secret", "num_concurrent": "4"}}, 1),
+        ({"model_args": {"concurrency": 4, "store": "here", "retry_failed": True}}, 1),
+        ({"model_args": {"dialect": "chat"}}, 2),
         ({"model_args": {"base_url": "http://localhost"}}, 2),  # another server
         ({"model_args": {"load_format": "dummy"}}, 2),
         ({"seed": 52}, 1),

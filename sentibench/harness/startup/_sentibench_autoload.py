@@ -14,7 +14,10 @@ packages (its pull request 4015), this file goes.
 import os
 import sys
 
-MODEL = "sentibench-hf"
+MODELS = {
+    "sentibench-hf": "sentibench.fast.model:SentiBenchLM",
+    "sentibench-decisions": "sentibench.decisions.model:DecisionsModel",
+}
 
 problems = {}  # name of a module that should have been amended -> why it was not
 amended = set()  # names of the modules that were
@@ -71,11 +74,12 @@ def add_tasks(module):
 
 
 def add_model(module):
-    """Name our model in lm-eval's registry; its module is imported when it is asked for."""
+    """Name our models in lm-eval's registry; a module is imported when it is asked for."""
     # lm_eval.models has just filled it, so it is there
     model_registry = sys.modules["lm_eval.api.registry"].model_registry
-    if MODEL not in model_registry:  # later lm-evals read the entry point of that name
-        model_registry.register(MODEL, target="sentibench.fast.model:SentiBenchLM")
+    for name, target in MODELS.items():
+        if name not in model_registry:  # later lm-evals read the entry points of these names
+            model_registry.register(name, target=target)
 
 
 def add_refusal(module):

@@ -29,10 +29,10 @@ from distill.run.checks import check_run, datasets_of, missing_datasets
 from distill.run.data import read_texts
 from distill.run.stages import training_stages
 from distill.steps import Step, states
-from distill.teachers.store import Store
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
 from sentibench.predict.recipe import choose_recipe, load_recipes
+from sentibench.remote.store import Store
 
 ROOT = Path(__file__).parents[3]
 

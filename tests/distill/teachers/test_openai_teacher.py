@@ -22,8 +22,9 @@ import pytest
 from distill.config import OpenAITeacherConfig
 from distill.errors import TeacherError
 from distill.records import Answer, Decoding, Failure, Message, Request, Teacher
-from distill.teachers import exchange, identity, openai
+from distill.teachers import identity
 from distill.teachers.openai import OpenAITeacher
+from sentibench.remote import chat, exchange
 
 KEY = "sk-Geheim/12+34=56_x"
 PATIENCE_S = 20  # after which a hanging server lets go, so that a test fails and does not hang
@@ -562,14 +563,14 @@ def test_a_server_that_answered_may_be_lost_for_one_request(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = iter([False, True, False, True, True])
-    real = openai.post
+    real = chat.post
 
     def post(*given: Any) -> Any:
         if next(lost):
             raise exchange.Trouble("unreachable", "refused")
         return real(*given)
 
-    monkeypatch.setattr(openai, "post", post)
+    monkeypatch.setattr(chat, "post", post)
     asked = teacher(server, concurrency=1, max_attempts=1)
     found: list[Answer | Failure] = []
     with pytest.raises(TeacherError, match=r"cannot be reached; .* what was answered is kept"):

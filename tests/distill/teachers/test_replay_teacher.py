@@ -7,7 +7,7 @@ import pytest
 from distill.errors import StoreError
 from distill.records import Answer, Decoding, Failure, Message, Request, Teacher
 from distill.teachers.replay import ReplayTeacher
-from distill.teachers.store import Store
+from sentibench.remote.store import Store
 
 
 def request(prompt: str, **given: Decoding) -> Request:

@@ -109,11 +109,13 @@ def test_all_that_the_hook_amends_is_there_in_the_installed_lm_eval(hook, monkey
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_the_model_is_named_once_where_lm_eval_has_read_the_entry_point(
+def test_models_are_named_once_where_lm_eval_has_read_the_entry_point(
     hook, known: bool, monkeypatch
 ) -> None:
     entry_point = object()
-    registered: dict[str, object] = {"hf": "theirs"} | ({hook.MODEL: entry_point} if known else {})
+    registered: dict[str, object] = {"hf": "theirs"} | (
+        dict.fromkeys(hook.MODELS, entry_point) if known else {}
+    )
 
     class Registry(dict):
         def register(self, name: str, target: str) -> None:
@@ -125,15 +127,17 @@ def test_the_model_is_named_once_where_lm_eval_has_read_the_entry_point(
     monkeypatch.setitem(sys.modules, "lm_eval.api.registry", module)  # type: ignore[arg-type]
     hook.add_model(ModuleType("lm_eval.models"))
     hook.add_model(ModuleType("lm_eval.models"))
-    expected = entry_point if known else "sentibench.fast.model:SentiBenchLM"
-    assert registry == {"hf": "theirs", hook.MODEL: expected}
+    expected = dict.fromkeys(hook.MODELS, entry_point) if known else hook.MODELS
+    assert registry == {"hf": "theirs", **expected}
 
 
-def test_the_entry_point_is_the_model_that_the_hook_names(hook) -> None:
-    from importlib.metadata import entry_points
-
-    (found,) = entry_points(group="lm_eval.models", name=hook.MODEL)
-    assert found.value == "sentibench.fast.model:SentiBenchLM"
+def test_the_entry_points_are_the_models_that_the_hook_names(hook) -> None:
+    for name, target in hook.MODELS.items():
+        module, _, of_module = target.partition(":")
+        assert callable(getattr(importlib.import_module(module), of_module))
+        assert f'{name} = "{target}"' in (Path(__file__).parents[3] / "pyproject.toml").read_text(
+            encoding="utf-8"
+        )
 
 
 class Config:

@@ -23,14 +23,16 @@ from requests import (
 )
 from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
 
-from distill.errors import TeacherError
-from distill.records import UNREACHED
+from sentibench.errors import TeacherError
+from sentibench.remote.records import UNREACHED
 
 CONNECT_TIMEOUT_S = 5.0
 MAX_RETRY_AFTER_S = 300.0
 MAX_BODY_BYTES = 16 << 20
 CHUNK_BYTES = 1 << 16
 DETAIL_CHARACTERS = 300
+# host, port, path: no user, password or query, which would be written into results
+ADDRESS = r"https?://(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#@]*)?$"
 
 
 class Trouble(Exception):
@@ -84,8 +86,12 @@ class Pace:
             self._free_at += difference * self._seconds_each
 
 
-def read_key(variable: str) -> str:
+def read_key(variable: str, prefix: str = "teacher.") -> str:
     """Return the key in an environment variable; empty if it is not set.
+
+    Args:
+        variable: Its name.
+        prefix: What stands before the names of the user's settings.
 
     Raises:
         TeacherError: If a header cannot hold it, or it could not be found again in a reply.
@@ -93,7 +99,7 @@ def read_key(variable: str) -> str:
     key = os.environ.get(variable, "").strip()
     if not re.fullmatch(r"[!#-\[\]-~]*", key):
         raise TeacherError(
-            f"teacher.api_key_env: the value of {variable} is no key; got blanks, line breaks, "
+            f"{prefix}api_key_env: the value of {variable} is no key; got blanks, line breaks, "
             "quotes, backslashes or accents, expected other ASCII characters"
         )
     return key

@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-import distill.progress
-from distill.progress import progress
+import sentibench.progress
+from sentibench.progress import progress
 
 
 def test_without_a_terminal_there_is_a_line_again_and_again(capsys, monkeypatch) -> None:
-    monkeypatch.setattr(distill.progress, "EVERY_S", 0.02)
+    monkeypatch.setattr(sentibench.progress, "EVERY_S", 0.02)
     with progress("ask", "request", 10, initial=2) as bar:
         bar.update()
         said = ""
@@ -27,7 +27,7 @@ def test_without_a_terminal_there_is_a_line_again_and_again(capsys, monkeypatch)
 def test_short_work_says_nothing_and_a_mistake_within_ends_the_lines(capsys, monkeypatch) -> None:
     with progress("ask", "request", 1) as bar:
         bar.update()
-    monkeypatch.setattr(distill.progress, "EVERY_S", 0.02)
+    monkeypatch.setattr(sentibench.progress, "EVERY_S", 0.02)
     with pytest.raises(KeyError), progress("ask", "request", 1):
         raise KeyError
     capsys.readouterr()

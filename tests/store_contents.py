@@ -3,7 +3,7 @@
 from typing import cast
 
 from distill.records import Answer, Failure
-from distill.teachers.store import Store
+from sentibench.remote.store import Store
 
 
 def answers(store: Store) -> list[tuple[str, Answer]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from distill.errors import TeacherError
-from distill.progress import progress
-from distill.records import UNKNOWN, UNREACHED, Answer, Failure, Request, Teacher
-from distill.teachers.store import Store
+from sentibench.errors import TeacherError
+from sentibench.progress import progress
+from sentibench.remote.records import UNKNOWN, UNREACHED, Answer, Failure, Request, Teacher
+from sentibench.remote.store import Store
 
 UNSAID = Failure("not answered", "the teacher said nothing", 0)
 
@@ -18,6 +18,7 @@ def ask(
     store: Store,
     *,
     retry_failed: bool = False,
+    passing: Collection[str] = (UNREACHED,),
     what: str = "requests",
 ) -> list[tuple[Request, Answer | Failure]]:
     """Ask the teacher whatever the store does not hold; may be killed and called again.
@@ -27,13 +28,15 @@ def ask(
         teacher: Loads the teacher whose answers the store holds; not called where nothing waits.
         store: Open for writing.
         retry_failed: Ask again what failed in an earlier call.
+        passing: Reasons of failures that are not written down and end the call: they say nothing
+            of the request, which is asked again in the next call.
         what: Name of the bar.
 
     Returns:
         (request, answer or failure) in the order of the requests.
 
     Raises:
-        TeacherError: If some requests never reached the teacher.
+        TeacherError: If some requests failed for a passing reason.
         StoreError: If an answer cannot be written.
     """
     waiting = store.waiting(requests, retry_failed)
@@ -42,16 +45,17 @@ def ask(
         for request, outcome in teacher().answer(waiting) if waiting else ():
             if isinstance(outcome, Answer):
                 store.add(request, outcome)
-            elif outcome.reason in UNKNOWN:
+            elif outcome.reason in (*UNKNOWN, *passing):
                 unknown[store.key_of(request)] = outcome
             else:
                 store.fail(request, outcome)
             bar.update()
-    unreached = [f for f in unknown.values() if f.reason == UNREACHED]
-    if unreached:
+    lost = [f for f in unknown.values() if f.reason in passing]
+    if lost:
         raise TeacherError(
-            f"teacher {store.teacher}: {len(unreached)} of {len(waiting)} requests did not reach "
-            f"it, for instance: {unreached[0].detail}; what was answered is kept, call again"
+            f"{store.teacher}: {len(lost)} of {len(waiting)} requests "
+            + ("did not reach it" if lost[0].reason == UNREACHED else "have no answer")
+            + f", for instance: {lost[0].detail}; what was answered is kept, call again"
         )
     outcomes: list[tuple[Request, Answer | Failure]] = []
     for request in requests:

@@ -20,7 +20,7 @@ from store_contents import answers, failures
 
 from distill.errors import StoreError
 from distill.records import Answer, Decoding, Failure, Message, Request
-from distill.teachers.store import Store, _Log, merge
+from sentibench.remote.store import Store, _Log, merge
 
 ROOT = Path(__file__).parents[3]
 TEACHER, REVISION = "hf/tiny", "r1"
@@ -78,7 +78,7 @@ def other_process(command: str, folder: Path, *more: str) -> subprocess.Popen:
         [sys.executable, __file__, command, str(folder), *more],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'distill'}"},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
     )
 
 
@@ -226,7 +226,7 @@ def test_a_record_is_one_write_of_a_whole_line(tmp_path: Path, monkeypatch) -> N
         return real(descriptor, line)
 
     with opened(tmp_path) as store:
-        monkeypatch.setattr("distill.teachers.store.os.write", write)
+        monkeypatch.setattr("sentibench.remote.store.os.write", write)
         for number in range(48, 51):
             store.add(asked(number), answer_to(asked(number)))
         store.fail(asked(51), Failure("timeout", "60 s"))
@@ -238,8 +238,8 @@ def test_a_record_is_one_write_of_a_whole_line(tmp_path: Path, monkeypatch) -> N
 
 def test_the_disk_is_waited_for_once_a_second_and_at_the_end(tmp_path: Path, monkeypatch) -> None:
     now, synced = [100.0], []
-    monkeypatch.setattr("distill.teachers.store.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("distill.teachers.store.os.fsync", synced.append)
+    monkeypatch.setattr("sentibench.remote.store.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("sentibench.remote.store.os.fsync", synced.append)
     with opened(tmp_path) as store:
         counts = []
         for number in range(10):
@@ -284,7 +284,7 @@ def test_a_run_killed_again_and_again_ends_like_an_undisturbed_one(tmp_path: Pat
 def test_a_last_line_torn_anywhere_is_cut_off_and_asked_anew(
     tmp_path: Path, monkeypatch, name: str
 ) -> None:
-    monkeypatch.setattr("distill.teachers.store.os.fsync", lambda _: None)
+    monkeypatch.setattr("sentibench.remote.store.os.fsync", lambda _: None)
     with opened(tmp_path) as store:
         for number in (1, 2):
             store.add(asked(number), answer_to(asked(number)))
@@ -518,7 +518,7 @@ def test_a_full_disk_keeps_what_was_written_and_leaves_no_half_line(
     with opened(tmp_path) as store:
         store.add(asked(1), answer_to(asked(1)))
         whole = (tmp_path / "answers.jsonl").read_bytes()
-        monkeypatch.setattr("distill.teachers.store.os.write", half)
+        monkeypatch.setattr("sentibench.remote.store.os.write", half)
         why = os.strerror(code or errno.ENOSPC)
         with pytest.raises(
             StoreError, match=rf"answers\.jsonl: disk full; .* make room .*; got {why}"
@@ -529,7 +529,7 @@ def test_a_full_disk_keeps_what_was_written_and_leaves_no_half_line(
         assert (tmp_path / "answers.jsonl").read_bytes() == whole
         assert (tmp_path / "failures.jsonl").read_bytes() == b""
         assert key_of(asked(2)) not in store
-        monkeypatch.setattr("distill.teachers.store.os.write", real)
+        monkeypatch.setattr("sentibench.remote.store.os.write", real)
         store.add(asked(2), answer_to(asked(2)))  # there is room again
     with opened(tmp_path) as store:
         assert store.repaired == 0
@@ -547,8 +547,8 @@ def test_a_line_that_can_not_be_cut_back_is_not_written_behind(tmp_path: Path, m
 
     with opened(tmp_path) as store:
         store.add(asked(1), answer_to(asked(1)))
-        monkeypatch.setattr("distill.teachers.store.os.write", half)
-        monkeypatch.setattr("distill.teachers.store.os.ftruncate", refuse)
+        monkeypatch.setattr("sentibench.remote.store.os.write", half)
+        monkeypatch.setattr("sentibench.remote.store.os.ftruncate", refuse)
         with pytest.raises(StoreError, match="cannot be used; got Input/output error"):
             store.add(asked(2), answer_to(asked(2)))
         monkeypatch.undo()
@@ -612,7 +612,7 @@ def test_a_merge_that_can_not_be_done_leaves_nothing_behind(tmp_path: Path, monk
     ):
         with pytest.raises(StoreError, match=message):
             merge(folders, tmp_path / out)
-    monkeypatch.setattr("distill.teachers.store.os.write", lambda _, line: len(line) // 2)
+    monkeypatch.setattr("sentibench.remote.store.os.write", lambda _, line: len(line) // 2)
     with pytest.raises(StoreError, match="disk full"):
         merge([one], tmp_path / "out")
     assert sorted(tmp_path.rglob("*")) == before

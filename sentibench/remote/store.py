@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
-from distill.errors import StoreError
-from distill.records import Answer, Failure, Request
+from sentibench.errors import StoreError
+from sentibench.remote.records import Answer, Failure, Request
 
 FORMAT = 1
 SYNC_SECONDS = 1.0
