@@ -203,9 +203,10 @@ class _Rescored:
         ends: set[int],
     ) -> None:
         self.encode, self.decode, self.logits, self.ends = encode, decode, logits, ends
+        self.cache_hook: Any = None
 
     def set_cache_hook(self, hook: Any) -> None:
-        self.hook = hook
+        self.cache_hook = hook
 
     def log_likelihoods(self, pairs: Sequence[tuple[str, str]], known: Any = ()) -> list[float]:
         scores: list[float] = []

