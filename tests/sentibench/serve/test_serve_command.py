@@ -41,7 +41,7 @@ def test_a_signal_ends_the_server_and_nothing_was_logged(student: Path, number: 
         connection.request("POST", "/v1/classify", '{"text": "private words"}', headers)
         assert connection.getresponse().status == 200
         server.send_signal(number)
-        _, said = server.communicate(timeout=60)
+        _, said = server.communicate(timeout=300)
         assert server.returncode == 0
     assert "temperature 2.500" in said
     assert "warning" not in said
@@ -53,7 +53,7 @@ def test_an_address_that_others_reach_is_warned_of(student: Path) -> None:
     with process(str(student), "--host", "0.0.0.0", "--max-batch", "4") as (server, address):
         assert address.startswith("0.0.0.0:")
         server.terminate()
-        assert "warning: --host 0.0.0.0: other machines" in server.communicate(timeout=60)[1]
+        assert "warning: --host 0.0.0.0: other machines" in server.communicate(timeout=300)[1]
 
 
 def test_mistakes_are_one_line_before_the_model_is_loaded(
