@@ -62,6 +62,31 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def save_llama():
+    """Saves a small random Llama with a tokenizer: tokenizer, new folder, other settings."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+
+    def save(tokenizer, folder: Path, **settings: float) -> Path:
+        torch.manual_seed(0)
+        config = transformers.LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            bos_token_id=0,
+            eos_token_id=1,
+            **settings,
+        )
+        transformers.LlamaForCausalLM(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
 def train_tokenizer():
     """Trains a small byte-level tokenizer: texts, vocabulary size, special tokens by role."""
     transformers = pytest.importorskip("transformers")

@@ -51,7 +51,6 @@ distill.files              sentibench.files
 distill.filters            config errors records texts sentibench.data sentibench.scoring
 distill.presets            errors sentibench.data
 distill.prompts            config errors files records texts sentibench.data sentibench.prompts
-sentibench.progress
 distill.records            sentibench.remote
 distill.report             config errors filters texts sentibench.data sentibench.files
                            sentibench.pages sentibench.scoring

@@ -43,9 +43,8 @@ from distill.run.stages import (
     StageTeacher,
     kept_step,
     labels_by_teacher,
-    learns_distributions,
     named_tasks,
-    selects_by_confidence,
+    needs_distributions,
     settings_of,
     sources_of,
     training_stages,
@@ -256,11 +255,6 @@ def filter_stage(
     write_samples(samples, folder / "samples.jsonl")
     counted = {"with_distributions": sum(bool(sample.target) for sample in samples)} if said else {}
     return {"kept": len(kept), "of": len(pairs), **counted}
-
-
-def needs_distributions(run: Run, stage: StageName) -> bool:
-    """Whether the samples of a stage hold the teacher's distributions over labels."""
-    return learns_distributions(run, stage) or selects_by_confidence(run, stage)
 
 
 def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:

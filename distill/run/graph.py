@@ -163,7 +163,7 @@ def _add_data_steps(
         ("requests.jsonl",),
         asks=True,
     )
-    with_targets = data.needs_distributions(run, stage)
+    with_targets = stages.needs_distributions(run, stage)
     steps.add(
         f"{stage}-filter",
         partial(data.filter_stage, run, stage, teacher, tests),

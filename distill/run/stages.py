@@ -120,6 +120,11 @@ def selects_by_confidence(run: Run, stage: str) -> bool:
     return difficulty is not None and difficulty.by == "confidence"
 
 
+def needs_distributions(run: Run, stage: StageName) -> bool:
+    """Whether the samples of a stage hold the teacher's distributions over labels."""
+    return learns_distributions(run, stage) or selects_by_confidence(run, stage)
+
+
 def before(run: Run, stage: str) -> str:
     """The model that a training stage goes on from, ``base`` for the first."""
     return ["base", *training_stages(run)][training_stages(run).index(stage)]

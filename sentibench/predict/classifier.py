@@ -258,13 +258,10 @@ class Classifier:
 
     def _labelled(self, log_likelihoods: Sequence[float]) -> Labelled:
         """The softmax over the labels; of equally likely ones the first wins, as in lm-eval."""
-        highest = max(log_likelihoods)
-        if any(map(math.isnan, log_likelihoods)) or math.isinf(highest):
+        probabilities = softmax(log_likelihoods, self.temperature)
+        best = log_likelihoods.index(max(log_likelihoods))
+        if math.isnan(probabilities[best]):
             return self._unasked()  # type: ignore[return-value]
-        weights = [math.exp((x - highest) / self.temperature) for x in log_likelihoods]
-        total = math.fsum(weights)
-        probabilities = [weight / total for weight in weights]
-        best = log_likelihoods.index(highest)
         label = self.recipe.labels[best] if probabilities[best] >= self.threshold else None
         named = dict(zip(self.recipe.labels, probabilities, strict=True))
         return Labelled(label, probabilities[best], named)
@@ -290,6 +287,16 @@ class Classifier:
         read = parse_strict(len(elements), answer)
         tuples = tuple(dict(zip(elements, t, strict=True)) for t in read.tuples if t)
         return Extracted(tuples, read.problem is None and None not in read.tuples, answer)
+
+
+def softmax(log_likelihoods: Sequence[float], temperature: float = 1.0) -> tuple[float, ...]:
+    """Log-likelihoods in nats -> probabilities; all NaN where one of them is no number."""
+    highest = max(log_likelihoods)
+    if any(map(math.isnan, log_likelihoods)) or math.isinf(highest):
+        return (math.nan,) * len(log_likelihoods)
+    weights = [math.exp((x - highest) / temperature) for x in log_likelihoods]
+    total = math.fsum(weights)
+    return tuple(weight / total for weight in weights)
 
 
 def stamps(path: Path) -> list[list[Any]]:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -29,6 +29,7 @@ FILE = "sentibench.json"
 WEIGHTS = ("*model*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 LARGEST_BYTES = 16 << 20
 
+Form = TypeVar("Form", bound=BaseModel)
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
 
@@ -143,25 +144,40 @@ def load_recipes(checkpoint: str) -> dict[str, Recipe]:
     Raises:
         InputError: If there is no such folder, or the file is not what ``save_recipes`` writes.
     """
-    path = file_beside(checkpoint, FILE)
+    saved = read_beside(checkpoint, FILE, _Saved, "save it again, or remove it and give --task")
+    return {} if saved is None else saved.tasks
+
+
+def read_beside(checkpoint: str, name: str, form: type[Form], remedy: str) -> Form | None:
+    """Read a file beside the weights; None where there is none.
+
+    Args:
+        checkpoint: A folder, or a name of the hub.
+        name: Of the file.
+        form: What it holds, as JSON.
+        remedy: What to do with a file that holds something else.
+
+    Raises:
+        InputError: If there is no such checkpoint, or the file holds something else.
+    """
+    path = _beside(checkpoint, name)
     if path is None or not path.is_file():
-        return {}
+        return None
     if path.stat().st_size > LARGEST_BYTES:
         raise InputError(
             f"{path}: larger than {LARGEST_BYTES:,} bytes; remove it, or save it again"
         )
     try:
-        return _Saved.model_validate_json(path.read_bytes()).tasks
+        return form.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise InputError(
-            f"{path}: {where}: {' '.join(first['msg'].split())[:200]}; save it again, or remove it "
-            "and give --task"
+            f"{path}: {where}: {' '.join(first['msg'].split())[:200]}; {remedy}"
         ) from None
 
 
-def file_beside(checkpoint: str, name: str) -> Path | None:
+def _beside(checkpoint: str, name: str) -> Path | None:
     """A file beside the weights, which may not be there; None where the hub has none.
 
     Raises:

@@ -11,13 +11,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from sentibench.data.cards import Task
 from sentibench.data.read import load_split
 from sentibench.errors import InputError
 from sentibench.files import write_beside
-from sentibench.predict.recipe import file_beside
+from sentibench.predict.recipe import read_beside
 from sentibench.scoring import calibration
 
 Floats = NDArray[np.float64]
@@ -119,15 +119,5 @@ def load(checkpoint: str) -> dict[str, Fitted]:
     Raises:
         InputError: If there is no such folder, or the file is not what ``save`` writes.
     """
-    path = file_beside(checkpoint, FILE)
-    if path is None or not path.is_file():
-        return {}
-    try:
-        return _Saved.model_validate_json(path.read_bytes()).tasks
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(
-            f"{path}: {where}: {' '.join(first['msg'].split())[:200]}; run sentibench calibrate "
-            "again, or remove it"
-        ) from None
+    saved = read_beside(checkpoint, FILE, _Saved, "run sentibench calibrate again, or remove it")
+    return {} if saved is None else saved.tasks

@@ -6,11 +6,10 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sentibench.predict.classifier import Classifier, Extracted, Labelled
+from sentibench.predict.classifier import Classifier, Extracted, Labelled, softmax
 from sentibench.prompts.few_shot import TARGET_DELIMITER
 
 
@@ -79,13 +78,3 @@ class Answerer:
             )
             for question in questions
         ]
-
-
-def softmax(log_likelihoods: Sequence[float]) -> tuple[float, ...]:
-    """Log-likelihoods in nats -> probabilities; all NaN where one of them is no number."""
-    highest = max(log_likelihoods)
-    if any(map(math.isnan, log_likelihoods)) or math.isinf(highest):
-        return (math.nan,) * len(log_likelihoods)
-    weights = [math.exp(x - highest) for x in log_likelihoods]
-    total = math.fsum(weights)
-    return tuple(weight / total for weight in weights)

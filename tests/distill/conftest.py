@@ -17,25 +17,10 @@ def tiny_tokenizer(train_tokenizer):
 
 
 @pytest.fixture(scope="session")
-def tiny_student(tiny_tokenizer, tmp_path_factory) -> Path:
+def tiny_student(tiny_tokenizer, save_llama, tmp_path_factory) -> Path:
     """A checkpoint folder of a random Llama."""
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=len(tiny_tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        bos_token_id=0,
-        eos_token_id=1,
-    )
     folder = tmp_path_factory.mktemp("student") / "tiny"
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
+    return save_llama(tiny_tokenizer, folder, max_position_embeddings=1024)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ pytest.importorskip("torch")
 pytest.importorskip("starlette")
 
 from sentibench.data.cards import load_tasks
+from sentibench.predict.classifier import softmax
 from sentibench.predict.recipe import recipe_of
 from sentibench.prompts.few_shot import template_sources
-from sentibench.serve.answering import softmax
 from sentibench.serve.shapes import PROMPT_END, prompt_of
 
 LABEL_TASKS = [
