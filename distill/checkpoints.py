@@ -12,7 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from distill.errors import InputError, SentiBenchError
+from sentibench.errors import InputError, SentiBenchError
 
 BLOCK, BLOCKS = 1 << 20, 64  # bytes and number of the pieces of a file in its fingerprint
 WEIGHTS = (".safetensors", ".bin", ".gguf")

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from distill.errors import InputError, StoreError
 from distill.files import digest, write_json
+from sentibench.errors import InputError, StoreError
 
 WAIT_S = 0.5
 State = Literal["done", "stale", "new", "waits"]

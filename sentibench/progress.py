@@ -29,7 +29,13 @@ def progress(what: str, unit: str, total: int, initial: int = 0) -> Generator[tq
     Yields:
         tqdm's bar, to be updated.
     """
-    given: dict[str, Any] = {"desc": what, "unit": unit, "total": total, "initial": initial, "smoothing": 0}
+    given: dict[str, Any] = {
+        "desc": what,
+        "unit": unit,
+        "total": total,
+        "initial": initial,
+        "smoothing": 0,
+    }
     if sys.stderr.isatty():
         with tqdm(**given) as bar:
             yield bar

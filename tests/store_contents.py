@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from distill.records import Answer, Failure
+from sentibench.remote.records import Answer, Failure
 from sentibench.remote.store import Store
 
 

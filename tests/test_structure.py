@@ -41,33 +41,35 @@ sentibench.scoring         data errors
 sentibench.serve           errors predict prompts
 sentibench.versions        errors
 distill
-distill.__main__           config errors presets report run steps sentibench.command_line
-                           sentibench.remote
-distill.checkpoints        errors
-distill.config             errors records sentibench.data sentibench.decisions
+distill.__main__           config presets report run steps sentibench.command_line
+                           sentibench.errors sentibench.remote
+distill.checkpoints        sentibench.errors
+distill.config             errors reasons sentibench.data sentibench.decisions sentibench.errors
                            sentibench.files sentibench.remote
 distill.errors             sentibench.errors
 distill.files              sentibench.files
-distill.filters            config errors records texts sentibench.data sentibench.scoring
-distill.presets            errors sentibench.data
-distill.prompts            config errors files records texts sentibench.data sentibench.prompts
-distill.records            sentibench.remote
-distill.report             config errors filters texts sentibench.data sentibench.files
-                           sentibench.pages sentibench.scoring
-distill.run                checkpoints config errors files filters prompts records
-                           report selection steps student teachers texts sentibench.data
-                           sentibench.files sentibench.harness sentibench.pages
-                           sentibench.predict sentibench.progress sentibench.prompts
-                           sentibench.remote sentibench.scoring
+distill.filters            config errors reasons texts sentibench.data sentibench.remote
+                           sentibench.scoring
+distill.presets            errors sentibench.data sentibench.errors
+distill.prompts            config errors files texts sentibench.data sentibench.errors
+                           sentibench.prompts sentibench.remote
+distill.reasons
+distill.report             config filters texts sentibench.data sentibench.errors
+                           sentibench.files sentibench.pages sentibench.scoring
+distill.run                checkpoints config errors files filters prompts reasons report
+                           selection steps student teachers texts sentibench.data
+                           sentibench.errors sentibench.files sentibench.harness
+                           sentibench.pages sentibench.predict sentibench.progress
+                           sentibench.prompts sentibench.remote sentibench.scoring
 distill.selection          student sentibench.fast sentibench.progress sentibench.prompts
                            sentibench.scoring
-distill.steps              errors files
-distill.student            checkpoints config errors files sentibench.fast
+distill.steps              files sentibench.errors
+distill.student            checkpoints config files sentibench.errors sentibench.fast
                            sentibench.harness sentibench.progress sentibench.prompts
                            sentibench.scoring
-distill.teachers           checkpoints config errors filters records sentibench.decisions
+distill.teachers           checkpoints config filters sentibench.decisions sentibench.errors
                            sentibench.fast sentibench.remote
-distill.texts              config errors sentibench.data
+distill.texts              config sentibench.data sentibench.errors
 leaderboard
 leaderboard.__main__       board build exports items page previous runs
                            sentibench.command_line sentibench.data sentibench.errors

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from distill.config.run import Run
 from distill.config.section import Section
-from distill.errors import ConfigError, nearest
+from distill.errors import ConfigError
 from sentibench.data.card_form import StrictLoader
+from sentibench.errors import nearest
 from sentibench.files import write_beside
 
 

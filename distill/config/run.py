@@ -15,7 +15,7 @@ from distill.config.section import Count, Fraction, Section, Share
 from distill.config.sources import Cleaning, Texts
 from distill.config.stages import ICLDist, KnowDist
 from distill.config.teachers import TeacherConfig
-from distill.records import Reason
+from distill.reasons import Reason
 from sentibench.data.cards import Source, load_tasks
 
 MARKERS = ("Sentence", "Review", "Text", "Tweet", "Label", "Human", "User", "Assistant")

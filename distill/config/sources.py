@@ -8,9 +8,9 @@ from typing import Any, Literal, cast, get_args
 from pydantic import Field, field_validator, model_validator
 
 from distill.config.section import Count, Section
-from distill.errors import nearest
 from sentibench.data.cards import load_cards
 from sentibench.data.tables import HUB, OnBadRows, plain_text
+from sentibench.errors import nearest
 
 
 class Texts(Section):

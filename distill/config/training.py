@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from distill.config.section import BelowOne, Count, Fraction, NotNegative, Positive, Section
-from distill.errors import nearest
 from sentibench.data.cards import load_tasks
+from sentibench.errors import nearest
 
 Schedule = Literal["cosine", "linear", "constant"]
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from distill.records import Answer, Failure, Request
+from sentibench.remote.records import Answer, Failure, Request
 from sentibench.scoring import calibration
 
 FEWEST = 20  # answers of a set of words; the mean of fewer says little

@@ -14,8 +14,8 @@ import numpy as np
 import yaml
 
 from distill.filters.reading import AROUND_LABEL, label_alone
-from distill.records import Request
 from distill.texts.ngrams import fingerprints, words_of
+from sentibench.remote.records import Request
 
 COPY_WORDS = 5
 REPEAT_WORDS = 4

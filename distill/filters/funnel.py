@@ -10,7 +10,8 @@ from itertools import chain
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
-from distill.records import REASONS, Failure, Reason, Request
+from distill.reasons import REASONS, Reason
+from sentibench.remote.records import Failure, Request
 
 EXAMPLES = 3  # per reason
 EXCERPT_CHARACTERS = 80

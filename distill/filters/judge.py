@@ -9,10 +9,11 @@ from distill.config import FAMILIES, FilterConfig
 from distill.filters import checks
 from distill.filters.funnel import Drop, Funnel, count
 from distill.filters.reading import Reading, is_json, label_alone, label_of, read_answer, tuples_of
-from distill.records import Answer, Failure, Finish, Reason, Request
+from distill.reasons import Reason
 from distill.texts.decontamination import Contamination
 from distill.texts.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
 from distill.texts.ngrams import words_of
+from sentibench.remote.records import Answer, Failure, Finish, Request
 
 RULES_VERSION = 2
 """Of the checks; raised when one judges otherwise, so that samples filtered before are stale."""

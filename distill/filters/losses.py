@@ -8,7 +8,7 @@ from pathlib import Path
 from distill.config import FilterConfig
 from distill.errors import LossError
 from distill.filters.funnel import DroppedAnswer, Funnel
-from distill.records import REASONS, Reason
+from distill.reasons import REASONS, Reason
 
 SHOWN = 3  # reasons, the most frequent first
 DROPPED: Mapping[Reason, str] = {

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-from distill.records import Answer, Finish, Request
 from distill.texts.ngrams import nfkc
 from sentibench.data.records import ABSENT
+from sentibench.remote.records import Answer, Finish, Request
 from sentibench.scoring.parse import answer_text, parse_strict
 
 # Opening and closing marks, from the reasoning parsers of vLLM and SGLang. The names are tags.

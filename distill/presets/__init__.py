@@ -10,9 +10,10 @@ from typing import Any
 
 import yaml
 
-from distill.errors import ConfigError, nearest, unknown_name
+from distill.errors import ConfigError
 from sentibench.data.cards import OWN_FOLDER, OWN_FOLDERS_VARIABLE, Task, load_tasks
 from sentibench.data.tables import HUB, stream_table
+from sentibench.errors import nearest, unknown_name
 
 HERE = Path(__file__).parent
 SAMPLES = 600  # few-shot prompts of the preset own

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple, cast
 from pydantic import TypeAdapter, ValidationError
 
 from distill.config import ICLDist
-from distill.errors import InputError, refuse_missing
 from distill.prompts.taxonomies import Shown, Taxonomy, chosen_taxonomies
-from distill.records import Decoding, Message, Request
 from distill.texts.sources import Text
+from sentibench.errors import InputError, refuse_missing
 from sentibench.prompts.few_shot import render_few_shot
+from sentibench.remote.records import Decoding, Message, Request
 
 HERE = Path(__file__).parent
 POOL = 64  # most texts of a source and taxonomy that are labelled to serve as demonstrations

@@ -13,9 +13,10 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template, TemplateError
 
 from distill.config import KnowDist
-from distill.errors import ConfigError, refuse_missing
-from distill.records import Decoding, Message, Request
+from distill.errors import ConfigError
 from distill.texts.sources import Text
+from sentibench.errors import refuse_missing
+from sentibench.remote.records import Decoding, Message, Request
 
 TEMPLATES = Path(__file__).parent / "templates"
 STOP = ("\nText:",)  # a base model goes on with a text of its own

@@ -14,10 +14,11 @@ import yaml
 from pydantic import TypeAdapter
 
 from distill.config import ICLDist
-from distill.errors import ConfigError, nearest
+from distill.errors import ConfigError
 from sentibench.data.cards import Card, Task, load_tasks
 from sentibench.data.read import demonstration_pool
 from sentibench.data.tables import plain_text
+from sentibench.errors import nearest
 
 HERE = Path(__file__).parent
 PLAIN = ("sentiment_3", "emotion_4")  # the taxonomies without that axis

@@ -25,8 +25,8 @@ from pydantic import (
 from pydantic.json_schema import GenerateJsonSchema
 
 from distill.config import Run
-from distill.errors import InputError
 from sentibench.data.cards import load_tasks
+from sentibench.errors import InputError
 from sentibench.scoring.statistics import Estimate
 
 Stage = Literal["knowdist", "icldist", "mixed"]

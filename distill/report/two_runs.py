@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from distill.errors import InputError, nearest
 from distill.report.manifest import Manifest, load_manifest
 from distill.report.wording import label, task_title
 from sentibench.data.cards import load_tasks
+from sentibench.errors import InputError, nearest
 from sentibench.pages.drawing import span
 from sentibench.pages.text import percent, short
 from sentibench.scoring.samples import Samples, Unusable, newest_samples, read_samples

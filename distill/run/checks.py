@@ -6,11 +6,12 @@ from importlib.util import find_spec
 
 from distill.checkpoints import check_checkpoint, load_tokenizer
 from distill.config import HfTeacher, Run, VllmTeacher
-from distill.errors import ConfigError, DataError, InputError
+from distill.errors import ConfigError
 from distill.prompts.taxonomies import chosen_taxonomies
 from distill.run import stages
 from sentibench.data.cards import Card, load_cards, load_groups, load_tasks
 from sentibench.data.fetch import data_home, ensure_dataset
+from sentibench.errors import DataError, InputError
 
 
 def datasets_of(run: Run) -> list[Card]:

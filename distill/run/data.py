@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from distill.config import FilterConfig, KnowDist, Run
-from distill.errors import ConfigError, nearest
+from distill.errors import ConfigError
 from distill.files import write_json, write_lines
 from distill.filters.bias import without_bias
 from distill.filters.funnel import count
@@ -37,7 +37,6 @@ from distill.prompts.taxonomies import (
     own_tasks,
     taxonomy_of,
 )
-from distill.records import Answer, Failure, Request
 from distill.run.stages import (
     StageName,
     StageTeacher,
@@ -54,7 +53,9 @@ from distill.student.samples import Sample, read_samples, write_samples
 from distill.texts.cleaning import masked
 from distill.texts.decontamination import Contamination, load_tests
 from distill.texts.sources import Text, draw_texts
+from sentibench.errors import nearest
 from sentibench.remote.asking import ask
+from sentibench.remote.records import Answer, Failure, Request
 from sentibench.remote.store import Store
 from sentibench.scoring import calibration
 

@@ -23,7 +23,7 @@ from distill.filters.judge import filter_answers
 from distill.filters.losses import check_losses
 from distill.filters.reading import label_of, read_answer, tuples_of
 from distill.prompts.icldist import STOP
-from distill.records import Answer, Decoding, Failure, Message, Reason, Request
+from distill.reasons import Reason
 from distill.report.manifest import OwnTask
 from distill.report.own_tasks import (
     FILE,
@@ -56,6 +56,7 @@ from sentibench.predict.recipe import recipe_of
 from sentibench.progress import progress
 from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.prompts.few_shot import generation_settings
+from sentibench.remote.records import Answer, Decoding, Failure, Message, Request
 from sentibench.remote.store import Store
 from sentibench.scoring.parse import answer_text, parse_strict
 

@@ -16,10 +16,8 @@ from typing import Any, NamedTuple
 
 from distill.checkpoints import check_checkpoint, load_tokenizer, parameters_of
 from distill.config import ReplayTeacherConfig, Run, Training
-from distill.errors import InputError
 from distill.filters.reading import read_answer
 from distill.prompts.icldist import coverage, demonstration_requests
-from distill.records import Answer, Request
 from distill.run.data import (
     Labels,
     build_requests,
@@ -50,7 +48,9 @@ from distill.student.samples import encode_samples
 from distill.teachers.gold import gold_label
 from distill.texts.sources import Text, draw_texts
 from sentibench.data.cards import load_tasks
+from sentibench.errors import InputError
 from sentibench.prompts.few_shot import TARGET_DELIMITER
+from sentibench.remote.records import Answer, Request
 from sentibench.remote.store import Store
 
 # Requests of a stage whose tokens are counted, drawn at random where there are more: any share of

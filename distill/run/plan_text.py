@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from distill.config import TeacherConfig
-from distill.errors import InputError
 from distill.run.plan import FREE, Cost, Plan
+from sentibench.errors import InputError
 from sentibench.pages.environment import template_environment
 
 SHOWN = 900  # characters of an example, the middle left out beyond

@@ -16,8 +16,8 @@ from distill.checkpoints import checkpoint_name
 from distill.config import ICLDist, KnowDist, Run, ServerTeacherConfig, TeacherConfig, Training
 from distill.errors import ConfigError
 from distill.prompts.taxonomies import own_tasks
-from distill.records import Teacher
 from distill.teachers import identity, load_teacher
+from sentibench.remote.records import Teacher
 
 StageName = Literal["knowdist", "icldist"]
 STAGES: tuple[StageName, ...] = ("knowdist", "icldist")

@@ -10,7 +10,7 @@ import warnings
 from typing import Any
 
 from distill.config import Lora
-from distill.errors import InputError
+from sentibench.errors import InputError
 
 SHARED = "the embedding, which shares its weights with the output layer,"
 

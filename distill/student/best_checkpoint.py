@@ -7,9 +7,9 @@ from statistics import fmean
 from typing import Any
 
 from distill.config import BestCheckpoint
-from distill.errors import InputError
 from distill.files import copy_folder, write_json
 from distill.student.evaluation import evaluate
+from sentibench.errors import InputError
 
 
 def choose_best(

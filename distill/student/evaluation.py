@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.checkpoints import checkpoint_name, loading
-from distill.errors import InputError
+from sentibench.errors import InputError
 from sentibench.harness import expand_names, task_manager
 from sentibench.progress import progress
 from sentibench.scoring.samples import samples_beside

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from distill.errors import SentiBenchError
 from distill.files import replace_folder
 from distill.student.training import load_student
+from sentibench.errors import SentiBenchError
 
 TOLERANCE = 1e-3  # of a logit in float32; the sums of a merged layer are taken in another order
 

@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.errors import InputError
 from distill.files import write_lines
+from sentibench.errors import InputError
 from sentibench.prompts.few_shot import TARGET_DELIMITER, render_few_shot
 
 

@@ -32,11 +32,11 @@ from transformers import (
 
 from distill.checkpoints import load_tokenizer, loading
 from distill.config import ICLDistTraining, Training
-from distill.errors import InputError
 from distill.files import replace_folder, write_json
 from distill.student.adapters import add_adapter
 from distill.student.samples import Encoded, Encoding, Sample, encode_samples
 from distill.student.soft_loss import SoftLoss
+from sentibench.errors import InputError
 from sentibench.fast.head_positions import HeadPositions
 from sentibench.progress import progress
 

@@ -14,11 +14,11 @@ from distill.config import (
     ReplayTeacherConfig,
     TeacherConfig,
 )
-from distill.records import Teacher
 from distill.teachers.gold import GoldTeacher
 from distill.teachers.replay import ReplayTeacher
 from sentibench.decisions.server import DecisionsServer
 from sentibench.decisions.server import identity as decisions_identity
+from sentibench.remote.records import Teacher
 
 
 def identity(config: TeacherConfig) -> tuple[str, str]:

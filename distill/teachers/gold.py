@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from distill.records import Answer, Failure, Request
+from sentibench.remote.records import Answer, Failure, Request
 
 
 def gold_label(request: Request) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from distill.records import Answer, Failure, Request
+from sentibench.remote.records import Answer, Failure, Request
 from sentibench.remote.store import Store
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distill.errors import InputError
 from distill.texts.ngrams import Hashes, fingerprints, words_of
 from sentibench.data.cards import Source, load_tasks
 from sentibench.data.read import load_split
+from sentibench.errors import InputError
 
 NGRAM_WORDS = 13
 """The run of words that counts as an overlap (Source: Brown et al. 2020, arXiv 2005.14165, app. C).

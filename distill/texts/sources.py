@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from distill.config import Cleaning, Texts
-from distill.errors import InputError
 from distill.texts.cleaning import clean, has_words, masked
 from distill.texts.decontamination import Contamination
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
 from sentibench.data.tables import Row, Table, folded, plain_text, read_table
+from sentibench.errors import InputError
 
 LOOKED_AT = 500  # texts of a source that are compared before it is drawn from
 MOST_OVERLAP = 0.5

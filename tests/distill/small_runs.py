@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from distill.config import ICLDistTraining, Run
-from distill.records import Answer, Failure, Request
 from distill.run.data import build_requests, read_labels, read_requests, read_texts
 from distill.run.graph import build_steps
 from distill.run.plan import Plan
 from distill.run.stages import StageName, teachers_of
 from distill.steps import Step, in_order
 from distill.student.samples import Sample, read_samples
+from sentibench.remote.records import Answer, Failure, Request
 
 # --cpu would launch a single process
 TWO = ("--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from distill.errors import InputError, StoreError
 from distill.files import digest
 from distill.steps import Step, in_order
+from sentibench.errors import InputError, StoreError
 
 
 def make(folder: Path, calls: list[str], **settings) -> tuple[Step, Step]:

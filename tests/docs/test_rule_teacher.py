@@ -17,10 +17,10 @@ from distill.config import FilterConfig, KnowDist, OpenAITeacherConfig
 from distill.filters.judge import filter_answers
 from distill.prompts.knowdist import knowdist_requests
 from distill.prompts.taxonomies import load_taxonomies
-from distill.records import Answer, Decoding, Message, Request
 from distill.teachers.openai import OpenAITeacher
 from distill.texts.sources import Text
 from sentibench.prompts.few_shot import render_few_shot
+from sentibench.remote.records import Answer, Decoding, Message, Request
 
 FOLDER = Path(__file__).parents[2] / "docs" / "own_data"
 BLAME = "The lid cracked on day two and nobody answers my mails."

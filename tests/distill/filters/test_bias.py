@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distill.filters.bias import FEWEST, without_bias
-from distill.records import Answer, Failure, Message, Request
+from sentibench.remote.records import Answer, Failure, Message, Request
 
 WORDS = ("good", "bad")
 

@@ -17,8 +17,9 @@ from distill.filters.checks import (
 from distill.filters.funnel import Drop, count
 from distill.filters.judge import _CHECKS, Kept, filter_answers
 from distill.filters.reading import label_of
-from distill.records import REASONS, Answer, Failure, Message, Request
+from distill.reasons import REASONS
 from distill.texts.decontamination import Contamination
+from sentibench.remote.records import Answer, Failure, Message, Request
 
 TEXT = (
     "We came in late and tired, and the waiter brought soup before we had even asked. "

@@ -8,7 +8,8 @@ from distill.config import FilterConfig
 from distill.errors import LossError
 from distill.filters.judge import filter_answers
 from distill.filters.losses import DROPPED, check_losses
-from distill.records import REASONS, Answer, Failure, Message, Request
+from distill.reasons import REASONS
+from sentibench.remote.records import Answer, Failure, Message, Request
 
 LABELS = ("positive", "negative")
 GOOD = Answer("positive", "stop")

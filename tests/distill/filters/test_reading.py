@@ -3,7 +3,7 @@
 import pytest
 
 from distill.filters.reading import is_json, label_of, open_mark, read_answer, without_reasoning
-from distill.records import Answer, Decoding, Message, Request
+from sentibench.remote.records import Answer, Decoding, Message, Request
 
 LABELS = ("positive", "negative", "neutral")
 THOUGHT = "The user says positive.\nOr negative?"

@@ -11,11 +11,11 @@ from distill.errors import ConfigError
 from distill.filters.reading import tuples_of
 from distill.prompts.icldist import demonstration_requests, icldist_requests
 from distill.prompts.taxonomies import chosen_taxonomies
-from distill.records import Message, Request
 from distill.texts.sources import Text
 from sentibench.__main__ import main
 from sentibench.data.cards import load_tasks
 from sentibench.errors import InputError
+from sentibench.remote.records import Message, Request
 
 KINDS = ("Late Delivery", "praise", "question")
 TEXTS = [Text(f"shop/{n:03d}", f"text number {n}", "shop") for n in range(40)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from distill.config import ICLDist, KnowDist
-from distill.errors import ConfigError, InputError
+from distill.errors import ConfigError
 from distill.prompts.icldist import (
     POOL,
     coverage,
@@ -19,9 +19,10 @@ from distill.prompts.icldist import (
 )
 from distill.prompts.knowdist import knowdist_requests
 from distill.prompts.taxonomies import Taxonomy, load_taxonomies
-from distill.records import Decoding, Message, Request
 from distill.texts.sources import Text
+from sentibench.errors import InputError
 from sentibench.prompts.few_shot import render_few_shot
+from sentibench.remote.records import Decoding, Message, Request
 
 TEXTS = [
     Text(f"{source}/{i:03d}", f"{source} text number {i}", source, label)

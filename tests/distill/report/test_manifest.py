@@ -8,9 +8,9 @@ import pytest
 from small_manifest import manifest, step
 
 from distill.__main__ import main
-from distill.errors import InputError
 from distill.files import write_json
 from distill.report.manifest import ModelFacts, Summary, load_manifest
+from sentibench.errors import InputError
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "run.schema.json"
 

@@ -9,8 +9,8 @@ import pytest
 from test_comparison import ERRORS, GOLD, labels, with_errors, write
 
 from distill.__main__ import main
-from distill.errors import InputError
 from distill.report.two_runs import compare_runs
+from sentibench.errors import InputError
 
 TASKS = ("sentibench_sst2", "sentibench_irony18")
 

@@ -22,8 +22,7 @@ from store_contents import answers, failures
 from distill.__main__ import main
 from distill.checkpoints import check_checkpoint
 from distill.config import load_config
-from distill.errors import InputError, LossError, TeacherError
-from distill.records import Answer, Failure, Message, Request
+from distill.errors import LossError
 from distill.report.manifest import load_manifest
 from distill.run.checks import check_run, datasets_of, missing_datasets
 from distill.run.data import read_texts
@@ -31,7 +30,9 @@ from distill.run.stages import training_stages
 from distill.steps import Step, states
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
+from sentibench.errors import InputError, TeacherError
 from sentibench.predict.recipe import choose_recipe, load_recipes
+from sentibench.remote.records import Answer, Failure, Message, Request
 from sentibench.remote.store import Store
 
 ROOT = Path(__file__).parents[3]

@@ -13,7 +13,6 @@ import pytest
 
 from distill.__main__ import main as distill
 from distill.config import load_config
-from distill.records import Failure
 from distill.run.graph import build_steps
 from distill.run.models import recipes_of
 from distill.run.stages import teachers_of
@@ -22,6 +21,7 @@ from distill.teachers.openai import OpenAITeacher
 from sentibench.__main__ import main as sentibench
 from sentibench.data.cards import load_tasks
 from sentibench.predict import temperatures
+from sentibench.remote.records import Failure
 from sentibench.scoring.samples import newest_samples, read_samples
 
 FOLDER = Path(__file__).parents[3] / "docs" / "own_data"

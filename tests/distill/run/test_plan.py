@@ -19,13 +19,14 @@ import distill.run.plan
 from distill.__main__ import main
 from distill.checkpoints import load_tokenizer
 from distill.config import load_config
-from distill.errors import InputError, LossError
+from distill.errors import LossError
 from distill.prompts.taxonomies import load_taxonomies
-from distill.records import Answer
 from distill.run.data import build_requests, read_texts, sample_of
 from distill.run.plan import Plan, StagePlan
 from distill.run.plan_text import Rates, histogram, quantile, render, safe, shortened
 from distill.student.samples import encode_samples
+from sentibench.errors import InputError
+from sentibench.remote.records import Answer
 
 HF = "teacher={backend: hf, model: somewhere}"
 OPENAI = "teacher={backend: openai, model: m, base_url: 'http://127.0.0.1:9/v1'}"

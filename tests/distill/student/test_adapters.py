@@ -11,10 +11,10 @@ pytest.importorskip("peft")
 
 from distill.__main__ import main  # noqa: E402
 from distill.config import Lora  # noqa: E402
-from distill.errors import InputError  # noqa: E402
 from distill.student.adapters import check_targets  # noqa: E402
 from distill.student.merging import merge  # noqa: E402
 from distill.student.training import train  # noqa: E402
+from sentibench.errors import InputError  # noqa: E402
 
 KEY = "icldist.training.lora"
 

@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("torch")
 
 from distill.checkpoints import load_tokenizer
-from distill.errors import InputError
 from distill.student.samples import Sample, encode_samples, read_samples, write_samples
+from sentibench.errors import InputError
 from sentibench.prompts.few_shot import render_few_shot
 
 SHOWN = tuple((f"a plain text of number {i}", "positive") for i in range(6))

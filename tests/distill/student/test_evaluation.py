@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from distill.errors import InputError
 from distill.student.evaluation import evaluate
+from sentibench.errors import InputError
 
 TASKS = ("sentibench_mini_imdb", "sentibench_mini_sst2", "sentibench_mini_twitter17")
 

@@ -17,10 +17,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
 from distill.config import BestCheckpoint  # noqa: E402
-from distill.errors import InputError  # noqa: E402
 from distill.student.merging import MergeError, merge  # noqa: E402
 from distill.student.samples import Encoded  # noqa: E402
 from distill.student.training import _collate, _row, cut_by_tokens, load_student, train  # noqa: E402
+from sentibench.errors import InputError  # noqa: E402
 
 
 def losses(folder: Path) -> list[float]:

@@ -10,12 +10,13 @@ from decisions_server import KEY, DecisionsServer, likely, running
 from small_runs import do_all_before, requests_of, samples_of, steps_of
 
 from distill.config import DecisionsTeacherConfig, load_config
-from distill.errors import ConfigError, TeacherError
-from distill.records import Answer, Decoding, Failure, Message, Request
+from distill.errors import ConfigError
 from distill.run.stages import asked_teacher, measured, teachers_of
 from distill.teachers import identity, load_teacher
+from sentibench.errors import TeacherError
 from sentibench.remote import chat
 from sentibench.remote.asking import ask
+from sentibench.remote.records import Answer, Decoding, Failure, Message, Request
 from sentibench.remote.store import Store
 
 LABELS = ("negative", "positive", "neutral")

@@ -20,11 +20,11 @@ from urllib.parse import quote
 import pytest
 
 from distill.config import OpenAITeacherConfig
-from distill.errors import TeacherError
-from distill.records import Answer, Decoding, Failure, Message, Request, Teacher
 from distill.teachers import identity
 from distill.teachers.openai import OpenAITeacher
+from sentibench.errors import TeacherError
 from sentibench.remote import chat, exchange
+from sentibench.remote.records import Answer, Decoding, Failure, Message, Request, Teacher
 
 KEY = "sk-Geheim/12+34=56_x"
 PATIENCE_S = 20  # after which a hanging server lets go, so that a test fails and does not hang
@@ -898,7 +898,7 @@ def test_an_early_end_stops_the_retries(server: Server) -> None:
 def test_ctrl_c_does_not_wait_for_the_server(server: Server) -> None:
     code = (
         "import sys; from distill.teachers.openai import OpenAITeacher\n"
-        "from distill.records import Message, Request\n"
+        "from sentibench.remote.records import Message, Request\n"
         "asked = [Request('a', (Message('user', 'a'),), 'a', 's')]\n"
         "from distill.config import OpenAITeacherConfig\n"
         "given = {'backend': 'openai', 'model': 'm', 'base_url': sys.argv[1], 'timeout_s': 9999}\n"

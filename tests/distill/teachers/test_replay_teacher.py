@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from distill.errors import StoreError
-from distill.records import Answer, Decoding, Failure, Message, Request, Teacher
 from distill.teachers.replay import ReplayTeacher
+from sentibench.errors import StoreError
+from sentibench.remote.records import Answer, Decoding, Failure, Message, Request, Teacher
 from sentibench.remote.store import Store
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from distill import config
-from distill.errors import TeacherError
-from distill.records import Answer, Decoding, Failure, Message, Request
 from distill.teachers.vllm import VllmTeacher
+from sentibench.errors import TeacherError
+from sentibench.remote.records import Answer, Decoding, Failure, Message, Request
 
 LENGTH = 40  # characters, which are this engine's tokens
 

@@ -3,9 +3,9 @@
 import pytest
 
 from distill.config import CHANGES, Cleaning, Texts
-from distill.errors import InputError
 from distill.texts.cleaning import clean
 from distill.texts.sources import Draw, draw_texts, read_texts
+from sentibench.errors import InputError
 
 MASKS = ("mail", "phone", "handle")
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.errors import InputError
 from distill.texts.decontamination import NGRAM_WORDS, Contamination, load_tests
 from distill.texts.ngrams import BASE, fingerprints, nfkc, words_of
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
-from sentibench.errors import DataError
+from sentibench.errors import DataError, InputError
 
 THIRTEEN = "the old ferry left the pier at dawn with nine goats and monks"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from distill.config import Texts
-from distill.errors import InputError
 from distill.texts.decontamination import Contamination
 from distill.texts.sources import draw_texts, read_texts
+from sentibench.errors import InputError
 
 WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen"
 

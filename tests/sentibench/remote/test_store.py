@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from store_contents import answers, failures
 
-from distill.errors import StoreError
-from distill.records import Answer, Decoding, Failure, Message, Request
+from sentibench.errors import StoreError
+from sentibench.remote.records import Answer, Decoding, Failure, Message, Request
 from sentibench.remote.store import Store, _Log, merge
 
 ROOT = Path(__file__).parents[3]

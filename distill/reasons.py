@@ -1,23 +1,8 @@
-"""The records that all steps share: what is asked and answered, and why an answer is dropped."""
+"""Why an answer of a teacher is dropped."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
-
-from sentibench.remote.records import (
-    UNKNOWN,
-    UNREACHED,
-    Answer,
-    Decoding,
-    Failure,
-    Finish,
-    Message,
-    Request,
-    Teacher,
-)
-
-__all__ = ["REASONS", "UNKNOWN", "UNREACHED", "Answer", "Decoding", "Failure", "Finish", "Message"]
-__all__ += ["Reason", "Request", "Teacher"]
 
 Reason = Literal[
     "only reasoning",
