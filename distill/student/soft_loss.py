@@ -23,14 +23,15 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from torch.nn.utils.rnn import pad_sequence
 
-PADDING = -1
+from distill.student.words import PADDING, has_long_word
+
 NEVER = -1e9  # a logit whose probability is 0; minus infinity would make 0 * infinity
 SMALLEST = 1e-30  # of a teacher's probability
 Rows = Sequence[Mapping[str, Any]]
-Ask = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Ids (B, T), rows (N,) and positions (N,) -> logits there, (N, V)."""
+ReadRest = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Rows (R,) of a batch, words (R, K, L), tokens before them (R,) -> what is behind the first token
+of each word has this log-likelihood, (R, K)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class SoftLoss:
         logits_NV: torch.Tensor,
         read: tuple[torch.Tensor, torch.Tensor],
         inputs: Mapping[str, torch.Tensor],
-        ask: Ask,
+        read_rest: ReadRest,
     ) -> torch.Tensor:
         """The loss, summed over the supervised tokens.
 
@@ -76,7 +77,7 @@ class SoftLoss:
             logits_NV: At the positions before supervised tokens, in the order of rows.
             read: Rows and positions of these.
             inputs: ``input_ids`` and ``labels`` (B, T), ``words`` (B, K, L), ``target`` (B, K).
-            ask: Gives the logits of other sequences; words of several tokens need it.
+            read_rest: Reads what is behind the first token; words of several tokens need it.
         """
         rows_N, positions_N = read
         ids_BT, target_BK = inputs["input_ids"], inputs["target"]
@@ -92,45 +93,17 @@ class SoftLoss:
         is_first_N[1:] = is_last_N[:-1]
         first_B = torch.zeros_like(is_soft_B, dtype=torch.long)  # where in N a row begins
         first_B[rows_N[is_first_N]] = is_first_N.nonzero()[:, 0]
-        scores_BK = self._scores(logits_NV, first_B, positions_N, is_soft_B, inputs, ask)
-        is_word_BK = inputs["words"][:, :, 0] != PADDING
+        words_BKL = inputs["words"]
+        is_word_BK = words_BKL[:, :, 0] != PADDING
+        # the same sum over the vocabulary belongs to all words of a row, and cancels
+        scores_BK = logits_NV[first_B].gather(1, words_BKL[:, :, 0].clamp(min=0))
+        long_R = (is_soft_B & has_long_word(words_BKL)).nonzero()[:, 0]
+        if len(long_R):
+            starts_R = positions_N[first_B[long_R]] + 1
+            rest_RK = read_rest(long_R, words_BKL[long_R], starts_R)
+            scores_BK = scores_BK.index_add(0, long_R, rest_RK)
         of_soft = (part[is_soft_B] for part in (scores_BK, target_BK, is_word_BK))
         return hard + self.weight * self._divergence(*of_soft)
-
-    def _scores(
-        self,
-        logits_NV: torch.Tensor,
-        first_B: torch.Tensor,
-        positions_N: torch.Tensor,
-        is_soft_B: torch.Tensor,
-        inputs: Mapping[str, torch.Tensor],
-        ask: Ask,
-    ) -> torch.Tensor:
-        """Log-likelihoods of the words but for a term that all words of a row share, (B, K)."""
-        words_BKL = inputs["words"]
-        scores_BK = logits_NV[first_B].gather(1, words_BKL[:, :, 0].clamp(min=0))
-        if words_BKL.shape[2] == 1:
-            return scores_BK
-        is_long_B = is_soft_B & (words_BKL[:, :, 1] != PADDING).any(dim=1)
-        if not is_long_B.any():
-            return scores_BK
-        # a row for each word: its tokens behind the prompt
-        rows, found = [], []
-        for b in is_long_B.nonzero()[:, 0].tolist():
-            prompt = inputs["input_ids"][b, : int(positions_N[first_B[b]]) + 1]
-            for k, word in enumerate(words_BKL[b]):
-                word = word[word != PADDING]
-                if len(word):
-                    rows.append(torch.cat([prompt, word]))
-                    found.append((b, k, len(prompt), len(word)))
-        where = [(r, n + i - 1) for r, (_, _, n, m) in enumerate(found) for i in range(m)]
-        rows_M, positions_M = torch.tensor(where, device=logits_NV.device).T
-        ids_RT = pad_sequence(rows, batch_first=True)
-        log_p_MV = ask(ids_RT, rows_M, positions_M).log_softmax(-1)
-        log_p_M = log_p_MV.gather(1, ids_RT[rows_M, positions_M + 1][:, None])[:, 0]
-        log_p_R = torch.zeros(len(rows), device=log_p_M.device).index_add(0, rows_M, log_p_M)
-        b_R, k_R = torch.tensor([(b, k) for b, k, _, _ in found], device=log_p_M.device).T
-        return scores_BK.index_put((b_R, k_R), log_p_R)
 
     def _divergence(
         self, scores_RK: torch.Tensor, target_RK: torch.Tensor, is_word_RK: torch.Tensor

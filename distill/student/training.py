@@ -14,7 +14,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     BitsAndBytesConfig,
+    DynamicCache,
     PrinterCallback,
     ProgressCallback,
     Trainer,
@@ -36,7 +37,9 @@ from distill.files import replace_folder, write_json
 from distill.student.adapters import add_adapter
 from distill.student.samples import Encoded, Encoding, Sample, encode_samples
 from distill.student.soft_loss import SoftLoss
+from distill.student.words import has_long_word, read_branches, read_whole
 from sentibench.errors import InputError
+from sentibench.fast.attention_cache import cache_argument
 from sentibench.fast.head_positions import HeadPositions
 from sentibench.progress import progress
 
@@ -77,7 +80,7 @@ def train(
     given = {"four_bits": four_bits, "trust_remote_code": trust_remote_code}
     tokenizer, model = load_student(checkpoint, **given)
     encoding = encode_samples(samples, tokenizer, training.max_length)
-    positions = HeadPositions(model)
+    positions, takes_cache = HeadPositions(model), cache_argument(model)
     if training.method != "full":
         model = add_adapter(model, training.lora)
     arguments = _arguments(training, len(encoding.examples), folder, seed)
@@ -89,6 +92,7 @@ def train(
         positions=positions,
         batch_tokens=training.batch_tokens,
         soft=soft,
+        cache_argument=takes_cache,
         train_dataset=_rows(encoding.examples, training.batch_size),
         data_collator=_collate if soft is None else soft.collate(_collate),
         callbacks=[bar, Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
@@ -159,6 +163,7 @@ class StudentTrainer(Trainer):
         positions: Of the student, made before adapters were added.
         batch_tokens: Tokens, padding included, that go through the model at once.
         soft: The loss on the teacher's distributions; None to learn its answers alone.
+        cache_argument: Of the student, see ``sentibench.fast.attention_cache``.
         kwargs: All of ``Trainer``'s.
     """
 
@@ -168,10 +173,12 @@ class StudentTrainer(Trainer):
         positions: HeadPositions,
         batch_tokens: int,
         soft: SoftLoss | None = None,
+        cache_argument: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.positions, self.batch_tokens, self.soft = positions, batch_tokens, soft
+        self.cache_argument = cache_argument
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Backward over the parts of a batch; one exchange between processes, at the last."""
@@ -203,25 +210,58 @@ class StudentTrainer(Trainer):
         # position t predicts token t + 1
         rows_N, positions_N = (labels_BT[:, 1:] != UNSUPERVISED).nonzero(as_tuple=True)
         targets_N = labels_BT[rows_N, positions_N + 1]
-        with self.positions.only(rows_N, positions_N, ids_BT.shape):
-            # padding is on the right, where no earlier position looks
-            logits_NV = model(input_ids=ids_BT, use_cache=False).logits[0]
+        cache = self._cache_for(inputs)
+        # padding is on the right, where no earlier position looks
+        logits_NV = self._forward(model, ids_BT, rows_N, positions_N, **cache)
         if self.soft is None:
             summed = torch.nn.functional.cross_entropy(
                 logits_NV.float(), targets_N, reduction="sum"
             )
         else:
-            ask = partial(self._read, model)
-            summed = self.soft(logits_NV.float(), (rows_N, positions_N), inputs, ask)
+            read_rest = partial(self._read_rest, model, ids_BT, cache)
+            summed = self.soft(logits_NV.float(), (rows_N, positions_N), inputs, read_rest)
         n_tokens = len(targets_N) if num_items_in_batch is None else num_items_in_batch
         return summed / n_tokens * self.accelerator.num_processes
 
-    def _read(
-        self, model: Any, ids_BT: torch.Tensor, rows_N: torch.Tensor, positions_N: torch.Tensor
+    def _forward(
+        self,
+        model: Any,
+        ids_BT: torch.Tensor,
+        rows_N: torch.Tensor,
+        positions_N: torch.Tensor,
+        **given: Any,
     ) -> torch.Tensor:
         """Logits at some positions, shape (N, V)."""
         with self.positions.only(rows_N, positions_N, ids_BT.shape):
-            return model(input_ids=ids_BT, use_cache=False).logits[0].float()
+            return model(input_ids=ids_BT, use_cache=bool(given), **given).logits[0]
+
+    def _cache_for(self, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+        """A cache for keys and values, where words of several tokens will stand behind them."""
+        if self.cache_argument and "words" in inputs and has_long_word(inputs["words"]).any():
+            return {self.cache_argument: DynamicCache()}
+        return {}
+
+    def _read_rest(
+        self,
+        model: Any,
+        ids_BT: torch.Tensor,
+        cache: dict[str, Any],
+        rows_R: torch.Tensor,
+        words_RKL: torch.Tensor,
+        starts_R: torch.Tensor,
+    ) -> torch.Tensor:
+        """See ``distill.student.words``; the head gives float32 for the loss."""
+
+        def forward(*args: Any, **given: Any) -> torch.Tensor:
+            return self._forward(model, *args, **given).float()
+
+        if not cache:
+            return read_whole(forward, ids_BT[rows_R], words_RKL, starts_R)
+        ((argument, kept),) = cache.items()
+        kept.batch_select_indices(rows_R)
+        student: Any = self.model
+        config = student.config.get_text_config()
+        return read_branches(forward, config, kept, argument, words_RKL, starts_R)
 
 
 def cut_by_tokens(inputs: dict[str, torch.Tensor], batch_tokens: int) -> Iterator[dict[str, Any]]:
@@ -257,7 +297,7 @@ def _row(example: Encoded) -> dict[str, list[Any]]:
     return {"ids": list(example.ids), "labels": labels, **soft}
 
 
-def _collate(rows: Sequence[dict[str, list[Any]]]) -> dict[str, torch.Tensor]:
+def _collate(rows: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
     def pad(key: str, value: int) -> torch.Tensor:
         tensors = [torch.tensor(row[key]) for row in rows]
         return torch.nn.utils.rnn.pad_sequence(tensors, batch_first=True, padding_value=value)

@@ -27,6 +27,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from sentibench.errors import InputError
+from sentibench.fast.attention_cache import cache_argument
 from sentibench.fast.batches import FEWEST_ROWS, Prompt, clusters, cut, n_shared
 from sentibench.versions import parts_of, require
 
@@ -65,7 +66,6 @@ SLICE = 256  # texts that are tokenised in one call
 SHORTEST_PREFIX = 8  # below, a shared beginning costs more than it saves
 POOL = 16  # keys and values of so many batches are kept while answers are generated, where they fit
 COPIES = 4  # of these keys and values while prompts join, at most
-PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 # what a generation config may say without changing a greedy answer
 HARMLESS = {"bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temperature", "top_p"}
 HARMLESS |= {"top_k", "min_p", "max_length", "transformers_version", "use_cache"}
@@ -114,18 +114,14 @@ class SentiBenchLM(HFLM):
         self.batch_tokens = batch_tokens or default
         model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         known = inspect.signature(model.forward).parameters
-        layers = getattr(model.config.get_text_config(), "layer_types", None) or ()
         adapter = getattr(self.model, "active_peft_config", None)
         self.uses_head_positions = (
             self.backend == "causal"
-            and "logits_to_keep" in known
-            and bool({"cache", "past_key_values"} & known.keys())
-            and set(layers) <= PLAIN_LAYERS
-            and not _rotates_by_length(model.config.get_text_config())
+            and cache_argument(model) is not None
             and not getattr(adapter, "is_prompt_learning", False)  # prompts of its own
         )
         self.positions = HeadPositions(model) if self.uses_head_positions else None
-        self.cache_argument = "cache" if "cache" in known else "past_key_values"
+        self.cache_argument = cache_argument(model) or ""
         self.tokens_computed = 0
         self.uses_head_positions = self.uses_head_positions and self._agrees()
         said = model.generation_config.to_diff_dict() if model.generation_config else {}
@@ -522,13 +518,6 @@ def _move_spaces(context: str, continuation: str) -> tuple[str, str]:
     """Spaces at the end of a context belong to the continuation, as in lm-eval."""
     bare = context.rstrip()
     return bare, context[len(bare) :] + continuation
-
-
-def _rotates_by_length(config: Any) -> bool:
-    """Whether positions are rotated by factors that depend on the longest prompt of a call."""
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    kinds = [rope, *(kind for kind in rope.values() if isinstance(kind, dict))]
-    return any(k.get("rope_type", k.get("type")) in ("longrope", "dynamic") for k in kinds)
 
 
 def _free_bytes(device: Any) -> int:

@@ -9,6 +9,8 @@ from small_runs import samples
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
+from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
+
 from distill.config import ICLDistTraining  # noqa: E402
 from distill.student.samples import Sample, encode_samples, read_samples, write_samples  # noqa: E402
 from distill.student.soft_loss import SoftLoss  # noqa: E402
@@ -20,6 +22,7 @@ from distill.student.training import (  # noqa: E402
     soft_loss_of,
     train,
 )
+from sentibench.fast.attention_cache import cache_argument  # noqa: E402
 from sentibench.fast.head_positions import HeadPositions  # noqa: E402
 
 SHORT = (("positive", "negative"), (0.7, 0.3))
@@ -68,11 +71,42 @@ def plain_loss(model, tokenizer, batch: list[Sample], weight: float, temperature
     return total / n_tokens
 
 
+def tiny_model(kind: str, vocabulary: int):
+    """A random model; those with a window of 4 see no whole prompt."""
+    sizes = {"vocab_size": vocabulary, "hidden_size": 16, "intermediate_size": 32}
+    sizes |= {"num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 1}
+    sizes |= {"head_dim": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    layers = ["sliding_attention", "full_attention", "sliding_attention"]
+    given = {
+        "llama": {},
+        "mistral": {"sliding_window": 4},
+        "qwen2": {},
+        "gemma3_text": {"sliding_window": 4, "layer_types": layers},
+    }
+    config = AutoConfig.for_model(kind, **sizes, **given[kind])
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    for parameter in model.parameters():  # else all logits are nearly equal
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+def trainer_of(model, loss: SoftLoss, takes_cache: str | None):
+    trainer = object.__new__(StudentTrainer)
+    trainer.model, trainer.positions, trainer.soft = model, HeadPositions(model), loss
+    trainer.cache_argument = takes_cache
+    trainer.accelerator = type("One", (), {"num_processes": 1})()
+    return trainer
+
+
 @pytest.mark.parametrize(("weight", "temperature"), [(1.0, 1.0), (0.5, 1.0), (0.3, 2.0)])
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "gemma3_text", "llama, whole"])
 def test_loss_and_gradient_are_those_of_the_plain_formula(
-    weight: float, temperature: float, tiny_student: Path
+    kind: str, weight: float, temperature: float, tiny_student: Path
 ) -> None:
-    tokenizer, model = load_student(str(tiny_student))
+    kind, _, whole = kind.partition(", ")
+    tokenizer, _ = load_student(str(tiny_student))
+    model = tiny_model(kind, len(tokenizer))
     batch = mixed_batch()
     expected = plain_loss(model, tokenizer, batch, weight, temperature)
     expected.backward()
@@ -83,10 +117,9 @@ def test_loss_and_gradient_are_those_of_the_plain_formula(
     examples = encode_samples(batch, tokenizer, 512).examples
     assert max(len(word) for example in examples for word in example.words) > 1
     inputs = loss.collate(_collate)(list(map(_row, examples)))
-    trainer = object.__new__(StudentTrainer)
-    trainer.positions, trainer.soft = HeadPositions(model), loss
-    trainer.accelerator = type("One", (), {"num_processes": 1})()
-    got = trainer.compute_loss(model, inputs)
+    takes_cache = None if whole else cache_argument(model)
+    assert whole or takes_cache
+    got = trainer_of(model, loss, takes_cache).compute_loss(model, inputs)
     assert got.item() == pytest.approx(expected.item(), rel=1e-5)
     got.backward()
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
