@@ -18,6 +18,7 @@ from distill.config.teachers import TeacherConfig
 from distill.reasons import Reason
 from sentibench.data.cards import Source, load_tasks
 
+SCORING = ("hf", "decisions", "replay")  # backends; a recording holds what its teacher gave
 MARKERS = ("Sentence", "Review", "Text", "Tweet", "Label", "Human", "User", "Assistant")
 
 
@@ -151,6 +152,37 @@ class Run(Section):
         elif self.icldist and self.teacher.backend == "gold":
             raise ValueError("teacher.backend: gold needs icldist.demonstrations: gold")
         return self
+
+    @model_validator(mode="after")
+    def _has_distributions(self) -> Run:
+        of_texts = self.knowdist and self.knowdist.difficulty
+        if of_texts and of_texts.by == "confidence":
+            raise ValueError(
+                "knowdist.difficulty.by: got confidence, but no labels are scored in KnowDist; "
+                "expected difficulty"
+            )
+        if self.icldist and self.wants_distributions:
+            backend, wanted = self.teacher.backend, " and ".join(self.wants_distributions)
+            if backend not in SCORING or not self.icldist.score_choices:
+                got = backend if backend not in SCORING else "icldist.score_choices: false"
+                raise ValueError(
+                    f"{wanted}: expected a teacher that scores labels (backend: hf or decisions, "
+                    f"with icldist.score_choices), got {got}"
+                )
+        return self
+
+    @property
+    def wants_distributions(self) -> list[str]:
+        """The settings that need the teacher's distributions over labels."""
+        if self.icldist is None:
+            return []
+        difficulty, loss = self.icldist.difficulty, self.icldist.training.loss
+        by_confidence = difficulty is not None and difficulty.by == "confidence"
+        return [
+            *([f"icldist.training.loss: {loss}"] if loss != "hard" else []),
+            *(["icldist.difficulty.by: confidence"] if by_confidence else []),
+            *(["icldist.correct_bias: true"] if self.icldist.correct_bias else []),
+        ]
 
     @property
     def compared_with(self) -> Source | None:

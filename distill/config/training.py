@@ -124,22 +124,34 @@ class KnowDistTraining(Training):
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)
 
 
+SOFT = ("soft_weight", "soft_temperature")
+
+
 class ICLDistTraining(Training):
     """ICLDist's schedule (Zhang et al. 2025, appendix): linear, 2% warm-up, decay 0.01.
 
     Attributes:
         loss: What is learnt where the teacher scored the labels. ``hard``: the likeliest label.
             ``soft``: the teacher's distribution over the labels. ``mixed``: both.
-        soft_weight: Share of the distribution in a mixed loss.
-        soft_temperature: By which the log-probabilities of both models are divided first.
+        soft_weight: Share of the distribution in a mixed loss; None for a half.
+        soft_temperature: By which the log-probabilities of both models are divided first; None for
+            1.
     """
 
     loss: Literal["hard", "soft", "mixed"] = "hard"
-    soft_weight: Fraction = 0.5
-    soft_temperature: Positive = 1.0
+    soft_weight: Fraction | None = None
+    soft_temperature: Positive | None = None
 
     learning_rate: Positive = 3e-4
     schedule: Schedule = "linear"
     warmup_share: BelowOne = 0.02
     weight_decay: NotNegative = 0.01
     betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+
+    @model_validator(mode="after")
+    def _uses_what_is_set(self) -> ICLDistTraining:
+        used = {"hard": (), "soft": ("soft_temperature",)}.get(self.loss, SOFT)
+        for name in SOFT:
+            if getattr(self, name) is not None and name not in used:
+                raise ValueError(f"{name}: the {self.loss} loss does not use it; remove it")
+        return self

@@ -12,45 +12,68 @@ Batch Calibration, section 3; the idea of a prior to divide by: Zhao et al. 2021
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentibench.remote.records import Answer, Failure, Request
 from sentibench.scoring import calibration
 
 FEWEST = 20  # answers of a set of words; the mean of fewer says little
-Pairs = list[tuple[Request, Answer | Failure]]
+SMALLEST = 0.1  # of an even share: a word that is never chosen is not made the likeliest
+Pairs = Sequence[tuple[Request, Answer | Failure]]
 
 
-def without_bias(
-    pairs: Sequence[tuple[Request, Answer | Failure]],
-) -> tuple[Pairs, dict[str, tuple[int, int]]]:
-    """Correct the answers that scored labels; all others stay.
+@dataclass(frozen=True, slots=True)
+class Corrected:
+    """Answers, and what the correction did to them.
 
-    Returns:
-        The pairs in their order, and per set of words how many labels became others, of how many.
+    Attributes:
+        pairs: In the order in which they were given.
+        moved: Per set of words how many labels became others, of how many.
+        as_they_were: Scored answers that were not corrected, per reason.
     """
+
+    pairs: Pairs
+    moved: Mapping[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    as_they_were: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+def without_bias(pairs: Pairs) -> Corrected:
+    """Correct the answers that scored labels of user texts; all others stay."""
     places: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    stays: dict[str, int] = defaultdict(int)
     for place, (request, answer) in enumerate(pairs):
-        if isinstance(answer, Answer) and answer.log_likelihoods:
+        if not isinstance(answer, Answer) or not answer.log_likelihoods:
+            continue
+        if request.meta.get("family") == "other":  # nobody says that its classes are even
+            stays["of tasks of another kind"] += 1
+        elif not calibration.is_answer(np.array([answer.log_likelihoods]))[0]:
+            stays["without a number"] += 1
+        else:
             places[request.choices].append(place)
     corrected, moved = list(pairs), dict[str, tuple[int, int]]()
     for words, of_set in sorted(places.items()):
-        answers = [answer for _, answer in (pairs[n] for n in of_set) if isinstance(answer, Answer)]
-        p_NK = calibration.probabilities(np.array([answer.log_likelihoods for answer in answers]))
-        if len(answers) < FEWEST:
+        if len(of_set) < FEWEST:
+            stays[f"under words that fewer than {FEWEST} answers have"] += len(of_set)
             continue
-        scores_NK = np.log(np.maximum(p_NK, calibration.FLOOR)) - np.log(p_NK.mean(axis=0))
+        answers = [answer for _, answer in (pairs[n] for n in of_set) if isinstance(answer, Answer)]
         n_moved = 0
+        scores_NK = _scores(np.array([answer.log_likelihoods for answer in answers]))
         for place, answer, scores_K in zip(of_set, answers, scores_NK, strict=True):
             label = words[int(scores_K.argmax())]
             n_moved += label != answer.text
             scores = tuple(map(float, scores_K))
-            corrected[place] = (
-                pairs[place][0],
-                replace(answer, text=label, log_likelihoods=scores),
-            )
-        moved["/".join(words)] = (n_moved, len(answers))
-    return corrected, moved
+            given = replace(answer, text=label, log_likelihoods=scores)
+            corrected[place] = (pairs[place][0], given)
+        moved[" / ".join(words)] = (n_moved, len(answers))
+    return Corrected(corrected, moved, dict(stays))
+
+
+def _scores(log_likelihoods_NK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms of p / mean p, but for a term that all words of a row share."""
+    p_NK = calibration.probabilities(log_likelihoods_NK)
+    prior_K = np.maximum(p_NK.mean(axis=0), SMALLEST / p_NK.shape[1])
+    return np.log(np.maximum(p_NK, calibration.FLOOR)) - np.log(prior_K)

@@ -44,6 +44,7 @@ class Funnel(BaseModel):
         changed: Kept answers that were cut or put in order, per kind of change.
         corrected: Labels that became others when the teacher's bias was taken out, and scored
             answers, per set of label words.
+        not_corrected: Scored answers whose bias was left, per reason.
         overlaps: Answers dropped as contaminated, per test; one may count for several.
         not_checked: Reasons that were switched off.
         examples: Per reason at most three, those of the smallest ids.
@@ -56,6 +57,7 @@ class Funnel(BaseModel):
     failures: dict[str, NonNegativeInt] = {}
     changed: dict[str, NonNegativeInt] = {}
     corrected: dict[str, tuple[NonNegativeInt, NonNegativeInt]] = {}
+    not_corrected: dict[str, NonNegativeInt] = {}
     overlaps: dict[str, NonNegativeInt] = {}
     not_checked: tuple[str, ...] = ()
     examples: dict[str, tuple[DroppedAnswer, ...]] = {}

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from distill.config import FilterConfig, KnowDist, Run
 from distill.errors import ConfigError
 from distill.files import write_json, write_lines
-from distill.filters.bias import without_bias
+from distill.filters.bias import Corrected, Pairs, without_bias
 from distill.filters.funnel import count
 from distill.filters.judge import Kept, filter_answers
 from distill.filters.losses import check_losses
@@ -146,8 +146,7 @@ def label_demonstrations(
     texts = read_texts(run.folder / "texts")
     requests = masked_requests(run, demonstration_requests(texts, run.icldist, run.seed))
     asked = ask_all(requests, teacher, "demonstrations", retry_failed, run.filters)
-    pairs, corrected = _corrected(run, asked)
-    kept = _filter("demonstrations", pairs, run.filters, tests(), folder, corrected)
+    kept = _filter("demonstrations", _corrected(run, asked), run.filters, tests(), folder)
     labels = [[k.request.meta["taxonomy"], k.request.meta["text"], k.response] for k in kept]
     write_json(folder / "labels.json", labels)
     n_answered = sum(isinstance(outcome, Answer) for _, outcome in asked)
@@ -246,16 +245,23 @@ def filter_stage(
         for key, request in read_requests(run.folder / f"{stage}-ask"):
             outcome = store.get(key) or store.failure(key)
             pairs.append((request, outcome or Failure("not answered", "", 0)))
-    fit, corrected = _corrected(run, pairs)
-    kept = _filter(f"{stage}-filter", fit, run.filters, tests(), folder, corrected)
+    found = _corrected(run, pairs)
+    kept = _filter(f"{stage}-filter", found, run.filters, tests(), folder)
+    summary: Summary = {"kept": len(kept), "of": len(pairs)}
     said: dict[str, tuple[float, ...]] = {}
     if needs_distributions(run, stage):
-        answers = [(r.id, a.log_likelihoods) for r, a in fit if isinstance(a, Answer)]
+        answers = [(r.id, a.log_likelihoods) for r, a in found.pairs if isinstance(a, Answer)]
         said = {identity: scores for identity, scores in answers if scores}
+        summary["with_distributions"] = sum(k.request.id in said for k in kept)
+        if not summary["with_distributions"]:
+            raise ConfigError(
+                f"{stage}: {' and '.join(run.wants_distributions)}; expected answers that scored "
+                f"labels, got none among {len(kept)} of {teacher.name}: take a teacher that scores "
+                "labels (backend: hf or decisions), or leave these settings out"
+            )
     samples = [sample_of(k.request, k.response, said.get(k.request.id, ())) for k in kept]
     write_samples(samples, folder / "samples.jsonl")
-    counted = {"with_distributions": sum(bool(sample.target) for sample in samples)} if said else {}
-    return {"kept": len(kept), "of": len(pairs), **counted}
+    return summary
 
 
 def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
@@ -278,11 +284,6 @@ def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
     groups = {request.id: _group_of(request) for _, request in requests}
     chosen = set(select_hard_samples(measured, groups, found.difficulty.keep, run.seed))
     with_targets = found.difficulty.by == "confidence"
-    if with_targets and not measured:
-        raise ConfigError(
-            f"{stage}.difficulty.by: got confidence, expected answers that scored labels; the "
-            "teacher gave none: use by: difficulty, or a teacher with icldist.score_choices"
-        )
     if not chosen:
         raise ConfigError(
             f"{stage}.difficulty.keep: none of {len(samples)} samples is left; raise it"
@@ -334,26 +335,24 @@ def ask_all(
     return asked
 
 
-def _corrected(
-    run: Run, pairs: Sequence[tuple[Request, Answer | Failure]]
-) -> tuple[Sequence[tuple[Request, Answer | Failure]], dict[str, tuple[int, int]]]:
+def _corrected(run: Run, pairs: Pairs) -> Corrected:
     """Answers without the teacher's bias, where that is wanted."""
-    return without_bias(pairs) if run.icldist and run.icldist.correct_bias else (pairs, {})
+    return without_bias(pairs) if run.icldist and run.icldist.correct_bias else Corrected(pairs)
 
 
 def _filter(
     step: str,
-    pairs: Sequence[tuple[Request, Answer | Failure]],
+    found: Corrected,
     config: FilterConfig,
     tests: Contamination | None,
     folder: Path,
-    corrected: Mapping[str, tuple[int, int]] | None = None,
 ) -> list[Kept]:
     """What is fit to learn from; what became of the rest is written down first."""
     taxonomies = [*load_taxonomies().values(), *map(taxonomy_of, own_tasks().values())]
     words = sorted({word for one in taxonomies for words in one.word_sets for word in words})
-    kept, funnel = filter_answers(pairs, config, tests, words)
-    funnel = funnel.model_copy(update={"corrected": corrected or {}})
+    kept, funnel = filter_answers(found.pairs, config, tests, words)
+    counts = {"corrected": found.moved, "not_corrected": found.as_they_were}
+    funnel = funnel.model_copy(update=counts)
     write_json(folder / "funnel.json", funnel.model_dump(mode="json"))
     check_losses(step, funnel, config, folder / "funnel.json")
     return kept

@@ -57,7 +57,7 @@ def measure_difficulty(
 def measure_confidence(
     samples: Sequence[Sample], checkpoint: str, *, trust_remote_code: bool = False
 ) -> dict[str, float]:
-    """Sample id -> how much surer of its label the teacher is than a small model, in (-1, 1).
+    """Sample id -> how much likelier the teacher finds its label than a small model, in (-1, 1).
 
     Args:
         samples: Those without a distribution of the teacher have none.
@@ -77,8 +77,9 @@ def measure_confidence(
     found: dict[str, float] = {}
     for sample in scored:
         said_1K = np.array([[next(scores) for _ in sample.labels]])
-        of_student = calibration.probabilities(said_1K).max()
-        found[sample.id] = max(sample.target) - float(of_student)
+        label = int(np.argmax(sample.target))
+        of_student = calibration.probabilities(said_1K)[0, label]
+        found[sample.id] = sample.target[label] - float(of_student)
     return found
 
 

@@ -115,8 +115,8 @@ def soft_loss_of(training: Training) -> SoftLoss | None:
     """The loss on the teacher's distributions, where one is wanted."""
     if not isinstance(training, ICLDistTraining) or training.loss == "hard":
         return None
-    weight = 1.0 if training.loss == "soft" else training.soft_weight
-    return SoftLoss(weight, training.soft_temperature)
+    weight = 1.0 if training.loss == "soft" else training.soft_weight or 0.5
+    return SoftLoss(weight, training.soft_temperature or 1.0)
 
 
 def load_student(

@@ -753,6 +753,7 @@ def test_a_report_has_a_row_per_family_and_source_and_its_counts_by_hand() -> No
         "failures": {"timeout": 2},
         "changed": {"label put in its usual form": 1},
         "corrected": {},
+        "not_corrected": {},
         "overlaps": {"ours": 1},
         "not_checked": [],
         "examples": {

@@ -161,6 +161,7 @@ def test_nothing_from_a_file_becomes_markup(run_folder: Path, raw: dict[str, Any
         funnel = json.loads(path.read_text(encoding="utf-8"))
         funnel["table"][0] |= {"family": EVIL, "source": EVIL}
         funnel["failures"] = funnel["changed"] = funnel["overlaps"] = {EVIL: 2}
+        funnel["corrected"], funnel["not_corrected"] = {EVIL: (2, 3)}, {EVIL: 2}
         funnel["not_checked"] = [EVIL]
         funnel["examples"]["refusal"] = [{"id": EVIL, "detail": EVIL, "excerpt": EVIL}]
         path.write_text(json.dumps(funnel), encoding="utf-8")
@@ -341,6 +342,18 @@ def test_marks_stand_where_their_numbers_are(run_folder: Path, raw: dict[str, An
         assert float(whisker["x1"].rstrip("%")) == pytest.approx(100 * 5 / 7, abs=0.01)
         assert whisker["x2"] == "100.0%"
     assert {zero["x1"] for zero in zeros} == {"0.0%"}
+
+
+def test_the_effect_of_the_bias_correction_is_shown(run_folder: Path, raw: dict[str, Any]) -> None:
+    assert "liking for words" not in page_of(run_folder, raw).text
+    path = run_folder / "icldist-filter" / "funnel.json"
+    funnel = json.loads(path.read_text(encoding="utf-8"))
+    funnel["corrected"] = {"bad / good": (31, 1200), "sad / happy": (2, 40)}
+    funnel["not_corrected"] = {"without a number": 7}
+    path.write_text(json.dumps(funnel), encoding="utf-8")
+    text = " ".join(page_of(run_folder, raw).text.split())
+    for shown in ("31 of 1,200", "bad / good", "2 of 40", "sad / happy", "7 without a number"):
+        assert shown in text
 
 
 def test_the_funnel_falls_from_asked_to_kept(run_folder: Path, raw: dict[str, Any]) -> None:

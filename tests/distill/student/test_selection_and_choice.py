@@ -37,7 +37,8 @@ def test_confidence_is_the_teachers_less_the_students(tiny_student: Path) -> Non
     labels, target = ("warm", "cold film"), (0.9, 0.1)
     plain, other = samples(2)
     given = Sample("soft", plain.prompt, "warm", plain.text, "", (), labels, target)
-    found = measure_confidence([given, other], str(tiny_student))
+    turned = Sample("turned", plain.prompt, labels[1], plain.text, "", (), labels, target[::-1])
+    found = measure_confidence([given, turned, other], str(tiny_student))
     tokenizer, model = load_student(str(tiny_student))
     n_prompt = len(tokenizer(plain.prompt)["input_ids"])
     said = []
@@ -46,8 +47,11 @@ def test_confidence_is_the_teachers_less_the_students(tiny_student: Path) -> Non
         with torch.inference_mode():
             table = model.eval()(torch.tensor([ids])).logits[0].log_softmax(-1)
         said.append(sum(float(table[n - 1, ids[n]]) for n in range(n_prompt, len(ids))))
-    of_student = float(torch.tensor(said).softmax(0).max())
-    assert found == {"soft": pytest.approx(0.9 - of_student, abs=1e-5)}
+    warm, cold = (
+        torch.tensor(said).softmax(0).tolist()
+    )  # one is below a half: a student may be wrong
+    expected = {"soft": 0.9 - warm, "turned": 0.9 - cold}
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
