@@ -173,10 +173,11 @@ class Run(Section):
 
     @property
     def wants_distributions(self) -> list[str]:
-        """The settings that need the teacher's distributions over labels."""
+        """The settings that ask for the teacher's distributions; the default loss does without."""
         if self.icldist is None:
             return []
-        difficulty, loss = self.icldist.difficulty, self.icldist.training.loss
+        training, difficulty = self.icldist.training, self.icldist.difficulty
+        loss = training.loss if "loss" in training.model_fields_set else "hard"
         by_confidence = difficulty is not None and difficulty.by == "confidence"
         return [
             *([f"icldist.training.loss: {loss}"] if loss != "hard" else []),

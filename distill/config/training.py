@@ -132,13 +132,14 @@ class ICLDistTraining(Training):
 
     Attributes:
         loss: What is learnt where the teacher scored the labels. ``hard``: the likeliest label.
-            ``soft``: the teacher's distribution over the labels. ``mixed``: both.
+            ``soft``: the teacher's distribution over the labels. ``mixed``: both. Other answers are
+            learnt as they were written, whatever the loss.
         soft_weight: Share of the distribution in a mixed loss; None for a half.
         soft_temperature: By which the log-probabilities of both models are divided first; None for
             1.
     """
 
-    loss: Literal["hard", "soft", "mixed"] = "hard"
+    loss: Literal["hard", "soft", "mixed"] = "mixed"
     soft_weight: Fraction | None = None
     soft_temperature: Positive | None = None
 

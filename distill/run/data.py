@@ -253,7 +253,7 @@ def filter_stage(
         answers = [(r.id, a.log_likelihoods) for r, a in found.pairs if isinstance(a, Answer)]
         said = {identity: scores for identity, scores in answers if scores}
         summary["with_distributions"] = sum(k.request.id in said for k in kept)
-        if not summary["with_distributions"]:
+        if run.wants_distributions and not summary["with_distributions"]:
             raise ConfigError(
                 f"{stage}: {' and '.join(run.wants_distributions)}; expected answers that scored "
                 f"labels, got none among {len(kept)} of {teacher.name}: take a teacher that scores "

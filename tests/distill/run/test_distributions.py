@@ -78,10 +78,21 @@ def test_samples_hold_what_the_teacher_scored(
     assert set(kept) <= set(samples)
 
 
+def test_the_default_loss_does_without_where_nothing_is_scored(
+    tiny_student: Path, tmp_path: Path, small_tests: None
+) -> None:
+    written = configured(tmp_path, tiny_student, "demonstrations: gold", GOLD)
+    steps = steps_of(load_config(written))
+    do_all_before(steps["icldist-filter"])
+    samples = samples_of(steps, "icldist-filter")
+    assert samples
+    assert not any(sample.target for sample in samples)
+
+
 def test_a_hard_run_keeps_no_distributions(
     tiny_student: Path, tmp_path: Path, small_tests: None
 ) -> None:
-    steps = steps_of(load_config(configured(tmp_path, tiny_student, "score_choices: true")))
+    steps = steps_of(load_config(configured(tmp_path, tiny_student, "training: {loss: hard}")))
     do_all_before(steps["icldist-filter"])
     assert not any(sample.target for sample in samples_of(steps, "icldist-filter"))
 
@@ -97,7 +108,7 @@ SERVER = "{backend: openai, model: m, base_url: 'http://127.0.0.1:9/v1'}"
         (SERVER, "difficulty: {keep: 0.5, by: confidence}", "icldist.difficulty.by: confidence"),
         (SERVER, "correct_bias: true", "icldist.correct_bias: true"),
         ("", "score_choices: false\n  training: {loss: mixed}", "icldist.score_choices: false"),
-        ("", "training: {soft_weight: 0.9}", "soft_weight: the hard loss does not use it"),
+        ("", "training: {loss: hard, soft_weight: 0.9}", "the hard loss does not use it"),
         ("", "training: {loss: soft, soft_weight: 0.9}", "the soft loss does not use it"),
     ],
 )
