@@ -21,18 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from sentibench.data.fetch import data_home
+from sentibench.decisions.dialects import OFF_ONE
 from sentibench.decisions.server import DecisionsServer, identity
 from sentibench.decisions.settings import PREFIX, Settings, read_settings
 from sentibench.errors import InputError, TeacherError
 from sentibench.harness.answered import AnsweredModel, LabelAnswer, Question
 from sentibench.prompts.few_shot import generation_settings
 from sentibench.remote.asking import ask
+from sentibench.remote.chat import RATE_LIMIT
 from sentibench.remote.records import UNREACHED, Answer, Decoding, Failure, Message, Request
 from sentibench.remote.store import Store
 
-PASSING = (UNREACHED, "connection", "timeout", "rate limit", "server", "malformed")
-"""Failures of the way there: such a request is asked again in the next run."""
-ROUNDING = 0.01  # a sum of probabilities that is further from 1 is counted
+PASSING = (UNREACHED, "connection", "timeout", RATE_LIMIT, "server", "malformed")
+"""Failures that say nothing of the question: it is asked again in the next run."""
 AGAIN = "run again: what was answered is not asked again"
 
 
@@ -42,8 +43,8 @@ class DecisionsModel(AnsweredModel):
     Args:
         base_url: See ``Settings``, as for all others.
         model: As the server calls it.
-        dialect: ``systemone``, ``decisions`` or ``chat``. It has no default, so that results name
-            it: with each the prompt is another one.
+        dialect: ``systemone``, ``decisions``, ``sglang`` or ``chat``. It has no default, so that
+            results name it: with each the prompt is another one.
         others: The other settings, and what lm-eval gives to every model.
 
     Raises:
@@ -52,11 +53,18 @@ class DecisionsModel(AnsweredModel):
 
     tasks_setting = "--tasks"
     sleep = staticmethod(time.sleep)
+    give_up_after = 20  # failures in a row
 
     def __init__(self, **others: Any) -> None:
         super().__init__(self._answer_labels, self._answer_tuples)
         self.settings = read_settings(others)
-        self._server = DecisionsServer(self.settings, prefix=PREFIX, again=AGAIN, sleep=self.sleep)
+        self._server = DecisionsServer(
+            self.settings,
+            prefix=PREFIX,
+            again=AGAIN,
+            give_up_after=self.give_up_after,
+            sleep=self.sleep,
+        )
         self.folder = self.settings.store or default_store(self.settings)
 
     @property
@@ -73,6 +81,12 @@ class DecisionsModel(AnsweredModel):
                 say(
                     f"{task}: {n_off} of {len(asked)} answers do not sum to 1; they were normalised"
                 )
+            n_bounded = sum(isinstance(one, Answer) and one.n_bounds > 0 for one in asked)
+            if n_bounded:
+                say(
+                    f"{task}: {n_bounded} of {len(asked)} answers do not list every label; the "
+                    "probability of one that is not listed is an upper bound"
+                )
             answers += [normalised(one) for one in asked]
         return answers
 
@@ -86,7 +100,7 @@ class DecisionsModel(AnsweredModel):
         """Outcomes of the questions of one task, from the store or the server."""
         requests = [request_of(question) for question in questions]
         # one task after another: what a server refuses of one it may answer of the next
-        with Store.open(self.folder, *identity_at(self.settings)) as store:
+        with Store.open(self.folder, *identity(self.settings)) as store:
             n_known = sum(store.key_of(request) in store for request in requests)
             if n_known:
                 say(f"{task}: {n_known} of {len(requests)} answers are from {self.folder}")
@@ -96,7 +110,8 @@ class DecisionsModel(AnsweredModel):
                 store,
                 # where nothing was answered the server was wrong, not the items
                 retry_failed=self.settings.retry_failed or not n_known,
-                passing=(UNREACHED,) if self.settings.accept_lost else PASSING,
+                passing=PASSING,
+                accepted=set(PASSING) - {UNREACHED} if self.settings.accept_lost else (),
                 what=task,
             )
         failures = [one for _, one in outcomes if isinstance(one, Failure)]
@@ -113,16 +128,10 @@ class DecisionsModel(AnsweredModel):
 
 def default_store(settings: Settings) -> Path:
     """A folder for each server, model and dialect."""
-    name, revision = identity_at(settings)
+    name, revision = identity(settings)
     known = sha256(f"{name}\n{revision}".encode()).hexdigest()[:12]
     readable = re.sub(r"[^\w.-]+", "-", settings.model)[-60:]
     return data_home() / "answers" / f"{readable}-{settings.dialect}-{known}"
-
-
-def identity_at(settings: Settings) -> tuple[str, str]:
-    """Name and revision, with the address: servers share names such as ``default``."""
-    name, revision = identity(settings)
-    return name, f"{revision}@{settings.base_url.rstrip('/')}"
 
 
 def request_of(question: Question) -> Request:
@@ -141,7 +150,7 @@ def off_by_rounding(outcome: Answer | Failure) -> bool:
     """Whether probabilities were given whose sum is not 1."""
     if isinstance(outcome, Failure):
         return False
-    return abs(sum(map(math.exp, outcome.log_likelihoods)) - 1) > ROUNDING
+    return abs(sum(map(math.exp, outcome.log_likelihoods)) - 1) > OFF_ONE
 
 
 def normalised(outcome: Answer | Failure) -> LabelAnswer:

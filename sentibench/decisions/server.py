@@ -9,8 +9,10 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from sentibench.decisions.dialects import (
+    BELOW,
     FLOOR,
     FORMS,
+    VERSION,
     DialectName,
     Question,
     Refused,
@@ -38,13 +40,15 @@ def identity(settings: DecisionsSettings) -> tuple[str, str]:
     """Name and revision, by which a store knows the answers.
 
     What can change an answer and is not in the request is in the revision: with another dialect
-    the same model is another one.
+    or at another address the same model is another one, and so it is where we word or read
+    otherwise.
     """
     how = settings.dialect + ("/letters" if settings.letters else "")
     if settings.extra_body:
         told = json.dumps(dict(settings.extra_body), sort_keys=True)
         how += f"/{sha256(told.encode()).hexdigest()[:8]}"
-    return f"decisions/{settings.model}", f"{settings.revision}/{how}"
+    where = settings.base_url.rstrip("/")  # servers share names such as "default"
+    return f"decisions/{settings.model}", f"{settings.revision}/{how}/{VERSION}@{where}"
 
 
 class DecisionsServer(ChatServer):
@@ -98,15 +102,22 @@ class DecisionsServer(ChatServer):
             raise Trouble("refused", "the server declined to answer") from None
         usage = as_mapping(reply.get("usage"))
         n_prompt = usage.get("input_tokens", usage.get("prompt_tokens"))
+        values = found.probabilities
+        least = min(FLOOR, *(BELOW * p for p in values if p))  # for 0, below all others
         return Answer(
-            request.choices[found.index(max(found))],
+            request.choices[values.index(max(values))],
             "choice",
             n_prompt if isinstance(n_prompt, int) else 0,
-            log_likelihoods=tuple(math.log(max(p, FLOOR)) for p in found),
+            log_likelihoods=tuple(math.log(p or least) for p in values),
+            n_bounds=found.n_bounds,
         )
 
     def _remedy(self, words: str, request: Request) -> str:
-        """Labels of several tokens are refused by servers that read one."""
-        if request.choices and not self._letters and re.search(r"\btokens?\b", words):
+        """Labels of several tokens are refused by servers that read one token of an option.
+
+        vLLM and SGLang read letters of their own. Where one of these is refused, ours would be too.
+        """
+        named = any(re.search(rf"\b{re.escape(c.strip())}\b", words) for c in request.choices)
+        if named and not self._letters and re.search(r"\btokens?\b", words):
             return f"; set {self._prefix}letters to true: options are A, B, C then"
         return super()._remedy(words, request)

@@ -80,6 +80,11 @@ class Pace:
         if turn > now:
             self._sleep(turn - now)
 
+    def hold(self, seconds: float) -> None:
+        """Let nobody's turn come before so many seconds from now."""
+        with self._lock:
+            self._free_at = max(self._free_at, self._clock() + seconds)
+
     def correct(self, difference: float) -> None:
         """Say that more (or, negative, less) was used than had been reserved."""
         with self._lock:

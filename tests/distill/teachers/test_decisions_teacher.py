@@ -13,6 +13,7 @@ from distill.config import DecisionsTeacherConfig, load_config
 from distill.errors import ConfigError
 from distill.run.stages import asked_teacher, measured, teachers_of
 from distill.teachers import identity, load_teacher
+from sentibench.decisions.dialects import DIALECTS, VERSION
 from sentibench.errors import TeacherError
 from sentibench.remote import chat
 from sentibench.remote.asking import ask
@@ -53,7 +54,7 @@ def answers(settings: DecisionsTeacherConfig, requests: list[Request]) -> list[A
     return [found[request.id] for request in requests]
 
 
-@pytest.mark.parametrize("dialect", ["systemone", "decisions"])
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != "chat"])
 def test_a_label_is_answered_with_the_logarithm_of_each_probability(
     server: DecisionsServer, dialect: Any
 ) -> None:
@@ -102,9 +103,16 @@ def test_answers_are_kept_with_their_probabilities(server: DecisionsServer, tmp_
         assert all(len(a.log_likelihoods) == 3 for _, a in found if isinstance(a, Answer))
         assert len(found) == 2
     assert len(server.seen) == 2
-    others = [{"dialect": "chat"}, {"letters": True}, {"model": "n"}, {"revision": "2"}]
+    others = [
+        {"dialect": "chat"},
+        {"letters": True},
+        {"model": "n"},
+        {"revision": "2"},
+        {"base_url": "http://other/v1"},
+    ]
     known = {identity(config(server, **other)) for other in ({}, *others)}
-    assert len(known) == 5
+    assert len(known) == 6
+    assert identity(config(server, base_url=f"{server.url}/")) in known
 
 
 RUN = """
@@ -152,7 +160,7 @@ def test_a_run_measures_such_a_teacher_by_its_answers(tmp_path: Path) -> None:
     assert measured(run)[0] == "teacher"
     found = asked_teacher(run, "teacher", teachers_of(run))
     assert found is not None
-    assert (found.name, found.revision) == ("decisions/m", "/systemone")
+    assert (found.name, found.revision) == ("decisions/m", f"/systemone/{VERSION}@{NOBODY}")
 
 
 @pytest.mark.parametrize(
