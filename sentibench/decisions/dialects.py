@@ -175,7 +175,7 @@ def _read_by_name(reply: Any, question: Question) -> Distribution:
 
 def _read_decisions(reply: Any, question: Question) -> Distribution:
     answers = [as_mapping(one) for one in as_sequence(as_mapping(reply).get("answers"))]
-    answer = next((one for one in answers if one.get("name") == NAME), {})
+    answer = as_mapping(next((one for one in answers if one.get("name") == NAME), None))
     if len(answers) == 1 and answers[0].get("name") is None:  # one question, one answer
         (answer,) = answers
     _refuse_others(answer)
