@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 DialectName = Literal["systemone", "decisions", "sglang", "chat"]
 DIALECTS: tuple[DialectName, ...] = get_args(DialectName)
@@ -25,7 +25,17 @@ ABOVE_ONE = 1e-3  # of a probability: the arithmetic of a server
 OFF_ONE = 0.01  # of a sum: more is no rounding
 TOP_TOKENS = 20  # as many as OpenAI gives
 LEAST_LETTERS = 3  # of the beginning of a label; fewer begin other words too: "I", "a", "no"
+WRITTEN_BY_US = frozenset(
+    (
+        *("model", "state", "input", "questions", "messages", "prompt", "stream", "n"),
+        *("logprobs", "top_logprobs", "max_tokens", "max_completion_tokens"),
+    )
+)
+"""Keys of a request that are no extra keys: with another value it would ask something else."""
 QUESTION = "Which label does the text have?"  # where a prompt has no instruction
+
+
+Body = TypeVar("Body", bound=Mapping[str, Any] | None)
 
 
 class Unusable(Exception):
@@ -93,6 +103,17 @@ class Dialect:
     path: str
     asked: Callable[[Question], dict[str, Any]]
     read: Callable[[Any, Question], Distribution]
+
+
+def without_ours(body: Body) -> Body:
+    """Return further keys of requests as they are.
+
+    Raises:
+        ValueError: If one is a key that we write.
+    """
+    for key in WRITTEN_BY_US.intersection(body or ()):
+        raise ValueError(f"{key!r} is no extra key: it says what is asked and how it is read")
+    return body
 
 
 def question_of(prompt: str, text: str, labels: Sequence[str], letters: bool) -> Question:

@@ -29,6 +29,7 @@ from sentibench.harness.answered import AnsweredModel, LabelAnswer, Question
 from sentibench.prompts.few_shot import generation_settings
 from sentibench.remote.asking import ask
 from sentibench.remote.chat import RATE_LIMIT
+from sentibench.remote.reasoning import without_reasoning
 from sentibench.remote.records import UNREACHED, Answer, Decoding, Failure, Message, Request
 from sentibench.remote.store import Store
 
@@ -100,7 +101,7 @@ class DecisionsModel(AnsweredModel):
         """Outcomes of the questions of one task, from the store or the server."""
         requests = [request_of(question) for question in questions]
         # one task after another: what a server refuses of one it may answer of the next
-        with Store.open(self.folder, *identity(self.settings)) as store:
+        with Store.open(self.folder, *identity_at(self.settings)) as store:
             n_known = sum(store.key_of(request) in store for request in requests)
             if n_known:
                 say(f"{task}: {n_known} of {len(requests)} answers are from {self.folder}")
@@ -128,10 +129,16 @@ class DecisionsModel(AnsweredModel):
 
 def default_store(settings: Settings) -> Path:
     """A folder for each server, model and dialect."""
-    name, revision = identity(settings)
+    name, revision = identity_at(settings)
     known = sha256(f"{name}\n{revision}".encode()).hexdigest()[:12]
     readable = re.sub(r"[^\w.-]+", "-", settings.model)[-60:]
     return data_home() / "answers" / f"{readable}-{settings.dialect}-{known}"
+
+
+def identity_at(settings: Settings) -> tuple[str, str]:
+    """Name and revision, with the address: servers share names such as ``default``."""
+    name, revision = identity(settings)
+    return name, f"{revision}@{settings.base_url.rstrip('/')}"
 
 
 def request_of(question: Question) -> Request:
@@ -165,7 +172,8 @@ def written(outcome: Answer | Failure) -> str:
     """What was written, without reasoning, up to the stop strings of the task; else empty."""
     if isinstance(outcome, Failure):
         return ""
-    text = outcome.text.rpartition("</think>")[2]
+    text, reasoning, _ = without_reasoning(outcome.text)
+    text = text if reasoning else outcome.text
     for stop in generation_settings()["until"]:
         text = text.partition(stop)[0]
     return text

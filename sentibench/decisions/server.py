@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -34,21 +35,22 @@ class DecisionsSettings(ServerSettings, Protocol):
     def dialect(self) -> DialectName: ...  # noqa: D102
     @property
     def letters(self) -> bool: ...  # noqa: D102
+    @property
+    def label_body(self) -> Mapping[str, Any] | None: ...  # noqa: D102
 
 
 def identity(settings: DecisionsSettings) -> tuple[str, str]:
     """Name and revision, by which a store knows the answers.
 
     What can change an answer and is not in the request is in the revision: with another dialect
-    or at another address the same model is another one, and so it is where we word or read
-    otherwise.
+    the same model is another one, and so it is where we word or read otherwise. The address is
+    not: a teacher may move, and its answers are merged from several machines.
     """
     how = settings.dialect + ("/letters" if settings.letters else "")
-    if settings.extra_body:
-        told = json.dumps(dict(settings.extra_body), sort_keys=True)
+    if settings.extra_body or settings.label_body is not None:
+        told = json.dumps([settings.extra_body, settings.label_body], sort_keys=True)
         how += f"/{sha256(told.encode()).hexdigest()[:8]}"
-    where = settings.base_url.rstrip("/")  # servers share names such as "default"
-    return f"decisions/{settings.model}", f"{settings.revision}/{how}/{VERSION}@{where}"
+    return f"decisions/{settings.model}", f"{settings.revision}/{how}/{VERSION}"
 
 
 class DecisionsServer(ChatServer):
@@ -70,7 +72,7 @@ class DecisionsServer(ChatServer):
     def __init__(self, settings: DecisionsSettings, **others: Any) -> None:
         super().__init__(settings, identity(settings), **others)
         self._dialect: DialectName = settings.dialect
-        self._letters = settings.letters
+        self._letters, self._label_body = settings.letters, settings.label_body
 
     def _question(self, request: Request) -> Question:
         return question_of(request.prompt, request.text, request.choices, self._letters)
@@ -85,7 +87,7 @@ class DecisionsServer(ChatServer):
         payload |= FORMS[self._dialect].asked(self._question(request))
         if self._dialect == "chat":
             payload[limit_name] = 1
-        return self._told(payload)
+        return self._told(payload, self._label_body)
 
     def _parse(self, body: bytes, key: str, request: Request) -> Answer:
         if not request.choices:

@@ -21,7 +21,17 @@ from typing import Any, Literal, Protocol
 from requests import Session
 
 from sentibench.errors import TeacherError
-from sentibench.remote.exchange import Pace, Reply, Trouble, clean, post, read_key, said, texts_of
+from sentibench.remote.exchange import (
+    Pace,
+    Reply,
+    Trouble,
+    clean,
+    goes_unencrypted,
+    post,
+    read_key,
+    said,
+    texts_of,
+)
 from sentibench.remote.records import UNREACHED, Answer, Failure, Request
 
 BACKOFF_S = 1.0  # doubled after every attempt; up to a half is taken off by chance
@@ -104,7 +114,7 @@ class ChatServer:
         self._requests = Pace(settings.requests_per_minute, clock, sleep)
         self._tokens = Pace(settings.tokens_per_minute, clock, sleep)
         self._limit_name = "max_tokens"
-        self.has_answered = False
+        self.has_answered = self._is_warned = False
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
         """Yield answers and failures as they finish; see ``Teacher``.
@@ -116,6 +126,13 @@ class ChatServer:
                 nothing but errors comes back.
         """
         key = read_key(self._settings.api_key_env, self._prefix)
+        if key and goes_unencrypted(self._settings.base_url) and not self._is_warned:
+            self._is_warned = True
+            log.warning(
+                "%sbase_url: the key in %s goes to %s unencrypted; use https, or name another "
+                "variable in %sapi_key_env",
+                *(self._prefix, self._settings.api_key_env, self._settings.base_url, self._prefix),
+            )
         todo: SimpleQueue[Request | None] = SimpleQueue()
         done: SimpleQueue[tuple[Request, Answer | Failure | BaseException]] = SimpleQueue()
         stopped = Event()
@@ -273,10 +290,13 @@ class ChatServer:
             payload["messages"] = request.turns
         return self._told(payload)
 
-    def _told(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """A request with the further keys of the user, without those that are set to null."""
-        payload |= self._settings.extra_body
-        left_out = {key for key, value in self._settings.extra_body.items() if value is None}
+    def _told(
+        self, payload: dict[str, Any], body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """A request with further keys, the user's or others, without those that are null."""
+        body = self._settings.extra_body if body is None else body
+        payload |= body
+        left_out = {key for key, value in body.items() if value is None}
         return {key: value for key, value in payload.items() if key not in left_out}
 
     def _format(self, labels: Sequence[str]) -> Any:

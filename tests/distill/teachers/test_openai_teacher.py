@@ -25,7 +25,7 @@ from distill.teachers import identity
 from distill.teachers.openai import OpenAITeacher
 from sentibench.errors import TeacherError
 from sentibench.remote import chat, exchange
-from sentibench.remote.exchange import Pace
+from sentibench.remote.exchange import Pace, Reply
 from sentibench.remote.records import Answer, Decoding, Failure, Message, Request, Teacher
 
 KEY = "sk-Geheim/12+34=56_x"
@@ -501,6 +501,32 @@ def test_a_server_that_always_asks_to_wait_is_given_up(server: Server) -> None:
     found = failure(teacher(server, naps, max_attempts=2, clock=lambda: sum(naps)))
     assert (found.reason, found.attempts) == ("rate limit", 4)
     assert 900 <= sum(naps) <= 904  # by hand: three waits of 300 s, up to 1 s later each
+
+
+@pytest.mark.parametrize(
+    ("base_url", "is_warned"),
+    [
+        ("http://model.example/v1", True),
+        ("http://192.168.1.7:8000/v1", True),
+        ("https://model.example/v1", False),
+        ("http://localhost:8000/v1", False),
+        ("http://127.0.0.1:9/v1", False),
+        ("http://[::1]:9/v1", False),
+    ],
+)
+def test_a_key_that_would_go_unencrypted_to_another_machine_is_warned_of_once(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    base_url: str,
+    is_warned: bool,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(chat, "post", lambda *_: Reply(200, None, completion("fine")))
+    asked = made(base_url)
+    for _ in range(2):
+        assert isinstance(only(asked), Answer)
+    assert caplog.text.count("the key in OPENAI_API_KEY goes to") == is_warned
+    assert KEY not in caplog.text
 
 
 def test_all_threads_wait_where_the_server_asks_one_to() -> None:

@@ -113,14 +113,22 @@ def test_one_command_runs_all_twelve(server: DecisionsServer, store: Path) -> No
     assert all(results["results"][task]["invalid_rate,none"] == 0 for task in tasks)
 
 
+@pytest.mark.parametrize(
+    ("reasoning", "text", "expected"),
+    [
+        ("<think>hm</think>", " [('a', 'b')]\n\nSentence: another", "[('a', 'b')]\n\n"),
+        ("[THINK]hm[/THINK]", "[('a', 'b')]", "[('a', 'b')]"),
+        ("<|channel|>analysis<|message|>hm<|end|><|channel|>final<|message|>", "[]", "[]"),
+        ("", " [('a', 'b')]\n\nSentence: another", " [('a', 'b')]\n\n"),
+    ],
+)
 def test_what_an_extraction_writes_ends_at_the_stop_string_and_behind_the_reasoning(
-    server: DecisionsServer, store: Path
+    server: DecisionsServer, store: Path, reasoning: str, text: str, expected: str
 ) -> None:
-    text = "<think>hm</think> [('a', 'b')]\n\nSentence: another"
-    choice = {"message": {"content": text}, "finish_reason": "stop"}
+    choice = {"message": {"content": f"{reasoning}{text}"}, "finish_reason": "stop"}
     server.behave = lambda _path, _asked: (200, {"choices": [choice]})
     results = evaluated(server, store, OPENER)
-    assert results["samples"][OPENER][0]["resps"] == [[" [('a', 'b')]\n\n"]]
+    assert results["samples"][OPENER][0]["resps"] == [[expected]]
 
 
 @in_each_dialect
@@ -413,6 +421,13 @@ WRONG = [
     ({"base_url": "host/v1"}, "--model_args base_url: expected http(s)://host/v1"),
     ({"model": None}, "--model_args model: missing; expected"),
     ({"dialekt": "chat"}, "--model_args dialekt: unknown argument; did you mean 'dialect'?"),
+    ({"api_key_env": KEY}, "--model_args api_key_env: expected the name of an environment varia"),
+    ({"api_key_env": "hf_geheim"}, "--model_args api_key_env: expected the name of an environment"),
+    (
+        {"extra_body": {"state": "the same for all"}},
+        "--model_args extra_body: 'state' is no extra key: it says what is asked and how it is",
+    ),
+    ({"label_body": {"top_logprobs": 1}}, "--model_args label_body: 'top_logprobs' is no extra"),
     ({"api_key": KEY}, "--model_args api_key: a key does not belong on the command line"),
     (
         {"concurrency": 0},
@@ -429,7 +444,20 @@ def test_a_wrong_argument_is_one_line_without_what_may_be_a_key(given: Any, mess
         DecisionsModel(**arguments)
     assert str(error.value).startswith(message)
     assert KEY not in str(error.value)
+    assert "geheim" not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_further_keys_may_be_other_ones_for_labels_than_for_chats(
+    server: DecisionsServer, store: Path
+) -> None:
+    given = {"extra_body": {"reasoning_effort": "low"}, "label_body": {"temperature": None}}
+    evaluated(server, store, "sentibench_mini_sst2", OPENER, dialect="chat", **given)
+    of_labels = [asked for _, asked in server.seen if asked.get("logprobs")]
+    of_tuples = [asked for _, asked in server.seen if not asked.get("logprobs")]
+    assert (len(of_labels), len(of_tuples)) == (N_ITEMS, N_ITEMS)
+    assert not any("reasoning_effort" in asked or "temperature" in asked for asked in of_labels)
+    assert all(asked["reasoning_effort"] == "low" for asked in of_tuples)
 
 
 def test_answers_of_other_servers_models_and_dialects_are_kept_apart() -> None:
@@ -441,6 +469,7 @@ def test_answers_of_other_servers_models_and_dialects_are_kept_apart() -> None:
         {"revision": 2026},
         {"base_url": "http://127.0.0.1:8/v1"},
         {"extra_body": {"seed": 1}},
+        {"label_body": {"seed": 1}},
     ]
     made = [DecisionsModel(**{**right, **other}) for other in ({}, *others)]
     assert len({model.folder for model in made}) == len(made)
