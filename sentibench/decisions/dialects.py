@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, cast, get_args
 
 DialectName = Literal["systemone", "decisions", "sglang", "chat"]
 DIALECTS: tuple[DialectName, ...] = get_args(DialectName)
-VERSION = 2  # of wording and reading; raise it where either changes, or old answers would be read
+VERSION = 2  # of wording and reading; raised where either changes: old answers do not count
 NAME = "label"  # of the one question of a request
 FLOOR = 1e-6  # for 0: servers round, and no score survives the logarithm of 0
 BELOW = 0.999  # times the least that is given: the most that can be said of what is not given
