@@ -67,8 +67,8 @@ distill.steps              files sentibench.errors
 distill.student            checkpoints config files sentibench.errors sentibench.fast
                            sentibench.harness sentibench.progress sentibench.prompts
                            sentibench.scoring
-distill.teachers           checkpoints config filters sentibench.decisions sentibench.errors
-                           sentibench.fast sentibench.remote
+distill.teachers           checkpoints config sentibench.decisions sentibench.errors sentibench.fast
+                           sentibench.remote
 distill.texts              config sentibench.data sentibench.errors
 leaderboard
 leaderboard.__main__       board build exports items page previous runs
