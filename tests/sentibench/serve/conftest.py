@@ -3,6 +3,8 @@
 import http.client
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -103,3 +105,22 @@ def run_app() -> Callable:
 @pytest.fixture
 def connect(port: int) -> Callable[[], Client]:
     return lambda: Client(port)
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server as a process of its own, and its address."""
+    command = [sys.executable, "-m", "sentibench", "serve", *arguments, "--port", "0"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as server:
+        try:
+            address = server.stdout.readline().strip()
+            assert address, server.stderr.read()
+            yield server, address.removeprefix("http://")
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def process() -> Callable:
+    return running

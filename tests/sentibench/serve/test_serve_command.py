@@ -3,10 +3,8 @@
 import http.client
 import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,23 +15,11 @@ pytest.importorskip("uvicorn")
 from sentibench.__main__ import main
 
 
-@contextmanager
-def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A server and its address."""
-    command = [sys.executable, "-m", "sentibench", "serve", *arguments, "--port", "0"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as server:
-        try:
-            address = server.stdout.readline().strip()
-            assert address, server.stderr.read()
-            yield server, address.removeprefix("http://")
-        finally:
-            server.kill()
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_signal_ends_the_server_and_nothing_was_logged(student: Path, number: int) -> None:
+def test_a_signal_ends_the_server_and_nothing_was_logged(
+    student: Path, process: Callable, number: int
+) -> None:
     with process(str(student)) as (server, address):
         assert address.startswith("127.0.0.1:")
         connection = http.client.HTTPConnection(address)
@@ -49,7 +35,7 @@ def test_a_signal_ends_the_server_and_nothing_was_logged(student: Path, number: 
     assert "Traceback" not in said
 
 
-def test_an_address_that_others_reach_is_warned_of(student: Path) -> None:
+def test_an_address_that_others_reach_is_warned_of(student: Path, process: Callable) -> None:
     with process(str(student), "--host", "0.0.0.0", "--max-batch", "4") as (server, address):
         assert address.startswith("0.0.0.0:")
         server.terminate()
