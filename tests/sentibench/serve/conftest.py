@@ -35,10 +35,14 @@ class Client:
         self.port = port
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
-    def ask(self, path: str, body: object = None, kind: str = "application/json"):
-        """Status and parsed answer of a POST; bytes are sent as they are."""
+    def send(self, path: str, body: object, kind: str = "application/json", **headers: str) -> None:
+        """A POST whose answer may be read later; bytes are sent as they are."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.connection.request("POST", path, content, {"Content-Type": kind})
+        self.connection.request("POST", path, content, {"Content-Type": kind, **headers})
+
+    def ask(self, path: str, body: object = None, kind: str = "application/json", **headers: str):
+        """Status and parsed answer of a POST."""
+        self.send(path, body, kind, **headers)
         reply = self.connection.getresponse()
         self.headers = reply.headers
         return reply.status, json.loads(reply.read())
