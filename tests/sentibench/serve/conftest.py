@@ -54,9 +54,9 @@ class Client:
 
 
 @contextmanager
-def served(app) -> Iterator[int]:
+def served(app, **settings: int) -> Iterator[int]:
     """The port of a running server."""
-    config = uvicorn.Config(app, port=0, log_level="error", lifespan="off")
+    config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", **settings)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

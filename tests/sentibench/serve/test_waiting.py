@@ -160,6 +160,20 @@ def test_a_body_that_does_not_come_is_not_waited_for(
         assert (status, found["error"]["type"]) == (408, "too_slow")
 
 
+def test_what_is_in_work_when_the_grace_ends_is_refused_and_stopped(
+    held, run_app: Callable, client_at: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, batcher = held
+    app = build(About("m", "t", ("a",)), batcher, Measures())
+    with run_app(app, timeout_graceful_shutdown=1) as port:
+        client = client_at(port)
+        client.send("/v1/classify", {"text": "x"})
+        assert model.began.wait(60)
+    assert client.connection.getresponse().status == 503
+    assert model.stopped.wait(60)
+    assert "Traceback" not in caplog.text
+
+
 def test_what_waits_is_answered_before_the_batcher_is_closed(held) -> None:
     model, batcher = held
     asked = [batcher.ask(["a"]), batcher.ask(["b"])]
