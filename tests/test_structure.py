@@ -38,7 +38,7 @@ sentibench.prompts         data errors
 sentibench.progress
 sentibench.remote          errors progress
 sentibench.scoring         data errors
-sentibench.serve           errors predict prompts
+sentibench.serve           data errors predict prompts
 sentibench.versions        errors
 distill
 distill.__main__           config presets report run steps sentibench.command_line
