@@ -392,7 +392,7 @@ def _score(options: argparse.Namespace) -> None:
     task = task_named(options.task, "score")
     # the file first: a wrong name must not wait for a download
     n_items = split_file(task, options.split).rows
-    predictions = read_predictions(options.predictions, n_items, task.card.labels)
+    predictions = read_predictions(options.predictions, n_items, task.card.classes)
     if options.raw:
         predictions = [given._replace(text=answer_text(given.text)) for given in predictions]
     scores = score_predictions(task, options.split, predictions)
@@ -467,6 +467,12 @@ def _calibrate(options: argparse.Namespace) -> None:
     print(f"{name}: temperature {fitted.temperature:.3f}, from {fitted.n_items} validation items")
     for metric, (before, after) in (("nll", fitted.nll), ("ece", fitted.ece)):
         print(f"  {metric}  {before:.4f} before, {after:.4f} after, on these items")
+    if fitted.is_at_an_end:
+        print(
+            f"calibrate: {name}: the temperature is at an end of what is tried; the model's "
+            "probabilities say little about this task",
+            file=sys.stderr,
+        )
     print(f"written: {options.checkpoint / temperatures.FILE}")
 
 

@@ -5,7 +5,8 @@ Everything is computed from the log-likelihoods of the labels, which every evalu
 Sources:
     ECE with bins of equal mass: Nguyen and O'Connor 2015, section 3; Nixon et al. 2019.
     Brier score: Brier 1950, the sum over labels, in [0, 2].
-    Temperature: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
+    Temperature: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2; its
+        targets: Platt 1999, Probabilistic Outputs for Support Vector Machines, section 2.2.
     Coverage at a risk: Geifman and El-Yaniv 2017, section 2.
 """
 
@@ -351,16 +352,27 @@ def reliability(answers: Answers) -> list[Bin]:
 def fit_temperature(log_likelihoods_NK: Floats, gold_N: Integers) -> float:
     """The temperature under which the gold labels are likeliest; in [0.02, 50].
 
+    The target is not 1 for gold but 1 - 1 / (N + 2), the rest evenly for the others (Platt 1999,
+    section 2.2): few items that are all right do not say that none is ever wrong.
+
     Args:
-        log_likelihoods_NK: Of items that are not tested on.
+        log_likelihoods_NK: Of items that are not tested on; each row says something, see
+            ``is_answer``. Minus infinity counts as ``FLOOR``.
         gold_N: Their gold labels.
     """
-    from scipy import optimize
+    from scipy import optimize, special
 
-    def mean_nll(log_temperature: float) -> float:
-        answers = Answers.of(log_likelihoods_NK, gold_N, float(np.exp(log_temperature)))
-        return float(answers.nll_N.mean())
+    n_items, n_labels = log_likelihoods_NK.shape
+    rest = 1 / (n_items + 2)
+    target_NK = np.full((n_items, n_labels), rest / (n_labels - 1))
+    target_NK[np.arange(n_items), gold_N] = 1 - rest
+    logits_NK = log_likelihoods_NK - log_likelihoods_NK.max(axis=1, keepdims=True)
+    logits_NK = np.where(np.isneginf(logits_NK), np.log(FLOOR), logits_NK)
+
+    def loss(log_temperature: float) -> float:
+        log_p_NK = special.log_softmax(logits_NK / np.exp(log_temperature), axis=1)
+        return float(-(target_NK * log_p_NK).sum() / n_items)
 
     bounds = tuple(np.log(TEMPERATURES))
-    found: Any = optimize.minimize_scalar(mean_nll, bounds=bounds, method="bounded")
+    found: Any = optimize.minimize_scalar(loss, bounds=bounds, method="bounded")
     return float(np.exp(found.x))

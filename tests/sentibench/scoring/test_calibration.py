@@ -172,3 +172,32 @@ def test_the_temperature_is_found_and_helps(temperature: float) -> None:
     assert calibration.value("nll", after) <= calibration.value("nll", before) + 1e-9
     assert (before.right_N == after.right_N).all()
     assert calibration.value("ece", after) < 0.02
+
+
+def test_few_items_that_are_all_right_do_not_make_a_model_certain() -> None:
+    """By hand: of N right answers with log-odds m the best temperature is m / log(N + 1)."""
+    rows = np.tile(np.log([0.9, 0.1]), (20, 1))
+    fitted = calibration.fit_temperature(rows, np.zeros(20, dtype=np.int64))
+    assert fitted == pytest.approx(math.log(9) / math.log(21), rel=1e-3)
+    sure = rows * 50  # margins of 110 nats
+    fitted = calibration.fit_temperature(sure, np.zeros(20, dtype=np.int64))
+    assert fitted == pytest.approx(50 * math.log(9) / math.log(21), rel=1e-3)
+    impossible = np.array([[0.0, -np.inf]] * 20)  # counts as 1e-12
+    fitted = calibration.fit_temperature(impossible, np.zeros(20, dtype=np.int64))
+    assert fitted == pytest.approx(-math.log(1e-12) / math.log(21), rel=1e-3)
+
+
+def test_a_temperature_from_few_items_does_little_harm() -> None:
+    """An honest model that is right in 95%: 20 items are often all right."""
+    random = np.random.default_rng(0)
+
+    def items(n: int):
+        p = random.beta(19, 1, size=n).clip(0.5, 0.9999)
+        return np.log(np.stack([p, 1 - p], axis=1)), (random.random(n) > p).astype(np.int64)
+
+    tested = items(20_000)
+    honest = calibration.value("nll", Answers.of(*tested))
+    fitted = [calibration.fit_temperature(*items(20)) for _ in range(100)]
+    assert min(fitted) > 0.7
+    after = [calibration.value("nll", Answers.of(*tested, one)) for one in fitted]
+    assert np.mean(after) < honest + 0.05
