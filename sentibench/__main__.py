@@ -426,7 +426,12 @@ def _predict(options: argparse.Namespace) -> None:
         batch_tokens=options.batch_tokens,
     )
     if classifier.is_calibrated:
-        print(f"temperature {classifier.temperature:.3f}: calibration.json", file=sys.stderr)
+        fitted_with, shots = classifier.recipe.shots, classifier.shots
+        asked_with = "" if shots == fitted_with else f"; fitted with {fitted_with} shots"
+        print(
+            f"temperature {classifier.temperature:.3f}: calibration.json{asked_with}",
+            file=sys.stderr,
+        )
     print(
         f"task {classifier.task}, {classifier.shots} shots: {classifier.why_shots}", file=sys.stderr
     )

@@ -6,7 +6,7 @@ Sources:
     ECE with bins of equal mass: Nguyen and O'Connor 2015, section 3; Nixon et al. 2019.
     Brier score: Brier 1950, the sum over labels, in [0, 2].
     Temperature: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2; its
-        targets: Platt 1999, Probabilistic Outputs for Support Vector Machines, section 2.2.
+        targets after Platt 1999, Probabilistic Outputs for Support Vector Machines.
     Coverage at a risk: Geifman and El-Yaniv 2017, section 2.
 """
 
@@ -352,8 +352,8 @@ def reliability(answers: Answers) -> list[Bin]:
 def fit_temperature(log_likelihoods_NK: Floats, gold_N: Integers) -> float:
     """The temperature under which the gold labels are likeliest; in [0.02, 50].
 
-    The target is not 1 for gold but 1 - 1 / (N + 2), the rest evenly for the others (Platt 1999,
-    section 2.2): few items that are all right do not say that none is ever wrong.
+    The target is not 1 for gold but 1 - 1 / (N + 2), the rest evenly for the others (after Platt
+    1999): few items that are all right do not say that none is ever wrong.
 
     Args:
         log_likelihoods_NK: Of items that are not tested on; each row says something, see
