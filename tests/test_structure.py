@@ -58,7 +58,7 @@ distill.report             config filters texts sentibench.data sentibench.error
                            sentibench.files sentibench.pages sentibench.scoring
 distill.run                checkpoints config errors files filters prompts reasons report
                            selection steps student teachers texts sentibench.data
-                           sentibench.errors sentibench.files sentibench.harness
+                           sentibench.errors sentibench.harness
                            sentibench.pages sentibench.predict sentibench.progress
                            sentibench.prompts sentibench.remote sentibench.scoring
 distill.selection          student sentibench.fast sentibench.progress sentibench.prompts

@@ -5,6 +5,8 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from test_page import parsed
 
 from leaderboard.__main__ import main
 from leaderboard.board import to_json
+from leaderboard.calibration import calibrations_of, reliability_of
 from leaderboard.exports import to_csv, to_markdown
 from leaderboard.page import view
 from leaderboard.page.calibration import diagrams, mean_text
@@ -50,10 +53,11 @@ def test_the_mean_over_tasks_has_the_interval_of_the_mean_of_their_replicates(
         values = [calibration.value(name, a) for a in answers.values()]
         assert found["overall"].value == pytest.approx(np.mean(values), rel=1e-8)
         drawn = [
-            calibration.replicates(name, a, seed=task_seed(task.card))
+            calibration.drawn(name, a, seed=task_seed(task.card)).ends_2B
             for task, a in answers.items()
         ]
-        ends = np.quantile(np.mean(drawn, axis=0), [0.025, 0.975])
+        low_B, high_B = np.mean(drawn, axis=0)
+        ends = [max(0, np.quantile(low_B, 0.025)), np.quantile(high_B, 0.975)]
         assert [found["overall"].low, found["overall"].high] == pytest.approx(ends, rel=1e-8)
         assert found["sentibench_mini_sst2"].value == pytest.approx(
             calibration.value(name, next(a for t, a in answers.items() if t.card.name == "sst2"))
@@ -77,6 +81,23 @@ def test_a_row_of_several_seeds_has_the_mean_of_their_values_and_a_line_for_each
         assert both.mean[name].value == pytest.approx(
             (first.mean[name].value + second.mean[name].value) / 2
         )
+
+
+@pytest.mark.parametrize(("sizes", "is_kept"), [((80, 80), True), ((80, 60), False)])
+def test_a_task_whose_seeds_were_asked_other_items_is_left_out(sizes, is_kept: bool) -> None:
+    random, task = np.random.default_rng(1), "sentibench_mini_sst2"
+    runs = [
+        SimpleNamespace(
+            samples=SimpleNamespace(
+                answers=Answers.of(random.normal(size=(n, 2)), np.zeros(n, int))
+            )
+        )
+        for n in sizes
+    ]
+    entry: Any = SimpleNamespace(runs={task: runs})
+    (found,) = calibrations_of([entry])
+    assert [task in of for of in found.values()] == [True] * 4 * is_kept
+    assert [len(seeds) for seeds in reliability_of(entry).values()] == [2] * is_kept
 
 
 def test_log_likelihoods_that_were_not_saved_are_said_to_be(tmp_path: Path) -> None:
