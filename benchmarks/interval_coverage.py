@@ -4,13 +4,16 @@ python benchmarks/interval_coverage.py [TRIALS]. Draws test sets from a populati
 known and counts the intervals that cover it: accuracy, macro-F1 of three and of six classes (one
 of them rare), F1 of tuples, the paired difference of two models' macro-F1, and the mean of three
 seeds that lean to different labels. Then, how often two models are told apart whose true difference
-is the one that their items should show in 80 of 100 repetitions.
+is the one that their items should show in 80 of 100 repetitions. Last, calibration: two labels,
+a model whose log-odds are the truth, and ones whose log-odds are 1.3 and 2 times that. The first
+row has the percentiles of ECE itself under draws, which are not used.
 """
 
 import sys
 
 import numpy as np
 
+from sentibench.scoring import calibration
 from sentibench.scoring.metrics import label_matrix, label_statistics, macro_f1, tuple_f1
 from sentibench.scoring.statistics import (
     detectable_difference,
@@ -20,6 +23,7 @@ from sentibench.scoring.statistics import (
 )
 
 REPLICATES = 1_000
+PLAIN = ", percentiles"
 
 
 def label_population(shares: list[float], skill: float, random: np.random.Generator) -> np.ndarray:
@@ -76,6 +80,32 @@ def power(n_items: int, gap: float, trials: int, random) -> tuple[float, float, 
     return float(first - second), least, found / trials
 
 
+def probabilities(n_items: int, too_sure: float, random) -> calibration.Answers:
+    """Answers to items with two labels; the model is right where ``too_sure`` is 1."""
+    odds = random.normal(scale=2.8, size=n_items)
+    gold = (random.random(n_items) < 1 / (1 + np.exp(odds))).astype(int)
+    said = too_sure * np.stack([odds, np.zeros(n_items)], axis=1)
+    return calibration.Answers.of(said, gold)
+
+
+def calibration_coverage(row: str, n_items: int, too_sure: float, trials: int) -> float:
+    """Share of trials whose interval covers the metric of endlessly many items."""
+    name, random = row.removesuffix(PLAIN), np.random.default_rng(n_items)
+    whole = probabilities(400_000, too_sure, random)
+    truth = 0.0 if (name, too_sure) == ("ece", 1) else calibration.value(name, whole)
+    covered = 0
+    for trial in range(trials):
+        seen = probabilities(n_items, too_sure, random)
+        if row == name:
+            found = calibration.drawn(name, seen, seed=trial).estimate
+            low, high = found.low, found.high
+        else:
+            metric, draws = calibration.METRICS[name](seen), calibration.draws(n_items, seed=trial)
+            low, high = interval(np.concatenate(list(map(metric, draws))))
+        covered += low <= truth <= high
+    return covered / trials
+
+
 def main() -> None:
     """Print one line per kind of score and size of test set."""
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
@@ -100,6 +130,13 @@ def main() -> None:
     for n_items, gap in ((300, 0.672), (1_000, 0.689)):
         true, least, found = power(n_items, gap, trials, random)
         print(f"{n_items:5d}  {true:.4f}  {least:.4f}  {found:.3f}", flush=True)
+    sizes = (100, 500, 2_000)
+    print(f"{'items':38} " + "  ".join(f"{n:5d}" for n in sizes))
+    for row in ("ece" + PLAIN, *calibration.METRICS):
+        for too_sure in (1, 1.3, 2):
+            shares = [calibration_coverage(row, n, too_sure, trials) for n in sizes]
+            line = "  ".join(f"{share:.3f}" for share in shares)
+            print(f"{f'{row}, log-odds times {too_sure}':38} {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
 """``sentibench serve`` against the bare forward pass: texts per second as a ratio, and latency.
 
-python benchmarks/serve.py CHECKPOINT [TASK [TEXTS [ROUNDS [OPTION ...]]]]. The bare pass is one
-call of ``Classifier`` on all texts. The server is a process of its own; each client sends one text
-at a time, over one connection, and waits for the answer. Clients and server share the machine, as
-the bare pass has it alone. Every round measures all of them, so that what else the machine does
-falls on all; shown is the median over the rounds. Processor time counts server and clients, and
-holds on a machine that is busy with other work; give OMP_NUM_THREADS=1 there, since idle threads of
-a model wait busily. OPTION goes to the server.
+The bare pass is one call of ``Classifier`` on all texts, with as many tokens in a batch as the
+server has. The server is a process of its own; each client sends one text at a time, over one
+connection, and waits for the answer. Every number of clients has eight texts a client at least:
+where the task has fewer, they are repeated with a number behind them, since equal texts are asked
+about once. Clients and server share the machine, as the bare pass has it alone. Every round
+measures all of them, so that what else the machine does falls on all; shown is the median over the
+rounds. Processor time counts server and clients, and holds on a machine that is busy with other
+work; give OMP_NUM_THREADS=1 there, since idle threads of a model wait busily.
 """
 
+import argparse
 import http.client
+import itertools
 import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -27,25 +31,38 @@ from sentibench.data.cards import task_named
 from sentibench.data.read import load_split
 
 CLIENTS = (1, 8, 32)
-FEWEST_PER_CLIENT = 4
+TEXTS_PER_CLIENT = 8
 
 
-def main(
-    checkpoint: str, name: str = "mini_sst2", n: str = "96", rounds: str = "5", *options: str
-) -> None:
-    task = task_named(name, "TASK")
-    texts = [example.sentence for example in load_split(task, "test").examples[: int(n)]]
-    classifier = Classifier(checkpoint, task.name)
-    command = ["-m", "sentibench", "serve", checkpoint, "--task", task.name, "--port", "0"]
-    with subprocess.Popen(
-        [sys.executable, *command, *options], stdout=subprocess.PIPE, text=True
-    ) as server:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("checkpoint")
+    parser.add_argument("--task", default="mini_sst2")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch-tokens", type=int, default=256, help="of server and bare pass")
+    options = parser.parse_args()
+    task = task_named(options.task, "--task")
+    texts = enough([example.sentence for example in load_split(task, "test").examples])
+    tokens = options.batch_tokens
+    classifier = Classifier(options.checkpoint, task.name, batch_tokens=tokens)
+    command = [sys.executable, "-m", "sentibench", "serve", options.checkpoint, "--port", "0"]
+    command += ["--task", task.name, "--batch-tokens", str(tokens)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             address = server.stdout.readline().strip().removeprefix("http://")
-            report(classifier, psutil.Process(server.pid), address, texts, int(rounds))
+            print(f"python {shlex.join(sys.argv)}")
+            report(classifier, psutil.Process(server.pid), address, texts, options.rounds)
         finally:
             server.terminate()
+
+
+def enough(sentences: Sequence[str]) -> list[str]:
+    """Texts that differ, as many as all clients need."""
+    numbered = (
+        f"{text} {number}" if number else text for number in itertools.count() for text in sentences
+    )
+    return list(itertools.islice(numbered, TEXTS_PER_CLIENT * max(CLIENTS)))
 
 
 def report(
@@ -60,12 +77,12 @@ def report(
         expected = classifier(texts)
         bare.append(rates(len(texts), start, server))
         for clients in CLIENTS:
-            chosen = texts[: max(len(texts) // 4, FEWEST_PER_CLIENT)] if clients == 1 else texts
+            every = len(texts) // (TEXTS_PER_CLIENT * clients)  # spread, so of the same lengths
             start = time.perf_counter(), processor_s(server)
-            answers = ask_all(address, chosen, clients)
-            served[clients].append(rates(len(chosen), start, server))
+            answers = ask_all(address, texts[::every], clients)
+            served[clients].append(rates(len(answers), start, server))
             latencies[clients] += [seconds for _, seconds in answers] if number else []
-            for (answer, _), one in zip(answers, expected, strict=False):
+            for (answer, _), one in zip(answers, expected[::every], strict=True):
                 assert answer["label"] == one.label
                 pairs = zip(
                     answer["probabilities"].values(), one.probabilities.values(), strict=True
@@ -130,4 +147,4 @@ def ask_all(address: str, texts: Sequence[str], clients: int) -> list[tuple[dict
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

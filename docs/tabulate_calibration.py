@@ -11,15 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sentibench.data.cards import Card, load_tasks
 from sentibench.pages.drawing import span
-from sentibench.scoring.calibration import METRICS, replicates, value
+from sentibench.scoring.calibration import METRICS, Drawn, drawn
 from sentibench.scoring.samples import Samples, newest_samples, read_samples
-from sentibench.scoring.statistics import estimate, resample, task_seed
+from sentibench.scoring.statistics import Estimate, resample, task_seed
 
-Drawn = tuple[float, NDArray[np.float64]]  # a value and its replicates
 REPLICATES = 10_000
 HEADS = {
     "macro-F1": "macro-F1",
@@ -41,7 +39,7 @@ def main(arguments: list[str]) -> None:
         for name in next(iter(found.values()))
         if len({of[name].data_key if name in of else model for model, of in found.items()}) == 1
     ]
-    drawn = {model: {name: figures(of[name]) for name in tasks} for model, of in found.items()}
+    of_models = {model: {name: figures(of[name]) for name in tasks} for model, of in found.items()}
     items = ", ".join(
         f"{load_tasks()[name].card.title} {first(found)[name].n_items}" for name in tasks
     )
@@ -49,26 +47,26 @@ def main(arguments: list[str]) -> None:
 
     table(
         ["model"],
-        {model: lambda head, of=of: show(head, *mean(of, head)) for model, of in drawn.items()},
+        {
+            model: lambda head, of=of: show(head, mean(of, head).estimate)
+            for model, of in of_models.items()
+        },
     )
     if pairs:
         rows: dict[str, Callable[[str], str]] = {}
         for one, other in pairs:
             rows[f"{one} minus {other}"] = lambda head, one=one, other=other: show(
-                head,
-                mean(drawn[one], head)[0] - mean(drawn[other], head)[0],
-                mean(drawn[one], head)[1] - mean(drawn[other], head)[1],
-                signed=True,
+                head, mean(of_models[one], head).minus(mean(of_models[other], head)), signed=True
             )
         table(["difference"], rows)
     table(
         ["task", "model"],
         {
             f"{load_tasks()[name].card.title} | {model}": lambda head, of=of[name]: show(
-                head, *of[head]
+                head, of[head].estimate
             )
             for name in tasks
-            for model, of in drawn.items()
+            for model, of in of_models.items()
         },
     )
 
@@ -92,25 +90,22 @@ def figures(samples: Samples) -> dict[str, Drawn]:
     card, answers = samples.task.card, samples.answers
     assert answers is not None
     return {"macro-F1": macro_f1(card, samples)} | {
-        name: (value(name, answers), replicates(name, answers, REPLICATES, task_seed(card)))
-        for name in METRICS
+        name: drawn(name, answers, REPLICATES, task_seed(card)) for name in METRICS
     }
 
 
 def macro_f1(card: Card, samples: Samples) -> Drawn:
     scores = resample(card, [[samples.statistics["official"]]], REPLICATES)
-    return float(scores.values_M[0]), scores.draws_BM[:, 0]
+    return Drawn(float(scores.values_M[0]), np.stack([scores.draws_BM[:, 0]] * 2))
 
 
 def mean(of_tasks: Mapping[str, Mapping[str, Drawn]], head: str) -> Drawn:
     """Unweighted mean over tasks."""
-    values, drawn = zip(*(of[head] for of in of_tasks.values()), strict=True)
-    return float(np.mean(values)), np.mean(drawn, axis=0)
+    return Drawn.mean([of[head] for of in of_tasks.values()])
 
 
-def show(head: str, middle: float, drawn_B: NDArray[np.float64], signed: bool = False) -> str:
+def show(head: str, found: Estimate, signed: bool = False) -> str:
     """A value with its 95% interval; all but the log-likelihood and Brier in percent."""
-    found = estimate(middle, drawn_B)
     if head in ("nll", "brier"):
         sign = "+" if signed else ""
         text = "{0:{s}.3f} ({1:{s}.3f} to {2:{s}.3f})"

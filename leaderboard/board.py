@@ -161,8 +161,8 @@ class Row(ModelInfo):
             for the mean over those that are there -> value; empty where no log-likelihoods were
             saved.
         reliability: Label task -> per seed the bins of a reliability diagram.
-        wording: Who words the prompt: the benchmark, or the server that is asked. Rows of either
-            are ranked among themselves.
+        wording: Who words the prompt: the benchmark, or the server that is asked; ``labels`` of
+            servers that only decide. Rows of each are ranked among themselves.
     """
 
     key: str
@@ -199,8 +199,8 @@ class Row(ModelInfo):
     @property
     def group(self) -> str:
         """Where the page shows it: ranked, unranked, worded by a server, or reported."""
-        if self.kind == "measured" and self.wording == "server":
-            return "server"
+        if self.kind == "measured" and self.wording != "benchmark":
+            return self.wording
         return self.kind if self.kind == "reported" else "ranked" if self.ranked else "unranked"
 
     def cell(self, metric: str, column: str) -> Cell | None:

@@ -60,6 +60,7 @@ SHOWN_ARGUMENTS = (
     *("bnb_4bit_quant_type", "bnb_4bit_compute_dtype", "use_fast_tokenizer"),
     *("attn_implementation", "enable_thinking", "think_end_token", "max_gen_toks", "backend"),
     *("tensor_parallel_size", "data_parallel_size", "max_model_len", "gpu_memory_utilization"),
+    *("dialect", "letters", "accept_lost"),
 )
 """Model arguments whose value is shown; others may be private (addresses, keys, folders)."""
 HIDDEN = "(not shown)"
@@ -82,7 +83,9 @@ def build_board(
     source = tasks[0].source
     rankings = {
         wording: rank_entries(
-            [e for e in entries if e.is_ranked and e.wording == wording], tasks, replicates
+            [e for e in entries if e.is_ranked and e.wording == wording],
+            [t for t in tasks if wording != "labels" or t.card.is_label_task],
+            replicates,
         )
         for wording in get_args(Wording)
     }
@@ -197,7 +200,7 @@ def _measured(
         for task, runs in entry.runs.items()
     }
     ranked = entry.is_ranked
-    if ranked:
+    if ranked and entry.wording != "labels":  # whose means are over fewer tasks than the columns'
         cells = {metric: of.cells[entry.key] for metric, of in rankings.items()}
     else:
         cells = cells_of(entry, tasks, replicates)
@@ -437,7 +440,8 @@ def _conditions(entry: Entry) -> dict[str, Any]:
 
     def of_run(run: TaskRun) -> tuple[Any, ...]:
         samples = run.samples
-        return run.seed, run.protocol, run.facts.version, samples.data_key, samples.prompt_key
+        asked = run.seed, run.protocol, run.facts.version, samples.data_key, samples.prompt_key
+        return *asked, entry.asked_by
 
     return {task: list(map(of_run, runs)) for task, runs in entry.runs.items()}
 

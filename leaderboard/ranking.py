@@ -61,7 +61,7 @@ def rank_entries(
 
     Args:
         entries: Ranked entries, in any order; without one there is no order.
-        tasks: Of the board; every entry has all of them.
+        tasks: Which are ranked by; every entry has all of them.
         replicates: B, of the bootstrap over items.
 
     Returns:
@@ -98,7 +98,7 @@ def _add_means(
     """Add the columns whose tasks are all there to the scores of tasks."""
     for column in averages_of(tasks[0].source):
         members = tasks_of(column, tasks)
-        if set(members) <= whole:
+        if members and set(members) <= whole:
             scores[column] = statistics.mean_over_tasks([scores[task] for task in members])
             n_items[column] = sum(n_items[task] for task in members)
 
@@ -188,7 +188,11 @@ def gap_closed(ranking: Ranking, entry: Entry, base_name: str) -> GapClosed | No
 
 def _place_of(ranking: Ranking, name: str, like: Entry) -> int | None:
     """Place of the one row of a model that was run like another: its seeds, else its arguments."""
-    found = [i for i, other in enumerate(ranking.entries) if name and other.info.name == name]
+    found = [
+        i
+        for i, other in enumerate(ranking.entries)
+        if name and other.info.name == name and other.asked_by == like.asked_by
+    ]
 
     def narrowed(places: list[int], what: Callable[[Entry], object]) -> list[int]:
         same = [i for i in places if what(ranking.entries[i]) == what(like)]

@@ -392,7 +392,7 @@ def _score(options: argparse.Namespace) -> None:
     task = task_named(options.task, "score")
     # the file first: a wrong name must not wait for a download
     n_items = split_file(task, options.split).rows
-    predictions = read_predictions(options.predictions, n_items, task.card.labels)
+    predictions = read_predictions(options.predictions, n_items, task.card.classes)
     if options.raw:
         predictions = [given._replace(text=answer_text(given.text)) for given in predictions]
     scores = score_predictions(task, options.split, predictions)
@@ -426,7 +426,12 @@ def _predict(options: argparse.Namespace) -> None:
         batch_tokens=options.batch_tokens,
     )
     if classifier.is_calibrated:
-        print(f"temperature {classifier.temperature:.3f}: calibration.json", file=sys.stderr)
+        fitted_with, shots = classifier.recipe.shots, classifier.shots
+        asked_with = "" if shots == fitted_with else f"; fitted with {fitted_with} shots"
+        print(
+            f"temperature {classifier.temperature:.3f}: calibration.json{asked_with}",
+            file=sys.stderr,
+        )
     print(
         f"task {classifier.task}, {classifier.shots} shots: {classifier.why_shots}", file=sys.stderr
     )
@@ -467,6 +472,12 @@ def _calibrate(options: argparse.Namespace) -> None:
     print(f"{name}: temperature {fitted.temperature:.3f}, from {fitted.n_items} validation items")
     for metric, (before, after) in (("nll", fitted.nll), ("ece", fitted.ece)):
         print(f"  {metric}  {before:.4f} before, {after:.4f} after, on these items")
+    if fitted.is_at_an_end:
+        print(
+            f"calibrate: {name}: the temperature is at an end of what is tried; the model's "
+            "probabilities say little about this task",
+            file=sys.stderr,
+        )
     print(f"written: {options.checkpoint / temperatures.FILE}")
 
 

@@ -22,6 +22,14 @@ def likely(text: str, options: list[str]) -> dict[str, float]:
     return {option: 0.6 if option == favourite else rest for option in options}
 
 
+def text_of(asked: Asked) -> str:
+    """The text that a request in any dialect is about."""
+    if "messages" in asked:
+        prompt = asked["messages"][-1]["content"]
+        return prompt.rpartition("Sentence: ")[2].removesuffix("\nLabel:")
+    return asked["state"] if "state" in asked else asked["input"]
+
+
 class DecisionsServer(ThreadingHTTPServer):
     """Does what ``behave`` says, and answers where that returns None."""
 
@@ -53,6 +61,11 @@ class DecisionsServer(ThreadingHTTPServer):
             return {"model": "m", "answers": answers, "usage": {"input_tokens": 9}}
         if path == "/v1/decisions":
             (question,) = asked["questions"]
+            if "options" in question:  # SGLang's form
+                found = self.probabilities(asked["input"], [o["name"] for o in question["options"]])
+                answer = {"type": "choice", "choice": max(found, key=found.get)}
+                answers = {question["id"]: {**answer, "probabilities": found, "label_mass": 0.5}}
+                return {"model": "m", "answers": answers, "usage": {"prompt_tokens": 9}}
             options = [choice["value"] for choice in question["choices"]]
             found = self.probabilities(asked["input"], options)
             listed = [{"value": o, "probability": p} for o, p in found.items()]
@@ -63,12 +76,12 @@ class DecisionsServer(ThreadingHTTPServer):
             }
             answers = [{**answer, "confidence": 0.6, "probabilities": listed}]
             return {"model": "m", "answers": answers, "usage": {"input_tokens": 9}}
-        prompt = asked["messages"][-1]["content"]
         choice: dict[str, Any] = {"finish_reason": "stop", "message": {"content": "[]"}}
         if asked.get("logprobs"):
-            sentence = prompt.rpartition("Sentence: ")[2].removesuffix("\nLabel:")
-            found = self.probabilities(sentence, ["positive", "negative"])
-            tokens = [{"token": f" {o[:3]}", "logprob": log(p)} for o, p in found.items()]
+            found = self.probabilities(text_of(asked), ["positive", "negative"])
+            # as servers say it of what cannot be: a number, not minus infinity
+            logs = {o: log(p) if p else -9999.0 for o, p in found.items()}
+            tokens = [{"token": f" {o[:3]}", "logprob": value} for o, value in logs.items()]
             choice["logprobs"] = {"content": [{"token": "x", "top_logprobs": tokens}]}
         return {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
 

@@ -38,7 +38,7 @@ sentibench.prompts         data errors
 sentibench.progress
 sentibench.remote          errors progress
 sentibench.scoring         data errors
-sentibench.serve           errors predict prompts
+sentibench.serve           data errors predict prompts
 sentibench.versions        errors
 distill
 distill.__main__           config presets report run steps sentibench.command_line
@@ -58,7 +58,7 @@ distill.report             config filters texts sentibench.data sentibench.error
                            sentibench.files sentibench.pages sentibench.scoring
 distill.run                checkpoints config errors files filters prompts reasons report
                            selection steps student teachers texts sentibench.data
-                           sentibench.errors sentibench.files sentibench.harness
+                           sentibench.errors sentibench.harness
                            sentibench.pages sentibench.predict sentibench.progress
                            sentibench.prompts sentibench.remote sentibench.scoring
 distill.selection          student sentibench.fast sentibench.progress sentibench.prompts
@@ -67,8 +67,8 @@ distill.steps              files sentibench.errors
 distill.student            checkpoints config files sentibench.errors sentibench.fast
                            sentibench.harness sentibench.progress sentibench.prompts
                            sentibench.scoring
-distill.teachers           checkpoints config filters sentibench.decisions sentibench.errors
-                           sentibench.fast sentibench.remote
+distill.teachers           checkpoints config sentibench.decisions sentibench.errors sentibench.fast
+                           sentibench.remote
 distill.texts              config sentibench.data sentibench.errors
 leaderboard
 leaderboard.__main__       board build exports items page previous runs

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from distill.config.section import Count, NotNegative, Positive, Section
-from sentibench.decisions.dialects import DialectName
-from sentibench.remote.exchange import ADDRESS
+from sentibench.decisions.dialects import DialectName, without_ours
+from sentibench.remote.exchange import ADDRESS, VARIABLE
 
 # Keys of a request that other settings write.
 WRITTEN_BY_US = {
@@ -132,6 +132,17 @@ class ServerTeacherConfig(Section):
             )
         return base_url
 
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, variable: str) -> str:
+        """It is written into manifests, too."""
+        if not re.fullmatch(VARIABLE, variable):
+            raise ValueError(
+                "expected the name of an environment variable in capitals, OPENAI_API_KEY; the key "
+                "is its value"
+            )
+        return variable
+
     @field_validator("extra_body")
     @classmethod
     def _leaves_ours_alone(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -161,15 +172,25 @@ class DecisionsTeacherConfig(ServerTeacherConfig):
 
     Attributes:
         backend: ``decisions``.
-        dialect: How labels are asked for: ``POST /v1/systemone``, ``POST /v1/decisions``, or the
-            first token's log-probabilities of ``POST /v1/chat/completions``.
+        dialect: How labels are asked for: ``POST /v1/systemone``, ``POST /v1/decisions`` as OpenAI
+            or as SGLang has it, or the first token's log-probabilities of ``POST
+            /v1/chat/completions``.
         letters: Whether the options are A, B, C ... and the labels their descriptions; for servers
             that want options of one token.
+        label_body: Further keys of requests for labels, where these are not ``extra_body``.
     """
 
     backend: Literal["decisions"]
     dialect: DialectName
     letters: bool = False
+    label_body: dict[str, JsonValue] | None = None
+
+    @field_validator("extra_body", "label_body")
+    @classmethod
+    def _leaves_questions_alone(
+        cls, body: dict[str, JsonValue] | None
+    ) -> dict[str, JsonValue] | None:
+        return without_ours(body)
 
 
 class ReplayTeacherConfig(Section):

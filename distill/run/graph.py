@@ -291,7 +291,8 @@ def _add_evaluation(
                 "dtype": run.evaluation.dtype,
             },
             (f"{last}-merge",),
-            (temperatures.FILE,),
+            # beside the weights too: a student that is made anew has lost it
+            (temperatures.FILE, f"../{last}-merge/student/{temperatures.FILE}"),
         )
     steps.add(
         "report",

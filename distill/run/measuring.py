@@ -50,7 +50,6 @@ from distill.run.stages import (
 )
 from sentibench.data.cards import Task, load_tasks, tasks_named
 from sentibench.data.read import load_split
-from sentibench.files import write_beside
 from sentibench.predict import temperatures
 from sentibench.predict.recipe import recipe_of
 from sentibench.progress import progress
@@ -347,8 +346,13 @@ def calibrate_student(run: Run, folder: Path) -> Summary:
             ask = partial(student.log_likelihoods, on_answer=lambda bar=bar: bar.update(1))
             temperatures.save(folder, name, temperatures.fit(load_tasks()[name], ask, limit))
     fitted = temperatures.load(str(folder))
-    write_beside(Path(checkpoint) / temperatures.FILE, (folder / temperatures.FILE).read_bytes())
-    return {"temperatures": {name: round(one.temperature, 3) for name, one in fitted.items()}}
+    for name, one in fitted.items():
+        temperatures.save(Path(checkpoint), name, one)
+    at_an_end = [name for name, one in fitted.items() if one.is_at_an_end]
+    return {
+        "temperatures": {name: round(one.temperature, 3) for name, one in fitted.items()},
+        **({"at_an_end": at_an_end} if at_an_end else {}),
+    }
 
 
 def _listed(tuples: Iterable[Any]) -> str:

@@ -15,9 +15,9 @@ from typing import Any
 
 from distill import config
 from distill.checkpoints import loading
-from distill.filters.reading import is_mark, open_mark
 from distill.teachers import identity
 from sentibench.errors import TeacherError
+from sentibench.remote.reasoning import is_mark, open_mark
 from sentibench.remote.records import Answer, Decoding, Failure, Request
 
 CHUNK = 64  # prompts whose labels are scored before their answers are handed over

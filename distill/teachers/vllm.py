@@ -11,9 +11,9 @@ from typing import Any
 
 from distill import config
 from distill.checkpoints import loading
-from distill.filters.reading import open_mark
 from distill.teachers import identity
 from sentibench.errors import TeacherError
+from sentibench.remote.reasoning import open_mark
 from sentibench.remote.records import Answer, Decoding, Failure, Request
 
 CHUNK = 512  # prompts handed to the engine at once, whose answers are written down together

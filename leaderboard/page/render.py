@@ -32,6 +32,7 @@ HERE = Path(__file__).parent
 GROUPS = {
     "ranked": "Ranked",
     "server": "The server words the prompt: ranked among themselves",
+    "labels": "The server words the prompt and only decides: ranked by the datasets with labels",
     "unranked": "Measured, not ranked",
     "reported": "Reported in publications, not measured here",
 }

@@ -29,7 +29,7 @@ CANNOT_MOVE_A_SCORE = frozenset(
         *("num_concurrent", "max_retries", "timeout", "verify_certificate"),
         # of sentibench-decisions
         *("concurrency", "max_attempts", "timeout_s", "requests_per_minute", "tokens_per_minute"),
-        *("accept_lost", "api_key_env", "retry_failed", "store"),
+        *("api_key_env", "retry_failed", "store"),
         *("api_key", "auth_token", "hf_token", "token", "use_auth_token", "header"),
     )
 )
@@ -37,10 +37,11 @@ CANNOT_MOVE_A_SCORE = frozenset(
 SAME_BACKENDS = {"sentibench-hf": "hf", "hf-auto": "hf", "huggingface": "hf"}
 """Names after ``--model`` that compute the same: docs/performance.md, agreement."""
 
-Wording = Literal["benchmark", "server"]
+Wording = Literal["benchmark", "server", "labels"]
 SERVER_BACKEND = "sentibench-decisions"
 SERVER_WORDS = "the server words the prompt"
-"""Why rows of a decisions endpoint are ranked among themselves alone."""
+LABELS_ALONE = "label tasks alone"
+"""Why rows of a decisions endpoint are ranked among themselves alone; how each begins."""
 
 RunsOfTasks = Mapping[str, tuple[TaskRun, ...]]
 
@@ -69,13 +70,20 @@ class Entry:
 
     @property
     def wording(self) -> Wording:
-        """Who words the prompt."""
-        return "server" if SERVER_WORDS in self.reasons else "benchmark"
+        """Who words the prompt; ``labels`` for a server that only decides."""
+        if any(reason.startswith(LABELS_ALONE) for reason in self.reasons):
+            return "labels"
+        return "server" if self.asked_by else "benchmark"
+
+    @property
+    def asked_by(self) -> tuple[str, ...]:
+        """How the server was asked that words the prompt; empty where the benchmark words it."""
+        return tuple(reason for reason in self.reasons if reason.startswith(SERVER_WORDS))
 
     @property
     def is_ranked(self) -> bool:
         """Whether it has a rank among the rows whose prompt is worded by the same."""
-        return set(self.reasons) <= {SERVER_WORDS}
+        return all(reason.startswith((SERVER_WORDS, LABELS_ALONE)) for reason in self.reasons)
 
     def statistics(self, task: str, metric: str) -> list[Floats]:
         """Additive statistics of a task, each of shape (N, S): one per seed."""
@@ -208,7 +216,9 @@ def _reasons(runs: RunsOfTasks, tasks: Sequence[Task]) -> Iterable[str]:
     """Say why an entry cannot be ranked."""
     for run in (run for of_task in runs.values() for run in of_task):
         if run.facts.model_type == SERVER_BACKEND:
-            yield SERVER_WORDS
+            told = run.facts.model_args
+            letters = ", letters" if str(told.get("letters")).lower() == "true" else ""
+            yield f"{SERVER_WORDS}: dialect {short(str(told.get('dialect')), 40)}{letters}"
         if not run.samples.is_whole:
             yield "limited run: not all items"
         given, regular = asdict(run.protocol), _regular_protocol(run.task)
@@ -233,4 +243,7 @@ def _reasons(runs: RunsOfTasks, tasks: Sequence[Task]) -> Iterable[str]:
     missing = [task.card.name for task in tasks if task.name not in runs]
     if missing:
         n_tasks = len(tasks)
-        yield f"{n_tasks - len(missing)}/{n_tasks} tasks; missing: {', '.join(missing)}"
+        part = f"{n_tasks - len(missing)}/{n_tasks} tasks; missing: {', '.join(missing)}"
+        by_server = all(r.facts.model_type == SERVER_BACKEND for of in runs.values() for r in of)
+        only_decides = missing == [t.card.name for t in tasks if not t.card.is_label_task]
+        yield f"{LABELS_ALONE}, {part}" if by_server and only_decides else part

@@ -21,18 +21,20 @@ from pathlib import Path
 from typing import Any
 
 from sentibench.data.fetch import data_home
+from sentibench.decisions.dialects import OFF_ONE
 from sentibench.decisions.server import DecisionsServer, identity
 from sentibench.decisions.settings import PREFIX, Settings, read_settings
 from sentibench.errors import InputError, TeacherError
 from sentibench.harness.answered import AnsweredModel, LabelAnswer, Question
 from sentibench.prompts.few_shot import generation_settings
 from sentibench.remote.asking import ask
+from sentibench.remote.chat import RATE_LIMIT
+from sentibench.remote.reasoning import without_reasoning
 from sentibench.remote.records import UNREACHED, Answer, Decoding, Failure, Message, Request
 from sentibench.remote.store import Store
 
-PASSING = (UNREACHED, "connection", "timeout", "rate limit", "server", "malformed")
-"""Failures of the way there: such a request is asked again in the next run."""
-ROUNDING = 0.01  # a sum of probabilities that is further from 1 is counted
+PASSING = (UNREACHED, "connection", "timeout", RATE_LIMIT, "server", "malformed")
+"""Failures that say nothing of the question: it is asked again in the next run."""
 AGAIN = "run again: what was answered is not asked again"
 
 
@@ -42,8 +44,8 @@ class DecisionsModel(AnsweredModel):
     Args:
         base_url: See ``Settings``, as for all others.
         model: As the server calls it.
-        dialect: ``systemone``, ``decisions`` or ``chat``. It has no default, so that results name
-            it: with each the prompt is another one.
+        dialect: ``systemone``, ``decisions``, ``sglang`` or ``chat``. It has no default, so that
+            results name it: with each the prompt is another one.
         others: The other settings, and what lm-eval gives to every model.
 
     Raises:
@@ -52,11 +54,18 @@ class DecisionsModel(AnsweredModel):
 
     tasks_setting = "--tasks"
     sleep = staticmethod(time.sleep)
+    give_up_after = 20  # failures in a row
 
     def __init__(self, **others: Any) -> None:
         super().__init__(self._answer_labels, self._answer_tuples)
         self.settings = read_settings(others)
-        self._server = DecisionsServer(self.settings, prefix=PREFIX, again=AGAIN, sleep=self.sleep)
+        self._server = DecisionsServer(
+            self.settings,
+            prefix=PREFIX,
+            again=AGAIN,
+            give_up_after=self.give_up_after,
+            sleep=self.sleep,
+        )
         self.folder = self.settings.store or default_store(self.settings)
 
     @property
@@ -72,6 +81,12 @@ class DecisionsModel(AnsweredModel):
             if n_off and self.settings.dialect != "chat":
                 say(
                     f"{task}: {n_off} of {len(asked)} answers do not sum to 1; they were normalised"
+                )
+            n_bounded = sum(isinstance(one, Answer) and one.n_bounds > 0 for one in asked)
+            if n_bounded:
+                say(
+                    f"{task}: {n_bounded} of {len(asked)} answers do not list every label; the "
+                    "probability of one that is not listed is an upper bound"
                 )
             answers += [normalised(one) for one in asked]
         return answers
@@ -96,7 +111,8 @@ class DecisionsModel(AnsweredModel):
                 store,
                 # where nothing was answered the server was wrong, not the items
                 retry_failed=self.settings.retry_failed or not n_known,
-                passing=(UNREACHED,) if self.settings.accept_lost else PASSING,
+                passing=PASSING,
+                accepted=set(PASSING) - {UNREACHED} if self.settings.accept_lost else (),
                 what=task,
             )
         failures = [one for _, one in outcomes if isinstance(one, Failure)]
@@ -141,7 +157,7 @@ def off_by_rounding(outcome: Answer | Failure) -> bool:
     """Whether probabilities were given whose sum is not 1."""
     if isinstance(outcome, Failure):
         return False
-    return abs(sum(map(math.exp, outcome.log_likelihoods)) - 1) > ROUNDING
+    return abs(sum(map(math.exp, outcome.log_likelihoods)) - 1) > OFF_ONE
 
 
 def normalised(outcome: Answer | Failure) -> LabelAnswer:
@@ -156,7 +172,8 @@ def written(outcome: Answer | Failure) -> str:
     """What was written, without reasoning, up to the stop strings of the task; else empty."""
     if isinstance(outcome, Failure):
         return ""
-    text = outcome.text.rpartition("</think>")[2]
+    text, reasoning, _ = without_reasoning(outcome.text)
+    text = text if reasoning else outcome.text
     for stop in generation_settings()["until"]:
         text = text.partition(stop)[0]
     return text

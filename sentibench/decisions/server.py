@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Protocol
 
 from sentibench.decisions.dialects import (
+    BELOW,
     FLOOR,
     FORMS,
+    VERSION,
     DialectName,
     Question,
     Refused,
@@ -32,19 +35,22 @@ class DecisionsSettings(ServerSettings, Protocol):
     def dialect(self) -> DialectName: ...  # noqa: D102
     @property
     def letters(self) -> bool: ...  # noqa: D102
+    @property
+    def label_body(self) -> Mapping[str, Any] | None: ...  # noqa: D102
 
 
 def identity(settings: DecisionsSettings) -> tuple[str, str]:
     """Name and revision, by which a store knows the answers.
 
     What can change an answer and is not in the request is in the revision: with another dialect
-    the same model is another one.
+    the same model is another one, and so it is where we word or read otherwise. The address is
+    not: a teacher may move, and its answers are merged from several machines.
     """
     how = settings.dialect + ("/letters" if settings.letters else "")
-    if settings.extra_body:
-        told = json.dumps(dict(settings.extra_body), sort_keys=True)
+    if settings.extra_body or settings.label_body is not None:
+        told = json.dumps([settings.extra_body, settings.label_body], sort_keys=True)
         how += f"/{sha256(told.encode()).hexdigest()[:8]}"
-    return f"decisions/{settings.model}", f"{settings.revision}/{how}"
+    return f"decisions/{settings.model}", f"{settings.revision}/{how}/{VERSION}"
 
 
 class DecisionsServer(ChatServer):
@@ -66,7 +72,7 @@ class DecisionsServer(ChatServer):
     def __init__(self, settings: DecisionsSettings, **others: Any) -> None:
         super().__init__(settings, identity(settings), **others)
         self._dialect: DialectName = settings.dialect
-        self._letters = settings.letters
+        self._letters, self._label_body = settings.letters, settings.label_body
 
     def _question(self, request: Request) -> Question:
         return question_of(request.prompt, request.text, request.choices, self._letters)
@@ -81,7 +87,7 @@ class DecisionsServer(ChatServer):
         payload |= FORMS[self._dialect].asked(self._question(request))
         if self._dialect == "chat":
             payload[limit_name] = 1
-        return self._told(payload)
+        return self._told(payload, self._label_body)
 
     def _parse(self, body: bytes, key: str, request: Request) -> Answer:
         if not request.choices:
@@ -98,15 +104,22 @@ class DecisionsServer(ChatServer):
             raise Trouble("refused", "the server declined to answer") from None
         usage = as_mapping(reply.get("usage"))
         n_prompt = usage.get("input_tokens", usage.get("prompt_tokens"))
+        values = found.probabilities
+        least = min(FLOOR, *(BELOW * p for p in values if p))  # for 0, below all others
         return Answer(
-            request.choices[found.index(max(found))],
+            request.choices[values.index(max(values))],
             "choice",
             n_prompt if isinstance(n_prompt, int) else 0,
-            log_likelihoods=tuple(math.log(max(p, FLOOR)) for p in found),
+            log_likelihoods=tuple(math.log(p or least) for p in values),
+            n_bounds=found.n_bounds,
         )
 
     def _remedy(self, words: str, request: Request) -> str:
-        """Labels of several tokens are refused by servers that read one."""
-        if request.choices and not self._letters and re.search(r"\btokens?\b", words):
+        """Labels of several tokens are refused by servers that read one token of an option.
+
+        vLLM and SGLang read letters of their own. Where one of these is refused, ours would be too.
+        """
+        named = any(re.search(rf"\b{re.escape(c.strip())}\b", words) for c in request.choices)
+        if named and not self._letters and re.search(r"\btokens?\b", words):
             return f"; set {self._prefix}letters to true: options are A, B, C then"
         return super()._remedy(words, request)

@@ -5,11 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
-from sentibench.decisions.dialects import DIALECTS, DialectName
+from sentibench.decisions.dialects import DIALECTS, DialectName, without_ours
 from sentibench.errors import InputError, nearest
-from sentibench.remote.exchange import ADDRESS
+from sentibench.remote.exchange import ADDRESS, VARIABLE
 
 PREFIX = "--model_args "
 EXAMPLE = "base_url=http://HOST/v1,model=NAME,dialect=DIALECT with one of " + ", ".join(DIALECTS)
@@ -37,7 +44,8 @@ class Settings(BaseModel):
         max_attempts: How often a request is sent before it counts as failed.
         requests_per_minute: The server's limit; none for no limit.
         tokens_per_minute: The server's limit, prompts and answers together; none for no limit.
-        extra_body: Further keys of every request, in place of ours where they have one name.
+        extra_body: Further keys of every request; one that is null is left out.
+        label_body: Further keys of requests for labels, where these are not ``extra_body``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
@@ -46,7 +54,7 @@ class Settings(BaseModel):
     model: Text
     dialect: DialectName
     letters: bool = False
-    api_key_env: str = "OPENAI_API_KEY"
+    api_key_env: str = Field(default="OPENAI_API_KEY", pattern=VARIABLE)
     revision: Text = ""
     store: Path | None = None
     retry_failed: bool = False
@@ -57,6 +65,12 @@ class Settings(BaseModel):
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
     extra_body: dict[str, Any] = Field(default={})
+    label_body: dict[str, Any] | None = None
+
+    @field_validator("extra_body", "label_body")
+    @classmethod
+    def _leaves_ours_alone(cls, body: dict[str, Any] | None) -> dict[str, Any] | None:
+        return without_ours(body)
 
 
 def read_settings(given: dict[str, Any]) -> Settings:
@@ -82,6 +96,10 @@ def read_settings(given: dict[str, Any]) -> Settings:
             what = f"missing; expected {EXAMPLE}"
         elif name == "base_url":  # not quoted: it may hold a password
             what = "expected http(s)://host/v1 without user, password and query"
+        elif name == "api_key_env":  # nor this: it may be a key
+            what = "expected the name of an environment variable in capitals, OPENAI_API_KEY"
+        elif first["type"] == "value_error":
+            what = first["msg"].removeprefix("Value error, ")
         else:
             what = f"got {first['input']!r}, expected: {first['msg']}"
         raise InputError(f"{PREFIX}{name}: {what}") from None

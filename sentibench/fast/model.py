@@ -248,6 +248,11 @@ class SentiBenchLM(HFLM):
         finally:
             self._known = ()
 
+    def n_tokens(self, prompts: Sequence[str]) -> list[int]:
+        """Tokens of each prompt, as many as the model has room for."""
+        ids = self._encode_all(list({*prompts}), self.tokenizer.decode(self.prefix_token_id))
+        return [min(len(ids[prompt]), self.max_length) for prompt in prompts]
+
     def keep_beginning(self, prompts: Sequence[str]) -> None:
         """Keep what prompts begin with, for all calls to come; for weights that do not change.
 

@@ -15,6 +15,7 @@ from sentibench.data.read import load_split
 from sentibench.harness.documents import Document
 from sentibench.scoring import calibration, metrics
 from sentibench.scoring.parse import answer_text
+from sentibench.scoring.raw_answers import chosen_label
 from sentibench.scoring.statistics import bootstrap_stderr
 
 
@@ -28,18 +29,17 @@ def label_results(doc: Document, results: Sequence[tuple[float, bool]]) -> dict[
     Returns:
         ``acc`` and ``invalid_rate`` (0 or 1) and, for the metrics over all documents,
         (gold, predicted, K), or (gold, K log-likelihoods) for those of calibration. The
-        first of equally likely labels wins, as in the authors' argmax. A model that gives NaN has
-        predicted nothing: -1, wrong for every label.
+        first of equally likely labels wins, as in the authors' argmax. A model that gives NaN, or
+        minus infinity to every label, has predicted nothing: -1, wrong for every label.
     """
-    log_likelihoods = np.array([log_likelihood for log_likelihood, _ in results])
-    invalid = bool(np.isnan(log_likelihoods).any())
-    predicted = -1 if invalid else int(np.argmax(log_likelihoods))
+    log_likelihoods = [float(log_likelihood) for log_likelihood, _ in results]
+    predicted = chosen_label(log_likelihoods)
     item = (doc["gold"], predicted, len(doc["choices"]))
-    said = (doc["gold"], *log_likelihoods.tolist())
+    said = (doc["gold"], *log_likelihoods)
     values: dict[str, Any] = dict.fromkeys(("macro_f1", "score"), item)
     values |= dict.fromkeys(calibration.METRICS, said)
     values |= {f"{name}_stderr": of_item for name, of_item in values.items()}
-    return {"acc": float(predicted == doc["gold"]), "invalid_rate": float(invalid)} | values
+    return {"acc": float(predicted == doc["gold"]), "invalid_rate": float(predicted == -1)} | values
 
 
 def extraction_results(doc: Document, results: Sequence[str]) -> dict[str, Any]:
@@ -89,7 +89,6 @@ SaidItems = Sequence[Sequence[float]]
 
 def _answers(items: SaidItems) -> calibration.Answers:
     said = np.array(items, dtype=np.float64)
-    said = said[np.lexsort(said.T)]  # rank gathering permutes items
     return calibration.Answers.of(said[:, 1:], said[:, 0].astype(np.int64))
 
 

@@ -73,6 +73,11 @@ class RobustTask(LabelTask):
                 f"--limit: got {limit}, expected at least {len(VARIANTS)} for {self.config.task}: "
                 f"its prompts are {len(VARIANTS)} variants of each item"
             )
+        if (shots := int(self.config.num_fewshot or 0)) < 2:  # two variants would be one prompt
+            raise InputError(
+                f"--num_fewshot: got {shots}, expected at least 2 for {self.config.task}: one of "
+                "its variants shows the demonstrations in reverse"
+            )
         return super().build_all_requests(limit=limit, **kwargs)
 
     def download(self, *_: Any, **__: Any) -> None:

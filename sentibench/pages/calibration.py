@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sentibench.pages.text import NONE, percent
+from sentibench.scoring.calibration import BINS, REPLICATES
 from sentibench.scoring.statistics import Estimate
 
 METRICS = {
@@ -12,6 +13,14 @@ METRICS = {
     "coverage_at_5": ("Coverage", "Percent of items answered, at most 5% of these answers wrong"),
 }
 """Name -> title and what it says."""
+GROUPS = (
+    f"up to {BINS} groups of equally many items, where items of equal probability stay together"
+)
+INTERVALS = (
+    f"The intervals are from {REPLICATES:,} draws of the items, the same for all models. Chance "
+    "raises ECE, the more the fewer items there are; its interval is for the error without that, "
+    "so it reaches further down than up."
+)
 IN_PERCENT = ("ece", "coverage_at_5")
 
 

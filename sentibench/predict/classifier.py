@@ -302,12 +302,17 @@ def softmax(log_likelihoods: Sequence[float], temperature: float = 1.0) -> tuple
 def stamps(path: Path) -> list[list[Any]]:
     """Name, size and time of a file, or of the files in a folder: what tells two states apart.
 
-    Cards do not count: they change no answer, and a run writes them last.
+    Cards and temperatures do not count: the first change no answer, of the second the one in use is
+    a setting of its own, and both are written after the weights.
     """
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    files = [file for file in files if file == path or file.suffix != ".md"]
+    files = [file for file in files if file == path or not _is_beside(file.name)]
     stats = [(file.name, file.stat()) for file in files if file.exists()]
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats]
+
+
+def _is_beside(name: str) -> bool:
+    return name.endswith(".md") or temperatures.FILE in name
 
 
 class _Listener:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,7 +33,7 @@ class Fitted(BaseModel):
 
     Attributes:
         temperature: By which log-likelihoods are divided.
-        n_items: Validation items.
+        n_items: Validation items that the model answered.
         nll: Negative log-likelihood of gold in nats, before and after.
         ece: Expected calibration error, before and after.
     """
@@ -43,6 +44,12 @@ class Fitted(BaseModel):
     n_items: Annotated[int, Field(ge=1)]
     nll: tuple[float, float]
     ece: tuple[float, float]
+
+    @property
+    def is_at_an_end(self) -> bool:
+        """Whether a still lower or higher temperature would have fitted better."""
+        lowest, highest = calibration.TEMPERATURES
+        return not 1.01 * lowest < self.temperature < 0.99 * highest
 
 
 class _Saved(BaseModel):
@@ -58,7 +65,9 @@ def why_not(task: Task, limit: int | None = None) -> str:
     """Why no temperature can be fitted on a task's first validation items; empty where one can."""
     if not task.card.is_label_task:
         return "no labels; expected a label task"
-    if task.source == "mini" or "val" not in task.card.splits:
+    if task.source == "mini":
+        return "no validation items, which sentibench_mini has not; give a task of the benchmark"
+    if "val" not in task.card.splits:
         return (
             "no validation items, and test items are not used; give some with sentibench task new "
             "--val FILE"
@@ -87,18 +96,25 @@ def fit(task: Task, ask: Ask, limit: int | None = None) -> Fitted:
         limit: First items only.
 
     Raises:
-        InputError: See ``refuse_uncalibrated``.
+        InputError: See ``refuse_uncalibrated``; and if the model gave no numbers.
     """
     refuse_uncalibrated(task, limit)
     examples = load_split(task, "val").examples[:limit]
     texts = [example.sentence for example in examples]
     said_NK = ask(texts, [example.target or "" for example in examples])
     gold_N = np.array([task.card.labels.index(example.label or "") for example in examples])
+    is_said_N = calibration.is_answer(said_NK)
+    said_NK, gold_N = said_NK[is_said_N], gold_N[is_said_N]
+    if len(gold_N) < FEWEST:
+        raise InputError(
+            f"calibrate: {task.name}: got numbers for {len(gold_N)} of {len(examples)} validation "
+            f"items, expected at least {FEWEST}; the model gives NaN, try another dtype"
+        )
     temperature = calibration.fit_temperature(said_NK, gold_N)
     before, after = (calibration.Answers.of(said_NK, gold_N, t) for t in (1.0, temperature))
     return Fitted(
         temperature=temperature,
-        n_items=len(examples),
+        n_items=len(gold_N),
         nll=(calibration.value("nll", before), calibration.value("nll", after)),
         ece=(calibration.value("ece", before), calibration.value("ece", after)),
     )
@@ -106,8 +122,10 @@ def fit(task: Task, ask: Ask, limit: int | None = None) -> Fitted:
 
 def save(folder: Path, task: str, fitted: Fitted) -> None:
     """Write the temperature of one task into a checkpoint; those of others stay."""
-    tasks = {**load(str(folder)), task: fitted}
-    write_beside(folder / FILE, _Saved(tasks=tasks).model_dump_json(indent=2) + "\n")
+    lock: Any = FileLock(folder / f".{FILE}.lock")  # Any: its methods are not completely typed
+    with lock:
+        tasks = {**load(str(folder)), task: fitted}
+        write_beside(folder / FILE, _Saved(tasks=tasks).model_dump_json(indent=2) + "\n")
 
 
 def load(checkpoint: str) -> dict[str, Fitted]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from sentibench.errors import TeacherError
 from sentibench.progress import progress
+from sentibench.remote.chat import ChatServer
 from sentibench.remote.records import UNKNOWN, UNREACHED, Answer, Failure, Request, Teacher
 from sentibench.remote.store import Store
 
@@ -19,6 +20,7 @@ def ask(
     *,
     retry_failed: bool = False,
     passing: Collection[str] = (UNREACHED,),
+    accepted: Collection[str] = (),
     what: str = "requests",
 ) -> list[tuple[Request, Answer | Failure]]:
     """Ask the teacher whatever the store does not hold; may be killed and called again.
@@ -30,6 +32,7 @@ def ask(
         retry_failed: Ask again what failed in an earlier call.
         passing: Reasons of failures that are not written down and end the call: they say nothing
             of the request, which is asked again in the next call.
+        accepted: Those of them that do not end the call.
         what: Name of the bar.
 
     Returns:
@@ -39,10 +42,17 @@ def ask(
         TeacherError: If some requests failed for a passing reason.
         StoreError: If an answer cannot be written.
     """
-    waiting = store.waiting(requests, retry_failed)
+    # what failed before comes last: a server whose first words are refusals looks wrong
+    waiting = sorted(
+        store.waiting(requests, retry_failed),
+        key=lambda request: store.failure(store.key_of(request)) is not None,
+    )
+    asked = teacher() if waiting else None
+    if isinstance(asked, ChatServer) and any(store.key_of(one) in store for one in requests):
+        asked.has_answered = True
     unknown: dict[str, Failure] = {}
     with progress(what, "request", len(waiting)) as bar:
-        for request, outcome in teacher().answer(waiting) if waiting else ():
+        for request, outcome in asked.answer(waiting) if asked else ():
             if isinstance(outcome, Answer):
                 store.add(request, outcome)
             elif outcome.reason in (*UNKNOWN, *passing):
@@ -50,7 +60,7 @@ def ask(
             else:
                 store.fail(request, outcome)
             bar.update()
-    lost = [f for f in unknown.values() if f.reason in passing]
+    lost = [f for f in unknown.values() if f.reason in passing and f.reason not in accepted]
     if lost:
         raise TeacherError(
             f"{store.teacher}: {len(lost)} of {len(waiting)} requests "

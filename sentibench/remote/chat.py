@@ -21,14 +21,26 @@ from typing import Any, Literal, Protocol
 from requests import Session
 
 from sentibench.errors import TeacherError
-from sentibench.remote.exchange import Pace, Reply, Trouble, clean, post, read_key, said, texts_of
+from sentibench.remote.exchange import (
+    Pace,
+    Reply,
+    Trouble,
+    clean,
+    goes_unencrypted,
+    post,
+    read_key,
+    said,
+    texts_of,
+)
 from sentibench.remote.records import UNREACHED, Answer, Failure, Request
 
 BACKOFF_S = 1.0  # doubled after every attempt; up to a half is taken off by chance
 MAX_BACKOFF_S = 60.0
+MAX_HELD_S = 900.0  # of one request, as the server asks to wait; it costs no attempt
 UNREACHABLE_S = 4.0  # of attempts to reach a server that nobody answers at
 BYTES_PER_TOKEN = 4  # of a prompt, as long as the server has not counted
 UNUSABLE = "unusable"  # an answer that would be the same another time
+RATE_LIMIT = "rate limit"
 FINAL = ("refused", UNUSABLE)  # what is not tried again
 
 log = logging.getLogger(__name__)
@@ -61,6 +73,10 @@ class ChatServer:
     """A model that a server offers under ``/chat/completions`` or ``/completions``.
 
     It sees no likelihoods: a request with ``choices`` is answered by free writing.
+
+    Attributes:
+        has_answered: Whether it has ever answered: what it refuses is no sign of a wrong setting
+            then. Whoever has answers of an earlier call says so here.
 
     Args:
         settings: Address, model and limits.
@@ -98,6 +114,7 @@ class ChatServer:
         self._requests = Pace(settings.requests_per_minute, clock, sleep)
         self._tokens = Pace(settings.tokens_per_minute, clock, sleep)
         self._limit_name = "max_tokens"
+        self.has_answered = self._is_warned = False
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
         """Yield answers and failures as they finish; see ``Teacher``.
@@ -109,6 +126,13 @@ class ChatServer:
                 nothing but errors comes back.
         """
         key = read_key(self._settings.api_key_env, self._prefix)
+        if key and goes_unencrypted(self._settings.base_url) and not self._is_warned:
+            self._is_warned = True
+            log.warning(
+                "%sbase_url: the key in %s goes to %s unencrypted; use https, or name another "
+                "variable in %sapi_key_env",
+                *(self._prefix, self._settings.api_key_env, self._settings.base_url, self._prefix),
+            )
         todo: SimpleQueue[Request | None] = SimpleQueue()
         done: SimpleQueue[tuple[Request, Answer | Failure | BaseException]] = SimpleQueue()
         stopped = Event()
@@ -118,8 +142,8 @@ class ChatServer:
             Thread(target=self._work, args=(key, todo, done, stopped), daemon=True)
             for _ in range(min(self._settings.concurrency, len(requests)))
         ]
-        waiting, n_open, n_failed, is_alive = iter(requests), 0, 0, False
-        n_unreached = 0  # in a row
+        waiting, n_open, n_failed = iter(requests), 0, 0
+        n_unreached, was_reached = 0, False  # in a row; in this call
         try:
             for thread in threads:
                 thread.start()
@@ -136,17 +160,17 @@ class ChatServer:
                     n_open += 1
                 yield request, outcome
                 if isinstance(outcome, Answer):
-                    n_failed, n_unreached, is_alive = 0, 0, True
+                    n_failed, n_unreached, was_reached, self.has_answered = 0, 0, True, True
                     continue
                 n_unreached = n_unreached + 1 if outcome.reason == UNREACHED else 0
-                if n_unreached > is_alive:  # a server that answered may drop one connection
+                if n_unreached > was_reached:  # a server that answered may drop one connection
                     raise TeacherError(
                         f"{self._prefix}base_url: {self._url(request)} cannot be reached; got "
                         f"{outcome.detail}; "
                         "start the server or mend the address; what was answered is kept, call "
                         "again"
                     )
-                n_failed += not (is_alive and outcome.reason in FINAL)
+                n_failed += not (self.has_answered and outcome.reason in FINAL)
                 if n_failed == self._give_up_after:
                     raise TeacherError(
                         f"{self._whole}: {self._url(request)} answers nothing but errors; "
@@ -176,19 +200,30 @@ class ChatServer:
     def _ask(
         self, session: Session, key: str, request: Request, stopped: Event
     ) -> Answer | Failure:
-        """Try until there is an answer, a refusal, or no attempt left."""
-        attempt, began_s = 0, self._clock()
+        """Try until there is an answer, a refusal, or no attempt left.
+
+        A server that is asked too much and says when to come back is well: all threads wait, and
+        no attempt is lost, until the waits of a request add up to ``MAX_HELD_S``.
+        """
+        n_sent, n_tried, held_s, began_s = 0, 0, 0.0, self._clock()
         while True:
-            attempt += 1
+            n_sent += 1
             try:
                 return self._attempt(session, key, request)
             except Trouble as trouble:
-                failure = Failure(trouble.reason, trouble.detail, attempt)
-                wait_s = min(MAX_BACKOFF_S, BACKOFF_S * 2 ** (attempt - 1)) * uniform(0.5, 1)
-                if trouble.wait_s is not None:  # a bit later, lest all threads come back at once
-                    wait_s = trouble.wait_s + uniform(0, 1)
-            if failure.reason in FINAL or attempt == self._settings.max_attempts:
+                failure = Failure(trouble.reason, trouble.detail, n_sent)
+                told_s = trouble.wait_s
+            is_held = failure.reason == RATE_LIMIT and told_s is not None
+            n_tried += not is_held
+            n_left = self._settings.max_attempts - n_tried
+            if failure.reason in FINAL or n_left == 0 or held_s >= MAX_HELD_S:
                 return failure
+            wait_s = min(MAX_BACKOFF_S, BACKOFF_S * 2 ** (n_tried - 1)) * uniform(0.5, 1)
+            if told_s is not None:  # a bit later, lest all threads come back at once
+                wait_s = told_s + uniform(0, 1)
+            if is_held:
+                self._requests.hold(wait_s)
+                held_s += max(wait_s, 1.0)  # some servers say 0
             if failure.reason == UNREACHED and self._clock() + wait_s > began_s + UNREACHABLE_S:
                 return failure
             log.info(
@@ -255,10 +290,13 @@ class ChatServer:
             payload["messages"] = request.turns
         return self._told(payload)
 
-    def _told(self, payload: dict[str, Any]) -> dict[str, Any]:
-        """A request with the further keys of the user, without those that are set to null."""
-        payload |= self._settings.extra_body
-        left_out = {key for key, value in self._settings.extra_body.items() if value is None}
+    def _told(
+        self, payload: dict[str, Any], body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """A request with further keys, the user's or others, without those that are null."""
+        body = self._settings.extra_body if body is None else body
+        payload |= body
+        left_out = {key for key, value in body.items() if value is None}
         return {key: value for key, value in payload.items() if key not in left_out}
 
     def _format(self, labels: Sequence[str]) -> Any:
@@ -327,7 +365,7 @@ class ChatServer:
         elif status == 402 or b"insufficient_quota" in reply.body:
             wrong = f"{self._whole}: the account at {url} is used up; {got}"
         else:
-            passing = {429: "rate limit", 408: "timeout", 409: "server", 425: "server"}
+            passing = {429: RATE_LIMIT, 408: "timeout", 409: "server", 425: "server"}
             reason = passing.get(status, "server" if status >= 500 else "refused")
             detail = got.removeprefix("got ") + (
                 self._remedy(words, request) if reason == "refused" else ""

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from threading import Lock
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from requests import (
     ConnectTimeout,
@@ -32,6 +33,8 @@ MAX_BODY_BYTES = 16 << 20
 CHUNK_BYTES = 1 << 16
 DETAIL_CHARACTERS = 300
 # host, port, path: no user, password or query, which would be written into results
+# of an environment variable: in capitals, so that no key of the providers is taken for a name
+VARIABLE = r"^[A-Z_][A-Z0-9_]*$"
 ADDRESS = r"https?://(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+)(:\d{1,5})?(/[^\s?#@]*)?$"
 
 
@@ -80,6 +83,11 @@ class Pace:
         if turn > now:
             self._sleep(turn - now)
 
+    def hold(self, seconds: float) -> None:
+        """Let nobody's turn come before so many seconds from now."""
+        with self._lock:
+            self._free_at = max(self._free_at, self._clock() + seconds)
+
     def correct(self, difference: float) -> None:
         """Say that more (or, negative, less) was used than had been reserved."""
         with self._lock:
@@ -103,6 +111,16 @@ def read_key(variable: str, prefix: str = "teacher.") -> str:
             "quotes, backslashes or accents, expected other ASCII characters"
         )
     return key
+
+
+def goes_unencrypted(base_url: str) -> bool:
+    """Whether what is sent to an address can be read on the way: no https, and another machine."""
+    parts = urlsplit(base_url)
+    try:
+        is_here = ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        is_here = parts.hostname == "localhost"
+    return parts.scheme == "http" and not is_here
 
 
 def post(

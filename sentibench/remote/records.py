@@ -124,6 +124,8 @@ class Answer:
         prompt_tokens: As counted by the teacher; 0 if it does not say.
         completion_tokens: As counted by the teacher; 0 if it does not say.
         log_likelihoods: Of the choices, natural logarithm, in their order.
+        n_bounds: How many of the log-likelihoods are upper bounds, as the server lists the
+            likeliest tokens alone.
         reasoning: What a server gave apart from the text; nobody learns from it.
     """
 
@@ -132,6 +134,7 @@ class Answer:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     log_likelihoods: tuple[float, ...] = ()
+    n_bounds: int = 0
     reasoning: str = ""
 
 

@@ -5,7 +5,8 @@ Everything is computed from the log-likelihoods of the labels, which every evalu
 Sources:
     ECE with bins of equal mass: Nguyen and O'Connor 2015, section 3; Nixon et al. 2019.
     Brier score: Brier 1950, the sum over labels, in [0, 2].
-    Temperature: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2.
+    Temperature: Guo et al. 2017, On Calibration of Modern Neural Networks, section 4.2; its
+        targets after Platt 1999, Probabilistic Outputs for Support Vector Machines.
     Coverage at a risk: Geifman and El-Yaniv 2017, section 2.
 """
 
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentibench.data.cards import load_tasks
-from sentibench.scoring.statistics import Estimate, estimate, task_seed
+from sentibench.scoring.statistics import Estimate, interval, task_seed
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -40,8 +41,8 @@ def probabilities(log_likelihoods_NK: Floats, temperature: float = 1.0) -> Float
     """Distribution over the labels of a task.
 
     Args:
-        log_likelihoods_NK: Of K labels, in nats. A row with NaN, or without any number above minus
-            infinity, says nothing.
+        log_likelihoods_NK: Of K labels, in nats. A row with NaN or infinity, or with minus infinity
+            alone, says nothing.
         temperature: Above 0; log-likelihoods are divided by it. It moves no label.
 
     Returns:
@@ -56,7 +57,7 @@ def probabilities(log_likelihoods_NK: Floats, temperature: float = 1.0) -> Float
 
 def is_answer(log_likelihoods_NK: Floats) -> NDArray[np.bool_]:
     """Whether a row says anything; shape (N,). See ``probabilities``."""
-    return ~np.isnan(log_likelihoods_NK).any(axis=1) & (log_likelihoods_NK.max(axis=1) > -np.inf)
+    return np.isfinite(log_likelihoods_NK.max(axis=1))  # NaN if one of the row is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +79,12 @@ class Answers:
         """From log-likelihoods; a row that says nothing is wrong."""
         right_N = (log_likelihoods_NK.argmax(axis=1) == gold_N) & is_answer(log_likelihoods_NK)
         return cls(probabilities(log_likelihoods_NK, temperature), gold_N, right_N)
+
+    def in_order(self) -> Answers:
+        """The same, sorted: no result depends on the order in which items were given."""
+        columns = (self.right_N, self.gold_N, *self.probabilities_NK.T)
+        order_N = np.lexsort(columns)
+        return Answers(self.probabilities_NK[order_N], self.gold_N[order_N], self.right_N[order_N])
 
     @property
     def confidence_N(self) -> Floats:
@@ -116,23 +123,30 @@ def _nll(answers: Answers) -> Callable[[Weights], Floats]:
 
 
 def bin_of(confidence_N: Floats) -> Integers:
-    """Bin of each item: ten bins of equal mass, items of equal confidence in one."""
+    """Bin of each item: at most ten of equal mass; items of equal confidence are in one."""
     edges = np.quantile(confidence_N, np.arange(1, BINS) / BINS, method="higher")
     return np.searchsorted(np.unique(edges), confidence_N, side="right")
 
 
-def _ece(answers: Answers) -> Callable[[Weights], Floats]:
-    """Mean over bins of |confidence - accuracy|; the bins are those of the items themselves."""
+def _gaps(answers: Answers) -> Callable[[Weights], Floats]:
+    """Confidence minus accuracy of each bin, times its share; (B, BINS), bins of all items."""
     in_bin_NX = np.eye(BINS)[bin_of(answers.confidence_N)]
     excess_NX = in_bin_NX * (answers.confidence_N - answers.right_N)[:, None]
-    return lambda weights_BN: np.abs(weights_BN @ excess_NX).sum(axis=1) / weights_BN.sum(axis=1)
+    return lambda weights_BN: weights_BN @ excess_NX / weights_BN.sum(axis=1, keepdims=True)
+
+
+def _ece(answers: Answers) -> Callable[[Weights], Floats]:
+    gaps = _gaps(answers)
+    return lambda weights_BN: np.abs(gaps(weights_BN)).sum(axis=1)
 
 
 def _coverage(answers: Answers) -> Callable[[Weights], Floats]:
     """Largest share of items that a threshold answers with at most 5% of them wrong."""
-    order_N = np.argsort(-answers.confidence_N, kind="stable")
-    sorted_N = answers.confidence_N[order_N]
-    ends = np.flatnonzero(np.append(np.diff(sorted_N) != 0, True))  # no threshold parts equal ones
+    # what is left for the other labels parts items whose confidence is 1 in its 16 digits
+    rest_N = np.sort(answers.probabilities_NK, axis=1)[:, :-1].sum(axis=1)
+    order_N = np.argsort(rest_N, kind="stable")
+    # no threshold parts equal ones
+    ends = np.flatnonzero(np.append(np.diff(rest_N[order_N]) != 0, True))
     excess_N = (~answers.right_N)[order_N] - RISK  # wrong answers beyond the allowed share
 
     def metric(weights_BN: Weights) -> Floats:
@@ -156,7 +170,7 @@ METRICS: Mapping[str, Metric] = {
 
 def value(name: str, answers: Answers) -> float:
     """A metric of the items as they are."""
-    return float(METRICS[name](answers)(np.ones((1, len(answers.gold_N))))[0])
+    return float(METRICS[name](answers.in_order())(np.ones((1, len(answers.gold_N))))[0])
 
 
 def draws(n_items: int, n: int = REPLICATES, seed: int = 0) -> Iterator[Weights]:
@@ -174,20 +188,83 @@ def draws(n_items: int, n: int = REPLICATES, seed: int = 0) -> Iterator[Weights]
         yield counts.reshape(n_draws, n_items).astype(np.float64)
 
 
-def replicates(name: str, answers: Answers, n: int = REPLICATES, seed: int = 0) -> Floats:
-    """A metric under n draws of the items with replacement, shape (n,).
-
-    The draws depend on the number of items and the seed alone, so those of two models are paired.
-    """
-    metric = METRICS[name](answers)
-    return np.concatenate([metric(w_BN) for w_BN in draws(len(answers.gold_N), n, seed)])
-
-
 def stderr(name: str, answers: Answers) -> float:
     """Bootstrap standard error of a metric; NaN for fewer than two items."""
-    if len(answers.gold_N) < 2:
+    n_items, metric = len(answers.gold_N), METRICS[name](answers.in_order())
+    if n_items < 2:
         return float("nan")
-    return float(replicates(name, answers).std(ddof=1))
+    return float(np.concatenate(list(map(metric, draws(n_items)))).std(ddof=1))
+
+
+# Intervals
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A metric, and what it is under B draws of the items.
+
+    Attributes:
+        value: Of the items as they are.
+        ends_2B: For the lower and the upper end of an interval; equal for all metrics but ECE.
+    """
+
+    value: float
+    ends_2B: Floats
+
+    @classmethod
+    def mean(cls, several: Sequence[Drawn]) -> Drawn:
+        """Unweighted mean over tasks or seeds."""
+        ends_2B = np.mean([drawn.ends_2B for drawn in several], axis=0)
+        return cls(float(np.mean([drawn.value for drawn in several])), ends_2B)
+
+    @property
+    def estimate(self) -> Estimate:
+        """The value with its 95% interval."""
+        low, high = _interval(self.ends_2B)
+        return Estimate(self.value, max(0.0, low), high)
+
+    def minus(self, other: Drawn) -> Estimate:
+        """The difference to another model under the same draws."""
+        low, high = _interval(self.ends_2B - other.ends_2B[::-1])
+        return Estimate(self.value - other.value, low, high)
+
+
+def _interval(ends_2B: Floats) -> tuple[float, float]:
+    return interval(ends_2B[0])[0], interval(ends_2B[1])[1]
+
+
+def _ends(name: str, answers: Answers) -> Callable[[Weights], Floats]:
+    """A metric under draws, for the lower and the upper end of an interval; shape (2, B).
+
+    ECE adds up sizes of gaps, so noise raises it, and a draw of the items adds noise once more: its
+    plain replicates lie above the truth. By the triangle inequality it is at most the sum of all
+    changes of the gaps above the truth. Because it is convex, it is below the truth at most by the
+    change along the signs of the gaps.
+    """
+    if name != "ece":
+        metric = METRICS[name](answers)
+        return lambda weights_BN: np.stack([metric(weights_BN)] * 2)
+    gaps = _gaps(answers)
+    gaps_1X = gaps(np.ones((1, len(answers.gold_N))))
+    ece = np.abs(gaps_1X).sum()
+
+    def ends(weights_BN: Weights) -> Floats:
+        change_BX = gaps(weights_BN) - gaps_1X
+        along_B = (change_BX * np.sign(gaps_1X)).sum(axis=1)
+        return np.stack([ece - np.abs(change_BX).sum(axis=1), ece + along_B])
+
+    return ends
+
+
+def drawn(name: str, answers: Answers, n: int = REPLICATES, seed: int = 0) -> Drawn:
+    """A metric under n draws of the items, for an interval.
+
+    The draws depend on the number of items and the seed alone, so those of two models on the same
+    items in the same order are paired.
+    """
+    ends = _ends(name, answers)
+    parts = [ends(weights_BN) for weights_BN in draws(len(answers.gold_N), n, seed)]
+    return Drawn(value(name, answers), np.concatenate(parts, axis=1))
 
 
 # Several models
@@ -215,7 +292,7 @@ def calibrations(models: Sequence[Runs], n: int = REPLICATES) -> list[Calibratio
 
     A model's value on a task is the mean of its seeds' values.
     """
-    found: list[dict[str, _Drawn]] = [{} for _ in models]
+    found: list[dict[str, dict[str, Drawn]]] = [{} for _ in models]
     for task in dict.fromkeys(task for of_model in models for task in of_model):
         places_by_size: dict[int, list[int]] = defaultdict(list)
         for place, of_model in enumerate(models):
@@ -224,36 +301,29 @@ def calibrations(models: Sequence[Runs], n: int = REPLICATES) -> list[Calibratio
         for places in places_by_size.values():
             runs = [models[place][task] for place in places]
             seed = task_seed(load_tasks()[task].card)
-            for place, drawn in zip(places, _drawn(runs, n, seed), strict=True):
-                found[place][task] = drawn
+            for place, of_model in zip(places, _measured(runs, n, seed), strict=True):
+                found[place][task] = of_model
     return [_calibration(of_tasks) for of_tasks in found]
 
 
-_Drawn = Mapping[str, tuple[float, Floats]]  # metric -> its value and its replicates
-
-
-def _drawn(models: Sequence[Sequence[Answers]], n: int, seed: int) -> list[_Drawn]:
+def _measured(models: Sequence[Sequence[Answers]], n: int, seed: int) -> list[dict[str, Drawn]]:
     """Metrics of models on the same items; the draws are made once."""
-    metrics = [[of(a) for a in seeds] for seeds in models for of in METRICS.values()]
-    n_items = len(models[0][0].gold_N)
+    asked = [(name, seeds) for seeds in models for name in METRICS]
+    ends = [[_ends(name, answers) for answers in seeds] for name, seeds in asked]
+    parts = [
+        [np.mean([of(weights_BN) for of in seeds], axis=0) for seeds in ends]
+        for weights_BN in draws(len(models[0][0].gold_N), n, seed)
+    ]
+    values = [float(np.mean([value(name, a) for a in seeds])) for name, seeds in asked]
+    found = map(Drawn, values, np.concatenate(parts, axis=2))
+    return [{name: next(found) for name in METRICS} for _ in models]
 
-    def under(weights_BN: Weights) -> Floats:
-        return np.stack([np.mean([of(weights_BN) for of in seeds], axis=0) for seeds in metrics])
 
-    values = under(np.ones((1, n_items)))[:, 0]
-    drawn = np.concatenate([under(w_BN) for w_BN in draws(n_items, n, seed)], axis=1)
-    pairs = zip(values, drawn, strict=True)
-    return [{name: next(pairs) for name in METRICS} for _ in models]
-
-
-def _calibration(tasks: Mapping[str, _Drawn]) -> Calibration:
-    def mean(name: str) -> Estimate:
-        values, drawn = zip(*(of[name] for of in tasks.values()), strict=True)
-        return estimate(float(np.mean(values)), np.mean(drawn, axis=0))
-
+def _calibration(tasks: Mapping[str, Mapping[str, Drawn]]) -> Calibration:
+    means = {name: Drawn.mean([of[name] for of in tasks.values()]) for name in METRICS if tasks}
     return Calibration(
-        {name: mean(name) for name in METRICS} if tasks else {},
-        {task: {name: estimate(*of[name]) for name in METRICS} for task, of in tasks.items()},
+        {name: mean.estimate for name, mean in means.items()},
+        {task: {name: of[name].estimate for name in METRICS} for task, of in tasks.items()},
     )
 
 
@@ -282,16 +352,27 @@ def reliability(answers: Answers) -> list[Bin]:
 def fit_temperature(log_likelihoods_NK: Floats, gold_N: Integers) -> float:
     """The temperature under which the gold labels are likeliest; in [0.02, 50].
 
+    The target is not 1 for gold but 1 - 1 / (N + 2), the rest evenly for the others (after Platt
+    1999): few items that are all right do not say that none is ever wrong.
+
     Args:
-        log_likelihoods_NK: Of items that are not tested on.
+        log_likelihoods_NK: Of items that are not tested on; each row says something, see
+            ``is_answer``. Minus infinity counts as ``FLOOR``.
         gold_N: Their gold labels.
     """
-    from scipy import optimize
+    from scipy import optimize, special
 
-    def mean_nll(log_temperature: float) -> float:
-        answers = Answers.of(log_likelihoods_NK, gold_N, float(np.exp(log_temperature)))
-        return float(answers.nll_N.mean())
+    n_items, n_labels = log_likelihoods_NK.shape
+    rest = 1 / (n_items + 2)
+    target_NK = np.full((n_items, n_labels), rest / (n_labels - 1))
+    target_NK[np.arange(n_items), gold_N] = 1 - rest
+    logits_NK = log_likelihoods_NK - log_likelihoods_NK.max(axis=1, keepdims=True)
+    logits_NK = np.where(np.isneginf(logits_NK), np.log(FLOOR), logits_NK)
+
+    def loss(log_temperature: float) -> float:
+        log_p_NK = special.log_softmax(logits_NK / np.exp(log_temperature), axis=1)
+        return float(-(target_NK * log_p_NK).sum() / n_items)
 
     bounds = tuple(np.log(TEMPERATURES))
-    found: Any = optimize.minimize_scalar(mean_nll, bounds=bounds, method="bounded")
+    found: Any = optimize.minimize_scalar(loss, bounds=bounds, method="bounded")
     return float(np.exp(found.x))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sentibench.data.cards import Card, Task
+from sentibench.data.cards import Card, Label, Task
 from sentibench.data.read import load_split
 from sentibench.data.records import Example
 from sentibench.errors import InputError, refuse_missing
@@ -19,7 +19,7 @@ from sentibench.scoring.parse import parse_label
 from sentibench.scoring.statistics import bootstrap_stderr
 
 T = TypeVar("T")
-MAX_EXCESS = 0.01  # of the sum of probabilities over 1: people round
+MAX_EXCESS = 0.005  # of each probability: people round to two digits
 
 
 class Given(NamedTuple):
@@ -29,22 +29,22 @@ class Given(NamedTuple):
     probabilities: Mapping[str, float] | None = None
 
 
-def read_predictions(path: Path, n_items: int, labels: Sequence[str] = ()) -> list[Given]:
+def read_predictions(path: Path, n_items: int, classes: Sequence[Label] = ()) -> list[Given]:
     """Read lines ``{"index": i, "prediction": "text"}``, each perhaps with ``probabilities``.
 
     Args:
         path: JSON lines, UTF-8.
         n_items: Items of the split; each must be predicted exactly once.
-        labels: Of a label task. ``"probabilities": {"positive": 0.7, "negative": 0.3}`` has all of
-            them; then ``prediction`` may be left out, and is the likeliest.
+        classes: Of a label task. ``"probabilities": {"positive": 0.7, "negative": 0.3}`` has all
+            labels; then ``prediction`` may be left out, and is the likeliest.
 
     Returns:
         The N answers in the order of the items.
 
     Raises:
         InputError: If the file cannot be read, a line is no such object, an index is missing,
-            repeated or foreign, or some lines have probabilities and some not. The message names
-            the line.
+            repeated or foreign, a prediction is not the likeliest label, or some lines have
+            probabilities and some not. The message names the line.
     """
     refuse_missing(path, f"JSON lines {EXPECTED}")
     try:
@@ -54,7 +54,7 @@ def read_predictions(path: Path, n_items: int, labels: Sequence[str] = ()) -> li
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: got {error.reason}, expected UTF-8 text") from None
     numbered = [(f"{path}:{n}", line) for n, line in enumerate(lines, start=1) if line.strip()]
-    read = [(where, *_read_line(line, where, labels)) for where, line in numbered]
+    read = [(where, *_read_line(line, where, classes)) for where, line in numbered]
     bare = [where for where, _, given in read if given.probabilities is None]
     if 0 < len(bare) < len(read):
         raise InputError(
@@ -101,17 +101,24 @@ def in_item_order(predictions: Sequence[tuple[str, int, T]], n_items: int, end: 
 EXPECTED = '{"index": 0, "prediction": "text"}'
 
 
-def _read_line(line: str, where: str, labels: Sequence[str]) -> tuple[int, Given]:
+def _read_line(line: str, where: str, classes: Sequence[Label]) -> tuple[int, Given]:
     problem = f"got {line[:80]}"
     try:
         match json.loads(line):
             case {"index": int(index), **rest} if not isinstance(index, bool):
                 text, raw = rest.get("prediction"), rest.get("probabilities")
                 if raw is not None:
-                    found = _distribution(raw, where, labels)
-                    text = max(found, key=found.__getitem__) if text is None else text
+                    found = _distribution(raw, where, [label.name for label in classes])
+                    likeliest = max(found, key=found.__getitem__)
+                    text = likeliest if text is None else text
                     if isinstance(text, str):
-                        return index, Given(text, found)
+                        said = parse_label(text, classes).label or likeliest
+                        if found[said] == found[likeliest]:
+                            return index, Given(text, found)
+                        raise InputError(
+                            f"{where}: got the prediction {said}, expected the likeliest label, "
+                            f"{likeliest}; leave prediction out, or probabilities on all lines"
+                        )
                 elif isinstance(text, str):
                     return index, Given(text)
             case _:
@@ -133,7 +140,7 @@ def _distribution(raw: Any, where: str, labels: Sequence[str]) -> dict[str, floa
     for label, p in found.items():
         if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1:
             raise InputError(f"{where}: probabilities: {label}: got {str(p)[:80]}, {expected}")
-    if abs((total := sum(found.values())) - 1) > MAX_EXCESS:
+    if abs((total := sum(found.values())) - 1) > MAX_EXCESS * len(labels) + 1e-9:
         raise InputError(f"{where}: probabilities: got a sum of {total:.4f}, expected 1")
     return found
 

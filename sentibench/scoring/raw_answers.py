@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from math import isnan
+from math import inf, isnan
 from typing import Any, cast
 
 from sentibench.data.cards import Task
@@ -38,8 +38,8 @@ def log_likelihoods(item: Item, n_labels: int) -> tuple[float, ...] | None:
 
 
 def chosen_label(found: Sequence[float]) -> int:
-    """The first of the likeliest labels; -1 if a log-likelihood is NaN."""
-    return -1 if any(map(isnan, found)) else found.index(max(found))
+    """The first of the likeliest labels; -1 if one is NaN or all are minus infinity."""
+    return -1 if any(map(isnan, found)) or max(found) == -inf else found.index(max(found))
 
 
 def generated_text(item: Item) -> str | None:

@@ -38,6 +38,7 @@ METRICS: tuple[str, ...] = ("official", "strict")
 MAX_SAMPLES_BYTES = 4 * 2**30
 MAX_LINE = 64 * 2**20
 MAX_COUNT = 1e6  # tuples in an answer
+MAX_LOG_LIKELIHOOD = 1e-3  # nats; a probability is at most 1, and its logarithm is rounded
 BAD_CONTENT = (
     *(LookupError, TypeError, ValueError, AttributeError),
     *(ArithmeticError, RecursionError, MemoryError),
@@ -275,6 +276,8 @@ def _item(row: Mapping[str, Any], task: Task, with_texts: bool) -> _Item:
     said_labels = None
     if task.card.is_label_task:
         said_labels = log_likelihoods(row, len(task.card.labels))
+        above = any(one > MAX_LOG_LIKELIHOOD for one in said_labels or ())
+        require(not above, "a log-likelihood above 0")
         found, gold = _label_statistics(task, row, said_labels), str(document["label"])
         opinions = ()
     else:

@@ -13,11 +13,13 @@ from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sentibench.serve.answering import Answer, Item, Scored
+from sentibench.serve.answering import Answer, Item, Question, Scored
 from sentibench.serve.batching import Batcher
 from sentibench.serve.measures import Measures
 from sentibench.serve.refusals import Refused
@@ -26,6 +28,7 @@ from sentibench.serve.shapes import Classify, Decisions, SystemOne, labelled, re
 MOST_BYTES = 1 << 20  # of a body
 MOST_READ_BYTES = 16 << 20  # of one that is refused: a client that still sends reads no answer
 BODY_TIMEOUT_S = 30.0
+LEFT = 499  # no status of HTTP: nobody reads it, /metrics counts it
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -47,29 +50,42 @@ class About:
     labels: tuple[str, ...]
 
 
-def build(about: About, batcher: Batcher, measures: Measures) -> Starlette:
+def build(
+    about: About, batcher: Batcher, measures: Measures, hosts: Sequence[str] = ("*",)
+) -> Starlette:
     """Make the application.
 
     Args:
         about: The model.
         batcher: Asks it; closed by the caller.
         measures: Shown under /metrics.
+        hosts: Names by which it may be asked for. Where a page of another site makes its own name
+            mean this machine, the browser asks under that name.
     """
 
-    async def ask(items: Sequence[Item]) -> list[Answer]:
-        return await asyncio.wrap_future(batcher.ask(items))
+    async def ask(request: Request, items: Sequence[Item]) -> list[Answer]:
+        answered = asyncio.wrap_future(batcher.ask(items))
+        left = asyncio.ensure_future(_left(request))
+        try:
+            await asyncio.wait((answered, left), return_when=asyncio.FIRST_COMPLETED)
+            if answered.done():
+                return answered.result()
+            raise Refused(LEFT, "disconnected", "the client did not wait for the answer")
+        finally:
+            left.cancel()
+            answered.cancel()  # so the model does not work for nobody
 
     async def classify(request: Request) -> Response:
-        asked = read(Classify, await _body(request), about.name)
-        answers = cast("list[Any]", await ask(asked.items()))
+        _, texts = read(Classify, await _body(request), about.name)
+        answers = cast("list[Any]", await ask(request, texts))
         found = [labelled(answer) for answer in answers]
         return JSONResponse({"model": about.name, "task": about.task, "answers": found})
 
     def decide(shape: type[SystemOne] | type[Decisions]) -> Handler:
         async def run(request: Request) -> Response:
-            asked = read(shape, await _body(request), about.name)
-            questions = asked.items()
-            scored = cast("list[Scored]", await ask(questions))
+            asked, items = read(shape, await _body(request), about.name)
+            questions = cast("list[Question]", items)
+            scored = cast("list[Scored]", await ask(request, questions))
             if any(math.isnan(p) for answer in scored for p in answer.probabilities):
                 raise Refused(500, "model_error", "the model gave no number for an option")
             answers = asked.answers(list(zip(questions, scored, strict=True)))
@@ -110,7 +126,10 @@ def build(about: About, batcher: Batcher, measures: Measures) -> Starlette:
         refused.headers.update(error.headers or {})
         return refused
 
-    return Starlette(routes=routes, exception_handlers={HTTPException: no_such_address})
+    guard = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    return Starlette(
+        routes=routes, middleware=[guard], exception_handlers={HTTPException: no_such_address}
+    )
 
 
 def _counted(path: str, handler: Handler, measures: Measures) -> Handler:
@@ -122,6 +141,8 @@ def _counted(path: str, handler: Handler, measures: Measures) -> Handler:
             response = await handler(request)
         except Refused as refused:
             response = refused.response()
+        except asyncio.CancelledError:
+            response = Refused(503, "closing", "the server ends").response()
         except Exception as error:
             # without the message, which may quote the text
             where = "".join(traceback.format_tb(error.__traceback__))
@@ -148,7 +169,13 @@ async def _body(request: Request) -> bytes:
         late = f"the body took longer than {BODY_TIMEOUT_S:.0f} s"
         raise Refused(408, "too_slow", late) from None
     except ClientDisconnect:
-        raise Refused(400, "disconnected", "the body did not come to its end") from None
+        raise Refused(LEFT, "disconnected", "the body did not come to its end") from None
+
+
+async def _left(request: Request) -> None:
+    """Wait until the client goes away."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _read(request: Request) -> bytes:

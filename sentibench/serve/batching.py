@@ -16,13 +16,18 @@ from sentibench.serve.answering import Answer, Item
 from sentibench.serve.refusals import Refused
 
 RETRY_AFTER_S = 1
+MOST_WAITING_CHARACTERS = 4 << 20  # of texts and prompts
 
 Answers = list[Answer]
+IsWanted = Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Job:
+    """A request. Its future can be cancelled until the answers are there."""
+
     items: Sequence[Item]
+    n_characters: int
     future: Future[Answers] = field(default_factory=lambda: Future[Answers]())
 
 
@@ -30,7 +35,8 @@ class Batcher:
     """A bounded queue before a model that does one thing at a time.
 
     Args:
-        answer: The model; called in one thread.
+        answer: The model; called in one thread. The function that it is given says whether
+            anybody still waits.
         max_queue: Items that may wait, those in work not counted.
         max_batch: Items that are answered together; a single request may hold more.
         on_batch: Told the number of items of every batch.
@@ -38,7 +44,7 @@ class Batcher:
 
     def __init__(
         self,
-        answer: Callable[[Sequence[Item]], Answers],
+        answer: Callable[[Sequence[Item], IsWanted], Answers],
         *,
         max_queue: int,
         max_batch: int,
@@ -49,7 +55,7 @@ class Batcher:
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
-        self.n_waiting = 0
+        self.n_waiting = self._n_characters = 0
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
         self._thread.start()
 
@@ -61,9 +67,13 @@ class Batcher:
     def ask(self, items: Sequence[Item]) -> Future[Answers]:
         """Queue the items of a request.
 
+        Returns:
+            The answers to come. Whoever wants them no longer cancels it.
+
         Raises:
             Refused: If there is no room for them, or the server ends.
         """
+        job = _Job(items, sum(map(len, items)))
         with self._changed:
             if self._is_closed:
                 raise Refused(503, "closing", "the server ends")
@@ -73,17 +83,20 @@ class Batcher:
                     "too_large",
                     f"got {len(items)} texts or questions, expected at most {self.max_queue}",
                 )
-            if self.n_waiting + len(items) > self.max_queue:
+            n_characters = self._n_characters + job.n_characters
+            is_full = self.n_waiting + len(items) > self.max_queue
+            if is_full or n_characters > MOST_WAITING_CHARACTERS:
                 raise Refused(
                     503,
                     "overloaded",
-                    f"{self.n_waiting} texts or questions wait already; try again",
+                    f"{self.n_waiting} texts or questions, of {self._n_characters:,} characters, "
+                    "wait already; try again",
                     retry_after_s=RETRY_AFTER_S,
                 )
-            job = _Job(items)
             self._jobs.append(job)
-            self.n_waiting += len(items)
+            self._count(job, 1)
             self._changed.notify()
+        job.future.add_done_callback(lambda _: self._forget(job))
         return job.future
 
     def close(self) -> None:
@@ -93,12 +106,19 @@ class Batcher:
             self._changed.notify()
         self._thread.join()
 
+    def _count(self, job: _Job, sign: int) -> None:
+        self.n_waiting += sign * len(job.items)
+        self._n_characters += sign * job.n_characters
+
+    def _forget(self, job: _Job) -> None:
+        """Make room where a client went away before its turn."""
+        with self._changed:
+            if job in self._jobs:
+                self._jobs.remove(job)
+                self._count(job, -1)
+
     def _work(self) -> None:
         while jobs := self._next_batch():
-            # a client that went away has cancelled its request
-            jobs = [job for job in jobs if job.future.set_running_or_notify_cancel()]
-            if not jobs:
-                continue
             self._on_batch(sum(len(job.items) for job in jobs))
             try:
                 self._settle(jobs)
@@ -107,7 +127,8 @@ class Batcher:
                     try:
                         self._settle([job])
                     except Exception as error:
-                        job.future.set_exception(error)
+                        if job.future.set_running_or_notify_cancel():
+                            job.future.set_exception(error)
 
     def _next_batch(self) -> list[_Job]:
         """Whole requests in their order, one at least; none when the work is over."""
@@ -118,11 +139,19 @@ class Batcher:
             while self._jobs and (not jobs or n_items + len(self._jobs[0].items) <= self.max_batch):
                 jobs.append(self._jobs.popleft())
                 n_items += len(jobs[-1].items)
-            self.n_waiting -= n_items
+                self._count(jobs[-1], -1)
         return jobs
 
     def _settle(self, jobs: Sequence[_Job]) -> None:
-        answers = iter(self._answer([item for job in jobs for item in job.items]))
+        jobs = [job for job in jobs if not job.future.cancelled()]
+        if not jobs:
+            return
+
+        def is_wanted() -> bool:
+            return not all(job.future.cancelled() for job in jobs)
+
+        answers = iter(self._answer([item for job in jobs for item in job.items], is_wanted))
         shares = [[next(answers) for _ in job.items] for job in jobs]
         for job, share in zip(jobs, shares, strict=True):
-            job.future.set_result(share)
+            if job.future.set_running_or_notify_cancel():
+                job.future.set_result(share)

@@ -11,7 +11,7 @@ class Refused(Exception):
     Args:
         status: Of HTTP.
         kind: For programs, one word.
-        message: For people.
+        message: For people, in one line.
         param: Where in the request, as ``questions.0.type``.
         retry_after_s: When it may be sent again.
     """
@@ -24,7 +24,7 @@ class Refused(Exception):
         param: str | None = None,
         retry_after_s: int | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(" ".join(message.split()))  # names that clients give may hold lines
         self.status, self.kind, self.param = status, kind, param
         self.retry_after_s = retry_after_s
 

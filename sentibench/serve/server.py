@@ -23,13 +23,16 @@ from sentibench.serve.measures import Measures
 
 # Few texts cannot be sorted into batches of one length: smaller batches have less padding.
 CPU_TOKENS = 256
-GRACE_S = 30  # for requests in work, when the server ends
+GRACE_S = 30  # for requests that wait or are in work, when the server ends
 
 
 def serve(
     checkpoint: str, *, host: str, port: int, max_queue: int, max_batch: int, **use: Any
 ) -> None:
     """Answer requests until SIGINT or SIGTERM.
+
+    What waits then is answered for ``GRACE_S`` seconds, or until a second SIGINT. The rest is told
+    that the server ends, and the pass of the model in work is its last.
 
     Args:
         checkpoint: A folder, or a name of the hub.
@@ -49,31 +52,32 @@ def serve(
         classifier = Classifier(checkpoint, **use)
         if use.get("batch_tokens") is None and classifier.model.device.type == "cpu":
             classifier.model.batch_tokens = CPU_TOKENS
-        name = Path(checkpoint).name if Path(checkpoint).is_dir() else checkpoint
+        name = Path(checkpoint).resolve().name if Path(checkpoint).is_dir() else checkpoint
         about = About(name, classifier.task, classifier.recipe.labels)
+        address = bound.getsockname()
+        is_loopback = ipaddress.ip_address(address[0]).is_loopback
+        shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+        hosts = ("localhost", shown, host) if is_loopback else ("*",)
         with batching(classifier, max_queue, max_batch) as (batcher, measures):
             config = uvicorn.Config(
-                build(about, batcher, measures),
+                build(about, batcher, measures, hosts),
                 log_level="warning",
                 access_log=False,
                 server_header=False,
                 lifespan="off",
                 timeout_graceful_shutdown=GRACE_S,
             )
-            address = bound.getsockname()
-            shown = f"[{address[0]}]" if ":" in address[0] else address[0]
             print(
                 f"{name}: task {classifier.task}, {classifier.shots} shots: "
                 f"{classifier.why_shots}; temperature {classifier.temperature:.3f}",
                 file=sys.stderr,
             )
-            if not ipaddress.ip_address(address[0]).is_loopback:
+            if not is_loopback:
                 print(
                     f"warning: --host {host}: other machines can reach this server, which asks "
                     "nobody who they are; put a proxy with TLS and keys before it",
                     file=sys.stderr,
                 )
-            bound.listen()
             print(f"http://{shown}:{address[1]}", flush=True)
             # uvicorn ends cleanly, then repeats the signal, which would end us with an error
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -105,19 +109,15 @@ def _nothing(number: int, frame: FrameType | None) -> None:
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """A socket at the address: found out before the model is loaded."""
+    """A socket that listens: whether it can is found out before the model is loaded."""
     if not 0 <= port < 1 << 16:
         raise InputError(f"--port: got {port}, expected 0 to 65535")
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, address = found[0]
-        bound = socket.socket(family, kind, protocol)
-        if sys.platform != "win32":  # a server that has just ended does not block its port
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError as error:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family)
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no name of a machine"
         raise InputError(
-            f"--host {host} --port {port}: {error.strerror}; give an address of this machine and "
-            "a free port, or --port 0 for any"
+            f"--host {host} --port {port}: {why}; give an address of this machine and a free "
+            "port, or --port 0 for any"
         ) from None
-    return bound

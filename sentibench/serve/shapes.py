@@ -1,39 +1,58 @@
 """The three shapes of requests, and of their answers.
 
-Sources of /v1/systemone: the documentation of vLLM 0.32 and Fireworks; of /v1/decisions: the types
-of openai-python of October 2026. Both are asked for choices only here.
+Sources of /v1/systemone: the documentation and the request model of vLLM 0.32, and Fireworks; of
+/v1/decisions: the types of openai-python of October 2026. Both are asked for choices only here.
+What changes nothing here is named and not looked at. Any other key is refused: its client would
+get the answer to another question.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    model_validator,
+)
 
 from sentibench.predict.classifier import Extracted, Labelled
-from sentibench.prompts.few_shot import DEMONSTRATION_DELIMITER, render_few_shot
+from sentibench.prompts.few_shot import render_few_shot
 from sentibench.serve.answering import Item, Question, Scored
 from sentibench.serve.refusals import Refused
 
 MOST_TEXTS = 256  # of a request; questions too
 MOST_CHARACTERS = 32_768  # of a text, a state or instructions
 MOST_OPTIONS = 255  # of a question, as the APIs have it
-MOST_PAIRS = 2_048  # of a question and an option, in a request
-PROMPT_END = "\nLabel:"  # of a prompt of the benchmark
+MOST_PROMPT_CHARACTERS = 1 << 20  # of a request; a prompt counts once for each option
+
+
+def _worded(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected text, got none but blanks")
+    return text
+
 
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
-Option = Annotated[str, Field(min_length=1, max_length=200)]
+Option = Annotated[str, Field(max_length=200), AfterValidator(_worded)]
 Answered = Sequence[tuple[Question, Scored]]
+Described = Sequence[tuple[str, str]]  # options and what they mean, empty for no words
 
 
-class _Request(BaseModel, ABC):
-    # clients of the two APIs send keys that have no meaning here, such as safety_identifier
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+class _Part(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
+
+class _Request(_Part, ABC):
     model: str | None = None
 
     @abstractmethod
@@ -41,10 +60,17 @@ class _Request(BaseModel, ABC):
         """What is asked."""
 
 
+class _Decision(_Request):
+    # of no meaning where nothing is cached, drawn or reported
+    safety_identifier: Any = None
+    cache_salt: Any = None
+    request_id: Any = None
+    priority: Any = None
+    seed: Any = None
+
+
 class Classify(_Request):
     """Texts for the student's own task: ``text``, or ``texts``."""
-
-    model_config = ConfigDict(extra="forbid")
 
     text: Text | None = None
     texts: Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS)] | None = None
@@ -60,27 +86,30 @@ class Classify(_Request):
         return self.texts if self.texts is not None else [self.text or ""]
 
 
-class _CriteriaQuestion(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)
-
+class _CriteriaQuestion(_Part):
     type: Literal["choice"]
-    instructions: Text
-    criteria: Annotated[dict[Option, Text | None], Field(min_length=2, max_length=MOST_OPTIONS)]
+    instructions: Any = ""
+    criteria: Annotated[dict[Option, Any], Field(min_length=1, max_length=MOST_OPTIONS)]
 
 
-class SystemOne(_Request):
+class SystemOne(_Decision):
     """A state, and questions about it by name."""
 
     state: Any
+    instructions: Any = ""
     questions: Annotated[dict[str, _CriteriaQuestion], Field(min_length=1, max_length=MOST_TEXTS)]
 
     def items(self) -> list[Question]:
-        """The questions, worded."""
-        state = _text_of(self.state)
-        return [
-            Question(prompt_of(asked.instructions, state, asked.criteria), tuple(asked.criteria))
-            for asked in self.questions.values()
-        ]
+        """The questions, worded; what stands ahead of them all stands in each."""
+        ahead = _text_of(self.instructions, "instructions")
+
+        def worded(name: str, asked: _CriteriaQuestion) -> tuple[Iterable[str], Described]:
+            where = f"questions.{name[:80]}"
+            means = [(option, _text_of(one, where)) for option, one in asked.criteria.items()]
+            return (ahead, _text_of(asked.instructions, where)), means
+
+        state = _text_of(self.state, "state")
+        return _questions(state, itertools.starmap(worded, self.questions.items()), "state")
 
     def answers(self, answered: Answered) -> dict[str, Any]:
         """The answers by name."""
@@ -100,9 +129,7 @@ class SystemOne(_Request):
         return {"input_tokens": n_tokens, "output_tokens": 0, "total_tokens": n_tokens}
 
 
-class _Choice(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)
-
+class _Choice(_Part):
     value: StrictBool | Option
     description: Text | None = None
 
@@ -111,9 +138,7 @@ class _Choice(BaseModel):
         return self.value if isinstance(self.value, str) else str(self.value).lower()
 
 
-class _ChoicesQuestion(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)
-
+class _ChoicesQuestion(_Part):
     type: Literal["choice"]
     name: str | None = None
     instructions: Text
@@ -121,26 +146,24 @@ class _ChoicesQuestion(BaseModel):
 
     @model_validator(mode="after")
     def _choices_differ(self) -> _ChoicesQuestion:
-        if len({choice.word for choice in self.choices}) < len(self.choices):
+        # a truth value is another one than the text of its name
+        if len({(type(one.value), one.value) for one in self.choices}) < len(self.choices):
             raise ValueError("choices: expected values that differ")
         return self
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)
-
+class _TextPart(_Part):
     type: Literal["input_text"]
     text: Text
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)
-
+class _Message(_Part):
+    type: Literal["message"] = "message"
     role: Literal["user"]
-    content: Text | list[_Part]
+    content: Text | list[_TextPart]
 
 
-class Decisions(_Request):
+class Decisions(_Decision):
     """An input, and a list of questions about it."""
 
     input: Text | Annotated[list[_Message], Field(min_length=1)]
@@ -158,12 +181,14 @@ class Decisions(_Request):
                 else [part.text for part in message.content]
             )
         ]
-        state = self.input if isinstance(self.input, str) else "\n".join(parts)
-        described = [{c.word: c.description for c in asked.choices} for asked in self.questions]
-        return [
-            Question(prompt_of(asked.instructions, state, options), tuple(options))
-            for asked, options in zip(self.questions, described, strict=True)
-        ]
+        return _questions(
+            self.input if isinstance(self.input, str) else "\n".join(parts),
+            (
+                ([asked.instructions], [(one.word, one.description or "") for one in asked.choices])
+                for asked in self.questions
+            ),
+            "input",
+        )
 
     def answers(self, answered: Answered) -> list[dict[str, Any]]:
         """The answers in the order of the questions."""
@@ -195,24 +220,48 @@ class Decisions(_Request):
 Shape = TypeVar("Shape", bound=_Request)
 
 
-def prompt_of(instructions: str, state: str, options: dict[str, str | None]) -> str:
+def prompt_of(instructions: Iterable[str], state: str, options: Described) -> str:
     """Word a question in the form of the benchmark.
 
     Args:
-        instructions: Stand first; empty for none.
-        state: The text that is asked about. Where it ends as a prompt of the benchmark does, it is
-            taken as it is: whoever has demonstrations puts them there.
+        instructions: Stand first; they may hold demonstrations.
+        state: The text that is asked about.
         options: With their descriptions, which stand behind the instructions, a line each.
     """
-    described = [f"{option}: {text}" for option, text in options.items() if text]
-    instructions = "\n".join(line for line in (instructions, *described) if line)
-    if not state.endswith(PROMPT_END):
-        return render_few_shot(instructions, (), state)
-    return instructions + DEMONSTRATION_DELIMITER + state if instructions else state
+    described = [f"{option}: {text}" for option, text in options if text]
+    return render_few_shot("\n".join(filter(None, [*instructions, *described])), (), state)
 
 
-def read(shape: type[Shape], body: bytes, name: str) -> Shape:
-    """Read a request.
+def _questions(
+    state: str, asked: Iterable[tuple[Iterable[str], Described]], where: str
+) -> list[Question]:
+    """Word questions about one state, as long as they are few enough to be answered.
+
+    Raises:
+        Refused: If the state is empty or too long, or the prompts are too long.
+    """
+    if not state.strip():
+        raise Refused(400, "invalid_request", f"{where}: expected text, got none", where)
+    _refuse_long(state, where)
+    found: list[Question] = []
+    n_characters = 0
+    for instructions, options in asked:
+        prompt = prompt_of(instructions, state, options)
+        found.append(Question(prompt, tuple(option for option, _ in options)))
+        n_characters += len(found[-1])
+        if n_characters > MOST_PROMPT_CHARACTERS:
+            raise Refused(
+                413,
+                "too_large",
+                f"questions: the first {len(found)} have prompts of {n_characters:,} characters, "
+                f"each counted once for every option; expected at most {MOST_PROMPT_CHARACTERS:,}",
+                "questions",
+            )
+    return found
+
+
+def read(shape: type[Shape], body: bytes, name: str) -> tuple[Shape, Sequence[Item]]:
+    """Read a request, and what it asks.
 
     Args:
         shape: What it should be.
@@ -232,16 +281,7 @@ def read(shape: type[Shape], body: bytes, name: str) -> Shape:
         raise Refused(400, kind, f"{where}: {what}" if where else what, where or None) from None
     if request.model not in (None, name):
         raise Refused(404, "unknown_model", f"model: this server has {name!r} alone", "model")
-    items = request.items()
-    n_pairs = sum(len(item.options) for item in items if isinstance(item, Question))
-    if n_pairs > MOST_PAIRS:
-        raise Refused(
-            413,
-            "too_large",
-            f"questions: got {n_pairs} options in all, expected at most {MOST_PAIRS}",
-            "questions",
-        )
-    return request
+    return request, request.items()
 
 
 def labelled(answer: Labelled | Extracted) -> dict[str, Any]:
@@ -259,13 +299,20 @@ def _number(p: float) -> float | None:
     return None if math.isnan(p) else p
 
 
-def _text_of(state: Any) -> str:
-    text = state if isinstance(state, str) else json.dumps(state, ensure_ascii=False)
+def _text_of(value: Any, where: str) -> str:
+    """Text as it is, anything else as JSON; nothing for null."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    _refuse_long(text, where)
+    return text
+
+
+def _refuse_long(text: str, where: str) -> None:
     if len(text) > MOST_CHARACTERS:
         raise Refused(
             413,
             "too_large",
-            f"state: got {len(text):,} characters, expected at most {MOST_CHARACTERS:,}",
-            "state",
+            f"{where}: got {len(text):,} characters, expected at most {MOST_CHARACTERS:,}",
+            where,
         )
-    return text

@@ -41,8 +41,9 @@ def synthetic():
 
 def view_of(folder: Path, replicates: int = 500):
     runs, problems = load_results(folder)
-    rows = collect_entries(runs, Declared(), MINI)
-    return build_board(rows, problems, MINI, replicates)
+    models = folder / "models.yaml"
+    declared = Declared(load_models(models)) if models.is_file() else Declared()
+    return build_board(collect_entries(runs, declared, MINI), problems, MINI, replicates)
 
 
 SENTENCE = "Hardly a false note in it."  # of the small SST2

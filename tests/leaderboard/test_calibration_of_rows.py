@@ -5,6 +5,8 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from test_page import parsed
 
 from leaderboard.__main__ import main
 from leaderboard.board import to_json
+from leaderboard.calibration import calibrations_of, reliability_of
 from leaderboard.exports import to_csv, to_markdown
 from leaderboard.page import view
 from leaderboard.page.calibration import diagrams, mean_text
@@ -21,6 +24,7 @@ from leaderboard.page.render import render_page
 from leaderboard.previous import changes, read_previous
 from leaderboard.runs.entries import SERVER_WORDS
 from leaderboard.runs.results import load_results
+from sentibench.data.cards import tasks_of_source
 from sentibench.scoring import calibration
 from sentibench.scoring.calibration import Answers
 from sentibench.scoring.statistics import task_seed
@@ -49,10 +53,11 @@ def test_the_mean_over_tasks_has_the_interval_of_the_mean_of_their_replicates(
         values = [calibration.value(name, a) for a in answers.values()]
         assert found["overall"].value == pytest.approx(np.mean(values), rel=1e-8)
         drawn = [
-            calibration.replicates(name, a, seed=task_seed(task.card))
+            calibration.drawn(name, a, seed=task_seed(task.card)).ends_2B
             for task, a in answers.items()
         ]
-        ends = np.quantile(np.mean(drawn, axis=0), [0.025, 0.975])
+        low_B, high_B = np.mean(drawn, axis=0)
+        ends = [max(0, np.quantile(low_B, 0.025)), np.quantile(high_B, 0.975)]
         assert [found["overall"].low, found["overall"].high] == pytest.approx(ends, rel=1e-8)
         assert found["sentibench_mini_sst2"].value == pytest.approx(
             calibration.value(name, next(a for t, a in answers.items() if t.card.name == "sst2"))
@@ -76,6 +81,23 @@ def test_a_row_of_several_seeds_has_the_mean_of_their_values_and_a_line_for_each
         assert both.mean[name].value == pytest.approx(
             (first.mean[name].value + second.mean[name].value) / 2
         )
+
+
+@pytest.mark.parametrize(("sizes", "is_kept"), [((80, 80), True), ((80, 60), False)])
+def test_a_task_whose_seeds_were_asked_other_items_is_left_out(sizes, is_kept: bool) -> None:
+    random, task = np.random.default_rng(1), "sentibench_mini_sst2"
+    runs = [
+        SimpleNamespace(
+            samples=SimpleNamespace(
+                answers=Answers.of(random.normal(size=(n, 2)), np.zeros(n, int))
+            )
+        )
+        for n in sizes
+    ]
+    entry: Any = SimpleNamespace(runs={task: runs})
+    (found,) = calibrations_of([entry])
+    assert [task in of for of in found.values()] == [True] * 4 * is_kept
+    assert [len(seeds) for seeds in reliability_of(entry).values()] == [2] * is_kept
 
 
 def test_log_likelihoods_that_were_not_saved_are_said_to_be(tmp_path: Path) -> None:
@@ -136,7 +158,7 @@ def test_rows_whose_prompt_a_server_words_are_ranked_among_themselves(tmp_path: 
     assert [rows[m].group for m in rows] == ["ranked", "ranked", "server", "server", "server"]
     places = {m: row.rank and row.rank["official"].position for m, row in rows.items()}
     assert places == {"good": 1, "poor": 2, "cloud": 1, "cloudlet": 2, "part": None}
-    assert rows["cloud"].reasons == (SERVER_WORDS,)
+    assert rows["cloud"].reasons == (f"{SERVER_WORDS}: dialect systemone",)
     assert len(rows["part"].reasons) == 2
     pairs = {frozenset((c.a, c.b)) for c in board.comparisons}
     keys = {model: row.key for model, row in rows.items()}
@@ -144,6 +166,68 @@ def test_rows_whose_prompt_a_server_words_are_ranked_among_themselves(tmp_path: 
         frozenset((keys["good"], keys["poor"])),
         frozenset((keys["cloud"], keys["cloudlet"])),
     }
+
+
+def test_models_that_only_decide_are_ranked_among_themselves_by_the_label_tasks(
+    tmp_path: Path,
+) -> None:
+    labels = tuple(task.card.name for task in tasks_of_source("mini") if task.card.is_label_task)
+    for model, skill in (("good", 0.5), ("decider", 0.9), ("lesser", 0.6)):
+        given = {} if model == "good" else {"cards": labels}
+        mini(tmp_path, model, skill, seed=len(model), **given)
+        changed_settings(
+            tmp_path, model, model="sentibench-decisions", model_args={"dialect": "decisions"}
+        )
+    mini(tmp_path, "local", 0.9, cards=labels)  # the benchmark's prompts: eight tasks are too few
+    board = view_of(tmp_path)
+    rows = {row.name: row for row in board.rows}
+    assert list(rows) == ["good", "decider", "lesser", "local"]
+    assert {m: row.group for m, row in rows.items()} == {
+        "good": "server",
+        "decider": "labels",
+        "lesser": "labels",
+        "local": "unranked",
+    }
+    places = {m: row.rank and row.rank["official"].position for m, row in rows.items()}
+    assert places == {"good": 1, "decider": 1, "lesser": 2, "local": None}
+    decider = rows["decider"]
+    for column in ("overall", "finegrained", "unseen"):  # a mean over fewer tasks is another one
+        assert decider.value("official", column) is None
+    means = [rows[m].value("official", "basic") for m in ("decider", "lesser")]
+    means += [rows[m].value("official", "multifaceted") for m in ("decider", "lesser")]
+    (found,) = [c for c in board.comparisons if c.metric == "official"]
+    assert (found.a, found.b) == (decider.key, rows["lesser"].key)
+    assert found.difference == pytest.approx((means[0] - means[1] + means[2] - means[3]) / 2)
+    assert len(found.tests) == 8
+    page = render_page(board, {})
+    assert "ranked by the datasets with labels" in page
+    assert "label tasks alone, 8/12 tasks" in page
+
+
+def test_the_page_says_the_dialect_and_rows_of_different_dialects_are_no_line(
+    tmp_path: Path,
+) -> None:
+    for model, skill in (("base", 0.4), ("student", 0.8), ("letters", 0.7)):
+        mini(tmp_path / "results", model, skill, seed=len(model))
+        given = {"dialect": "chat" if model == "base" else "sglang", "base_url": "http://secret/v1"}
+        if model == "letters":
+            given["letters"] = "True"
+        changed_settings(
+            tmp_path / "results", model, model="sentibench-decisions", model_args=given
+        )
+    lines = "student: {base: base}\nletters: {base: student}\n"
+    (tmp_path / "results" / "models.yaml").write_text(lines, encoding="utf-8")
+    board = view_of(tmp_path / "results")
+    rows = {row.name: row for row in board.rows}
+    assert rows["base"].reasons == (f"{SERVER_WORDS}: dialect chat",)
+    assert rows["letters"].reasons == (f"{SERVER_WORDS}: dialect sglang, letters",)
+    assert rows["student"].arguments["dialect"] == "sglang"
+    assert [link.n_tasks for link in rows["student"].lineage] == [0, 0]
+    assert [link.n_tasks for link in rows["letters"].lineage] == [0, 0, 0]
+    page = render_page(board, {})
+    for words in ("dialect chat", "dialect=sglang", "letters=true"):
+        assert words in page
+    assert "secret" not in page
 
 
 def test_a_rank_apart_is_no_finding_and_is_compared_with_its_like_alone(tmp_path: Path) -> None:

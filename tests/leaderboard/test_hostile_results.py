@@ -145,11 +145,20 @@ def other_context(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"arguments": {**row["arguments"], last: {"arg_0": "x", "arg_1": ""}}}
 
 
+def endlessly_sure(row: dict[str, Any]) -> dict[str, Any]:
+    if "label" not in row["doc"]:
+        return row
+    chosen = row["score"][1]
+    answers = [[["inf", "True"]] if n == chosen else of for n, of in enumerate(row["resps"])]
+    return row | {"resps": answers}
+
+
 CHEATS = {
     "other predictions": all_right,
     "no answers": lambda row: all_right(row) | {"resps": []},
     "empty answers": lambda row: all_right(row) | {"resps": [[] for _ in row["resps"]]},
     "answers missing": lambda row: {k: v for k, v in all_right(row).items() if k != "resps"},
+    "an endless log-likelihood": endlessly_sure,
     "one answer less": lambda row: row | {"resps": row["resps"][:-1]},
     "no prompts": lambda row: row | {"arguments": {}},
     "empty prompts": lambda row: kept_choices(row, ""),

@@ -94,6 +94,11 @@ BAD_PROBABILITIES = [
     ),
     ({"probabilities": {"positive": "1", "negative": 0}}, "positive: got 1, expected a number"),
     ({"probabilities": {"positive": 0.5, "negative": 0.3}}, "a sum of 0.8000, expected 1"),
+    (
+        {"prediction": "Negative.", "probabilities": {"positive": 0.6, "negative": 0.4}},
+        "got the prediction negative, expected the likeliest label, positive",
+    ),
+    ({"probabilities": {"positive": 0.5, "negative": 0.489}}, "a sum of 0.9890, expected 1"),
     ({"prediction": "positive"}, "no probabilities, other lines have them"),
     ({"prediction": 1, "probabilities": {"positive": 1, "negative": 0}}, "got {"),
 ]
@@ -111,6 +116,25 @@ def test_bad_probabilities_are_named_with_their_line(
     shown = capsys.readouterr().err
     assert f"{file}:5: " in shown
     assert message in shown
+
+
+def test_rounded_probabilities_and_an_answer_that_agrees_or_says_nothing_are_taken(
+    tmp_path: Path, capsys
+) -> None:
+    file = tmp_path / "p.jsonl"
+    lines = sst2_lines()
+    half = {"positive": 0.5, "negative": 0.5}
+    lines[4] = json.dumps({"index": 4, "prediction": "positive", "probabilities": half})
+    rounded = {"positive": 0.335, "negative": 0.655}
+    lines[5] = json.dumps({"index": 5, "prediction": "", "probabilities": rounded})
+    file.write_text("\n".join(lines), encoding="utf-8")
+    assert main(["score", SST2, str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["invalid_rate"] == pytest.approx(1 / 24)
+    labels = task_named("mini_emotion20", "test").card.labels
+    four = json.dumps(dict(zip(labels, (0.335, 0.335, 0.155, 0.16), strict=True)))  # 0.985 in all
+    lines = [f'{{"index": {index}, "probabilities": {four}}}' for index in range(24)]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    assert main(["score", "mini_emotion20", str(file)]) == 0
 
 
 def test_a_task_without_labels_has_no_probabilities(tmp_path: Path, capsys) -> None:

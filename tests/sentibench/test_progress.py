@@ -40,3 +40,19 @@ def test_a_terminal_has_a_bar(capsys, monkeypatch) -> None:
     with progress("ask", "request", 1) as bar:
         bar.update()
     assert "100%" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_the_time_left_is_told_from_the_whole_of_the_work(monkeypatch, is_terminal: bool) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
+    with progress("ask", "request", 40) as bar:
+        now = [bar.start_t]
+        monkeypatch.setattr(bar, "_time", lambda: now[0])
+        for seconds in (100, 0.1, 0.1, 0.1):  # answers that come in a burst
+            now[0] += seconds
+            bar.update(5)
+            bar.refresh()
+        known = bar.format_dict
+    # by hand: 100.3 s for 20 of 40 requests
+    assert known["rate"] is None or known["rate"] == pytest.approx(20 / 100.3)
+    assert known["elapsed"] == pytest.approx(100.3)

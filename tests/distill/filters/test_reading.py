@@ -2,7 +2,8 @@
 
 import pytest
 
-from distill.filters.reading import is_json, label_of, open_mark, read_answer, without_reasoning
+from distill.filters.reading import is_json, label_of, read_answer
+from sentibench.remote.reasoning import open_mark, without_reasoning
 from sentibench.remote.records import Answer, Decoding, Message, Request
 
 LABELS = ("positive", "negative", "neutral")

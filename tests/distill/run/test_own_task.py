@@ -121,6 +121,12 @@ def test_own_labels_from_a_table_to_a_labelled_file(
     assert [row["review"] for row in labelled] == [row["review"] for row in rows_of(texts)]
     assert {row["label"] for row in labelled} <= {"complaint", "praise", "question"}
 
+    # a student that is made anew has its temperature again
+    calibrated = temperatures.load(student)
+    shutil.rmtree(student)
+    assert distill(["run", "reviews.yaml", *SMALL[:-1], *limits]) == 0
+    assert temperatures.load(student) == calibrated
+
 
 def test_own_opinions_are_taught_and_measured(here: Path, teacher: str, tiny_student: Path) -> None:
     files = ["--test", str(FOLDER / "aspects_held_out.jsonl"), "--tuples", "opinions"]

@@ -13,6 +13,7 @@ from distill.config import DecisionsTeacherConfig, load_config
 from distill.errors import ConfigError
 from distill.run.stages import asked_teacher, measured, teachers_of
 from distill.teachers import identity, load_teacher
+from sentibench.decisions.dialects import DIALECTS, VERSION
 from sentibench.errors import TeacherError
 from sentibench.remote import chat
 from sentibench.remote.asking import ask
@@ -53,7 +54,7 @@ def answers(settings: DecisionsTeacherConfig, requests: list[Request]) -> list[A
     return [found[request.id] for request in requests]
 
 
-@pytest.mark.parametrize("dialect", ["systemone", "decisions"])
+@pytest.mark.parametrize("dialect", [name for name in DIALECTS if name != "chat"])
 def test_a_label_is_answered_with_the_logarithm_of_each_probability(
     server: DecisionsServer, dialect: Any
 ) -> None:
@@ -152,7 +153,7 @@ def test_a_run_measures_such_a_teacher_by_its_answers(tmp_path: Path) -> None:
     assert measured(run)[0] == "teacher"
     found = asked_teacher(run, "teacher", teachers_of(run))
     assert found is not None
-    assert (found.name, found.revision) == ("decisions/m", "/systemone")
+    assert (found.name, found.revision) == ("decisions/m", f"/systemone/{VERSION}")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,9 @@ def test_a_run_measures_such_a_teacher_by_its_answers(tmp_path: Path) -> None:
         ("", "teacher.dialect"),
         (", dialect: other", "teacher.dialect"),
         (", dialect: chat, style: completions", "unknown key 'style'"),
+        (", dialect: chat, extra_body: {input: a}", "'input' is no extra key"),
+        (", dialect: chat, label_body: {logprobs: no}", "'logprobs' is no extra key"),
+        (", dialect: chat, api_key_env: sk-proj-1", "api_key_env: expected the name of an envir"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, more: str, message: str) -> None:

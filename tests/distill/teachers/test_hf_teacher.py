@@ -12,6 +12,7 @@ from distill.checkpoints import fingerprint  # noqa: E402
 from distill.filters.reading import read_answer  # noqa: E402
 from distill.teachers.hf import HfTeacher  # noqa: E402
 from sentibench.errors import TeacherError  # noqa: E402
+from sentibench.predict import temperatures  # noqa: E402
 from sentibench.remote.records import Answer, Decoding, Failure, Message, Request  # noqa: E402
 
 
@@ -141,5 +142,8 @@ def test_a_fingerprint_tells_weights_and_settings_apart(tmp_path: Path) -> None:
     weights.write_bytes(b"x" * 100)
     first = fingerprint(str(tmp_path), "float32")
     assert fingerprint(str(tmp_path), "bfloat16") != first
+    fitted = temperatures.Fitted(temperature=2.0, n_items=30, nll=(1, 0.5), ece=(0.2, 0.1))
+    temperatures.save(tmp_path, "kinds", fitted)  # no word is asked otherwise
+    assert fingerprint(str(tmp_path), "float32") == first
     weights.write_bytes(b"x" * 99 + b"y")
     assert fingerprint(str(tmp_path), "float32") != first

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ from distill.teachers import identity
 from distill.teachers.openai import OpenAITeacher
 from sentibench.errors import TeacherError
 from sentibench.remote import chat, exchange
+from sentibench.remote.exchange import Pace, Reply
 from sentibench.remote.records import Answer, Decoding, Failure, Message, Request, Teacher
 
 KEY = "sk-Geheim/12+34=56_x"
@@ -472,9 +474,71 @@ def test_retry_after_is_honoured(
 ) -> None:
     server.script = [sends(status, Retry_After=retry_after)]
     naps: list[float] = []
-    assert isinstance(only(teacher(server, naps)), Answer)
+    asked = teacher(server, naps, clock=lambda: sum(naps))
+    assert isinstance(only(asked), Answer)
     assert len(naps) == 1
     assert least <= naps[0] <= most
+
+
+def test_waiting_as_long_as_the_server_asks_costs_no_attempt(server: Server) -> None:
+    n_asked: Counter[str] = Counter()
+
+    def too_much_at_first(handler: Handler) -> None:
+        n_asked[handler.prompt()] += 1
+        n = n_asked[handler.prompt()]
+        (sends(429, Retry_After="0") if n < 10 else answering)(handler)
+
+    server.always = too_much_at_first
+    requests = [request(str(i)) for i in range(12)]
+    outcomes = list(teacher(server, max_attempts=2).answer(requests))
+    assert all(isinstance(outcome, Answer) for _, outcome in outcomes)
+    assert set(n_asked.values()) == {10}
+
+
+def test_a_server_that_always_asks_to_wait_is_given_up(server: Server) -> None:
+    server.always = sends(429, Retry_After="300")
+    naps: list[float] = []
+    found = failure(teacher(server, naps, max_attempts=2, clock=lambda: sum(naps)))
+    assert (found.reason, found.attempts) == ("rate limit", 4)
+    assert 900 <= sum(naps) <= 904  # by hand: three waits of 300 s, up to 1 s later each
+
+
+@pytest.mark.parametrize(
+    ("base_url", "is_warned"),
+    [
+        ("http://model.example/v1", True),
+        ("http://192.168.1.7:8000/v1", True),
+        ("https://model.example/v1", False),
+        ("http://localhost:8000/v1", False),
+        ("http://127.0.0.1:9/v1", False),
+        ("http://[::1]:9/v1", False),
+    ],
+)
+def test_a_key_that_would_go_unencrypted_to_another_machine_is_warned_of_once(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    base_url: str,
+    is_warned: bool,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setattr(chat, "post", lambda *_: Reply(200, None, completion("fine")))
+    asked = made(base_url)
+    for _ in range(2):
+        assert isinstance(only(asked), Answer)
+    assert caplog.text.count("the key in OPENAI_API_KEY goes to") == is_warned
+    assert KEY not in caplog.text
+
+
+def test_all_threads_wait_where_the_server_asks_one_to() -> None:
+    now, naps = [0.0], list[float]()
+    pace = Pace(None, lambda: now[0], naps.append)
+    pace.take(1)
+    pace.hold(5)
+    pace.hold(2)  # a shorter wait does not end the longer one
+    now[0] = 1.0
+    pace.take(1)
+    pace.take(1)
+    assert naps == [4, 4]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from decisions_server import KEY, DecisionsServer, likely, running
+from decisions_server import KEY, DecisionsServer, likely, running, text_of
 
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
+from sentibench.decisions.dialects import DIALECTS, FORMS
 from sentibench.decisions.model import DecisionsModel, default_store
 from sentibench.errors import InputError, TeacherError
 from sentibench.harness import task_manager
@@ -71,8 +72,11 @@ def texts(task: str = SST2) -> list[str]:
     return [one.sentence for one in load_split(load_tasks()[task], "test").examples[:N_ITEMS]]
 
 
+in_each_dialect = pytest.mark.parametrize("dialect", DIALECTS)
+
+
 @pytest.mark.parametrize("letters", [False, True])
-@pytest.mark.parametrize("dialect", ["systemone", "decisions"])
+@pytest.mark.parametrize("dialect", ["systemone", "decisions", "sglang"])
 def test_label_tasks_get_the_logarithms_of_the_servers_probabilities(
     server: DecisionsServer, store: Path, dialect: str, letters: bool
 ) -> None:
@@ -81,7 +85,7 @@ def test_label_tasks_get_the_logarithms_of_the_servers_probabilities(
     found = [[math.exp(value) for value in item] for item in log_likelihoods(results)]
     assert found == [pytest.approx(item) for item in expected]
     paths = {path for path, _ in server.seen}
-    assert (paths, len(server.seen)) == ({f"/v1/{dialect}"}, N_ITEMS)
+    assert (paths, len(server.seen)) == ({f"/v1/{FORMS[dialect].path}"}, N_ITEMS)
     examples = load_split(load_tasks()[SST2], "test").examples[:N_ITEMS]
     right = [e.label == ["negative", "positive"][len(e.sentence) % 2] for e in examples]
     assert results["results"][SST2]["acc,none"] == sum(right) / N_ITEMS
@@ -109,93 +113,150 @@ def test_one_command_runs_all_twelve(server: DecisionsServer, store: Path) -> No
     assert all(results["results"][task]["invalid_rate,none"] == 0 for task in tasks)
 
 
+@pytest.mark.parametrize(
+    ("reasoning", "text", "expected"),
+    [
+        ("<think>hm</think>", " [('a', 'b')]\n\nSentence: another", "[('a', 'b')]\n\n"),
+        ("[THINK]hm[/THINK]", "[('a', 'b')]", "[('a', 'b')]"),
+        ("<|channel|>analysis<|message|>hm<|end|><|channel|>final<|message|>", "[]", "[]"),
+        ("", " [('a', 'b')]\n\nSentence: another", " [('a', 'b')]\n\n"),
+    ],
+)
 def test_what_an_extraction_writes_ends_at_the_stop_string_and_behind_the_reasoning(
-    server: DecisionsServer, store: Path
+    server: DecisionsServer, store: Path, reasoning: str, text: str, expected: str
 ) -> None:
-    text = "<think>hm</think> [('a', 'b')]\n\nSentence: another"
-    choice = {"message": {"content": text}, "finish_reason": "stop"}
+    choice = {"message": {"content": f"{reasoning}{text}"}, "finish_reason": "stop"}
     server.behave = lambda _path, _asked: (200, {"choices": [choice]})
     results = evaluated(server, store, OPENER)
-    assert results["samples"][OPENER][0]["resps"] == [[" [('a', 'b')]\n\n"]]
+    assert results["samples"][OPENER][0]["resps"] == [[expected]]
 
 
+@in_each_dialect
 def test_probabilities_that_do_not_sum_to_one_are_normalised_and_counted(
-    server: DecisionsServer, store: Path, capsys: pytest.CaptureFixture[str]
+    server: DecisionsServer, store: Path, dialect: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.probabilities = lambda _, options: dict.fromkeys(options, 0.25)
     for _ in range(2):  # from the server, then from the store
-        results = evaluated(server, store)
+        results = evaluated(server, store, dialect=dialect)
         assert log_likelihoods(results) == [pytest.approx([math.log(0.5)] * 2)] * N_ITEMS
         said = capsys.readouterr().err
-        assert f"{SST2}: {N_ITEMS} of {N_ITEMS} answers do not sum to 1" in said
+        # the first tokens of a chat are all words that there are
+        is_counted = f"{SST2}: {N_ITEMS} of {N_ITEMS} answers do not sum to 1" in said
+        assert is_counted == (dialect != "chat")
     assert len(server.seen) == N_ITEMS
 
 
-def test_a_probability_of_zero_is_finite(server: DecisionsServer, store: Path) -> None:
-    server.probabilities = lambda _, options: {options[0]: 1, options[1]: 0}
-    first, *_ = log_likelihoods(evaluated(server, store))
+@in_each_dialect
+def test_a_probability_of_zero_is_finite(
+    server: DecisionsServer, store: Path, dialect: str
+) -> None:
+    server.probabilities = lambda _, options: {"negative": 1, "positive": 0}
+    first, *_ = log_likelihoods(evaluated(server, store, dialect=dialect))
     assert first == pytest.approx([0, math.log(1e-6)], abs=1e-5)
+
+
+@in_each_dialect
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"negative": 0.9999999, "positive": 1e-7}, math.log(1e-7)),
+        ({"negative": 2e-9, "positive": 1e-9}, math.log(1 / 3)),
+        ({"negative": 1e-9, "positive": 0}, math.log(0.999 / 1.999)),
+    ],
+)
+def test_a_small_probability_is_not_raised_and_zero_is_less_than_all_others(
+    server: DecisionsServer, store: Path, dialect: str, given: Any, expected: float
+) -> None:
+    server.probabilities = lambda *_: given
+    found = log_likelihoods(evaluated(server, store, dialect=dialect))
+    assert [positive for _, positive in found] == [pytest.approx(expected)] * N_ITEMS
+    assert all(negative > positive for negative, positive in found)
+    stored = (store / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["answer"]["text"] for line in stored] == ["negative"] * N_ITEMS
+
+
+def test_labels_that_a_chat_does_not_list_are_counted(
+    server: DecisionsServer, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = [{"token": " The", "logprob": -0.1}, {"token": " pos", "logprob": -3.0}]
+    choice = {"logprobs": {"content": [{"top_logprobs": listed}]}}
+    server.behave = lambda *_: (200, {"choices": [choice]})
+    for _ in range(2):  # from the server, then from the store
+        found = log_likelihoods(evaluated(server, store, dialect="chat"))
+        assert all(negative < positive for negative, positive in found)
+        said = capsys.readouterr().err
+        assert f"{SST2}: {N_ITEMS} of {N_ITEMS} answers do not list every label" in said
 
 
 def of_text(number: int, reply: Any) -> Any:
     """Behaviour: this reply to one text, right ones to others."""
     text = texts()[number]
-    return lambda _path, asked: (200, reply) if asked.get("state") == text else None
+    return lambda _path, asked: (200, reply) if text_of(asked) == text else None
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        {"answers": {"label": {"type": "refusal"}}},
-        {"answers": {}},
-        {"answers": {"label": {"type": "choice", "probabilities": {"negative": math.nan}}}},
-        {
-            "answers": {
-                "label": {
-                    "type": "choice",
-                    "probabilities": {"negative": math.nan, "positive": 0.5},
-                }
-            }
-        },
-    ],
-)
+def replies(dialect: str) -> dict[str, Any]:
+    """Replies that are no answer."""
+    wrong = {"negative": math.nan, "positive": 0.5}
+    if dialect == "chat":
+        listed = [{"token": token[:3], "logprob": p} for token, p in wrong.items()]
+        return {
+            "refused": {"choices": [{"message": {"content": None, "refusal": "No."}}]},
+            "absent": {"choices": []},
+            "NaN": {"choices": [{"logprobs": {"content": [{"top_logprobs": listed}]}}]},
+        }
+    if dialect == "decisions":
+        pairs = [{"value": value, "probability": p} for value, p in wrong.items()]
+        answer = {"type": "choice", "name": "label", "probabilities": pairs}
+        refusal = {"type": "refusal", "name": "label"}
+        return {"refused": {"answers": [refusal]}, "absent": {}, "NaN": {"answers": [answer]}}
+    return {
+        "refused": {"answers": {"label": {"type": "refusal"}}},
+        "absent": {"answers": {"other": {}}},
+        "NaN": {"answers": {"label": {"type": "choice", "probabilities": wrong}}},
+    }
+
+
+@in_each_dialect
+@pytest.mark.parametrize("what", ["refused", "absent", "NaN"])
 def test_an_item_without_a_usable_answer_is_invalid_and_the_others_count(
-    server: DecisionsServer, store: Path, reply: Any, capsys: pytest.CaptureFixture[str]
+    server: DecisionsServer,
+    store: Path,
+    dialect: str,
+    what: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    server.behave = of_text(3, reply)
-    results = evaluated(server, store)
+    server.behave = of_text(3, replies(dialect)[what])
+    results = evaluated(server, store, dialect=dialect)
     found = log_likelihoods(results)
     assert [number for number, item in enumerate(found) if math.isnan(item[0])] == [3]
     assert results["results"][SST2]["invalid_rate,none"] == 1 / N_ITEMS
     assert f"{SST2}: 1 of {N_ITEMS} have no answer" in capsys.readouterr().err
     assert len(server.seen) == N_ITEMS  # not tried again
-    evaluated(server, store)
+    evaluated(server, store, dialect=dialect)
     assert len(server.seen) == N_ITEMS  # nor in another run
     server.behave = lambda *_: None
-    results = evaluated(server, store, retry_failed=True)
+    results = evaluated(server, store, dialect=dialect, retry_failed=True)
     assert len(server.seen) == N_ITEMS + 1
     assert results["results"][SST2]["invalid_rate,none"] == 0
 
 
-def test_labels_of_several_tokens_end_in_one_error_that_names_the_way_out(
-    server: DecisionsServer, store: Path
+@in_each_dialect
+@pytest.mark.parametrize("option", ["negative", "A"])
+def test_refused_options_end_in_one_error_that_names_letters_where_these_would_help(
+    server: DecisionsServer, store: Path, dialect: str, option: str
 ) -> None:
-    def refuses(_path: str, asked: Any) -> Any:
-        options = list(asked["questions"]["label"]["criteria"])
-        words = "label 'negative' is not a single token"
-        return (400, {"error": {"message": words}}) if options != ["A", "B"] else None
-
-    server.behave = refuses
+    # the end of SGLang's words, which letters the options itself, so that ours cannot help
+    words = f"the answer label {option!r} is not one distinct token after the chat prompt"
+    server.behave = lambda *_: (400, {"error": {"message": words}})
     with pytest.raises(TeacherError) as error:
-        evaluated(server, store)
+        evaluated(server, store, dialect=dialect)
     message = str(error.value)
     assert "\n" not in message
-    assert f"none of {N_ITEMS} questions" in message or "8 of 8 have no answer" in message
-    assert "is not a single token" in message
-    assert "set --model_args letters to true" in message
-    evaluated(server, store.with_name("other"), letters=True)
+    assert f"{N_ITEMS} of {N_ITEMS} have no answer; refused: HTTP 400: {words}" in message
+    assert ("set --model_args letters to true" in message) == (option == "negative")
     server.behave = lambda *_: None
-    evaluated(server, store)  # the server was mended: what it refused is asked again
+    results = evaluated(server, store, dialect=dialect)  # mended: what it refused is asked again
+    assert results["results"][SST2]["invalid_rate,none"] == 0
 
 
 @pytest.mark.parametrize(
@@ -218,44 +279,73 @@ def test_what_concerns_every_request_ends_the_run_at_once(
     assert len(server.seen) <= 2
 
 
+@in_each_dialect
 def test_a_rate_limit_is_waited_for(
-    server: DecisionsServer, store: Path, monkeypatch: pytest.MonkeyPatch
+    server: DecisionsServer, store: Path, dialect: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = iter([(429, {}, {"Retry-After": "7"}), (503, {}), (502, {})])
     server.behave = lambda *_: next(told, None)
     waits: list[float] = []
     monkeypatch.setattr(DecisionsModel, "sleep", staticmethod(waits.append), raising=True)
-    results = evaluated(server, store, concurrency=1)
+    results = evaluated(server, store, dialect=dialect, concurrency=1)
     assert results["results"][SST2]["invalid_rate,none"] == 0
-    assert waits == [7.0, 0.0, 0.0]
+    assert waits[0] == 7.0
     assert len(server.seen) == N_ITEMS + 3
 
 
+@in_each_dialect
+def test_many_refusals_end_no_run_whose_other_questions_are_answered(
+    server: DecisionsServer, store: Path, dialect: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DecisionsModel, "give_up_after", 3)
+    refused = set(texts()[:4])
+    refusal = replies(dialect)["refused"]
+    server.behave = lambda _, asked: (200, refusal) if text_of(asked) in refused else None
+    given = {"dialect": dialect, "concurrency": 1}
+    with pytest.raises(TeacherError, match="nothing but errors; got 3 failures in a row"):
+        evaluated(server, store, **given)
+    for retried in (False, True):  # what was refused comes last, then the store has answers
+        results = evaluated(server, store, **given, retry_failed=retried)
+        assert results["results"][SST2]["invalid_rate,none"] == 4 / N_ITEMS
+    assert len(server.seen) - (N_ITEMS + 4) in (3, 4)  # the last of the first run may be on its way
+
+
+@in_each_dialect
 def test_a_server_that_dies_half_way_is_asked_for_the_rest_alone(
-    server: DecisionsServer, store: Path
+    server: DecisionsServer, store: Path, dialect: str
 ) -> None:
     n_lived = 5
     server.behave = lambda *_: OSError() if len(server.seen) > n_lived else None
     with pytest.raises(TeacherError, match=r"what was answered is kept, (call|run) again"):
-        evaluated(server, store, concurrency=1, max_attempts=2)
-    asked = [asked["state"] for _, asked in server.seen[:n_lived]]
+        evaluated(server, store, dialect=dialect, concurrency=1, max_attempts=2)
+    asked = [text_of(asked) for _, asked in server.seen[:n_lived]]
     server.seen.clear()
     server.behave = lambda *_: None
-    results = evaluated(server, store, concurrency=1)
+    results = evaluated(server, store, dialect=dialect, concurrency=1)
     assert results["results"][SST2]["invalid_rate,none"] == 0
-    assert [asked["state"] for _, asked in server.seen] == [t for t in texts() if t not in asked]
+    assert [text_of(asked) for _, asked in server.seen] == [t for t in texts() if t not in asked]
 
 
-def test_a_question_that_is_always_lost_ends_the_run_or_is_accepted_as_invalid(
-    server: DecisionsServer, store: Path
+@pytest.mark.parametrize(
+    "lost",
+    [(500, {}), (429, {}), (200, b"no JSON"), (408, {}), OSError()],
+    ids=["server", "rate limit", "malformed", "timeout", "connection"],
+)
+def test_a_question_that_is_always_lost_ends_the_run_or_is_accepted_as_invalid_in_that_run(
+    server: DecisionsServer, store: Path, lost: Any
 ) -> None:
     text = texts()[2]
-    server.behave = lambda _path, asked: (500, {}) if asked["state"] == text else None
-    with pytest.raises(TeacherError, match=f"1 of {N_ITEMS} requests have no answer.* HTTP 500"):
+    server.behave = lambda _path, asked: lost if text_of(asked) == text else None
+    ends = pytest.raises(TeacherError, match=f"1 of [1{N_ITEMS}] requests have no answer")
+    with ends:
         evaluated(server, store, max_attempts=2)
     results = evaluated(server, store, max_attempts=2, accept_lost=True)
     assert results["results"][SST2]["invalid_rate,none"] == 1 / N_ITEMS
-    assert len(server.seen) == N_ITEMS + 3
+    with ends:  # what one run accepted is asked again in the next
+        evaluated(server, store, max_attempts=2)
+    server.behave = lambda *_: None
+    results = evaluated(server, store)
+    assert results["results"][SST2]["invalid_rate,none"] == 0
 
 
 def test_a_run_that_was_killed_asks_only_what_is_missing(
@@ -331,6 +421,13 @@ WRONG = [
     ({"base_url": "host/v1"}, "--model_args base_url: expected http(s)://host/v1"),
     ({"model": None}, "--model_args model: missing; expected"),
     ({"dialekt": "chat"}, "--model_args dialekt: unknown argument; did you mean 'dialect'?"),
+    ({"api_key_env": KEY}, "--model_args api_key_env: expected the name of an environment varia"),
+    ({"api_key_env": "hf_geheim"}, "--model_args api_key_env: expected the name of an environment"),
+    (
+        {"extra_body": {"state": "the same for all"}},
+        "--model_args extra_body: 'state' is no extra key: it says what is asked and how it is",
+    ),
+    ({"label_body": {"top_logprobs": 1}}, "--model_args label_body: 'top_logprobs' is no extra"),
     ({"api_key": KEY}, "--model_args api_key: a key does not belong on the command line"),
     (
         {"concurrency": 0},
@@ -347,7 +444,20 @@ def test_a_wrong_argument_is_one_line_without_what_may_be_a_key(given: Any, mess
         DecisionsModel(**arguments)
     assert str(error.value).startswith(message)
     assert KEY not in str(error.value)
+    assert "geheim" not in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_further_keys_may_be_other_ones_for_labels_than_for_chats(
+    server: DecisionsServer, store: Path
+) -> None:
+    given = {"extra_body": {"reasoning_effort": "low"}, "label_body": {"temperature": None}}
+    evaluated(server, store, "sentibench_mini_sst2", OPENER, dialect="chat", **given)
+    of_labels = [asked for _, asked in server.seen if asked.get("logprobs")]
+    of_tuples = [asked for _, asked in server.seen if not asked.get("logprobs")]
+    assert (len(of_labels), len(of_tuples)) == (N_ITEMS, N_ITEMS)
+    assert not any("reasoning_effort" in asked or "temperature" in asked for asked in of_labels)
+    assert all(asked["reasoning_effort"] == "low" for asked in of_tuples)
 
 
 def test_answers_of_other_servers_models_and_dialects_are_kept_apart() -> None:
@@ -359,6 +469,7 @@ def test_answers_of_other_servers_models_and_dialects_are_kept_apart() -> None:
         {"revision": 2026},
         {"base_url": "http://127.0.0.1:8/v1"},
         {"extra_body": {"seed": 1}},
+        {"label_body": {"seed": 1}},
     ]
     made = [DecisionsModel(**{**right, **other}) for other in ({}, *others)]
     assert len({model.folder for model in made}) == len(made)

@@ -1,7 +1,13 @@
 """Per-document results and their aggregation."""
 
+import math
+import statistics
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from scipy.special import softmax
+from sklearn.metrics import brier_score_loss, log_loss
 
 from sentibench.data.cards import task_named
 from sentibench.data.read import load_split
@@ -9,6 +15,7 @@ from sentibench.errors import InputError
 from sentibench.evaluate_metrics import SentiBenchMetric
 from sentibench.harness import results as harness
 from sentibench.harness.documents import document_of
+from sentibench.scoring import calibration
 
 
 def documents(name: str):
@@ -30,11 +37,88 @@ def test_gold_labels_as_most_likely_choice_score_one_and_the_first_of_a_tie_wins
     assert harness.label_results(document, [(-1.0, False)] * 4)["score"][1] == 0
 
 
-def test_a_model_that_gives_nan_predicts_nothing() -> None:
+@pytest.mark.parametrize("said", [(math.nan, -1.0), (-1.0, math.nan), (-math.inf, -math.inf)])
+def test_a_model_that_gives_no_number_predicts_nothing(said: tuple[float, float]) -> None:
     document, _ = documents("mini_sst2")[0]
-    results = harness.label_results(document, [(float("nan"), False), (-1.0, False)])
+    results = harness.label_results(document, [(one, False) for one in said])
+    assert not calibration.is_answer(np.array([said])).any()
     assert (results["acc"], results["invalid_rate"], results["score"][1]) == (0.0, 1.0, -1)
     assert harness.macro_f1([results["score"]]) == 0.0
+
+
+def said_by_a_model(n: int, k: int) -> list[tuple[int, list[float]]]:
+    """Gold and log-likelihoods; a model that is too sure, and once gives no number."""
+    random = np.random.default_rng(7)
+    odds = random.normal(scale=2, size=(n, k))
+    p = np.exp(odds) / np.exp(odds).sum(axis=1, keepdims=True)
+    gold = [int(random.choice(k, p=row)) for row in p]
+    said = 2 * odds - 20 - odds.max()
+    said[3] = math.nan
+    return list(zip(gold, said.tolist(), strict=True))
+
+
+def coverage(pairs: list[tuple[float, bool]]) -> float:
+    """Of confidence and right: the largest share above a threshold with at most 5% wrong."""
+    shares = [0.0]
+    for threshold, _ in pairs:
+        given = [right for confidence, right in pairs if confidence >= threshold]
+        if given.count(False) <= 0.05 * len(given):
+            shares.append(len(given) / len(pairs))
+    return max(shares)
+
+
+def gaps(pairs: list[tuple[float, bool]], edges: list[float]) -> float:
+    """ECE over bins that begin at the edges."""
+    sums = dict.fromkeys(range(len(edges) + 1), 0.0)
+    for confidence, right in pairs:
+        sums[sum(confidence >= edge for edge in edges)] += confidence - right
+    return sum(map(abs, sums.values())) / len(pairs)
+
+
+@pytest.fixture(scope="module")
+def expected() -> dict[str, tuple[float, float]]:
+    """Each metric of ``said_by_a_model(150, 4)`` and its standard error, by other people's code."""
+    n, k = 150, 4
+    said = said_by_a_model(n, k)
+    gold = [one for one, _ in said]
+    p = np.array([np.full(k, 1 / k) if math.isnan(row[0]) else softmax(row) for _, row in said])
+    pairs = [
+        (max(of), not math.isnan(row[0]) and row.index(max(row)) == g)
+        for of, (g, row) in zip(p.tolist(), said, strict=True)
+    ]
+    ordered = sorted(confidence for confidence, _ in pairs)
+    edges = [ordered[math.ceil(b * (n - 1) / 10)] for b in range(1, 10)]
+    draws = np.random.default_rng(5).integers(0, n, size=(400, n))
+
+    def spread(measure: Callable[[list[tuple[float, bool]]], float]) -> float:
+        return statistics.stdev(measure([pairs[i] for i in draw]) for draw in draws)
+
+    each_brier = ((p - np.eye(k)[gold]) ** 2).sum(axis=1)
+    each_nll = -np.log(p[range(n), gold])
+    labels = list(range(k))
+    return {
+        "ece": (gaps(pairs, edges), spread(lambda drawn: gaps(drawn, edges))),
+        "brier": (
+            brier_score_loss(gold, p, labels=labels, scale_by_half=False),
+            each_brier.std() / math.sqrt(n),
+        ),
+        "nll": (log_loss(gold, p, labels=labels), each_nll.std() / math.sqrt(n)),
+        "coverage_at_5": (coverage(pairs), spread(coverage)),
+    }
+
+
+@pytest.mark.parametrize("name", calibration.METRICS)
+def test_calibration_in_lm_eval_is_that_of_independent_code(
+    name: str, expected: dict[str, tuple[float, float]]
+) -> None:
+    found = [
+        harness.label_results({"gold": gold, "choices": ["x"] * 4}, [(one, False) for one in row])
+        for gold, row in said_by_a_model(150, 4)
+    ]
+    value, error = expected[name]
+    measure, stderr = getattr(harness, name), getattr(harness, f"{name}_stderr")
+    assert measure([row[name] for row in found]) == pytest.approx(value)
+    assert stderr([row[f"{name}_stderr"] for row in found]) == pytest.approx(error, rel=0.1)
 
 
 def test_nothing_predicted_scores_zero_without_an_error_bar() -> None:

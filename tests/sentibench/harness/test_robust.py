@@ -2,6 +2,7 @@
 
 import statistics
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,9 +25,20 @@ def prompts_of(name: str, **given) -> dict[tuple[int, int], str]:
     return {(r.doc["index"], r.doc["variant"]): r.args[0] for r in task.instances}
 
 
-def test_the_group_is_4000_prompts() -> None:
-    assert len(MINI) == 8
-    assert len(MINI) * ITEMS * V == 4_000
+def test_the_group_asks_the_first_items_of_eight_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (len(MINI), ITEMS) == (8, 100)
+    monkeypatch.setattr(robust, "ITEMS", 10)
+    assert prompts_of(MINI[0]).keys() == {(i, v) for i in range(10) for v in range(V)}
+
+
+@pytest.mark.realdata
+def test_the_group_is_4000_prompts(real_home: Path) -> None:
+    tasks = task_manager().load(["sentibench_robust"])["tasks"]
+    assert len(tasks) == 8
+    for task in tasks.values():
+        task.build_all_requests()
+    prompts = [{(r.doc["index"], r.doc["variant"]) for r in t.instances} for t in tasks.values()]
+    assert sum(map(len, prompts)) == 4_000
 
 
 @pytest.mark.parametrize("name", MINI)
@@ -64,6 +76,18 @@ def test_a_limit_below_one_item_is_refused_before_a_model_runs() -> None:
     with pytest.raises(InputError, match="--limit: got 4, expected at least 5"):
         prompts_of("sentibench_mini_robust_sst2", limit=4)
     assert len(prompts_of("sentibench_mini_robust_sst2", limit=5)) == V
+
+
+@pytest.mark.parametrize("shots", [0, 1])
+def test_fewer_than_two_demonstrations_have_no_other_order(shots: int) -> None:
+    task = task_manager().load([MINI[0]])["tasks"][MINI[0]]
+    task.set_config("num_fewshot", shots)
+    with pytest.raises(InputError, match=f"--num_fewshot: got {shots}, expected at least 2"):
+        task.build_all_requests()
+    task.set_config("num_fewshot", 2)
+    task.build_all_requests()
+    prompts = {(r.doc["index"], r.doc["variant"]): r.args[0] for r in task.instances}
+    assert all(prompts[i, 0] != prompts[i, 4] for i in range(24))
 
 
 def drawn_items(n: int, k: int, seed: int = 0) -> list[tuple[int, int, int, int, int]]:

@@ -1,9 +1,17 @@
 """An evaluation from Python: what it writes beside lm-eval's own results."""
 
+import json
 import subprocess
 from pathlib import Path
 
-from sentibench.harness.evaluation import commit_here
+import pytest
+from lm_eval.models.dummy import DummyLM
+
+from sentibench.data.cards import load_tasks
+from sentibench.harness import task_manager
+from sentibench.harness.evaluation import commit_here, evaluate_and_save
+from sentibench.scoring import calibration
+from sentibench.scoring.samples import read_samples, results_beside
 
 
 def test_the_commit_is_that_of_the_working_directory_and_git_says_nothing(
@@ -19,3 +27,15 @@ def test_the_commit_is_that_of_the_working_directory_and_git_says_nothing(
     monkeypatch.setenv("PATH", "")
     assert commit_here() is None
     assert capfd.readouterr().err == ""
+
+
+def test_the_calibration_in_the_results_is_that_of_the_samples_beside_them(tmp_path: Path) -> None:
+    name = "sentibench_mini_emotion20"
+    evaluate_and_save(DummyLM(), "dummy", {}, name, task_manager(), tmp_path)
+    (path,) = tmp_path.rglob("samples_*.jsonl")
+    results = json.loads(results_beside(path).read_text(encoding="utf-8"))["results"][name]
+    answers = read_samples(path, load_tasks()[name]).answers
+    assert answers is not None
+    for metric in calibration.METRICS:
+        for end, measure in (("", calibration.value), ("_stderr", calibration.stderr)):
+            assert results[f"{metric}{end},none"] == pytest.approx(measure(metric, answers))

@@ -4,16 +4,22 @@ import csv
 import json
 import math
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sentibench.__main__ import main
+from sentibench.data.cards import load_tasks
+from sentibench.data.read import load_split
+from sentibench.errors import InputError
 
 pytest.importorskip("torch")
 from sentibench import Classifier
 from sentibench.predict import temperatures
+from sentibench.predict.classifier import stamps
 
 KINDS = ("praise", "complaint")
 TEXTS = ["all good", "never again", "it is what it is"]
@@ -88,9 +94,52 @@ def test_temperatures_of_other_tasks_stay(student: Path) -> None:
     assert temperatures.load(str(student)) == {"a": one, "b": one}
 
 
+def test_two_processes_that_save_at_once_lose_nothing(
+    student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = temperatures.Fitted(temperature=2.0, n_items=30, nll=(1, 0.5), ece=(0.2, 0.1))
+    load = temperatures.load
+
+    def slow(checkpoint: str):
+        found = load(checkpoint)
+        time.sleep(0.05)
+        return found
+
+    monkeypatch.setattr(temperatures, "load", slow)
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda n: temperatures.save(student, f"t{n}", one), range(6)))
+    assert load(str(student)).keys() == {f"t{n}" for n in range(6)}
+
+
+def test_items_without_numbers_are_not_fitted_on(student: Path) -> None:
+    task = load_tasks()["kinds"]
+    gold = [task.card.labels.index(e.label or "") for e in load_split(task, "val").examples]
+    said = np.where(np.eye(2)[gold] == 1, -0.2, -1.7)
+    whole = temperatures.fit(task, lambda *_: said)
+    assert whole.n_items == 40
+    said[:15] = np.nan
+    part = temperatures.fit(task, lambda *_: said)
+    assert part.n_items == 25
+    assert part.temperature == pytest.approx(1.5 / math.log(26), rel=1e-3)
+    assert not part.is_at_an_end
+    backwards = temperatures.fit(task, lambda *_: -said)
+    assert backwards.temperature == pytest.approx(50, rel=0.01)
+    assert backwards.is_at_an_end
+    said[:21] = np.nan
+    with pytest.raises(InputError, match="kinds: got numbers for 19 of 40 validation items"):
+        temperatures.fit(task, lambda *_: said)
+
+
+def test_a_temperature_makes_no_other_checkpoint(student: Path) -> None:
+    """So a killed call for another task goes on."""
+    before = stamps(student)
+    assert main(["calibrate", str(student), "--task", "kinds"]) == 0
+    assert stamps(student) == before
+
+
 MISTAKES = [
     (["--task", "kinds", "--limit", "5"], "kinds: got 5 validation items, expected at least 20"),
-    (["--task", "mini_sst2"], "sentibench_mini_sst2: got no validation items, and test items"),
+    (["--task", "mini_sst2"], "got no validation items, which sentibench_mini has not; give a"),
     (["--task", "mini_atsa_rest16"], "got no labels; expected a label task"),
     ([], "which task?"),
 ]

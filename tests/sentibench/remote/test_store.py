@@ -146,6 +146,7 @@ def test_a_line_is_readable_alone_and_holds_nothing_but_the_record(tmp_path: Pat
             "prompt_tokens": 5,
             "completion_tokens": 1,
             "log_likelihoods": [-0.5, -1.5],
+            "n_bounds": 0,
             "reasoning": "",
         },
         "request": expected,

@@ -15,7 +15,7 @@ def drawn(n: int, k: int, seed: int = 0, *, temperature: float = 1.0):
     random = np.random.default_rng(seed)
     logits = random.normal(scale=2, size=(n, k))
     truth = calibration.probabilities(logits)
-    gold = np.array([random.choice(k, p=row) for row in truth])
+    gold = (truth.cumsum(axis=1) < random.random((n, 1))).sum(axis=1)
     return logits * temperature - 20, gold
 
 
@@ -70,11 +70,11 @@ def test_a_model_that_is_always_right_answers_all_and_one_that_never_is_answers_
 
 
 def test_a_row_that_says_nothing_is_even_and_wrong() -> None:
-    rows = np.array([[np.nan, -1.0], [-np.inf, -np.inf], [-np.inf, -3.0]])
-    found = Answers.of(rows, np.array([0, 0, 1]))
-    assert found.probabilities_NK.tolist() == [[0.5, 0.5], [0.5, 0.5], [0, 1]]
-    assert found.right_N.tolist() == [False, False, True]
-    certainly_wrong = Answers.of(rows[2:], np.array([0]))
+    rows = np.array([[np.nan, -1.0], [-np.inf, -np.inf], [np.inf, -1.0], [-np.inf, -3.0]])
+    found = Answers.of(rows, np.array([0, 0, 0, 1]))
+    assert found.probabilities_NK.tolist() == [*[[0.5, 0.5]] * 3, [0, 1]]
+    assert found.right_N.tolist() == [False, False, False, True]
+    certainly_wrong = Answers.of(rows[3:], np.array([0]))
     assert certainly_wrong.nll_N.tolist() == [pytest.approx(-math.log(1e-12))]
 
 
@@ -88,16 +88,75 @@ def test_the_standard_error_is_the_spread_over_new_items(name: str) -> None:
 @pytest.mark.parametrize("name", calibration.METRICS)
 def test_a_replicate_is_the_metric_of_the_drawn_items(name: str) -> None:
     found = answers(n=60)
-    (first,) = calibration.replicates(name, found, n=1, seed=3)
+    ends = calibration.drawn(name, found, n=1, seed=3).ends_2B[:, 0]
     places = np.sort(np.random.default_rng(3).integers(0, 60, size=60))
     counts = np.bincount(places, minlength=60).astype(float)
     weighted = calibration.METRICS[name](found)(counts[None])
-    assert first == pytest.approx(float(weighted[0]))
-    if name != "ece":  # whose bins stay those of all items
+    if name == "ece":
+        bins = [calibration.bin_of(found.confidence_N) == b for b in range(calibration.BINS)]
+        excess = found.confidence_N - found.right_N
+        before, after = ([(excess * w)[b].sum() / 60 for b in bins] for w in (1, counts))
+        assert weighted[0] == pytest.approx(sum(map(abs, after)))
+        value = calibration.value(name, found)
+        pairs = list(zip(before, after, strict=True))
+        low = value - sum(abs(b - a) for a, b in pairs)
+        high = value + sum((b - a) * math.copysign(1, a) for a, b in pairs)
+        assert ends.tolist() == pytest.approx([low, high])
+    else:
         picked = Answers(
             found.probabilities_NK[places], found.gold_N[places], found.right_N[places]
         )
-        assert first == pytest.approx(calibration.value(name, picked))
+        value = calibration.value(name, picked)
+        assert [weighted[0], *ends] == pytest.approx([value] * 3)
+
+
+@pytest.mark.parametrize(("n", "too_sure"), [(100, 1.0), (500, 1.0), (100, 2.0), (500, 2.0)])
+def test_the_interval_of_ece_covers_the_truth_and_holds_the_value(n: int, too_sure: float) -> None:
+    whole = calibration.value("ece", answers(n=100_000, temperature=too_sure))
+    truth = whole if too_sure > 1 else 0.0
+    found = [
+        calibration.drawn("ece", answers(n=n, seed=seed, temperature=too_sure), n=300).estimate
+        for seed in range(1, 101)
+    ]
+    assert sum(one.low <= truth <= one.high for one in found) >= 90
+    assert all(0 <= one.low <= one.value <= one.high for one in found)
+
+
+def test_the_mean_over_tasks_and_a_difference_cover_the_truth_too() -> None:
+    """Eight calibrated tasks: noise raises each, so a plain mean of replicates never covers 0."""
+    covered, zero = 0, 0
+    for trial in range(40):
+        tasks = [
+            calibration.drawn("ece", answers(n=150, seed=8 * trial + task), n=300, seed=task)
+            for task in range(8)
+        ]
+        mean = calibration.Drawn.mean(tasks)
+        covered += mean.estimate.low == 0
+        difference = tasks[0].minus(tasks[1])
+        zero += difference.low <= 0 <= difference.high
+    assert covered >= 36
+    assert zero >= 36
+
+
+def test_no_result_depends_on_the_order_of_the_items() -> None:
+    found = answers()
+    shuffled = np.random.default_rng(1).permutation(400)
+    other = Answers(
+        found.probabilities_NK[shuffled], found.gold_N[shuffled], found.right_N[shuffled]
+    )
+    for name in calibration.METRICS:
+        assert calibration.value(name, other) == calibration.value(name, found)
+        assert calibration.stderr(name, other) == calibration.stderr(name, found)
+
+
+def test_coverage_ranks_items_whose_confidence_is_1_in_all_its_digits() -> None:
+    """At margins of 40 to 200 nats a float64 says 1: the temperature must not decide the order."""
+    random = np.random.default_rng(1)
+    margin = random.uniform(40, 200, 500)
+    gold = (random.random(500) > np.where(margin > 120, 0.99, 0.7)).astype(int)
+    rows = np.stack([np.zeros(500), -margin], axis=1)
+    found = [calibration.value("coverage_at_5", Answers.of(rows, gold, t)) for t in (1, 20)]
+    assert found[0] == found[1] > 0.3
 
 
 def test_one_item_has_no_standard_error() -> None:
@@ -113,3 +172,32 @@ def test_the_temperature_is_found_and_helps(temperature: float) -> None:
     assert calibration.value("nll", after) <= calibration.value("nll", before) + 1e-9
     assert (before.right_N == after.right_N).all()
     assert calibration.value("ece", after) < 0.02
+
+
+def test_few_items_that_are_all_right_do_not_make_a_model_certain() -> None:
+    """By hand: of N right answers with log-odds m the best temperature is m / log(N + 1)."""
+    rows = np.tile(np.log([0.9, 0.1]), (20, 1))
+    fitted = calibration.fit_temperature(rows, np.zeros(20, dtype=np.int64))
+    assert fitted == pytest.approx(math.log(9) / math.log(21), rel=1e-3)
+    sure = rows * 50  # margins of 110 nats
+    fitted = calibration.fit_temperature(sure, np.zeros(20, dtype=np.int64))
+    assert fitted == pytest.approx(50 * math.log(9) / math.log(21), rel=1e-3)
+    impossible = np.array([[0.0, -np.inf]] * 20)  # counts as 1e-12
+    fitted = calibration.fit_temperature(impossible, np.zeros(20, dtype=np.int64))
+    assert fitted == pytest.approx(-math.log(1e-12) / math.log(21), rel=1e-3)
+
+
+def test_a_temperature_from_few_items_does_little_harm() -> None:
+    """An honest model that is right in 95%: 20 items are often all right."""
+    random = np.random.default_rng(0)
+
+    def items(n: int):
+        p = random.beta(19, 1, size=n).clip(0.5, 0.9999)
+        return np.log(np.stack([p, 1 - p], axis=1)), (random.random(n) > p).astype(np.int64)
+
+    tested = items(20_000)
+    honest = calibration.value("nll", Answers.of(*tested))
+    fitted = [calibration.fit_temperature(*items(20)) for _ in range(100)]
+    assert min(fitted) > 0.7
+    after = [calibration.value("nll", Answers.of(*tested, one)) for one in fitted]
+    assert np.mean(after) < honest + 0.05

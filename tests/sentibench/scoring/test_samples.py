@@ -144,6 +144,19 @@ LABEL_DAMAGE: list[tuple[str, Change, str]] = [
         lambda rows: [rows[0] | {"resps": [[["nan", "False"]], [["-1.0", "False"]]]}],
         "a label that is not the likeliest of the saved answers",
     ),
+    *(
+        (
+            f"log-likelihood {said}",
+            lambda rows, said=said: [rows[0] | {"resps": [[[said, "False"]], [["-1.0", "False"]]]}],
+            "a log-likelihood above 0",
+        )
+        for said in ("inf", "0.01", "1e308")
+    ),
+    (
+        "minus infinity alone",
+        lambda rows: [rows[0] | {"resps": [[["-inf", "False"]]] * 2}],
+        "a label that is not the likeliest of the saved answers",
+    ),
     ("endless", lambda rows: [rows[0] | {"doc": {"index": float("inf")}}], "OverflowError"),
     ("foreign label", lambda rows: [rows[0] | {"score": [0, 2, 2]}], "a predicted label outside"),
     ("label -2", lambda rows: [rows[0] | {"score": [0, -2, 2]}], "a predicted label outside"),

@@ -3,6 +3,8 @@
 import http.client
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,10 +35,14 @@ class Client:
         self.port = port
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
-    def ask(self, path: str, body: object = None, kind: str = "application/json"):
-        """Status and parsed answer of a POST; bytes are sent as they are."""
+    def send(self, path: str, body: object, kind: str = "application/json", **headers: str) -> None:
+        """A POST whose answer may be read later; bytes are sent as they are."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.connection.request("POST", path, content, {"Content-Type": kind})
+        self.connection.request("POST", path, content, {"Content-Type": kind, **headers})
+
+    def ask(self, path: str, body: object = None, kind: str = "application/json", **headers: str):
+        """Status and parsed answer of a POST."""
+        self.send(path, body, kind, **headers)
         reply = self.connection.getresponse()
         self.headers = reply.headers
         return reply.status, json.loads(reply.read())
@@ -48,9 +54,9 @@ class Client:
 
 
 @contextmanager
-def served(app) -> Iterator[int]:
+def served(app, **settings: int) -> Iterator[int]:
     """The port of a running server."""
-    config = uvicorn.Config(app, port=0, log_level="error", lifespan="off")
+    config = uvicorn.Config(app, port=0, log_level="error", lifespan="off", **settings)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -103,3 +109,22 @@ def run_app() -> Callable:
 @pytest.fixture
 def connect(port: int) -> Callable[[], Client]:
     return lambda: Client(port)
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server as a process of its own, and its address."""
+    command = [sys.executable, "-m", "sentibench", "serve", *arguments, "--port", "0"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as server:
+        try:
+            address = server.stdout.readline().strip()
+            assert address, server.stderr.read()
+            yield server, address.removeprefix("http://")
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def process() -> Callable:
+    return running

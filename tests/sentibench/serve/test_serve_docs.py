@@ -13,6 +13,7 @@ pytest.importorskip("uvicorn")
 
 from sentibench.serve import shapes
 from sentibench.serve.app import MOST_BYTES
+from sentibench.serve.batching import MOST_WAITING_CHARACTERS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "serve.md").read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8000"
@@ -50,6 +51,8 @@ def test_the_limits_are_those_of_the_page() -> None:
         f"| body | {MOST_BYTES >> 20} MiB,",
         f"| texts or questions of a request | {shapes.MOST_TEXTS} |",
         f"| text, state, instructions | {shapes.MOST_CHARACTERS:,} characters |",
-        f"| options | {shapes.MOST_OPTIONS} of a question, {shapes.MOST_PAIRS:,} of a request |",
+        f"| options of a question | {shapes.MOST_OPTIONS} |",
+        f"| {shapes.MOST_PROMPT_CHARACTERS:,} characters |",
+        f"{MOST_WAITING_CHARACTERS:,} characters",
     ):
         assert row in PAGE

@@ -164,17 +164,17 @@ def test_a_question_alone_is_scored_like_the_task_to_the_last_digit(
 ) -> None:
     classifier = Classifier(student, temperature=1.0)
     recipe = classifier.recipe
-    whole = recipe.prompt(TEXTS[0], 4)
-    rest = whole.removeprefix(f"{recipe.instruction}\n\n")  # demonstrations, too, in the state
+    head, _, _ = recipe.prompt(TEXTS[0], 4).rpartition("\n\nSentence: ")
     words = list(recipe.scoring_words)
-    found = probabilities_of(client, path, recipe.instruction, rest, words)
+    found = probabilities_of(client, path, head, TEXTS[0], words)
     assert found == list(classifier([TEXTS[0]])[0].probabilities.values())
 
 
 def test_answers_keep_the_order_of_questions_and_their_truth_values(client) -> None:
     boolean = {"type": "choice", "name": "b", "instructions": "Is it good?"}
     boolean |= {"choices": [{"value": True, "description": "it is"}, {"value": False}]}
-    message = {"role": "user", "content": [{"type": "input_text", "text": "fine"}]}
+    part = {"type": "input_text", "text": "fine"}
+    message = {"type": "message", "role": "user", "content": [part]}
     asked = {"input": [message], "questions": [CHOICES, boolean], "safety_identifier": "me"}
     status, found = client.ask("/v1/decisions", asked)
     assert status == 200
@@ -190,6 +190,31 @@ def test_answers_keep_the_order_of_questions_and_their_truth_values(client) -> N
     assert found["answers"]["ä"] == found["answers"]["a"]
 
 
+def test_what_the_sources_allow_is_answered(client) -> None:
+    """vLLM: one option, JSON for words, no instructions. OpenAI: true beside its name."""
+    loose = {"type": "choice", "criteria": {"a": {"means": ["x"]}}}
+    ignored = {"seed": 1, "cache_salt": "s", "priority": 2, "request_id": "r"}
+    status, found = client.ask("/v1/systemone", asked_of("fine", {"q": loose}, **ignored))
+    assert status == 200
+    answer = found["answers"]["q"]
+    assert (answer["choice"], answer["probabilities"], answer["confidence"]) == ("a", {"a": 1.0}, 1)
+    twins = {**CHOICES, "choices": [{"value": True}, {"value": "true"}, {"value": "no"}]}
+    status, found = client.ask("/v1/decisions", {"input": "fine", "questions": [twins]})
+    assert status == 200
+    first, second, _ = found["answers"][0]["probabilities"]
+    assert (first["value"], second["value"]) == (True, "true")
+    assert first["probability"] == second["probability"]
+
+
+def test_instructions_ahead_of_the_questions_stand_in_each(client) -> None:
+    ahead = client.ask("/v1/systemone", asked_of("fine", QUESTION, instructions="Read."))[1]
+    both = {**CHOICE, "instructions": "Read.\nSay it."}
+    alike = client.ask("/v1/systemone", asked_of("fine", {"q": both}))[1]
+    assert ahead["answers"] == alike["answers"]
+    without = client.ask("/v1/systemone", asked_of("fine", QUESTION))[1]
+    assert ahead["answers"] != without["answers"]
+
+
 def test_questions_with_other_options_follow_labels(client) -> None:
     """What listens to the labels of one request hears nothing of the next."""
     options = ("one", "two", "three", "four")
@@ -198,7 +223,17 @@ def test_questions_with_other_options_follow_labels(client) -> None:
     assert len(probabilities_of(client, "/v1/systemone", "Count.", "fine", [*options])) == 4
 
 
+def asked_of(state: object, questions: object, **others: object) -> dict[str, object]:
+    return {"state": state, "questions": questions, **others}
+
+
+def messages(*texts: object) -> list[dict[str, object]]:
+    return [{"role": "user", "content": text} for text in texts]
+
+
 LONG = "x" * (MOST_CHARACTERS + 1)
+OPTIONS = [{"value": str(i)} for i in range(200)]
+QUESTION = {"q": CHOICE}
 WRONG: dict[str, tuple[str, object, int, str, str | None]] = {
     "no JSON": ("/v1/classify", b"{", 400, "invalid_json", None),
     "not UTF-8": ("/v1/classify", b'{"text": "\xff"}', 400, "invalid_json", None),
@@ -231,13 +266,6 @@ WRONG: dict[str, tuple[str, object, int, str, str | None]] = {
         "invalid_request",
         "questions",
     ),
-    "one option": (
-        "/v1/systemone",
-        {"state": "a", "questions": {"q": {**CHOICE, "criteria": {"a": None}}}},
-        400,
-        "invalid_request",
-        "questions.q.criteria",
-    ),
     "another kind": (
         "/v1/systemone",
         {"state": "a", "questions": {"q": {**CHOICE, "type": "noul"}}},
@@ -255,32 +283,120 @@ WRONG: dict[str, tuple[str, object, int, str, str | None]] = {
         "invalid_request",
         None,
     ),
+    "no option": (
+        "/v1/systemone",
+        asked_of("a", {"q": {**CHOICE, "criteria": {}}}),
+        400,
+        "invalid_request",
+        "questions.q.criteria",
+    ),
+    "one choice": (
+        "/v1/decisions",
+        {"input": "a", "questions": [{**CHOICES, "choices": [{"value": "a"}]}]},
+        400,
+        "invalid_request",
+        "questions.0.choices",
+    ),
+    "a blank option": (
+        "/v1/systemone",
+        asked_of("a", {"q": {**CHOICE, "criteria": {"a": None, "\n": None}}}),
+        400,
+        "invalid_request",
+        None,
+    ),
+    "a blank choice": (
+        "/v1/decisions",
+        {"input": "a", "questions": [{**CHOICES, "choices": [{"value": "a"}, {"value": " "}]}]},
+        400,
+        "invalid_request",
+        None,
+    ),
+    "null": ("/v1/systemone", asked_of(None, QUESTION), 400, "invalid_request", "state"),
+    "blanks": ("/v1/systemone", asked_of(" \n", QUESTION), 400, "invalid_request", "state"),
+    "empty messages": (
+        "/v1/decisions",
+        {"input": messages("", []), "questions": [CHOICES]},
+        400,
+        "invalid_request",
+        "input",
+    ),
+    "long together": (
+        "/v1/decisions",
+        {"input": messages(LONG[: 1 << 14], LONG[: 1 << 14]), "questions": [CHOICES]},
+        413,
+        "too_large",
+        "input",
+    ),
+    "images": (
+        "/v1/systemone",
+        asked_of("a", QUESTION, images=["x"]),
+        400,
+        "invalid_request",
+        "images",
+    ),
+    "another prompt": (
+        "/v1/systemone",
+        asked_of("a", QUESTION, chat_template_kwargs={}),
+        400,
+        "invalid_request",
+        "chat_template_kwargs",
+    ),
+    "an unknown key of a question": (
+        "/v1/systemone",
+        asked_of("a", {"q": {**CHOICE, "criterion": "x"}}),
+        400,
+        "invalid_request",
+        "questions.q.criterion",
+    ),
+    "an unknown key of a choice": (
+        "/v1/decisions",
+        {"input": "a", "questions": [{**CHOICES, "choices": [{"value": "a", "is": "b"}] * 2}]},
+        400,
+        "invalid_request",
+        "questions.0.choices.0.is",
+    ),
+    "a long description": (
+        "/v1/systemone",
+        asked_of("a", {"q": {**CHOICE, "criteria": {"a": LONG, "b": None}}}),
+        413,
+        "too_large",
+        "questions.q",
+    ),
+    "lines in a name": (
+        "/v1/systemone",
+        asked_of("a", {"q\nr": {**CHOICE, "instructions": LONG}}),
+        413,
+        "too_large",
+        "questions.q\nr",
+    ),
+    "long instructions ahead": (
+        "/v1/systemone",
+        asked_of("a", QUESTION, instructions=LONG),
+        413,
+        "too_large",
+        "instructions",
+    ),
+    # a state is read for every question and option
+    "many questions about a long state": (
+        "/v1/decisions",
+        {"input": LONG[1:], "questions": [CHOICES] * 20},
+        413,
+        "too_large",
+        "questions",
+    ),
+    "many options about a long state": (
+        "/v1/decisions",
+        {"input": LONG[1:], "questions": [{**CHOICES, "choices": OPTIONS}]},
+        413,
+        "too_large",
+        "questions",
+    ),
     "twins": (
         "/v1/decisions",
         {"input": "a", "questions": [{**CHOICES, "choices": [{"value": "a"}] * 2}]},
         400,
         "invalid_request",
         "questions.0",
-    ),
-    "a truth value and its name": (
-        "/v1/decisions",
-        {
-            "input": "a",
-            "questions": [{**CHOICES, "choices": [{"value": True}, {"value": "true"}]}],
-        },
-        400,
-        "invalid_request",
-        "questions.0",
-    ),
-    "too many options": (
-        "/v1/decisions",
-        {
-            "input": "a",
-            "questions": [{**CHOICES, "choices": [{"value": str(i)} for i in range(200)]}] * 11,
-        },
-        413,
-        "too_large",
-        "questions",
     ),
 }
 
@@ -330,7 +446,7 @@ class Held:
     def __init__(self) -> None:
         self.began, self.let_go = threading.Event(), threading.Event()
 
-    def __call__(self, items):
+    def __call__(self, items, is_wanted):
         self.began.set()
         assert self.let_go.wait(60)
         if any(item.startswith("wrong") for item in items):
@@ -390,7 +506,7 @@ def test_a_failure_is_its_own_requests_alone_and_quotes_no_text(held, caplog) ->
 def test_a_model_without_a_number_is_an_error_not_a_number(
     run_app: Callable, client_at: Callable
 ) -> None:
-    def answer(items):
+    def answer(items, is_wanted):
         return [Scored((math.nan, math.nan), 1) for _ in items]
 
     batcher = Batcher(answer, max_queue=2, max_batch=8)

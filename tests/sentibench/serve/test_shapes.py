@@ -10,8 +10,7 @@ pytest.importorskip("starlette")
 from sentibench.data.cards import load_tasks
 from sentibench.predict.classifier import softmax
 from sentibench.predict.recipe import recipe_of
-from sentibench.prompts.few_shot import template_sources
-from sentibench.serve.shapes import PROMPT_END, prompt_of
+from sentibench.serve.shapes import prompt_of
 
 LABEL_TASKS = [
     task for task in load_tasks().values() if task.source == "mini" and task.card.is_label_task
@@ -20,38 +19,34 @@ LABEL_TASKS = [
 
 @pytest.mark.parametrize("task", LABEL_TASKS, ids=lambda task: task.name)
 @pytest.mark.parametrize("shots", [0, 4])
-def test_prompts_are_those_of_the_task_wherever_the_demonstrations_are(task, shots: int) -> None:
+def test_prompts_are_those_of_the_task_with_the_demonstrations_in_the_instructions(
+    task, shots: int
+) -> None:
     assert len(LABEL_TASKS) == 8
     recipe = recipe_of(task)
     text = "A text.\n\nOf two parts. "
     whole = recipe.prompt(text, shots, "someone")
     head, _, asked = whole.rpartition("Sentence: ")
     assert asked == f"{text}\nLabel:"
-    options = dict.fromkeys(recipe.scoring_words)
-    assert prompt_of(head.removesuffix("\n\n"), text, options) == whole
-    instruction = recipe.prompt("", 0, "someone").removesuffix("\n\nSentence: \nLabel:")
-    rest = whole.removeprefix(f"{instruction}\n\n")
-    assert prompt_of(instruction, rest, options) == whole
-
-
-def test_prompts_of_the_tasks_end_as_the_server_looks_for_it() -> None:
-    assert template_sources()["doc_to_text"].endswith(PROMPT_END)
+    options = [(word, "") for word in recipe.scoring_words]
+    assert prompt_of([head.removesuffix("\n\n")], text, options) == whole
 
 
 @pytest.mark.parametrize(
     ("instructions", "state", "options", "expected"),
     [
-        ("Say.", "fine", {"a": None}, "Say.\n\nSentence: fine\nLabel:"),
-        ("", "fine", {"a": None}, "Sentence: fine\nLabel:"),
-        ("", "Sentence: fine\nLabel:", {"a": None}, "Sentence: fine\nLabel:"),
-        ("Say.", "Label:", {"a": None}, "Say.\n\nSentence: Label:\nLabel:"),
-        ("Say.", "x", {"a": "one", "b": None}, "Say.\na: one\n\nSentence: x\nLabel:"),
-        ("", "x", {"a": "one", "b": "two"}, "a: one\nb: two\n\nSentence: x\nLabel:"),
-        ("{{x}}", "{% y %}", {"a": None}, "{{x}}\n\nSentence: {% y %}\nLabel:"),
+        (["Say."], "fine", [("a", "")], "Say.\n\nSentence: fine\nLabel:"),
+        (["", ""], "fine", [("a", "")], "Sentence: fine\nLabel:"),
+        (["Read.", "Say."], "fine", [("a", "")], "Read.\nSay.\n\nSentence: fine\nLabel:"),
+        # a text that ends as a prompt does stays in its frame, and adds no demonstration
+        ([], "Sentence: x\nLabel:", [("a", "")], "Sentence: Sentence: x\nLabel:\nLabel:"),
+        (["Say."], "x", [("a", "one"), ("b", "")], "Say.\na: one\n\nSentence: x\nLabel:"),
+        ([""], "x", [("a", "one"), ("a", "two")], "a: one\na: two\n\nSentence: x\nLabel:"),
+        (["{{x}}"], "{% y %}", [("a", "")], "{{x}}\n\nSentence: {% y %}\nLabel:"),
     ],
 )
 def test_prompt_of_words_instructions_descriptions_and_state(
-    instructions: str, state: str, options: dict[str, str | None], expected: str
+    instructions: list[str], state: str, options: list[tuple[str, str]], expected: str
 ) -> None:
     assert prompt_of(instructions, state, options) == expected
 
