@@ -152,7 +152,8 @@ def test_a_student_learns_the_distribution(tiny_student: Path, tmp_path: Path) -
 
 
 def test_which_loss_a_training_has() -> None:
-    assert soft_loss_of(ICLDistTraining()) is None
+    assert soft_loss_of(ICLDistTraining(loss="hard")) is None
+    assert soft_loss_of(ICLDistTraining()) == SoftLoss(0.5, 1.0)
     assert soft_loss_of(ICLDistTraining(loss="soft")) == SoftLoss(1.0, 1.0)
     mixed = ICLDistTraining(loss="mixed", soft_weight=0.25, soft_temperature=2.0)
     assert soft_loss_of(mixed) == SoftLoss(0.25, 2.0)
