@@ -455,17 +455,23 @@ def _calibrate(options: argparse.Namespace) -> None:
     if not options.checkpoint.is_dir():
         raise InputError(f"{options.checkpoint}: no such folder; expected a checkpoint")
     name, recipe = choose_recipe(str(options.checkpoint), options.task)
+    if not options.task and name not in load_tasks():
+        raise InputError(
+            f"calibrate: {options.checkpoint} answers {name!r}, whose card is not here: call this "
+            "where sentibench_tasks holds the card, or let SENTIBENCH_TASKS name that folder; the "
+            "card needs validation items (sentibench task new --val FILE)"
+        )
     task = task_named(name, "calibrate")
     temperatures.refuse_uncalibrated(task, options.limit)
     from functools import partial
 
-    from tqdm import tqdm
-
     from sentibench.predict.classifier import Classifier
+    from sentibench.progress import progress
 
     target = "each item's own" if recipe.needs_target else ""
     classifier = Classifier(options.checkpoint, name, target=target)
-    with tqdm(desc="calibrate", unit="text") as bar:
+    n_items = task.card.splits["val"].rows
+    with progress("calibrate", "text", min(n_items, options.limit or n_items)) as bar:
         ask = partial(classifier.log_likelihoods, on_answer=bar.update)
         fitted = temperatures.fit(task, ask, options.limit)
     temperatures.save(options.checkpoint, name, fitted)

@@ -162,7 +162,7 @@ class Run(Section):
                 "expected difficulty"
             )
         if self.icldist and self.wants_distributions:
-            backend, wanted = self.teacher.backend, " and ".join(self.wants_distributions)
+            backend, wanted = self.teacher.backend, self.wants_distributions[0]
             if backend not in SCORING or not self.icldist.score_choices:
                 got = backend if backend not in SCORING else "icldist.score_choices: false"
                 raise ValueError(

@@ -38,6 +38,7 @@ LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,40}")
 TASK_NAME = re.compile(r"[\w:.-]+", re.ASCII)
 MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~$!&@:^]")
 SETTINGS = ("method", "learning_rate", "epochs", "batch_size", "schedule", "max_length")
+LEARNT = {"soft": "the distribution", "mixed": "the distribution and the likeliest label"}
 FIGURES = ("steps", "supervised_tokens", "left_out_too_long")
 
 
@@ -181,6 +182,8 @@ def _facts_of(stage: Stage, manifest: Manifest) -> dict[str, str]:
     if section := sections["icldist" if is_mixed else stage]:
         training = section.training
         facts |= {words(key): plain(getattr(training, key)) for key in SETTINGS}
+        if learnt := LEARNT.get(getattr(training, "loss", "hard")):
+            facts["learnt of scored labels"] = learnt
         if training.method != "full":
             facts |= {"LoRA r": plain(training.lora.r), "LoRA alpha": plain(training.lora.alpha)}
     figures = summary.figures()

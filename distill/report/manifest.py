@@ -278,6 +278,9 @@ class Summary(PartialRecord):
     last_loss_nats_per_token: float | None = None
     chosen: str = ""
     scores: dict[str, JsonValue] = {}
+    temperatures: dict[str, float] = {}
+    no_temperature: dict[str, str] = {}
+    """Task -> why none could be fitted."""
     largest_logit_difference: float | None = None
 
     def figures(self) -> dict[str, Any]:

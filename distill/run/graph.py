@@ -279,8 +279,10 @@ def _add_evaluation(
             ("texts", *kept, f"{last}-merge"),
             (FILE,),
         )
-    calibrated = measuring.calibrated_tasks(run)
-    if calibrated:
+    asked = measuring.calibrated_tasks(run)
+    calibrated = [name for name, reason in asked.items() if not reason]
+    files = (temperatures.FILE, f"../{last}-merge/student/{temperatures.FILE}")
+    if asked:
         steps.add(
             "calibrate",
             partial(measuring.calibrate_student, run),
@@ -291,8 +293,7 @@ def _add_evaluation(
                 "dtype": run.evaluation.dtype,
             },
             (f"{last}-merge",),
-            # beside the weights too: a student that is made anew has lost it
-            (temperatures.FILE, f"../{last}-merge/student/{temperatures.FILE}"),
+            files if calibrated else (),  # a student that is made anew has lost the second
         )
     steps.add(
         "report",
@@ -301,7 +302,7 @@ def _add_evaluation(
         (
             *(f"evaluate-{model}" for model in stages.measured(run)),
             *(["agreement"] if tasks else []),
-            *(["calibrate"] if calibrated else []),
+            *(["calibrate"] if asked else []),
         ),
         ("../results", "../report.html"),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -317,11 +318,12 @@ def _student_answers(run: Run, task: str, texts: Sequence[str]) -> list[str | No
     ]
 
 
-def calibrated_tasks(run: Run) -> list[str]:
-    """The tasks of the last student whose temperature is fitted, by name."""
+def calibrated_tasks(run: Run) -> dict[str, str]:
+    """Label tasks of the last student -> why no temperature can be fitted; empty where one can."""
     limit = run.evaluation.calibration
     tasks = tasks_named(asked_of_student(run), "evaluation.tasks") if limit else ()
-    return sorted({task.name for task in tasks if not temperatures.why_not(task, limit)})
+    asked = {task.name: task for task in tasks if task.card.is_label_task}
+    return {name: temperatures.why_not(task, limit) for name, task in sorted(asked.items())}
 
 
 def calibrate_student(run: Run, folder: Path) -> Summary:
@@ -332,8 +334,11 @@ def calibrate_student(run: Run, folder: Path) -> Summary:
     from sentibench.predict.classifier import Classifier
 
     checkpoint, limit = checkpoint_of(run, training_stages(run)[-1]), run.evaluation.calibration
+    without = {name: reason for name, reason in calibrated_tasks(run).items() if reason}
+    for name, reason in without.items():
+        print(f"no temperature for {name}: {reason}", file=sys.stderr)
     for name in calibrated_tasks(run):
-        if name in temperatures.load(str(folder)):
+        if name in without or name in temperatures.load(str(folder)):
             continue
         student = Classifier(
             checkpoint,
@@ -352,6 +357,7 @@ def calibrate_student(run: Run, folder: Path) -> Summary:
     return {
         "temperatures": {name: round(one.temperature, 3) for name, one in fitted.items()},
         **({"at_an_end": at_an_end} if at_an_end else {}),
+        **({"no_temperature": without} if without else {}),
     }
 
 

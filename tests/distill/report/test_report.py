@@ -225,6 +225,13 @@ def test_calibration_stands_in_a_table_of_models(run_folder: Path, raw: dict[str
     assert "Mean over 2 label tasks" in text
     assert "Base 20.0 [19.0, 21.0] – 0.693 [0.683, 0.703] – ICLDist 4.2 [3.2, 5.2] – – –" in text
     assert "Teacher: its log-likelihoods were not saved on all of these tasks." in text
+    assert "emperature" not in text
+    raw["steps"]["calibrate"] = step(
+        temperatures={"sentibench_sst2": 1.234}, no_temperature={"sentibench_imdb": "a <b> reason"}
+    )
+    text = page_of(run_folder, raw).text
+    assert "from validation items: SST2 1.23." in text
+    assert "No temperature for IMDb: a <b> reason." in text
 
 
 def test_files_that_are_not_there_or_torn_are_said_so(

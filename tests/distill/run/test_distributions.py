@@ -13,6 +13,7 @@ pytest.importorskip("peft")
 from distill.config import load_config
 from distill.errors import ConfigError
 from distill.filters.bias import without_bias
+from distill.run import measuring
 from sentibench.remote.records import Answer, Request
 from sentibench.remote.store import Store
 from sentibench.scoring.calibration import probabilities
@@ -95,6 +96,15 @@ def test_a_hard_run_keeps_no_distributions(
     steps = steps_of(load_config(configured(tmp_path, tiny_student, "training: {loss: hard}")))
     do_all_before(steps["icldist-filter"])
     assert not any(sample.target for sample in samples_of(steps, "icldist-filter"))
+
+
+def test_a_run_that_cannot_calibrate_says_so(tiny_student: Path, tmp_path: Path, capsys) -> None:
+    run = load_config(configured(tmp_path, tiny_student, "correct_bias: false"))
+    assert "calibrate" in steps_of(run)
+    told = measuring.calibrate_student(run, tmp_path)
+    assert list(told["no_temperature"]) == ["sentibench_mini_sst2"]
+    assert not told["temperatures"]
+    assert "no temperature for sentibench_mini_sst2: no validation items" in capsys.readouterr().err
 
 
 GOLD = "{backend: gold}"
