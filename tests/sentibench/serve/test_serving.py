@@ -513,7 +513,13 @@ def test_models_health_and_measures_are_told(client) -> None:
     client.ask("/v1/classify", {"texts": ["a", "b"]})
     client.ask("/v1/classify", {})
     assert (count(200), count(400)) == (before[0] + 1, before[1] + 1)
+    for path in ("/v1/classify", "/v1/nothing", "/wp-login"):
+        client.get(path)
     text = client.get("/metrics")[1]
+    assert count(405) > 0
+    assert re.search(r'^sentibench_requests_total.path="other",status="404". [2-9]', text, re.M)
+    assert "nothing" not in text
+    assert "wp-login" not in text
     assert "sentibench_queue_items 0.0" in text
     assert 'sentibench_request_seconds_count{path="/v1/classify"}' in text
 
