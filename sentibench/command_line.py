@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, NoReturn
 
 from sentibench.errors import InputError, SentiBenchError, nearest
@@ -16,6 +17,18 @@ from sentibench.errors import InputError, SentiBenchError, nearest
 OPTION = re.compile(r"--[a-z][\w-]*")
 # Read by the libraries when they are imported, in our child processes too. Warnings stay.
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "LMEVAL_LOG_LEVEL": "WARNING"}
+
+
+def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """One line for an interrupt; all else that nobody caught has its traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(": ".join(["stopped", *map(str, error.args)]), file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+# Only commands import this module. They spend their first second on imports, outside `exit_code`.
+sys.excepthook = _say
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,10 +62,11 @@ def exit_code(work: Callable[[], int | None]) -> int:
     asks for them.
 
     Args:
-        work: Gives the exit code; None is 0.
+        work: Gives the exit code; None is 0. Where a part of it is kept when it is interrupted,
+            it raises a KeyboardInterrupt that says so.
 
     Returns:
-        What ``work`` gives; 2 after a mistake of the user.
+        What ``work`` gives; 2 after a mistake of the user, 130 after an interrupt.
     """
     if not sys.stderr.isatty():
         for variable, value in QUIET.items():
@@ -66,8 +80,8 @@ def exit_code(work: Callable[[], int | None]) -> int:
     except SentiBenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; what was done is kept, call again", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        _say(KeyboardInterrupt, interrupt, None)
         return 130
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):

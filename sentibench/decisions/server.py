@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from sentibench.decisions.dialects import (
     BELOW,
+    DIALECTS,
     FLOOR,
     FORMS,
     VERSION,
@@ -64,11 +65,6 @@ class DecisionsServer(ChatServer):
         others: Of ``ChatServer``.
     """
 
-    addresses = (
-        "{0}model, {0}dialect and {0}base_url, which usually ends with /v1; a server may lack "
-        "chat/completions, which the extraction tasks need"
-    )
-
     def __init__(self, settings: DecisionsSettings, **others: Any) -> None:
         super().__init__(settings, identity(settings), **others)
         self._dialect: DialectName = settings.dialect
@@ -113,6 +109,21 @@ class DecisionsServer(ChatServer):
             log_likelihoods=tuple(math.log(p or least) for p in values),
             n_bounds=found.n_bounds,
         )
+
+    def _settings_of_address(self, request: Request) -> str:
+        known = super()._settings_of_address(request)
+        if not request.choices:
+            return f"{known}; a server may lack chat, which only the label tasks do without"
+        return f"{known}, or {self._prefix}dialect (others: {self._other_dialects})"
+
+    def _mend(self, request: Request) -> str:
+        if not request.choices:
+            return super()._mend(request)
+        return f"set {self._prefix}dialect to another one ({self._other_dialects})"
+
+    @property
+    def _other_dialects(self) -> str:
+        return ", ".join(name for name in DIALECTS if name != self._dialect)
 
     def _remedy(self, words: str, request: Request) -> str:
         """Labels of several tokens are refused by servers that read one token of an option.

@@ -258,6 +258,8 @@ def label_file(
                 return _label_file(classifier, source, out, kept, found, prefix)
             finally:
                 Path(lock.lock_file).unlink(missing_ok=True)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"what was answered is kept in {kept}; call again") from None
     except Timeout:
         raise InputError(
             f"--out {out}: another call is writing it; wait for that, or give another name"

@@ -28,6 +28,8 @@ from sentibench.prompts.few_shot import (
 FILE = "sentibench.json"
 WEIGHTS = ("*model*.safetensors", "pytorch_model*.bin", "adapter_model.bin")
 LARGEST_BYTES = 16 << 20
+CONFIGURATIONS = ("config.json", "adapter_config.json")
+HUB_TIMEOUT_S = 5.0
 
 Form = TypeVar("Form", bound=BaseModel)
 Text = Annotated[str, Field(min_length=1)]
@@ -188,11 +190,22 @@ def _beside(checkpoint: str, name: str) -> Path | None:
         return folder / name
     if folder.exists() or checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1:
         raise InputError(f"{checkpoint}: no such folder; expected a checkpoint")
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+    from requests import RequestException, head
 
     try:
+        found = [try_to_load_from_cache(checkpoint, known) for known in CONFIGURATIONS]
+        is_cached = any(isinstance(path, str) for path in found)
+        if not is_cached and not constants.HF_HUB_OFFLINE:
+            # the library itself would try for half a minute
+            head(constants.ENDPOINT, timeout=HUB_TIMEOUT_S)
         return Path(hf_hub_download(checkpoint, name))
+    except RequestException:
+        raise InputError(
+            f"{checkpoint}: no such folder in {Path.cwd()}, and {constants.ENDPOINT} cannot be "
+            "reached for a model of this name; look at the path"
+        ) from None
     except EntryNotFoundError:  # or not there while offline
         return None
     except (HfHubHTTPError, HFValidationError, OSError) as error:

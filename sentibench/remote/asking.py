@@ -52,14 +52,17 @@ def ask(
         asked.has_answered = True
     unknown: dict[str, Failure] = {}
     with progress(what, "request", len(waiting)) as bar:
-        for request, outcome in asked.answer(waiting) if asked else ():
-            if isinstance(outcome, Answer):
-                store.add(request, outcome)
-            elif outcome.reason in (*UNKNOWN, *passing):
-                unknown[store.key_of(request)] = outcome
-            else:
-                store.fail(request, outcome)
-            bar.update()
+        try:
+            for request, outcome in asked.answer(waiting) if asked else ():
+                if isinstance(outcome, Answer):
+                    store.add(request, outcome)
+                elif outcome.reason in (*UNKNOWN, *passing):
+                    unknown[store.key_of(request)] = outcome
+                else:
+                    store.fail(request, outcome)
+                bar.update()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("what was answered is kept, call again") from None
     lost = [f for f in unknown.values() if f.reason in passing and f.reason not in accepted]
     if lost:
         raise TeacherError(

@@ -91,8 +91,6 @@ class ChatServer:
         sleep: Waits so many seconds.
     """
 
-    addresses = "{0}model and {0}base_url, which usually ends with /v1"
-
     def __init__(
         self,
         settings: ServerSettings,
@@ -144,6 +142,7 @@ class ChatServer:
         ]
         waiting, n_open, n_failed = iter(requests), 0, 0
         n_unreached, was_reached = 0, False  # in a row; in this call
+        are_rejected = True  # all failures in a row, by a status that says the request is wrong
         try:
             for thread in threads:
                 thread.start()
@@ -161,7 +160,9 @@ class ChatServer:
                 yield request, outcome
                 if isinstance(outcome, Answer):
                     n_failed, n_unreached, was_reached, self.has_answered = 0, 0, True, True
+                    are_rejected = True
                     continue
+                are_rejected &= outcome.reason == "refused" and outcome.detail.startswith("HTTP ")
                 n_unreached = n_unreached + 1 if outcome.reason == UNREACHED else 0
                 if n_unreached > was_reached:  # a server that answered may drop one connection
                     raise TeacherError(
@@ -172,10 +173,11 @@ class ChatServer:
                     )
                 n_failed += not (self.has_answered and outcome.reason in FINAL)
                 if n_failed == self._give_up_after:
+                    mend = self._mend(request) if are_rejected else "mend the server"
                     raise TeacherError(
                         f"{self._whole}: {self._url(request)} answers nothing but errors; "
                         f"got {n_failed} failures in a row, the last: {outcome.reason}, "
-                        f"{outcome.detail}; what was answered is kept, mend the server and "
+                        f"{outcome.detail}; what was answered is kept, {mend} and "
                         f"{self._again}"
                     )
         finally:
@@ -267,6 +269,14 @@ class ChatServer:
     def _path(self, request: Request) -> str:
         """Where a request goes."""
         return "chat/completions" if self._style == "chat" else "completions"
+
+    def _settings_of_address(self, request: Request) -> str:
+        """What may be wrong where an address or a model is not there."""
+        return f"{self._prefix}model and {self._prefix}base_url, which usually ends with /v1"
+
+    def _mend(self, request: Request) -> str:
+        """What to do where the server finds every request wrong."""
+        return "mend the server"
 
     def _url(self, request: Request) -> str:
         return f"{self._settings.base_url.rstrip('/')}/{self._path(request)}"
@@ -360,7 +370,7 @@ class ChatServer:
         elif status in (404, 405, 501) or status < 400:
             wrong = (
                 f"{self._whole}: {url} is no such address, or has no model {model}; {got}; check "
-                + self.addresses.format(prefix)
+                + self._settings_of_address(request)
             )
         elif status == 402 or b"insufficient_quota" in reply.body:
             wrong = f"{self._whole}: the account at {url} is used up; {got}"

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sentibench.serve.answering import Answer, Item, Question, Scored
 from sentibench.serve.batching import Batcher
@@ -28,6 +29,7 @@ from sentibench.serve.shapes import Classify, Decisions, SystemOne, labelled, re
 MOST_BYTES = 1 << 20  # of a body
 MOST_READ_BYTES = 16 << 20  # of one that is refused: a client that still sends reads no answer
 BODY_TIMEOUT_S = 30.0
+OTHER = "other"  # in place of a path that we do not have: clients make no new measures
 LEFT = 499  # no status of HTTP: nobody reads it, /metrics counts it
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -113,7 +115,7 @@ def build(
     }
     told = {"/health": health, "/metrics": metrics, "/v1/models": models}
     routes = [
-        Route(path, _counted(path, h, measures), methods=["POST"]) for path, h in asked_of.items()
+        Route(path, _timed(path, h, measures), methods=["POST"]) for path, h in asked_of.items()
     ]
     routes += [Route(path, handler, methods=["GET"]) for path, handler in told.items()]
     paths = ", ".join([*asked_of, *told])
@@ -126,14 +128,35 @@ def build(
         refused.headers.update(error.headers or {})
         return refused
 
+    counting = Middleware(_Counting, measures=measures, paths={*asked_of, *told})
     guard = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     return Starlette(
-        routes=routes, middleware=[guard], exception_handlers={HTTPException: no_such_address}
+        routes=routes,
+        middleware=[counting, guard],
+        exception_handlers={HTTPException: no_such_address},
     )
 
 
-def _counted(path: str, handler: Handler, measures: Measures) -> Handler:
-    """A handler whose refusals and failures are answers, and counted."""
+class _Counting:
+    """Counts every answer by path and status, whoever gives it."""
+
+    def __init__(self, app: ASGIApp, measures: Measures, paths: Collection[str]) -> None:
+        self._app, self._requests, self._paths = app, measures.requests, paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path")
+        known = path if path in self._paths else OTHER
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._requests.labels(known, str(message["status"])).inc()
+            await send(message)
+
+        await self._app(scope, receive, counted)
+
+
+def _timed(path: str, handler: Handler, measures: Measures) -> Handler:
+    """A handler whose refusals and failures are answers, and whose seconds are measured."""
 
     async def run(request: Request) -> Response:
         began_s = time.perf_counter()
@@ -149,7 +172,6 @@ def _counted(path: str, handler: Handler, measures: Measures) -> Handler:
             log.error("%s: %s\n%s", path, type(error).__name__, where)
             failed = Refused(500, "server_error", f"{type(error).__name__}; the log has more")
             response = failed.response()
-        measures.requests.labels(path, str(response.status_code)).inc()
         measures.seconds.labels(path).observe(time.perf_counter() - began_s)
         return response
 

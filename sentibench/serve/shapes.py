@@ -13,7 +13,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -24,11 +24,12 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import from_json
 
 from sentibench.predict.classifier import Extracted, Labelled
 from sentibench.prompts.few_shot import render_few_shot
 from sentibench.serve.answering import Item, Question, Scored
-from sentibench.serve.refusals import Refused
+from sentibench.serve.refusals import Refused, refuse_no_text, refused_form
 
 MOST_TEXTS = 256  # of a request; questions too
 MOST_CHARACTERS = 32_768  # of a text, a state or instructions
@@ -272,16 +273,32 @@ def read(shape: type[Shape], body: bytes, name: str) -> tuple[Shape, Sequence[It
         Refused: If it is something else, too much, or asks for another model.
     """
     try:
+        given = from_json(body, allow_inf_nan=False)  # NaN is no JSON
+    except ValueError as error:
+        raise Refused(400, "invalid_json", f"the body: expected JSON; {error}") from None
+    if shape is Decisions and isinstance(given, dict):  # what is not text has no shape there
+        refuse_no_text(cast("dict[str, Any]", given).get("input"), "input")
+    try:
         request = shape.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))[:100]
-        what = " ".join(first["msg"].removeprefix("Value error, ").split())[:300]
-        kind = "invalid_json" if first["type"] == "json_invalid" else "invalid_request"
-        raise Refused(400, kind, f"{where}: {what}" if where else what, where or None) from None
+        raise refused_form(error, given, lambda place: _keys(shape, place)) from None
     if request.model not in (None, name):
         raise Refused(404, "unknown_model", f"model: this server has {name!r} alone", "model")
     return request, request.items()
+
+
+def _keys(shape: type[_Request], place: Sequence[str]) -> Iterable[str]:
+    """The known keys of the object in which the key at a place of a request stands."""
+    return _PARTS.get((shape, place[0], len(place)), shape).model_fields
+
+
+_PARTS: dict[tuple[type[_Request], str, int], type[_Part]] = {
+    (SystemOne, "questions", 3): _CriteriaQuestion,
+    (Decisions, "questions", 3): _ChoicesQuestion,
+    (Decisions, "questions", 5): _Choice,
+    (Decisions, "input", 3): _Message,
+    (Decisions, "input", 5): _TextPart,
+}
 
 
 def labelled(answer: Labelled | Extracted) -> dict[str, Any]:
@@ -303,6 +320,7 @@ def _text_of(value: Any, where: str) -> str:
     """Text as it is, anything else as JSON; nothing for null."""
     if value is None:
         return ""
+    refuse_no_text(value, where)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     _refuse_long(text, where)
     return text

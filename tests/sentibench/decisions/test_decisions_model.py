@@ -265,7 +265,11 @@ def test_refused_options_end_in_one_error_that_names_letters_where_these_would_h
         (401, "--model_args api_key_env: "),
         (403, "does not let OPENAI_API_KEY use 'm'"),
         (404, "is no such address, or has no model 'm'"),
-        (501, "check --model_args model, --model_args dialect and --model_args base_url"),
+        (
+            501,
+            "check --model_args model and --model_args base_url, which usually ends with /v1, or ",
+        ),
+        (405, "or --model_args dialect (others: decisions, sglang, chat)"),
     ],
 )
 def test_what_concerns_every_request_ends_the_run_at_once(
@@ -291,6 +295,29 @@ def test_a_rate_limit_is_waited_for(
     assert results["results"][SST2]["invalid_rate,none"] == 0
     assert waits[0] == 7.0
     assert len(server.seen) == N_ITEMS + 3
+
+
+@pytest.mark.parametrize(
+    ("statuses", "remedy"),
+    [
+        (
+            (400, 422),
+            r"set --model_args dialect to another one \(decisions, sglang, chat\) and run",
+        ),
+        ((400, 500), "mend the server and run again"),
+    ],
+)
+def test_a_server_that_finds_every_question_wrong_may_have_another_dialect(
+    server: DecisionsServer,
+    store: Path,
+    statuses: tuple[int, int],
+    remedy: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(DecisionsModel, "give_up_after", 3)
+    server.behave = lambda *_: (statuses[len(server.seen) % 2], {})
+    with pytest.raises(TeacherError, match=remedy):
+        evaluated(server, store, concurrency=1, max_attempts=1)
 
 
 @in_each_dialect

@@ -150,7 +150,7 @@ def test_a_stopped_call_goes_on_where_it_was(
     label(source, tmp_path / "calm.csv", calm := Fake())
     assert list(chain(*calm.asked)) == texts
     out, kept = tmp_path / "out.csv", tmp_path / "out.csv.answers"
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="what was answered is kept in "):
         label(source, out, Fake(stops_after=stops_after))
     assert not out.exists()
     with kept.open("a", encoding="utf-8") as file:  # killed while writing

@@ -77,6 +77,21 @@ def test_the_task_is_the_only_one_or_the_one_that_is_named(tmp_path: Path) -> No
         choose_recipe("./nowhere", None)
 
 
+def test_a_name_that_is_no_folder_is_said_at_once_where_the_hub_cannot_be_reached(
+    monkeypatch,
+) -> None:
+    def download(*_: object) -> str:
+        raise AssertionError("the library tries again and again")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    for name in ("nowhere", "some/student"):
+        message = f"{name}: no such folder in .*, and http://127.0.0.1:9 cannot be reached"
+        with pytest.raises(InputError, match=message):
+            choose_recipe(name, None)
+
+
 def saved(**changes) -> str:
     return json.dumps({"format": 1, "tasks": {"t": SMALL.model_dump(mode="json") | changes}})
 

@@ -19,6 +19,7 @@ import pytest
 from store_contents import answers, failures
 
 from sentibench.errors import StoreError
+from sentibench.remote.asking import ask
 from sentibench.remote.records import Answer, Decoding, Failure, Message, Request
 from sentibench.remote.store import Store, _Log, merge
 
@@ -637,6 +638,19 @@ def main(command: str, folder: Path, count: int = 0) -> None:
                 return
             print(key_of(request), flush=True)
             time.sleep(0.001 if command == "add" else 0)
+
+
+def test_an_interrupt_while_asking_keeps_what_was_answered_and_says_so(tmp_path: Path) -> None:
+    class Stopped:
+        def answer(self, requests):
+            yield requests[0], Answer("a", "stop")
+            raise KeyboardInterrupt
+
+    requests = [asked(1), asked(2)]
+    with Store.open(tmp_path, TEACHER, REVISION) as store:
+        with pytest.raises(KeyboardInterrupt, match="what was answered is kept, call again"):
+            ask(requests, Stopped, store)
+        assert [store.key_of(one) in store for one in requests] == [True, False]
 
 
 if __name__ == "__main__":

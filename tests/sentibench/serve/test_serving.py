@@ -281,8 +281,9 @@ WRONG: dict[str, tuple[str, object, int, str, str | None]] = {
         },
         400,
         "invalid_request",
-        None,
+        "input.0.content.0",
     ),
+    "NaN": ("/v1/systemone", b'{"state": [NaN], "questions": {}}', 400, "invalid_json", None),
     "no option": (
         "/v1/systemone",
         asked_of("a", {"q": {**CHOICE, "criteria": {}}}),
@@ -302,14 +303,14 @@ WRONG: dict[str, tuple[str, object, int, str, str | None]] = {
         asked_of("a", {"q": {**CHOICE, "criteria": {"a": None, "\n": None}}}),
         400,
         "invalid_request",
-        None,
+        "questions.q.criteria.\n",
     ),
     "a blank choice": (
         "/v1/decisions",
         {"input": "a", "questions": [{**CHOICES, "choices": [{"value": "a"}, {"value": " "}]}]},
         400,
         "invalid_request",
-        None,
+        "questions.0.choices.1.value",
     ),
     "null": ("/v1/systemone", asked_of(None, QUESTION), 400, "invalid_request", "state"),
     "blanks": ("/v1/systemone", asked_of(" \n", QUESTION), 400, "invalid_request", "state"),
@@ -414,6 +415,83 @@ def test_a_wrong_request_is_refused_with_its_place(client, name: str) -> None:
     assert client.get("/health") == (200, '{"status":"ok"}')
 
 
+IMAGE = {"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}
+ALONE = "got a part of type 'image_url', expected text; this model reads text alone"
+CHOICE_KEYS = "unknown key; did you mean 'description'? known: value, description"
+SAID: list[tuple[str, object, str]] = [
+    ("systemone", asked_of([IMAGE], QUESTION), f"state.0: {ALONE}"),
+    (
+        "systemone",
+        asked_of([{"role": "user", "content": [IMAGE]}], QUESTION),
+        f"state.0.content.0: {ALONE}",
+    ),
+    ("systemone", asked_of("a", QUESTION, instructions=[IMAGE]), f"instructions.0: {ALONE}"),
+    (
+        "systemone",
+        asked_of("a", {"q": {**CHOICE, "criteria": {"a": IMAGE, "b": None}}}),
+        f"questions.q: {ALONE}",
+    ),
+    ("decisions", {"input": [IMAGE], "questions": [CHOICES]}, f"input.0: {ALONE}"),
+    (
+        "decisions",
+        {"input": messages([IMAGE]), "questions": [CHOICES]},
+        f"input.0.content.0: {ALONE}",
+    ),
+    (
+        "decisions",
+        {"input": messages([{"type": "text", "text": "a"}]), "questions": [CHOICES]},
+        "input.0.content.0.type: got \"text\", expected 'input_text'",
+    ),
+    ("decisions", {"input": 3, "questions": [CHOICES]}, "input: got 3, expected text or a list"),
+    (
+        "decisions",
+        {"input": LONG, "questions": [CHOICES]},
+        "input: got 32,769 characters, expected at most 32,768",
+    ),
+    (
+        "decisions",
+        {"input": "a", "questions": [{**CHOICES, "choices": [{"value": 1}, {"value": 2}]}]},
+        "questions.0.choices.0.value: got 1, expected true or false or text",
+    ),
+    (
+        "decisions",
+        {
+            "input": "a",
+            "questions": [{**CHOICES, "choices": [{"value": "a", "descripton": ""}] * 2}],
+        },
+        f"questions.0.choices.0.descripton: {CHOICE_KEYS}",
+    ),
+    (
+        "systemone",
+        asked_of("a", {"q": {**CHOICE, "criterion": "x"}}),
+        "questions.q.criterion: unknown key; did you mean 'criteria'? known: type, instructions, "
+        "criteria",
+    ),
+    (
+        "systemone",
+        asked_of("a", {"m": {**CHOICE, "criteria": {" ": None}}}),
+        "questions.m.criteria. : expected text, got none but blanks",
+    ),
+    ("systemone", asked_of("a", {}), "questions: got 0, expected at least 1"),
+    ("systemone", {"questions": QUESTION}, "state: got nothing, expected this key"),
+    (
+        "classify",
+        {"txt": "a"},
+        "txt: unknown key; did you mean 'text'? known: model, text, texts",
+    ),
+    ("classify", {"texts": ["a"] * 257}, "texts: got 257, expected at most 256"),
+    ("classify", [], "got [], expected an object"),
+    ("classify", b'{"text": "a", "model": NaN}', "the body: expected JSON; expected value at line"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "said"), SAID, ids=[said for *_, said in SAID])
+def test_refusals_say_what_was_got_and_expected_in_our_words(client, path, body, said) -> None:
+    status, found = client.ask(f"/v1/{path}", body)
+    assert status == 400
+    assert found["error"]["message"].startswith(said)
+
+
 def test_other_addresses_methods_and_types_are_refused(client) -> None:
     assert client.get("/v1/nothing")[0] == 404
     status, text = client.get("/v1/classify")
@@ -435,7 +513,13 @@ def test_models_health_and_measures_are_told(client) -> None:
     client.ask("/v1/classify", {"texts": ["a", "b"]})
     client.ask("/v1/classify", {})
     assert (count(200), count(400)) == (before[0] + 1, before[1] + 1)
+    for path in ("/v1/classify", "/v1/nothing", "/wp-login"):
+        client.get(path)
     text = client.get("/metrics")[1]
+    assert count(405) > 0
+    assert re.search(r'^sentibench_requests_total.path="other",status="404". [2-9]', text, re.M)
+    assert "nothing" not in text
+    assert "wp-login" not in text
     assert "sentibench_queue_items 0.0" in text
     assert 'sentibench_request_seconds_count{path="/v1/classify"}' in text
 
