@@ -13,7 +13,6 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from sentibench.command_line import Parser, exit_code
 from distill.config import Run, load_config, save_config
 from distill.presets import descriptions, own_preset, own_task_named, write_preset
 from distill.report.manifest import schema_text
@@ -28,6 +27,7 @@ from distill.run.checks import (
 from distill.run.graph import build_steps
 from distill.run.stages import sources_of, teachers_of, training_stages
 from distill.steps import Step, in_order, states
+from sentibench.command_line import Parser, exit_code
 from sentibench.errors import InputError, StoreError, refuse_missing
 from sentibench.remote.store import disk_errors, merge
 

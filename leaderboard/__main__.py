@@ -10,7 +10,6 @@ from os import cpu_count
 from pathlib import Path
 from typing import cast
 
-from sentibench.command_line import Parser, exit_code
 from leaderboard.board import Board, schema_text, to_json
 from leaderboard.build import build_board
 from leaderboard.exports import to_csv, to_hardest, to_latex, to_markdown
@@ -19,6 +18,7 @@ from leaderboard.previous import changes, read_previous
 from leaderboard.runs.entries import Entry, collect_entries
 from leaderboard.runs.models import Declared, load_declared, short_name
 from leaderboard.runs.results import Problem, lies_in, load_results
+from sentibench.command_line import Parser, exit_code
 from sentibench.data.cards import OURS, Source, Task, tasks_of_source
 from sentibench.errors import InputError, refuse_missing
 from sentibench.pages.text import counted, visible

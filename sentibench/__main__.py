@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from sentibench.command_line import Parser, exit_code
 from sentibench import __version__
+from sentibench.command_line import Parser, exit_code
 from sentibench.data.cards import (
     OWN_FOLDER,
     OWN_FOLDERS_VARIABLE,

@@ -9,7 +9,6 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, NoReturn
 
 from sentibench.errors import InputError, SentiBenchError, nearest
@@ -17,18 +16,6 @@ from sentibench.errors import InputError, SentiBenchError, nearest
 OPTION = re.compile(r"--[a-z][\w-]*")
 # Read by the libraries when they are imported, in our child processes too. Warnings stay.
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "LMEVAL_LOG_LEVEL": "WARNING"}
-
-
-def _say(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """One line for an interrupt; all else that nobody caught has its traceback."""
-    if issubclass(kind, KeyboardInterrupt):
-        print(": ".join(["stopped", *map(str, error.args)]), file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
-
-
-# Only commands import this module. They spend their first second on imports, outside `exit_code`.
-sys.excepthook = _say
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,7 +68,7 @@ def exit_code(work: Callable[[], int | None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
-        _say(KeyboardInterrupt, interrupt, None)
+        print(": ".join(["stopped", *map(str, interrupt.args)]), file=sys.stderr)
         return 130
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC):

@@ -3,14 +3,13 @@
 import json
 import math
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from sentibench.command_line import QUIET, exit_code
 from sentibench.__main__ import main
+from sentibench.command_line import QUIET, exit_code
 from sentibench.data.cards import task_named
 from sentibench.data.read import load_split
 
@@ -203,26 +202,6 @@ def test_libraries_show_bars_and_notes_in_a_terminal_only(is_terminal: bool, mon
     assert exit_code(lambda: None) == 0
     assert ("HF_HUB_DISABLE_PROGRESS_BARS" in os.environ) is not is_terminal
     assert os.environ["LMEVAL_LOG_LEVEL"] == "DEBUG"
-
-
-INTERRUPTED = """
-import builtins, runpy
-original = builtins.__import__
-def interrupted(name, *others, **named):
-    if name == "pydantic":
-        raise KeyboardInterrupt
-    return original(name, *others, **named)
-builtins.__import__ = interrupted
-runpy.run_module({package!r}, run_name="__main__", alter_sys=True)
-"""
-
-
-@pytest.mark.parametrize("package", ["sentibench", "distill", "leaderboard"])
-def test_an_interrupt_while_a_command_is_imported_is_one_line(package: str) -> None:
-    command = [sys.executable, "-c", INTERRUPTED.format(package=package)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.stderr == "stopped\n"
-    assert ended.returncode != 0
 
 
 @pytest.mark.parametrize(
