@@ -30,6 +30,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 BINS = 10
+PER_DOT = 20  # items of a dot in a diagram; the share that is right of fewer is mostly chance
 RISK = 0.05  # share of wrong answers among those that are given
 FLOOR = 1e-12  # of a probability: no single item makes the log-likelihood endless
 REPLICATES = 1_000
@@ -122,9 +123,9 @@ def _nll(answers: Answers) -> Callable[[Weights], Floats]:
     return _mean_of(answers.nll_N)
 
 
-def bin_of(confidence_N: Floats) -> Integers:
-    """Bin of each item: at most ten of equal mass; items of equal confidence are in one."""
-    edges = np.quantile(confidence_N, np.arange(1, BINS) / BINS, method="higher")
+def bin_of(confidence_N: Floats, n_bins: int = BINS) -> Integers:
+    """Bin of each item: at most ``n_bins`` of equal mass; items of equal confidence are in one."""
+    edges = np.quantile(confidence_N, np.arange(1, n_bins) / n_bins, method="higher")
     return np.searchsorted(np.unique(edges), confidence_N, side="right")
 
 
@@ -337,8 +338,12 @@ class Bin:
 
 
 def reliability(answers: Answers) -> list[Bin]:
-    """The bins of a reliability diagram, from low confidence to high; empty ones left out."""
-    bins_N = bin_of(answers.confidence_N)
+    """The bins of a reliability diagram, from low confidence to high; empty ones left out.
+
+    Those of ECE; of fewer than BINS x PER_DOT items there are fewer.
+    """
+    n_bins = min(BINS, max(1, len(answers.gold_N) // PER_DOT))
+    bins_N = bin_of(answers.confidence_N, n_bins)
     return [
         Bin(
             int((bins_N == number).sum()),
