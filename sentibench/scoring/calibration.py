@@ -36,6 +36,7 @@ FLOOR = 1e-12  # of a probability: no single item makes the log-likelihood endle
 REPLICATES = 1_000
 CHUNK = 100  # replicates in memory at once: CHUNK x N weights
 TEMPERATURES = (0.02, 50.0)
+NORMAL_95 = 1.96  # standard errors from the middle of a 95% interval to its ends
 
 
 def probabilities(log_likelihoods_NK: Floats, temperature: float = 1.0) -> Floats:
@@ -190,11 +191,18 @@ def draws(n_items: int, n: int = REPLICATES, seed: int = 0) -> Iterator[Weights]
 
 
 def stderr(name: str, answers: Answers) -> float:
-    """Bootstrap standard error of a metric; NaN for fewer than two items."""
-    n_items, metric = len(answers.gold_N), METRICS[name](answers.in_order())
+    """Bootstrap standard error of a metric; NaN for fewer than two items.
+
+    That of ECE is the distance to the further end of its interval, over 1.96. The spread of its
+    replicates leaves out what chance adds: a calibrated model would lie many of them above 0.
+    """
+    n_items, ordered = len(answers.gold_N), answers.in_order()
     if n_items < 2:
         return float("nan")
-    return float(np.concatenate(list(map(metric, draws(n_items)))).std(ddof=1))
+    if name == "ece":
+        found = drawn(name, ordered).estimate
+        return max(found.value - found.low, found.high - found.value) / NORMAL_95
+    return float(np.concatenate(list(map(METRICS[name](ordered), draws(n_items)))).std(ddof=1))
 
 
 # Intervals
