@@ -106,7 +106,8 @@ def _build_parser() -> argparse.ArgumentParser:
         "predictions",
         type=Path,
         metavar="PREDICTIONS.jsonl",
-        help='one line {"index": 0, "prediction": "text"} for each item of the split',
+        help='one line {"index": 0, "prediction": "text"} for each item of the split; for a task '
+        'with labels also {"index": 0, "probabilities": {"positive": 0.7, "negative": 0.3}}',
     )
     score.add_argument("--json", action="store_true", help="print one JSON object")
     score.add_argument("--split", default="test", help="train, val or test (default: test)")
