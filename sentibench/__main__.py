@@ -19,6 +19,7 @@ from sentibench.data.cards import (
     load_tasks,
     name_own_folders,
     own_folders,
+    robust_names,
     task_named,
     tasks_folder,
     tasks_named,
@@ -333,6 +334,9 @@ def _list(options: argparse.Namespace) -> None:
             print(f"| {' | '.join(map(str, cells))} |")
         else:
             print(f"{task.name:28} {card.category:13} {card.metric:9} {answer}")
+    if not options.markdown:
+        robust = " and ".join(robust_names()[:2])
+        print(f"for lm_eval alone, label tasks in several wordings: {robust}", file=sys.stderr)
 
 
 def _path(_: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sentibench.data.cards import OWN_FOLDERS_VARIABLE, Task
+from sentibench.data.cards import OWN_FOLDERS_VARIABLE, Task, robust_names
 from sentibench.errors import InputError
 from sentibench.pages.text import counted, visible
 from sentibench.prompts.demonstrations import DEFAULT_SEED
@@ -48,7 +48,6 @@ MAX_TASKS = 100  # of ours in a results file
 MAX_FOLDERS = 20  # inside each other
 RESULTS = re.compile(r"results_.*\.json|.*_\d{4}-\d\d-\d\dT[\d-]+\.\d+\.json")
 VERSION = re.compile(r"\d+\.\d+[\w.+]{0,30}|before 0\.4\.9")
-ROBUST = re.compile(r"sentibench_(mini_)?robust_\w+")
 MAX_FILES = 20_000  # in a results folder
 AGREES = 1e-6  # a file's score and ours, which may add in another order
 
@@ -322,7 +321,7 @@ def _without_card(configs: Mapping[str, Any]) -> str:
 
 def _robust(configs: Mapping[str, Any]) -> str:
     """Say that results of sentibench_robust are not shown; empty if there are none."""
-    n_tasks = sum(ROBUST.fullmatch(name) is not None for name in configs)
+    n_tasks = len(configs.keys() & set(robust_names()))
     if not n_tasks:
         return ""
     return (

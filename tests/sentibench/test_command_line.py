@@ -186,6 +186,9 @@ MISTAKES = [
     ),
     (["prompts", "imbd"], "did you mean 'sentibench_imdb'?"),
     (["prompts", "nosuch"], "unknown name 'nosuch'; known: sentibench_imdb, "),
+    (["prompts", "sentibench_mini_robust_sst2"], "its wordings are in "),
+    (["score", "robust_sst2", "x"], "which only lm_eval can run"),
+    (["fetch", "sentibench_robust"], "which only lm_eval can run"),
     (["fetch", "basik"], "did you mean 'sentibench_basic'?"),
     # before the data of the task, which are not here
     (["score", "imdb", "no such file"], "no such file: no such file or folder in "),
@@ -213,7 +216,9 @@ def test_prompts_are_json_lines_with_index_prompt_and_target(capsys) -> None:
 
 def test_list_shows_all_24_tasks(capsys) -> None:
     assert main(["list"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 24
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 24
+    assert "sentibench_robust and sentibench_mini_robust" in shown.err
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
