@@ -138,8 +138,8 @@ def _load(options: argparse.Namespace) -> _Loaded:
     if not runs:
         listed = [f"; first of {len(problems)} files: {p.file}: {p.reason}" for p in problems[:1]]
         raise InputError(
-            f"{folder}: no results of SentiBench tasks in it{''.join(listed)}; "
-            "run lm_eval with --output_path and --log_samples"
+            f"{folder}: no results in it that a page can show{''.join(listed)}; "
+            "run lm_eval with --tasks sentibench, --output_path and --log_samples"
         )
     sources: set[Source] = {run.task.source for run in runs}
     if options.source and options.source not in sources:

@@ -19,6 +19,7 @@ from sentibench.data.cards import (
     load_tasks,
     name_own_folders,
     own_folders,
+    robust_names,
     task_named,
     tasks_folder,
     tasks_named,
@@ -106,7 +107,8 @@ def _build_parser() -> argparse.ArgumentParser:
         "predictions",
         type=Path,
         metavar="PREDICTIONS.jsonl",
-        help='one line {"index": 0, "prediction": "text"} for each item of the split',
+        help='one line {"index": 0, "prediction": "text"} for each item of the split; for a task '
+        'with labels also {"index": 0, "probabilities": {"positive": 0.7, "negative": 0.3}}',
     )
     score.add_argument("--json", action="store_true", help="print one JSON object")
     score.add_argument("--split", default="test", help="train, val or test (default: test)")
@@ -332,6 +334,9 @@ def _list(options: argparse.Namespace) -> None:
             print(f"| {' | '.join(map(str, cells))} |")
         else:
             print(f"{task.name:28} {card.category:13} {card.metric:9} {answer}")
+    if not options.markdown:
+        robust = " and ".join(robust_names()[:2])
+        print(f"for lm_eval alone, label tasks in several wordings: {robust}", file=sys.stderr)
 
 
 def _path(_: argparse.Namespace) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from leaderboard.board import Board, Row
 from sentibench.pages.calibration import number
-from sentibench.pages.text import NONE
+from sentibench.pages.text import NONE, counted
+from sentibench.scoring.calibration import Bin
 from sentibench.scoring.statistics import Estimate
 
 NOT_SAVED = "not saved"
@@ -35,13 +36,17 @@ def part_text(board: Board, row: Row) -> str:
 class Diagram:
     """Confidence against the share that is right; both axes go from 0 to 100.
 
+    The area of a dot is as large as its share of the items.
+
     Attributes:
-        lines: Per seed (x, y) from low confidence to high.
+        n_items: That were answered.
+        lines: Per seed (x, y, radius) from low confidence to high.
         text: The same for those who do not see it.
     """
 
     title: str
-    lines: tuple[tuple[tuple[float, float], ...], ...]
+    n_items: int
+    lines: tuple[tuple[tuple[float, float, float], ...], ...]
     text: str
 
 
@@ -50,13 +55,24 @@ def diagrams(board: Board, row: Row) -> list[Diagram]:
     found: list[Diagram] = []
     for task in board.tasks:
         seeds = row.reliability.get(task.name, ())
-        lines = tuple(
-            tuple((round(100 * b.confidence, 1), round(100 * b.accuracy, 1)) for b in bins)
-            for bins in seeds
+        if not seeds:
+            continue
+        n_items = sum(b.n for b in seeds[0])
+        said = ", ".join(
+            f"{100 * b.accuracy:.0f} at {100 * b.confidence:.0f} ({counted(b.n, 'item')})"
+            for b in seeds[0]
         )
-        if lines:
-            said = ", ".join(f"{y:.0f} at {x:.0f}" for x, y in lines[0])
-            found.append(
-                Diagram(task.title, lines, f"percent right at percent of confidence: {said}")
+        found.append(
+            Diagram(
+                task.title,
+                n_items,
+                tuple(tuple(_dot(b, n_items) for b in bins) for bins in seeds),
+                f"percent right at percent of confidence: {said}",
             )
+        )
     return found
+
+
+def _dot(of: Bin, n_items: int) -> tuple[float, float, float]:
+    x, y = 100 * of.confidence, 100 * of.accuracy
+    return round(x, 1), round(y, 1), round(max(1.0, 7 * (of.n / n_items) ** 0.5), 1)

@@ -39,6 +39,7 @@ class Column:
     Attributes:
         kind: ``average`` or ``dataset`` for scores, else ``rank``, ``plot`` or ``fact``.
         hint: What the title alone does not say.
+        unit: Unit, and which way is better; stands below the title.
         group: What stands above it and its neighbours.
         is_first: Whether it begins a group.
         views: The ready-made choices of columns that show it.
@@ -51,6 +52,7 @@ class Column:
     group: str = ""
     is_first: bool = False
     views: tuple[str, ...] = ()
+    unit: str = ""
 
     @property
     def is_score(self) -> bool:
@@ -109,8 +111,8 @@ def columns_of(board: Board) -> list[Column]:
             )
         ),
         *(
-            Column(name, title, "fact", hint, "Calibration", name == "ece", ("calibration",))
-            for name, (title, hint) in METRICS.items()
+            Column(name, title, "fact", hint, "Calibration", name == "ece", ("calibration",), unit)
+            for name, (title, unit, hint) in METRICS.items()
         ),
     ]
     # what no row says has no column

@@ -22,9 +22,9 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sentibench.data.cards import OWN_FOLDERS_VARIABLE, Task
+from sentibench.data.cards import OWN_FOLDERS_VARIABLE, Task, robust_names
 from sentibench.errors import InputError
-from sentibench.pages.text import visible
+from sentibench.pages.text import counted, visible
 from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.scoring.metrics import score_function
 from sentibench.scoring.samples import (
@@ -279,11 +279,11 @@ def _read_file(folder: Path, path: Path, with_texts: bool) -> tuple[list[TaskRun
     try:
         summary = _read_summary(path)
         tasks = sorted(filter(task_of, summary.configs))
-        unknown = _without_card(summary.configs)
-        if unknown and tasks:
-            listed(name, Unusable(unknown))
+        left_out = [*filter(None, (_without_card(summary.configs), _robust(summary.configs)))]
         if not tasks:
-            raise Unusable(unknown or "no task of SentiBench in it")
+            raise Unusable("; ".join(left_out) or "no task of SentiBench in it")
+        for reason in left_out:
+            listed(name, Unusable(reason))
         if len(tasks) > MAX_TASKS:
             raise Unusable(f"names {len(tasks):,} tasks of ours, expected at most {MAX_TASKS}")
     except (OSError, Unusable, *BAD_CONTENT) as error:
@@ -316,6 +316,17 @@ def _without_card(configs: Mapping[str, Any]) -> str:
     return (
         f"no card of {shown}: an own task is read with its card; "
         f"name the card's folder in {OWN_FOLDERS_VARIABLE}"
+    )
+
+
+def _robust(configs: Mapping[str, Any]) -> str:
+    """Say that results of sentibench_robust are not shown; empty if there are none."""
+    n_tasks = len(configs.keys() & set(robust_names()))
+    if not n_tasks:
+        return ""
+    return (
+        f"{counted(n_tasks, 'task')} of sentibench_robust: never ranked or shown here, "
+        "see docs/robustness.md"
     )
 
 

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from sentibench.pages.text import NONE, percent
-from sentibench.scoring.calibration import BINS, REPLICATES
+from sentibench.scoring.calibration import BINS, PER_DOT, REPLICATES
 from sentibench.scoring.statistics import Estimate
 
 METRICS = {
-    "ece": ("ECE", "Expected calibration error in percent: between confidence and share right"),
-    "brier": ("Brier", "Brier score, from 0 to 2: squared distance to the right label"),
-    "nll": ("NLL", "Negative log-likelihood of the right label, in nats"),
-    "coverage_at_5": ("Coverage", "Percent of items answered, at most 5% of these answers wrong"),
+    "ece": (
+        "ECE",
+        "%, lower is better",
+        "Expected calibration error: between confidence and share right",
+    ),
+    "brier": (
+        "Brier",
+        "0 to 2, lower is better",
+        "Brier score: squared distance to the right label, summed over labels",
+    ),
+    "nll": ("NLL", "nats, lower is better", "Negative log-likelihood of the right label"),
+    "coverage_at_5": (
+        "Coverage",
+        "%, higher is better",
+        "Items that can be answered with at most 5% of these answers wrong",
+    ),
 }
-"""Name -> title and what it says."""
+"""Name -> title, unit and which way is better, what it says."""
 GROUPS = (
     f"up to {BINS} groups of equally many items, where items of equal probability stay together"
+)
+DOTS = (
+    f"up to {BINS} groups of equally many items, each of about {PER_DOT} or more; the larger a "
+    "dot, the more items it stands for"
 )
 INTERVALS = (
     f"The intervals are from {REPLICATES:,} draws of the items, the same for all models. Chance "

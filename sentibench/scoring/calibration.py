@@ -30,11 +30,13 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 BINS = 10
+PER_DOT = 20  # items of a dot in a diagram; the share that is right of fewer is mostly chance
 RISK = 0.05  # share of wrong answers among those that are given
 FLOOR = 1e-12  # of a probability: no single item makes the log-likelihood endless
 REPLICATES = 1_000
 CHUNK = 100  # replicates in memory at once: CHUNK x N weights
 TEMPERATURES = (0.02, 50.0)
+NORMAL_95 = 1.96  # standard errors from the middle of a 95% interval to its ends
 
 
 def probabilities(log_likelihoods_NK: Floats, temperature: float = 1.0) -> Floats:
@@ -122,9 +124,9 @@ def _nll(answers: Answers) -> Callable[[Weights], Floats]:
     return _mean_of(answers.nll_N)
 
 
-def bin_of(confidence_N: Floats) -> Integers:
-    """Bin of each item: at most ten of equal mass; items of equal confidence are in one."""
-    edges = np.quantile(confidence_N, np.arange(1, BINS) / BINS, method="higher")
+def bin_of(confidence_N: Floats, n_bins: int = BINS) -> Integers:
+    """Bin of each item: at most ``n_bins`` of equal mass; items of equal confidence are in one."""
+    edges = np.quantile(confidence_N, np.arange(1, n_bins) / n_bins, method="higher")
     return np.searchsorted(np.unique(edges), confidence_N, side="right")
 
 
@@ -189,11 +191,18 @@ def draws(n_items: int, n: int = REPLICATES, seed: int = 0) -> Iterator[Weights]
 
 
 def stderr(name: str, answers: Answers) -> float:
-    """Bootstrap standard error of a metric; NaN for fewer than two items."""
-    n_items, metric = len(answers.gold_N), METRICS[name](answers.in_order())
+    """Bootstrap standard error of a metric; NaN for fewer than two items.
+
+    That of ECE is the distance to the further end of its interval, over 1.96. The spread of its
+    replicates leaves out what chance adds: a calibrated model would lie many of them above 0.
+    """
+    n_items, ordered = len(answers.gold_N), answers.in_order()
     if n_items < 2:
         return float("nan")
-    return float(np.concatenate(list(map(metric, draws(n_items)))).std(ddof=1))
+    if name == "ece":
+        found = drawn(name, ordered).estimate
+        return max(found.value - found.low, found.high - found.value) / NORMAL_95
+    return float(np.concatenate(list(map(METRICS[name](ordered), draws(n_items)))).std(ddof=1))
 
 
 # Intervals
@@ -337,8 +346,12 @@ class Bin:
 
 
 def reliability(answers: Answers) -> list[Bin]:
-    """The bins of a reliability diagram, from low confidence to high; empty ones left out."""
-    bins_N = bin_of(answers.confidence_N)
+    """The bins of a reliability diagram, from low confidence to high; empty ones left out.
+
+    Those of ECE; of fewer than BINS x PER_DOT items there are fewer.
+    """
+    n_bins = min(BINS, max(1, len(answers.gold_N) // PER_DOT))
+    bins_N = bin_of(answers.confidence_N, n_bins)
     return [
         Bin(
             int((bins_N == number).sum()),

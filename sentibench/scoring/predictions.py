@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -42,11 +43,11 @@ def read_predictions(path: Path, n_items: int, classes: Sequence[Label] = ()) ->
         The N answers in the order of the items.
 
     Raises:
-        InputError: If the file cannot be read, a line is no such object, an index is missing,
-            repeated or foreign, a prediction is not the likeliest label, or some lines have
-            probabilities and some not. The message names the line.
+        InputError: If the file cannot be read, a line is no such object or gives a name twice, an
+            index is missing, repeated or foreign, a prediction is not the likeliest label, or some
+            lines have probabilities and some not. The message names the line.
     """
-    refuse_missing(path, f"JSON lines {EXPECTED}")
+    refuse_missing(path, f"JSON lines {_forms(classes)}")
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except OSError as error:
@@ -98,13 +99,35 @@ def in_item_order(predictions: Sequence[tuple[str, int, T]], n_items: int, end: 
     return [found[index][1] for index in range(n_items)]
 
 
-EXPECTED = '{"index": 0, "prediction": "text"}'
+def _forms(classes: Sequence[Label]) -> str:
+    """What a line may be."""
+    text = '{"index": 0, "prediction": "text"}'
+    if not classes:
+        return text
+    even = {label.name: round(1 / len(classes), 2) for label in classes}
+    return f"{text} or {_shown({'index': 0, 'probabilities': even})}"
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _no_name_twice(where: str, pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise InputError(
+                f"{where}: got {_shown(name)[:80]} twice in one object, expected each name once; "
+                "remove one of the two"
+            )
+        found[name] = value
+    return found
 
 
 def _read_line(line: str, where: str, classes: Sequence[Label]) -> tuple[int, Given]:
     problem = f"got {line[:80]}"
     try:
-        match json.loads(line):
+        match json.loads(line, object_pairs_hook=partial(_no_name_twice, where)):
             case {"index": int(index), **rest} if not isinstance(index, bool):
                 text, raw = rest.get("prediction"), rest.get("probabilities")
                 if raw is not None:
@@ -125,7 +148,7 @@ def _read_line(line: str, where: str, classes: Sequence[Label]) -> tuple[int, Gi
                 pass
     except (ValueError, RecursionError) as error:
         problem = f"broken JSON ({getattr(error, 'msg', type(error).__name__)})"
-    raise InputError(f"{where}: {problem}, expected {EXPECTED}")
+    raise InputError(f"{where}: {problem}, expected {_forms(classes)}")
 
 
 def _distribution(raw: Any, where: str, labels: Sequence[str]) -> dict[str, float]:
@@ -134,12 +157,11 @@ def _distribution(raw: Any, where: str, labels: Sequence[str]) -> dict[str, floa
         raise InputError(f"{where}: probabilities: the task has no labels; leave them out")
     expected = f"expected a number from 0 to 1 for each of {', '.join(labels)}"
     if not isinstance(raw, dict) or set(cast("dict[str, Any]", raw)) != set(labels):
-        got = ", ".join(map(str, cast("dict[str, Any]", raw))) if isinstance(raw, dict) else raw
-        raise InputError(f"{where}: probabilities: got {str(got)[:80]}, {expected}")
+        raise InputError(f"{where}: probabilities: got {_shown(raw)[:80]}, {expected}")
     found = {label: cast("dict[str, Any]", raw)[label] for label in labels}
     for label, p in found.items():
         if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1:
-            raise InputError(f"{where}: probabilities: {label}: got {str(p)[:80]}, {expected}")
+            raise InputError(f"{where}: probabilities: {label}: got {_shown(p)[:80]}, {expected}")
     if abs((total := sum(found.values())) - 1) > MAX_EXCESS * len(labels) + 1e-9:
         raise InputError(f"{where}: probabilities: got a sum of {total:.4f}, expected 1")
     return found

@@ -69,6 +69,26 @@ def test_better_models_rank_higher_and_averages_are_means_of_tasks(tmp_path: Pat
     assert ranked[0].rank["official"].low == 1
 
 
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_results_of_sentibench_robust_are_said_to_be_left_out(
+    is_alone: bool, tmp_path: Path, capsys
+) -> None:
+    mini(tmp_path / "results", "m", 0.6, cards=("sst2",))
+    (path,) = (tmp_path / "results" / "m").glob("results_*.json")
+    content = json.loads(path.read_text())
+    task, robust = "sentibench_mini_sst2", "sentibench_mini_robust_sst2"
+    for part in ("results", "configs", "n-samples"):
+        content[part][robust] = content[part][task]
+        if is_alone:
+            del content[part][task]
+    path.write_text(json.dumps(content))
+    arguments = ["build", str(tmp_path / "results"), "--out", str(tmp_path / "site")]
+    assert main([*arguments, "--replicates", "100"]) == (2 if is_alone else 0)
+    said = capsys.readouterr().err
+    assert "1 task of sentibench_robust: never ranked or shown here" in said
+    assert ("no results in it that a page can show" in said) is is_alone
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -585,7 +605,7 @@ def test_a_command_names_the_batch_size_where_the_run_had_one(
 
 MISTAKES = [
     (["build", "nowhere", "--out", "site"], "nowhere: no such file or folder in "),
-    (["build", "empty", "--out", "site"], "no results of SentiBench tasks"),
+    (["build", "empty", "--out", "site"], "no results in it that a page can show"),
     (["build", "good", "--out", "foreign"], "not empty, and not a page of ours"),
     (["build", "good", "--out", "file.txt"], "is no folder"),
     (["build", "good", "--out", "good/site"], "lies in the results folder"),

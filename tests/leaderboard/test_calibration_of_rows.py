@@ -66,7 +66,7 @@ def test_the_mean_over_tasks_has_the_interval_of_the_mean_of_their_replicates(
         assert part.keys() == {"overall", "sentibench_mini_sst2"}
         assert part["overall"] == part["sentibench_mini_sst2"]
     (bins,) = rows["m"].reliability["sentibench_mini_sst2"]
-    assert sum(b.n for b in bins) == 8 * 3
+    assert [b.n for b in bins] == [8 * 3]  # too few for two dots
 
 
 def test_a_row_of_several_seeds_has_the_mean_of_their_values_and_a_line_for_each() -> None:
@@ -120,7 +120,11 @@ def test_the_page_shows_means_with_intervals_and_a_diagram_per_dataset() -> None
     assert columns.keys() == calibration.METRICS.keys()
     page = render_page(board, {})
     assert '">4.2<small>[3.1, 5.5] </small></td>' in page
-    assert '">9.2<small>[8.1, 10.5] 5/8</small></td>' in page
+    for cell in ("9.2<small>[8.1, 10.5]", "0.462<small>[0.451, 0.475]", "42.1<small>[41.0, 43.4]"):
+        assert f'">{cell} 5/8</small></td>' in page
+    for title in ("ECE <small>%, lower", "NLL <small>nats, lower", "Coverage <small>%, higher"):
+        assert page.count(f"{title} is better</small>") == 3  # the table, the cards of two rows
+    assert "Columns of calibration have neither" in page
     svgs = [
         a for tag, a in parsed(page).tags if tag == "figure" and a.get("class") == "reliability"
     ]
@@ -128,7 +132,10 @@ def test_the_page_shows_means_with_intervals_and_a_diagram_per_dataset() -> None
     teacher = board.rows[0]
     first, *others = diagrams(board, teacher)
     assert (first.title, len(others), len(first.lines)) == ("IMDb", 7, 2)
-    assert first.lines[0][0] == (50.0, 45.0)
+    assert (first.n_items, first.lines[0][0]) == (1000, (50.0, 45.0, 2.2))
+    assert first.text.endswith("85 at 90 (100 items), 90 at 95 (100 items)")
+    assert "IMDb, 1,000 items</figcaption>" in page
+    assert '<circle cx="50.0" cy="55.0" r="2.2"/>' in page
     assert "M50.0,55.0L55.0,50.0" in page  # upwards is less
 
 

@@ -694,7 +694,24 @@ def test_page_never_scrolls_sideways_but_the_table_does(page: Any, width: int) -
     assert inside[2] == pytest.approx(0, abs=1)
 
 
-@pytest.mark.parametrize("view", ["averages", "datasets", "about"])
+def test_on_a_phone_all_measures_of_calibration_are_seen(page: Any) -> None:
+    set_width(page, 390)
+    page.execute_script("document.querySelector('[name=view][value=calibration]').click()")
+    page.execute_script("for (const d of document.querySelectorAll('details')) d.open = true")
+    for shown in ("#table", ".scroll:has(> .calibration)"):
+        wide, room = page.execute_script(
+            f"const t = document.querySelector('{shown}'); return [t.scrollWidth, t.clientWidth]"
+        )
+        assert wide == room, shown
+    cut = page.execute_script(
+        "return [...document.querySelectorAll('.small caption')]"
+        ".filter((e) => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth)"
+        ".map((e) => e.textContent)"
+    )
+    assert cut == []
+
+
+@pytest.mark.parametrize("view", ["averages", "datasets", "about", "calibration"])
 def test_no_view_is_cut_at_1280_pixels(page: Any, view: str) -> None:
     page.execute_script(f"document.querySelector('[name=view][value={view}]').click()")
     sizes = "const t = document.querySelector('#table'); return [t.scrollWidth, t.clientWidth]"

@@ -86,13 +86,14 @@ def test_probabilities_are_predictions_and_their_calibration_is_measured(
 
 
 BAD_PROBABILITIES = [
-    ({"probabilities": {"positive": 1}}, "got positive, expected a number from 0 to 1 for each of"),
+    ({"probabilities": {"positive": 1}}, 'got {"positive": 1}, expected a number from 0 to 1 for'),
+    ({"probabilities": {}}, "probabilities: got {}, expected a number from 0 to 1 for each of"),
     ({"probabilities": [0.5, 0.5]}, "probabilities: got [0.5, 0.5], expected a number from 0 to 1"),
     (
         {"probabilities": {"positive": 1.5, "negative": -0.5}},
         "negative: got -0.5, expected a number from 0 to 1",
     ),
-    ({"probabilities": {"positive": "1", "negative": 0}}, "positive: got 1, expected a number"),
+    ({"probabilities": {"positive": "1", "negative": 0}}, 'positive: got "1", expected a number'),
     ({"probabilities": {"positive": 0.5, "negative": 0.3}}, "a sum of 0.8000, expected 1"),
     (
         {"prediction": "Negative.", "probabilities": {"positive": 0.6, "negative": 0.4}},
@@ -101,6 +102,13 @@ BAD_PROBABILITIES = [
     ({"probabilities": {"positive": 0.5, "negative": 0.489}}, "a sum of 0.9890, expected 1"),
     ({"prediction": "positive"}, "no probabilities, other lines have them"),
     ({"prediction": 1, "probabilities": {"positive": 1, "negative": 0}}, "got {"),
+    *(
+        (
+            given,
+            '"prediction": "text"} or {"index": 0, "probabilities": {"negative": 0.5, "positive"',
+        )
+        for given in ({}, {"probabilities": None}, {"probs": {"positive": 1, "negative": 0}})
+    ),
 ]
 
 
@@ -116,6 +124,22 @@ def test_bad_probabilities_are_named_with_their_line(
     shown = capsys.readouterr().err
     assert f"{file}:5: " in shown
     assert message in shown
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        '{"index": 4, "probabilities": {"positive": 0.3, "negative": 0.7, "positive": 0.3}}',
+        '{"index": 4, "prediction": "positive", "prediction": "positive"}',
+    ],
+)
+def test_a_name_that_stands_twice_in_a_line_is_refused(twice: str, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "p.jsonl"
+    file.write_text("\n".join([*sst2_lines()[:4], twice]), encoding="utf-8")
+    assert main(["score", SST2, str(file)]) == 2
+    shown = capsys.readouterr().err
+    assert f"{file}:5: got " in shown
+    assert '" twice in one object, expected each name once' in shown
 
 
 def test_rounded_probabilities_and_an_answer_that_agrees_or_says_nothing_are_taken(
@@ -162,6 +186,9 @@ MISTAKES = [
     ),
     (["prompts", "imbd"], "did you mean 'sentibench_imdb'?"),
     (["prompts", "nosuch"], "unknown name 'nosuch'; known: sentibench_imdb, "),
+    (["prompts", "sentibench_mini_robust_sst2"], "its wordings are in "),
+    (["score", "robust_sst2", "x"], "which only lm_eval can run"),
+    (["fetch", "sentibench_robust"], "which only lm_eval can run"),
     (["fetch", "basik"], "did you mean 'sentibench_basic'?"),
     # before the data of the task, which are not here
     (["score", "imdb", "no such file"], "no such file: no such file or folder in "),
@@ -189,7 +216,9 @@ def test_prompts_are_json_lines_with_index_prompt_and_target(capsys) -> None:
 
 def test_list_shows_all_24_tasks(capsys) -> None:
     assert main(["list"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 24
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 24
+    assert "sentibench_robust and sentibench_mini_robust" in shown.err
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

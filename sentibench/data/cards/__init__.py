@@ -438,6 +438,11 @@ def tasks_named(names: Sequence[str], where: str) -> list[Task]:
 def _find(name: str, where: str, known: Iterable[str]) -> Task:
     tasks = load_tasks()
     task = tasks.get(name) or tasks.get(f"sentibench_{name}")
+    if task is None and {name, f"sentibench_{name}"} & set(robust_names()):
+        raise InputError(
+            f"{where}: got {name!r}, which only lm_eval can run, expected a task of `sentibench "
+            f"list`; its wordings are in {tasks_folder() / 'robust'}"
+        )
     if task is None:
         raise unknown_name(where, name, known, prefix="sentibench_")
     return task

@@ -67,12 +67,12 @@ def coverage(pairs: list[tuple[float, bool]]) -> float:
     return max(shares)
 
 
-def gaps(pairs: list[tuple[float, bool]], edges: list[float]) -> float:
-    """ECE over bins that begin at the edges."""
+def gaps(pairs: list[tuple[float, bool]], edges: list[float]) -> list[float]:
+    """Confidence minus accuracy of the bins that begin at the edges, times their shares."""
     sums = dict.fromkeys(range(len(edges) + 1), 0.0)
     for confidence, right in pairs:
         sums[sum(confidence >= edge for edge in edges)] += confidence - right
-    return sum(map(abs, sums.values())) / len(pairs)
+    return [total / len(pairs) for total in sums.values()]
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +93,19 @@ def expected() -> dict[str, tuple[float, float]]:
     def spread(measure: Callable[[list[tuple[float, bool]]], float]) -> float:
         return statistics.stdev(measure([pairs[i] for i in draw]) for draw in draws)
 
+    ours = gaps(pairs, edges)
+    ece = sum(map(abs, ours))
+    drawn = [gaps([pairs[i] for i in draw], edges) for draw in draws]
+    changes = [sum(abs(b - a) for a, b in zip(ours, of, strict=True)) for of in drawn]
+    along = [
+        sum((b - a) * math.copysign(1, a) for a, b in zip(ours, of, strict=True)) for of in drawn
+    ]
+    reach = max(min(ece, np.quantile(changes, 0.975)), np.quantile(along, 0.975))
     each_brier = ((p - np.eye(k)[gold]) ** 2).sum(axis=1)
     each_nll = -np.log(p[range(n), gold])
     labels = list(range(k))
     return {
-        "ece": (gaps(pairs, edges), spread(lambda drawn: gaps(drawn, edges))),
+        "ece": (ece, float(reach / 1.96)),
         "brier": (
             brier_score_loss(gold, p, labels=labels, scale_by_half=False),
             each_brier.std() / math.sqrt(n),

@@ -78,11 +78,25 @@ def test_a_row_that_says_nothing_is_even_and_wrong() -> None:
     assert certainly_wrong.nll_N.tolist() == [pytest.approx(-math.log(1e-12))]
 
 
-@pytest.mark.parametrize("name", calibration.METRICS)
+@pytest.mark.parametrize("name", ["brier", "nll", "coverage_at_5"])
 def test_the_standard_error_is_the_spread_over_new_items(name: str) -> None:
     told = calibration.stderr(name, answers(n=500, seed=1))
     values = [calibration.value(name, answers(n=500, seed=seed)) for seed in range(2, 202)]
     assert told == pytest.approx(np.std(values), rel=0.35)
+
+
+@pytest.mark.parametrize(("n", "temperature"), [(24, 1.0), (500, 1.0), (500, 0.3)])
+def test_the_standard_error_of_ece_reaches_both_ends_of_its_interval(
+    n: int, temperature: float
+) -> None:
+    found = answers(n=n, temperature=temperature).in_order()
+    interval = calibration.drawn("ece", found).estimate
+    reach = 1.96 * calibration.stderr("ece", found)
+    assert interval.value - reach <= interval.low + 1e-9
+    assert interval.value + reach >= interval.high - 1e-9
+    assert min(interval.value - interval.low, interval.high - interval.value) <= reach
+    if temperature == 1.0:  # calibrated: 0 is within reach
+        assert interval.value - reach <= 1e-9
 
 
 @pytest.mark.parametrize("name", calibration.METRICS)
