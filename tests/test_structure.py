@@ -21,7 +21,7 @@ HOOK = ROOT / "sentibench" / "harness" / "startup" / "_sentibench_autoload.py"
 TABLE = """
 sentibench                 predict versions
 sentibench.__main__        sentibench command_line data errors export harness new_task predict
-                           prompts scoring serve
+                           progress prompts scoring serve
 sentibench.command_line    errors
 sentibench.data            errors versions
 sentibench.decisions       data errors harness prompts remote
