@@ -78,11 +78,17 @@ def serve(
                     "nobody who they are; put a proxy with TLS and keys before it",
                     file=sys.stderr,
                 )
-            print(f"http://{shown}:{address[1]}", flush=True)
+            server = uvicorn.Server(config)
+
+            def end(number: int, frame: FrameType | None) -> None:
+                """End a server that does not listen to signals yet, or has ended already."""
+                server.should_exit = True
+
             # uvicorn ends cleanly, then repeats the signal, which would end us with an error
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, _nothing)
-            uvicorn.Server(config).run(sockets=[bound])
+                signal.signal(number, end)
+            print(f"http://{shown}:{address[1]}", flush=True)
+            server.run(sockets=[bound])
 
 
 @contextmanager
@@ -102,10 +108,6 @@ def batching(
         yield batcher, measures
     finally:
         batcher.close()
-
-
-def _nothing(number: int, frame: FrameType | None) -> None:
-    """Stand where a signal would end the process."""
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -181,5 +181,5 @@ def test_a_command_fingerprints_each_checkpoint_once(
     server = "teacher={backend: openai, model: m, base_url: 'http://127.0.0.1:9/v1'}"
     more = ["knowdist.difficulty={keep: 0.5}", "icldist.difficulty={keep: 0.5}"]
     assert main(["status", str(path), server, *more]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 17
+    assert len(capsys.readouterr().out.splitlines()) == 18
     assert looked_at == {str(tiny_student): 1}
