@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from sentibench.errors import InputError, SentiBenchError
+from sentibench.predict import temperatures
 
 BLOCK, BLOCKS = 1 << 20, 64  # bytes and number of the pieces of a file in its fingerprint
 WEIGHTS = (".safetensors", ".bin", ".gguf")
-TEMPERATURES = "calibration.json"  # of the probabilities; written after the weights, and often
 BROUGHT_BY = {
     ".demo/SmolLM2-135M-Instruct": "make demo",
     ".demo/gemma-3-270m": "make .demo/gemma-3-270m",
@@ -47,7 +47,9 @@ def fingerprint(model: str, *settings: Any) -> str:
         known.update(model.encode())
         return known.hexdigest()[:16]
     for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
-        if path.suffix not in (*WEIGHTS, ".json", ".model", ".jinja") or path.name == TEMPERATURES:
+        if path.suffix not in (*WEIGHTS, ".json", ".model", ".jinja"):
+            continue
+        if path.name == temperatures.FILE:  # written after the weights, and often
             continue
         size = path.stat().st_size
         known.update(f"{path.name}/{size}/".encode())

@@ -1,4 +1,4 @@
-"""The tables of docs/calibration.md from evaluations that `python -m distill run` made.
+"""The tables of docs/calibration_results.md from evaluations that `python -m distill run` made.
 
 python docs/tabulate_calibration.py NAME=RESULTS ... -- NAME-OTHER ..., where RESULTS is a folder of
 lm-eval with samples. First the mean over the label tasks that all models answered on the same
@@ -34,15 +34,14 @@ def main(arguments: list[str]) -> None:
     folders = dict(given.split("=", 1) for given in arguments[:at])
     pairs = [tuple(given.split("-", 1)) for given in arguments[at + 1 :]]
     found = {model: read(Path(folder)) for model, folder in folders.items()}
+    first = next(iter(found.values()))
     tasks = [
         name
-        for name in next(iter(found.values()))
+        for name in first
         if len({of[name].data_key if name in of else model for model, of in found.items()}) == 1
     ]
     of_models = {model: {name: figures(of[name]) for name in tasks} for model, of in found.items()}
-    items = ", ".join(
-        f"{load_tasks()[name].card.title} {first(found)[name].n_items}" for name in tasks
-    )
+    items = ", ".join(f"{load_tasks()[name].card.title} {first[name].n_items}" for name in tasks)
     print("Items:", items, end="\n\n")
 
     table(
@@ -69,10 +68,6 @@ def main(arguments: list[str]) -> None:
             for model, of in of_models.items()
         },
     )
-
-
-def first(found: Mapping[str, Mapping[str, Samples]]) -> Mapping[str, Samples]:
-    return next(iter(found.values()))
 
 
 def read(folder: Path) -> dict[str, Samples]:

@@ -475,8 +475,7 @@ def _calibrate(options: argparse.Namespace) -> None:
 
     target = "each item's own" if recipe.needs_target else ""
     classifier = Classifier(options.checkpoint, name, target=target)
-    n_items = task.card.splits["val"].rows
-    with progress("calibrate", "text", min(n_items, options.limit or n_items)) as bar:
+    with progress("calibrate", "text", temperatures.n_items(task, options.limit)) as bar:
         ask = partial(classifier.log_likelihoods, on_answer=bar.update)
         fitted = temperatures.fit(task, ask, options.limit)
     temperatures.save(options.checkpoint, name, fitted)

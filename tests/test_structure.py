@@ -43,7 +43,7 @@ sentibench.versions        errors
 distill
 distill.__main__           config presets report run steps sentibench.command_line
                            sentibench.errors sentibench.remote
-distill.checkpoints        sentibench.errors
+distill.checkpoints        sentibench.errors sentibench.predict
 distill.config             errors reasons sentibench.data sentibench.decisions sentibench.errors
                            sentibench.files sentibench.remote
 distill.errors             sentibench.errors

@@ -334,12 +334,14 @@ def calibrate_student(run: Run, folder: Path) -> Summary:
     from sentibench.predict.classifier import Classifier
 
     checkpoint, limit = checkpoint_of(run, training_stages(run)[-1]), run.evaluation.calibration
-    without = {name: reason for name, reason in calibrated_tasks(run).items() if reason}
-    for name, reason in without.items():
-        print(f"no temperature for {name}: {reason}", file=sys.stderr)
-    for name in calibrated_tasks(run):
-        if name in without or name in temperatures.load(str(folder)):
+    without: dict[str, str] = {}
+    for name, reason in calibrated_tasks(run).items():
+        if reason:
+            print(f"no temperature for {name}: {reason}", file=sys.stderr)
+            without[name] = reason
+        if reason or name in temperatures.load(str(folder)):
             continue
+        task = load_tasks()[name]
         student = Classifier(
             checkpoint,
             name,
@@ -347,9 +349,9 @@ def calibrate_student(run: Run, folder: Path) -> Summary:
             dtype=run.evaluation.dtype,
             trust_remote_code=run.trust_remote_code,
         )
-        with progress(f"calibrate {name}", "text", limit) as bar:
-            ask = partial(student.log_likelihoods, on_answer=lambda bar=bar: bar.update(1))
-            temperatures.save(folder, name, temperatures.fit(load_tasks()[name], ask, limit))
+        with progress(f"calibrate {name}", "text", temperatures.n_items(task, limit)) as bar:
+            ask = partial(student.log_likelihoods, on_answer=bar.update)
+            temperatures.save(folder, name, temperatures.fit(task, ask, limit))
     fitted = temperatures.load(str(folder))
     for name, one in fitted.items():
         temperatures.save(Path(checkpoint), name, one)

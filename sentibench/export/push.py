@@ -16,11 +16,12 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from sentibench.errors import InputError
+from sentibench.predict import temperatures
 from sentibench.predict.recipe import FILE, WEIGHTS
 
 MODELS = (*WEIGHTS, "*.gguf", "*.onnx", "*.onnx.data")
 # what belongs to a model; whatever else lies in the folder stays here
-PUBLISHED = (*MODELS, FILE, "calibration.json", "*config.json", "*.index.json")
+PUBLISHED = (*MODELS, FILE, temperatures.FILE, "*config.json", "*.index.json")
 PUBLISHED += ("*tokenizer*.json", "added_tokens.json", "special_tokens_map.json", "vocab.json")
 PUBLISHED += ("chat_template.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "Modelfile")
 PUBLISHED += ("README.md", "LICENSE*")

@@ -72,9 +72,14 @@ def why_not(task: Task, limit: int | None = None) -> str:
             "no validation items, and test items are not used; give some with sentibench task new "
             "--val FILE"
         )
-    n_items = task.card.splits["val"].rows
-    n_items = n_items if limit is None else min(n_items, limit)
-    return "" if n_items >= FEWEST else f"{n_items} validation items, expected at least {FEWEST}"
+    n = n_items(task, limit)
+    return "" if n >= FEWEST else f"{n} validation items, expected at least {FEWEST}"
+
+
+def n_items(task: Task, limit: int | None = None) -> int:
+    """How many validation items a temperature is fitted on; the task has some."""
+    n = task.card.splits["val"].rows
+    return n if limit is None else min(n, limit)
 
 
 def refuse_uncalibrated(task: Task, limit: int | None = None) -> None:
