@@ -3,7 +3,7 @@
 The bare pass is one call of ``Classifier`` on all texts, with as many tokens in a batch as the
 server has. The server is a process of its own; each client sends one text at a time, over one
 connection, and waits for the answer. Every number of clients has eight texts a client at least:
-where the task has fewer, they are repeated with a number behind them, since equal texts are asked
+where the task has fewer, they are repeated with a number before them, since equal texts are asked
 about once. Clients and server share the machine, as the bare pass has it alone. Every round
 measures all of them, so that what else the machine does falls on all; shown is the median over the
 rounds. Processor time counts server and clients, and holds on a machine that is busy with other
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("checkpoint")
     parser.add_argument("--task", default="mini_sst2")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch-tokens", type=int, default=256, help="of server and bare pass")
+    parser.add_argument("--batch-tokens", type=int, default=1024, help="of server and bare pass")
     options = parser.parse_args()
     task = task_named(options.task, "--task")
     texts = enough([example.sentence for example in load_split(task, "test").examples])
@@ -58,9 +58,14 @@ def main() -> None:
 
 
 def enough(sentences: Sequence[str]) -> list[str]:
-    """Texts that differ, as many as all clients need."""
+    """Texts that differ, as many as all clients need.
+
+    The number stands before the text: what texts begin with alike is computed once for a call.
+    """
     numbered = (
-        f"{text} {number}" if number else text for number in itertools.count() for text in sentences
+        f"{number}. {text}" if number else text
+        for number in itertools.count()
+        for text in sentences
     )
     return list(itertools.islice(numbered, TEXTS_PER_CLIENT * max(CLIENTS)))
 

@@ -9,6 +9,7 @@ Prompt = tuple[tuple[int, ...], list[int]]  # (input ids, numbers of the request
 
 LOOK = 12  # tokens by which prompts are told apart
 FEWEST_ROWS = 4  # so few prompts are not worth a beginning of their own
+BATCHES_WORTH = 32  # a batch costs, beside its tokens, the 32nd part of the tokens it may hold
 MOST = 0.75  # of a cluster's rows must have a longer beginning with others before it is split
 
 
@@ -52,7 +53,7 @@ def n_shared(rows: Sequence[Prompt]) -> int:
 def cut(
     rows: Sequence[Prompt], n_prefix: int, batch_tokens: int, most_rows: int
 ) -> Iterator[list[Prompt]]:
-    """Cut rows, longest first, where a batch would hold more tokens than allowed.
+    """Cut rows, longest first, so that padding and the cost of batches are least in sum.
 
     Args:
         rows: Longest first.
@@ -60,8 +61,17 @@ def cut(
         batch_tokens: Tokens of a batch, padding included; a longer row is a batch of its own.
         most_rows: Rows of a batch at most.
     """
+    of_batch = batch_tokens / BATCHES_WORTH
+    # from the last row on: the least cost of the rows from here, and where their first batch ends
+    cost, ends = [0.0] * (len(rows) + 1), [0] * len(rows)
+    for start in reversed(range(len(rows))):
+        n_tokens = len(rows[start][0]) - n_prefix
+        most = min(len(rows) - start, most_rows, max(1, batch_tokens // n_tokens))
+        cost[start], ends[start] = min(
+            (of_batch + (end - start) * n_tokens + cost[end], end)
+            for end in range(start + 1, start + most + 1)
+        )
     start = 0
     while start < len(rows):
-        n_rows = min(most_rows, max(1, batch_tokens // (len(rows[start][0]) - n_prefix)))
-        yield list(rows[start : start + n_rows])
-        start += n_rows
+        yield list(rows[start : ends[start]])
+        start = ends[start]

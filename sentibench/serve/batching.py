@@ -7,6 +7,7 @@ classifier gives.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -17,6 +18,7 @@ from sentibench.serve.refusals import Refused
 
 RETRY_AFTER_S = 1
 MOST_WAITING_CHARACTERS = 4 << 20  # of texts and prompts
+PATIENCE = 0.02  # of the time of a batch: as long may its clients take to ask again
 
 Answers = list[Answer]
 IsWanted = Callable[[], bool]
@@ -33,6 +35,10 @@ class _Job:
 
 class Batcher:
     """A bounded queue before a model that does one thing at a time.
+
+    Clients that were answered together ask again together, one a little before the others. So a
+    batch is not begun by the first of them: it waits for as many requests as the last one had, for
+    2% of the last one's time at most.
 
     Args:
         answer: The model; called in one thread. The function that it is given says whether
@@ -118,8 +124,10 @@ class Batcher:
                 self._count(job, -1)
 
     def _work(self) -> None:
-        while jobs := self._next_batch():
+        n_expected, patience_s = 0, 0.0
+        while jobs := self._next_batch(n_expected, patience_s):
             self._on_batch(sum(len(job.items) for job in jobs))
+            start = time.monotonic()
             try:
                 self._settle(jobs)
             except Exception:  # one request must not be another's failure: each alone
@@ -129,11 +137,22 @@ class Batcher:
                     except Exception as error:
                         if job.future.set_running_or_notify_cancel():
                             job.future.set_exception(error)
+            n_expected, patience_s = len(jobs), PATIENCE * (time.monotonic() - start)
 
-    def _next_batch(self) -> list[_Job]:
+    def _next_batch(self, n_expected: int, patience_s: float) -> list[_Job]:
         """Whole requests in their order, one at least; none when the work is over."""
+
+        def is_something() -> bool:
+            return bool(self._jobs) or self._is_closed
+
+        def is_enough() -> bool:
+            is_full = self.n_waiting >= self.max_batch
+            return is_full or len(self._jobs) >= n_expected or self._is_closed
+
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._is_closed)
+            self._changed.wait_for(is_something)
+            self._changed.wait_for(is_enough, patience_s)
+            self._changed.wait_for(is_something)  # whoever asked may have gone away
             jobs: list[_Job] = []
             n_items = 0
             while self._jobs and (not jobs or n_items + len(self._jobs[0].items) <= self.max_batch):

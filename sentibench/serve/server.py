@@ -21,8 +21,6 @@ from sentibench.serve.app import About, build
 from sentibench.serve.batching import Batcher
 from sentibench.serve.measures import Measures
 
-# Few texts cannot be sorted into batches of one length: smaller batches have less padding.
-CPU_TOKENS = 256
 GRACE_S = 30  # for requests that wait or are in work, when the server ends
 
 
@@ -50,8 +48,6 @@ def serve(
             raise InputError(f"{option}: got {number}, expected a number from 1")
     with _bound(host, port) as bound:
         classifier = Classifier(checkpoint, **use)
-        if use.get("batch_tokens") is None and classifier.model.device.type == "cpu":
-            classifier.model.batch_tokens = CPU_TOKENS
         name = Path(checkpoint).resolve().name if Path(checkpoint).is_dir() else checkpoint
         about = About(name, classifier.task, classifier.recipe.labels)
         address = bound.getsockname()

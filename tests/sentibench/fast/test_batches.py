@@ -1,6 +1,8 @@
 """Which prompts go through the model together."""
 
-from sentibench.fast.batches import clusters, cut
+import itertools
+
+from sentibench.fast.batches import BATCHES_WORTH, clusters, cut
 
 
 def rows_of(prompts: list[list[int]]) -> list[list[list[int]]]:
@@ -10,9 +12,28 @@ def rows_of(prompts: list[list[int]]) -> list[list[list[int]]]:
 def test_batches_hold_tokens_not_rows() -> None:
     rows = [(tuple(range(n)), [n]) for n in (50, 30, 30, 30, 12)]
     sizes = [[len(ids) for ids, _ in batch] for batch in cut(rows, 10, 80, 99)]
-    assert sizes == [[50, 30], [30, 30, 12]]
+    assert sizes == [[50], [30, 30, 30], [12]]
     assert [len(batch) for batch in cut(rows, 10, 80, 1)] == [1] * 5
     assert [len(batch) for batch in cut(rows, 10, 5, 99)] == [1] * 5  # longer than a batch
+
+
+def test_no_other_cut_has_less_padding_and_fewer_batches_in_sum() -> None:
+    lengths, batch_tokens, most_rows = (40, 39, 22, 21, 21, 20, 9, 8, 8, 7, 3), 96, 4
+    rows = [(tuple(range(n)), [number]) for number, n in enumerate(lengths)]
+
+    def cost(batches: list[list[int]]) -> float:
+        is_allowed = all(len(b) <= most_rows and len(b) * b[0] <= batch_tokens for b in batches)
+        padded = sum(len(batch) * batch[0] for batch in batches)
+        return padded + len(batches) * batch_tokens / BATCHES_WORTH if is_allowed else float("inf")
+
+    every = []
+    for ends in itertools.product((False, True), repeat=len(lengths) - 1):
+        stops = [i + 1 for i, is_end in enumerate(ends) if is_end]
+        bounds = itertools.pairwise([0, *stops, len(lengths)])
+        every.append(cost([list(lengths[a:b]) for a, b in bounds]))
+    found = [[len(ids) for ids, _ in batch] for batch in cut(rows, 0, batch_tokens, most_rows)]
+    assert [n for batch in found for n in batch] == list(lengths)
+    assert cost(found) == min(every) < cost([[n] for n in lengths])
 
 
 def test_prompts_of_one_instruction_are_together_the_longest_first() -> None:
