@@ -22,8 +22,7 @@ from distill.student.adapters import add_adapter
 from distill.student.samples import encode_samples, read_samples
 from distill.student.soft_loss import SoftLoss
 from distill.student.training import StudentTrainer, _arguments, _collate, _row, load_student
-from distill.student.words import has_long_word
-from sentibench.fast.attention_cache import cache_argument
+from distill.student.words import has_long_word, takes_branches
 from sentibench.fast.head_positions import HeadPositions
 
 WARM_UP = 2
@@ -37,7 +36,7 @@ def main(checkpoint: str, samples: str, steps: str = "20", batch: str = "8") -> 
     training = ICLDistTraining(batch_size=size)
     chosen = list(islice(read_samples(Path(samples)), n_steps * size))
     examples = encode_samples(chosen, tokenizer, training.max_length).examples
-    positions, takes_cache = HeadPositions(model), cache_argument(model)
+    positions, has_branches = HeadPositions(model), takes_branches(model)
     model = add_adapter(model, training.lora)
     spent = {name: [0.0, 0.0] for name in LOSSES}
     n_soft = n_long = 0
@@ -48,7 +47,7 @@ def main(checkpoint: str, samples: str, steps: str = "20", batch: str = "8") -> 
             arguments,
             positions=positions,
             batch_tokens=training.batch_tokens,
-            cache_argument=takes_cache,
+            has_branches=has_branches,
         )
         for number in range(len(examples) // size):
             rows = list(map(_row, examples[number * size : (number + 1) * size]))

@@ -24,14 +24,11 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from distill.student.words import PADDING, has_long_word
+from distill.student.words import PADDING
 
 NEVER = -1e9  # a logit whose probability is 0; minus infinity would make 0 * infinity
 SMALLEST = 1e-30  # of a teacher's probability
 Rows = Sequence[Mapping[str, Any]]
-ReadRest = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Rows (R,) of a batch, words (R, K, L), tokens before them (R,) -> what is behind the first token
-of each word has this log-likelihood, (R, K)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ class SoftLoss:
         logits_NV: torch.Tensor,
         read: tuple[torch.Tensor, torch.Tensor],
         inputs: Mapping[str, torch.Tensor],
-        read_rest: ReadRest,
+        rest_BK: torch.Tensor,
     ) -> torch.Tensor:
         """The loss, summed over the supervised tokens.
 
@@ -77,7 +74,7 @@ class SoftLoss:
             logits_NV: At the positions before supervised tokens, in the order of rows.
             read: Rows and positions of these.
             inputs: ``input_ids`` and ``labels`` (B, T), ``words`` (B, K, L), ``target`` (B, K).
-            read_rest: Reads what is behind the first token; words of several tokens need it.
+            rest_BK: Log-likelihoods of what is behind the first token of each word; 0 for nothing.
         """
         rows_N, positions_N = read
         ids_BT, target_BK = inputs["input_ids"], inputs["target"]
@@ -96,12 +93,7 @@ class SoftLoss:
         words_BKL = inputs["words"]
         is_word_BK = words_BKL[:, :, 0] != PADDING
         # the same sum over the vocabulary belongs to all words of a row, and cancels
-        scores_BK = logits_NV[first_B].gather(1, words_BKL[:, :, 0].clamp(min=0))
-        long_R = (is_soft_B & has_long_word(words_BKL)).nonzero()[:, 0]
-        if len(long_R):
-            starts_R = positions_N[first_B[long_R]] + 1
-            rest_RK = read_rest(long_R, words_BKL[long_R], starts_R)
-            scores_BK = scores_BK.index_add(0, long_R, rest_RK)
+        scores_BK = rest_BK + logits_NV[first_B].gather(1, words_BKL[:, :, 0].clamp(min=0))
         of_soft = (part[is_soft_B] for part in (scores_BK, target_BK, is_word_BK))
         return hard + self.weight * self._divergence(*of_soft)
 

@@ -23,7 +23,6 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     BitsAndBytesConfig,
-    DynamicCache,
     PrinterCallback,
     ProgressCallback,
     Trainer,
@@ -37,9 +36,8 @@ from distill.files import replace_folder, write_json
 from distill.student.adapters import add_adapter
 from distill.student.samples import Encoded, Encoding, Sample, encode_samples
 from distill.student.soft_loss import SoftLoss
-from distill.student.words import has_long_word, read_branches, read_whole
+from distill.student.words import branch, has_long_word, read_whole, takes_branches
 from sentibench.errors import InputError
-from sentibench.fast.attention_cache import cache_argument
 from sentibench.fast.head_positions import HeadPositions
 from sentibench.progress import progress
 
@@ -80,7 +78,7 @@ def train(
     given = {"four_bits": four_bits, "trust_remote_code": trust_remote_code}
     tokenizer, model = load_student(checkpoint, **given)
     encoding = encode_samples(samples, tokenizer, training.max_length)
-    positions, takes_cache = HeadPositions(model), cache_argument(model)
+    positions, has_branches = HeadPositions(model), takes_branches(model)
     if training.method != "full":
         model = add_adapter(model, training.lora)
     arguments = _arguments(training, len(encoding.examples), folder, seed)
@@ -92,7 +90,7 @@ def train(
         positions=positions,
         batch_tokens=training.batch_tokens,
         soft=soft,
-        cache_argument=takes_cache,
+        has_branches=has_branches,
         train_dataset=_rows(encoding.examples, training.batch_size),
         data_collator=_collate if soft is None else soft.collate(_collate),
         callbacks=[bar, Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
@@ -163,7 +161,7 @@ class StudentTrainer(Trainer):
         positions: Of the student, made before adapters were added.
         batch_tokens: Tokens, padding included, that go through the model at once.
         soft: The loss on the teacher's distributions; None to learn its answers alone.
-        cache_argument: Of the student, see ``sentibench.fast.attention_cache``.
+        has_branches: Whether words of several tokens go through the student as branches of rows.
         kwargs: All of ``Trainer``'s.
     """
 
@@ -173,12 +171,12 @@ class StudentTrainer(Trainer):
         positions: HeadPositions,
         batch_tokens: int,
         soft: SoftLoss | None = None,
-        cache_argument: str | None = None,
+        has_branches: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.positions, self.batch_tokens, self.soft = positions, batch_tokens, soft
-        self.cache_argument = cache_argument
+        self.has_branches = has_branches
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         """Backward over the parts of a batch; one exchange between processes, at the last."""
@@ -210,16 +208,14 @@ class StudentTrainer(Trainer):
         # position t predicts token t + 1
         rows_N, positions_N = (labels_BT[:, 1:] != UNSUPERVISED).nonzero(as_tuple=True)
         targets_N = labels_BT[rows_N, positions_N + 1]
-        cache = self._cache_for(inputs)
         # padding is on the right, where no earlier position looks
-        logits_NV = self._forward(model, ids_BT, rows_N, positions_N, **cache)
         if self.soft is None:
-            summed = torch.nn.functional.cross_entropy(
-                logits_NV.float(), targets_N, reduction="sum"
-            )
+            logits_NV = self._forward(model, ids_BT, rows_N, positions_N)
+            summed = torch.nn.functional.cross_entropy(logits_NV, targets_N, reduction="sum")
         else:
-            read_rest = partial(self._read_rest, model, ids_BT, cache)
-            summed = self.soft(logits_NV.float(), (rows_N, positions_N), inputs, read_rest)
+            read = rows_N, positions_N
+            logits_NV, rest_BK = self._read_words(model, inputs, *read)
+            summed = self.soft(logits_NV, read, inputs, rest_BK)
         n_tokens = len(targets_N) if num_items_in_batch is None else num_items_in_batch
         return summed / n_tokens * self.accelerator.num_processes
 
@@ -231,37 +227,42 @@ class StudentTrainer(Trainer):
         positions_N: torch.Tensor,
         **given: Any,
     ) -> torch.Tensor:
-        """Logits at some positions, shape (N, V)."""
+        """Logits at some positions, shape (N, V); in float32 for the loss."""
         with self.positions.only(rows_N, positions_N, ids_BT.shape):
-            return model(input_ids=ids_BT, use_cache=bool(given), **given).logits[0]
+            return model(input_ids=ids_BT, use_cache=False, **given).logits[0].float()
 
-    def _cache_for(self, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
-        """A cache for keys and values, where words of several tokens will stand behind them."""
-        if self.cache_argument and "words" in inputs and has_long_word(inputs["words"]).any():
-            return {self.cache_argument: DynamicCache()}
-        return {}
-
-    def _read_rest(
+    def _read_words(
         self,
         model: Any,
-        ids_BT: torch.Tensor,
-        cache: dict[str, Any],
-        rows_R: torch.Tensor,
-        words_RKL: torch.Tensor,
-        starts_R: torch.Tensor,
-    ) -> torch.Tensor:
-        """See ``distill.student.words``; the head gives float32 for the loss."""
-
-        def forward(*args: Any, **given: Any) -> torch.Tensor:
-            return self._forward(model, *args, **given).float()
-
-        if not cache:
-            return read_whole(forward, ids_BT[rows_R], words_RKL, starts_R)
-        ((argument, kept),) = cache.items()
-        kept.batch_select_indices(rows_R)
+        inputs: dict[str, torch.Tensor],
+        rows_N: torch.Tensor,
+        positions_N: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (N, V) at supervised positions; of words (B, K) what is behind the first token."""
+        ids_BT, words_BKL = inputs["input_ids"], inputs["words"]
+        rows_R = (has_long_word(words_BKL) & (inputs["target"].sum(1) > 0)).nonzero()[:, 0]
+        if not len(rows_R):
+            logits_NV = self._forward(model, ids_BT, rows_N, positions_N)
+            return logits_NV, logits_NV.new_zeros(words_BKL.shape[:2])
+        empty_B = rows_N.new_zeros(len(ids_BT))
+        extremes = (
+            empty_B.scatter_reduce(0, rows_N, positions_N, kind, include_self=False)
+            for kind in ("amin", "amax")
+        )
+        firsts_B, lasts_B = extremes  # a row ends with a supervised token
+        if not self.has_branches:
+            logits_NV = self._forward(model, ids_BT, rows_N, positions_N)
+            forward = partial(self._forward, model)
+            return logits_NV, read_whole(forward, ids_BT, words_BKL, rows_R, firsts_B + 1)
+        branches = branch(ids_BT, words_BKL, rows_R, firsts_B + 1, lasts_B + 2)
+        read = map(torch.cat, zip((rows_N, positions_N), branches.read_N, strict=True))
         student: Any = self.model
-        config = student.config.get_text_config()
-        return read_branches(forward, config, kept, argument, words_RKL, starts_R)
+        with branches.attended(student.config.get_text_config()):
+            logits_MV = self._forward(
+                model, branches.ids_BX, *read, position_ids=branches.positions_BX
+            )
+        n = len(rows_N)
+        return logits_MV[:n], branches.sum_words(logits_MV[n:], words_BKL.shape[:2])
 
 
 def cut_by_tokens(inputs: dict[str, torch.Tensor], batch_tokens: int) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,9 @@
 """Log-likelihoods of words of several tokens behind prompts, with gradients.
 
-The first token of a word is read where the prompt ends. For the others the words of a prompt become
-branches of it: they stand side by side behind its keys and values, each sees the prompt and itself,
-and none another. So a prompt goes through the model once, however many words it has.
+The first token of a word is read where the prompt ends. For the others the words of a row become
+branches of it: they stand behind the row's end, where most rows are padded anyway; each sees the
+prompt and itself, and none another. So everything goes through the model once, however many words
+there are.
 """
 
 # pyright: basic
@@ -10,16 +11,24 @@ and none another. So a prompt goes through the model once, however many words it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
+from transformers import AttentionInterface
+
+from sentibench.fast.attention_cache import cache_argument
 
 PADDING = -1
-LOWEST = torch.finfo(torch.float).min
-Forward = Callable[..., torch.Tensor]
-"""Ids (B, T), rows (N,) and positions (N,), further arguments of the model -> logits (N, V)."""
+CLOSE = 0.05  # nats; weights of four bits are rounded differently in other batches
+PLAIN, BRANCHED = "sdpa", "sdpa_with_branches"  # names of kinds of attention in transformers
+Forward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Ids (B, T), rows (N,) and positions (N,) -> logits (N, V)."""
 
 
 def has_long_word(words_BKL: torch.Tensor) -> torch.Tensor:
@@ -27,94 +36,190 @@ def has_long_word(words_BKL: torch.Tensor) -> torch.Tensor:
     return (words_BKL[:, :, 1:] != PADDING).any(dim=2).any(dim=1)
 
 
-def read_branches(
-    forward: Forward,
-    config: Any,
-    cache: Any,
-    argument: str,
-    words_RKL: torch.Tensor,
-    starts_R: torch.Tensor,
-) -> torch.Tensor:
-    """Log-likelihoods of the tokens behind the first of each word, summed.
+def takes_branches(model: Any) -> bool:
+    """Whether branches can be put behind a model's rows.
+
+    Its attention is replaced for them. A model with an attention of its own would go on as before,
+    so a short batch is read in both ways.
 
     Args:
-        forward: Of the model.
-        config: Of its decoder: its layers say how far they see.
-        cache: Keys and values of R prompts, padded on the right; it is extended.
-        argument: Of the model, which takes them.
-        words_RKL: K words of L tokens at most, the rest ``PADDING``.
-        starts_R: Tokens of each prompt.
-
-    Returns:
-        Shape (R, K), in nats; 0 for words of one token.
+        model: Of ``transformers``, without adapters around it.
     """
-    n_rows, n_words, length = words_RKL.shape
-    n_seen = cache.get_seq_length()
+    config = model.config.get_text_config()
+    if config._attn_implementation != PLAIN or cache_argument(model) is None:
+        return False
+
+    def forward(ids: torch.Tensor, *read: torch.Tensor, **given: Any) -> torch.Tensor:
+        return model(input_ids=ids, use_cache=False, **given).logits[read].float()
+
+    tokens = torch.arange(3, 19, device=model.device)
+    rows_R, starts_B = tokens[:1] * 0, tokens[:1] * 0 + 5  # 5 tokens of a prompt, 3 of an answer
+    ids_BT, words_BKL = tokens[None, :8], tokens[None, 8:].view(1, 2, 4)
+    branches = branch(ids_BT, words_BKL, rows_R, starts_B, starts_B + 3)
+    with torch.no_grad():
+        whole_BK = read_whole(forward, ids_BT, words_BKL, rows_R, starts_B)
+        with branches.attended(config):
+            read = branches.ids_BX, *branches.read_N
+            logits_NV = forward(*read, position_ids=branches.positions_BX)
+        found_BK = branches.sum_words(logits_NV, words_BKL.shape[:2])
+    return torch.allclose(found_BK, whole_BK, atol=CLOSE)
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """Rows of a batch with their words behind them; R of the B rows have words of several tokens.
+
+    Attributes:
+        ids_BX: What goes through the model.
+        positions_BX: Of these ids; those of a branch go on where the prompt ends.
+        rows_R: Which rows have branches.
+        columns_RQ: Where their tokens stand, padding included.
+        sees_RQX: What these see.
+        read_N: Rows and columns whose logits are to be read, each of shape (N,).
+        words_N: Row and word that these belong to, each of shape (N,).
+        next_N: The token that comes next in the word.
+    """
+
+    ids_BX: torch.Tensor
+    positions_BX: torch.Tensor
+    rows_R: torch.Tensor
+    columns_RQ: torch.Tensor
+    sees_RQX: torch.Tensor
+    read_N: tuple[torch.Tensor, torch.Tensor]
+    words_N: tuple[torch.Tensor, torch.Tensor]
+    next_N: torch.Tensor
+
+    @contextmanager
+    def attended(self, config: Any) -> Iterator[None]:
+        """Within, a model sees the branches of these rows as such.
+
+        Args:
+            config: Of its decoder.
+        """
+        config._attn_implementation, before = BRANCHED, _ATTENDED.set(self)
+        try:
+            yield
+        finally:
+            config._attn_implementation = PLAIN
+            _ATTENDED.reset(before)
+
+    def sum_words(self, logits_NV: torch.Tensor, shape_BK: torch.Size) -> torch.Tensor:
+        """Log-likelihoods of the tokens behind the first of each word, summed: (B, K), in nats."""
+        log_p_N = logits_NV.log_softmax(-1).gather(1, self.next_N[:, None])[:, 0]
+        return log_p_N.new_zeros(shape_BK).index_put(self.words_N, log_p_N, accumulate=True)
+
+
+_ATTENDED: ContextVar[Branches] = ContextVar("branches of the rows in the model")
+
+
+def branch(
+    ids_BT: torch.Tensor,
+    words_BKL: torch.Tensor,
+    rows_R: torch.Tensor,
+    starts_B: torch.Tensor,
+    lengths_B: torch.Tensor,
+) -> Branches:
+    """Put words of several tokens behind their rows.
+
+    Args:
+        ids_BT: Rows, padded on the right.
+        words_BKL: K words of L tokens at most, the rest ``PADDING``.
+        rows_R: Which rows get branches: all with a word of several tokens, or some of them.
+        starts_B: Tokens of each prompt.
+        lengths_B: Tokens of each row.
+    """
+    words_RKL, device = words_BKL[rows_R], ids_BT.device
     # token l of a word is put in where there is a token l + 1 to be read; these first in each row
     is_put_RX = (words_RKL[:, :, 1:] != PADDING).flatten(1)
     order_RX = is_put_RX.long().argsort(dim=1, descending=True, stable=True)
     order_RQ = order_RX[:, : int(is_put_RX.sum(1).max())]
-    word_RQ, place_RQ = order_RQ // (length - 1), order_RQ % (length - 1)
-    ids_RQ = words_RKL[:, :, :-1].flatten(1).gather(1, order_RQ).clamp(min=0)
-    positions_RQ = starts_R[:, None] + place_RQ
+    n_put, n_later = order_RQ.shape[1], words_RKL.shape[2] - 1
+    word_RQ, place_RQ = order_RQ // n_later, order_RQ % n_later
+    columns_RQ = lengths_B[rows_R, None] + torch.arange(n_put, device=device)
 
-    device = words_RKL.device
-    is_prompt_RS = torch.arange(n_seen, device=device) < starts_R[:, None]
+    length = max(ids_BT.shape[1], int(columns_RQ.max()) + 1)
+    ids_BX = pad(ids_BT, (0, length - ids_BT.shape[1]))
+    put_RQ = words_RKL[:, :, :-1].flatten(1).gather(1, order_RQ).clamp(min=0)
+    ids_BX = ids_BX.index_put((rows_R[:, None], columns_RQ), put_RQ)
+    all_X = torch.arange(length, device=device)
+    positions_BX = all_X.expand(len(ids_BT), -1).clone()
+    positions_BX[rows_R[:, None], columns_RQ] = starts_B[rows_R, None] + place_RQ
+
     is_own_RQQ = (word_RQ[:, :, None] == word_RQ[:, None, :]) & (
         place_RQ[:, :, None] >= place_RQ[:, None, :]
     )
-    sees_RQX = torch.cat(
-        [is_prompt_RS[:, None].expand(-1, order_RQ.shape[1], -1), is_own_RQQ], dim=2
+    is_prompt_RX = all_X < starts_B[rows_R, None]
+    sees_RQX = is_prompt_RX[:, None].repeat(1, n_put, 1)
+    sees_RQX.scatter_(2, columns_RQ[:, None].expand(-1, n_put, -1), is_own_RQQ)
+
+    row_N, put_N = is_put_RX.gather(1, order_RQ).nonzero(as_tuple=True)
+    word_N, place_N = word_RQ[row_N, put_N], place_RQ[row_N, put_N]
+    return Branches(
+        ids_BX,
+        positions_BX,
+        rows_R,
+        columns_RQ,
+        sees_RQX,
+        (rows_R[row_N], columns_RQ[row_N, put_N]),
+        (rows_R[row_N], word_N),
+        words_RKL[row_N, word_N, place_N + 1],
     )
-    at_RX = torch.cat([torch.arange(n_seen, device=device).expand(n_rows, -1), positions_RQ], dim=1)
-    back_RQX = positions_RQ[:, :, None] - at_RX[:, None]
-
-    rows_N, columns_N = is_put_RX.gather(1, order_RQ).nonzero(as_tuple=True)
-    logits_NV = forward(
-        ids_RQ,
-        rows_N,
-        columns_N,
-        attention_mask=_masks(config, sees_RQX, back_RQX),
-        position_ids=positions_RQ,
-        **{argument: cache},
-    )
-    word_N, place_N = word_RQ[rows_N, columns_N], place_RQ[rows_N, columns_N]
-    read_N = words_RKL[rows_N, word_N, place_N + 1]
-    log_p_N = logits_NV.log_softmax(-1).gather(1, read_N[:, None])[:, 0]
-    summed_X = log_p_N.new_zeros(n_rows * n_words)
-    return summed_X.index_add(0, rows_N * n_words + word_N, log_p_N).view(n_rows, n_words)
 
 
-def _masks(config: Any, sees_RQX: torch.Tensor, back_RQX: torch.Tensor) -> Any:
-    """What the layers add to attention scores, (R, 1, Q, X); by kind where there are two."""
-    window = getattr(config, "sliding_window", None) or back_RQX.shape[-1]
-    kinds = {"full_attention": sees_RQX, "sliding_attention": sees_RQX & (back_RQX < window)}
-    masks = {
-        kind: torch.zeros_like(sees, dtype=torch.float).masked_fill(~sees, LOWEST)[:, None]
-        for kind, sees in kinds.items()
-    }
-    layers = getattr(config, "layer_types", None) or ("sliding_attention",)
-    return masks if len(set(layers)) > 1 else masks[layers[0]]
+def _attend(
+    module: Any,
+    query_BHXD: torch.Tensor,
+    key_BHXD: torch.Tensor,
+    value_BHXD: torch.Tensor,
+    _mask: None,
+    **given: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of a layer: causal for the rows, then anew for the tokens of branches."""
+    branches, plain = _ATTENDED.get(), AttentionInterface()[PLAIN]
+    at_BX, length = branches.positions_BX, query_BHXD.shape[2]
+    window = given.get("sliding_window") or length
+    near_XX = None
+    if window < length:  # else None, which is faster
+        back_XX = torch.arange(length, device=at_BX.device)[:, None] - torch.arange(
+            length, device=at_BX.device
+        )
+        near_XX = ((back_XX >= 0) & (back_XX < window))[None, None]
+    out_BXHD, _ = plain(module, query_BHXD, key_BHXD, value_BHXD, near_XX, **given)
+    rows_R = branches.rows_R
+    where = rows_R[:, None], branches.columns_RQ
+    back_RQX = at_BX[where][:, :, None] - at_BX[rows_R][:, None]
+    sees_RQX = branches.sees_RQX & (back_RQX < window)
+    query_RHQD = query_BHXD.transpose(1, 2)[where].transpose(1, 2)
+    of_rows = key_BHXD[rows_R], value_BHXD[rows_R]
+    out_RQHD, _ = plain(module, query_RHQD, *of_rows, sees_RQX[:, None], **given)
+    return out_BXHD.index_put(where, out_RQHD), None
+
+
+# a name without masks of its own: transformers then makes none, and branches are no new sequences
+AttentionInterface.register(BRANCHED, _attend)
 
 
 def read_whole(
-    forward: Forward, ids_RT: torch.Tensor, words_RKL: torch.Tensor, starts_R: torch.Tensor
+    forward: Forward,
+    ids_BT: torch.Tensor,
+    words_BKL: torch.Tensor,
+    rows_R: torch.Tensor,
+    starts_B: torch.Tensor,
 ) -> torch.Tensor:
     """The same by whole sequences, K for a prompt: for models that no branch can be put behind."""
     rows, found = [], []
-    for r, (ids_T, words_KL) in enumerate(zip(ids_RT, words_RKL, strict=True)):
-        for k, word_L in enumerate(words_KL):
+    for b in rows_R.tolist():
+        for k, word_L in enumerate(words_BKL[b]):
             word = word_L[word_L != PADDING]
             if len(word) > 1:
-                rows.append(torch.cat([ids_T[: starts_R[r]], word]))
-                found.append((r, k, int(starts_R[r]), len(word)))
+                rows.append(torch.cat([ids_BT[b, : starts_B[b]], word]))
+                found.append((b, k, int(starts_B[b]), len(word)))
     where = [(x, start + j) for x, (_, _, start, n) in enumerate(found) for j in range(n - 1)]
-    rows_N, positions_N = torch.tensor(where, device=ids_RT.device).T
+    rows_N, positions_N = torch.tensor(where, device=ids_BT.device).T
     ids_XT = pad_sequence(rows, batch_first=True)
     log_p_NV = forward(ids_XT, rows_N, positions_N).log_softmax(-1)
     log_p_N = log_p_NV.gather(1, ids_XT[rows_N, positions_N + 1][:, None])[:, 0]
-    r_X, k_X = torch.tensor([(r, k) for r, k, _, _ in found], device=ids_RT.device).T
-    n_words = words_RKL.shape[1]
-    summed = log_p_N.new_zeros(len(ids_RT) * n_words)
-    places_N = (r_X * n_words + k_X)[rows_N]
-    return summed.index_add(0, places_N, log_p_N).view(len(ids_RT), n_words)
+    b_X, k_X = torch.tensor([(b, k) for b, k, _, _ in found], device=ids_BT.device).T
+    words_N = b_X[rows_N], k_X[rows_N]
+    summed_BK = log_p_N.new_zeros(words_BKL.shape[:2])
+    return summed_BK.index_put(words_N, log_p_N, accumulate=True)

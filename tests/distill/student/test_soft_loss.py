@@ -22,7 +22,7 @@ from distill.student.training import (  # noqa: E402
     soft_loss_of,
     train,
 )
-from sentibench.fast.attention_cache import cache_argument  # noqa: E402
+from distill.student.words import takes_branches  # noqa: E402
 from sentibench.fast.head_positions import HeadPositions  # noqa: E402
 
 SHORT = (("positive", "negative"), (0.7, 0.3))
@@ -91,10 +91,10 @@ def tiny_model(kind: str, vocabulary: int):
     return model
 
 
-def trainer_of(model, loss: SoftLoss, takes_cache: str | None):
+def trainer_of(model, loss: SoftLoss, has_branches: bool):
     trainer = object.__new__(StudentTrainer)
     trainer.model, trainer.positions, trainer.soft = model, HeadPositions(model), loss
-    trainer.cache_argument = takes_cache
+    trainer.has_branches = has_branches
     trainer.accelerator = type("One", (), {"num_processes": 1})()
     return trainer
 
@@ -117,13 +117,21 @@ def test_loss_and_gradient_are_those_of_the_plain_formula(
     examples = encode_samples(batch, tokenizer, 512).examples
     assert max(len(word) for example in examples for word in example.words) > 1
     inputs = loss.collate(_collate)(list(map(_row, examples)))
-    takes_cache = None if whole else cache_argument(model)
-    assert whole or takes_cache
-    got = trainer_of(model, loss, takes_cache).compute_loss(model, inputs)
+    assert takes_branches(model)
+    got = trainer_of(model, loss, has_branches=not whole).compute_loss(model, inputs)
     assert got.item() == pytest.approx(expected.item(), rel=1e-5)
     got.backward()
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         assert torch.allclose(parameter.grad, gradient, atol=1e-6, rtol=1e-4)
+
+
+def test_a_model_with_an_attention_of_its_own_gets_no_branches() -> None:
+    model = tiny_model("llama", 64)
+    assert takes_branches(model)
+    for layer in model.model.layers:  # as code that comes with a checkpoint may do
+        layer.self_attn.config = type(model.config)(**model.config.to_dict())
+        layer.self_attn.config._attn_implementation = "sdpa"
+    assert not takes_branches(model)
 
 
 def test_samples_without_distributions_have_the_hard_loss(
