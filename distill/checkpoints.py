@@ -20,6 +20,7 @@ WEIGHTS = (".safetensors", ".bin", ".gguf")
 BROUGHT_BY = {
     ".demo/SmolLM2-135M-Instruct": "make demo",
     ".demo/gemma-3-270m": "make .demo/gemma-3-270m",
+    ".demo/qwen-1.5b": "make .demo/qwen-1.5b",
 }
 
 

@@ -27,8 +27,8 @@ sentibench.data            errors versions
 sentibench.decisions       data errors harness prompts remote
 sentibench.errors
 sentibench.evaluate_metrics data scoring
-sentibench.export          data errors fast predict prompts
-sentibench.fast            errors files versions
+sentibench.export          command_line data errors fast files predict progress prompts
+sentibench.fast            errors versions
 sentibench.files
 sentibench.harness         data errors prompts scoring versions
 sentibench.new_task        data errors files prompts

@@ -1,1 +1,1 @@
-"""Other forms of a checkpoint: for other programs, and for the hub."""
+"""Other forms of a checkpoint: for other programs, for the hub, and back from GGUF."""
