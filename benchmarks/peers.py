@@ -282,7 +282,7 @@ def probe(options: argparse.Namespace) -> Method:
 
     def answer(task: Task) -> list[Answered]:
         gold = gold_texts(task, options.texts)
-        name = f"{options.encoder_name} probe"
+        name = "Probe"
         learnt: dict[str, tuple[str, Texts]] = {
             f"{name}, gold labels": (f"up to {options.texts:,} gold labels per dataset", gold)
         }

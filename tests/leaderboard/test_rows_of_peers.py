@@ -24,7 +24,7 @@ from sentibench.scoring.predictions import Given
 
 MINI = tasks_of_source("mini")
 LABELS = tuple(task for task in MINI if task.card.is_label_task)
-TITLE = "Not a language model: ranked among themselves by the datasets with labels"
+TITLE = "Not a language model: ranked by the datasets with labels"
 
 
 def peer(folder: Path, name: str, n_wrong: int, tasks=LABELS, *, sure: bool = True) -> None:
@@ -88,7 +88,8 @@ def test_the_page_and_its_tables_show_peers_apart(tmp_path: Path) -> None:
     page = render_page(board, {})
     assert page.count(TITLE) == 1
     assert '<tbody class="nobody">' in page
-    assert "not a language model: probe by hand" in page
+    assert ">probe by hand; label tasks alone" in page  # below its name; the group says the rest
+    assert "Ranked apart: not a language model: probe by hand" in page
     assert "<dt>Not a language model</dt>" in page
     assert "The server words the prompt" not in page
     assert "Worked examples in the prompt" in page  # of the model

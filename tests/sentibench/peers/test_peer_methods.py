@@ -168,7 +168,7 @@ def test_a_probe_answers_with_an_encoder_and_a_teacher(peers, tmp_path: Path, mo
     peers.run(["probe", str(tmp_path), *options, "--teacher", "run"])
     runs, problems = load_results(tmp_path / "results")
     assert problems == []
-    name = "MiniLM-L6 probe"
+    name = "Probe"
     assert sorted((run.model, run.task.card.name) for run in runs) == [
         (f"{name}, as few gold labels", "sst2"),
         (f"{name}, gold labels", "irony18"),
