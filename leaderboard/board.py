@@ -140,14 +140,14 @@ class Row(ModelInfo):
         key: Unique, stable and safe as an HTML id.
         kind: Measured from sample files, or reported in the paper.
         reasons: Why it is not ranked.
-        protocol: How it was asked, besides seeds.
+        protocol: How it was asked, besides seeds; empty for what is no language model.
         seeds: Of the demonstrations.
         scores: Metric -> column or task -> cell.
         rank: Metric -> place; None if it is not ranked.
         gap: Metric -> share of the gap to its teacher that it closed.
         invalid: Task -> share of unreadable answers.
         invalid_interval: Task -> its 95% interval (Wilson).
-        command: Makes the row again; a line per seed.
+        command: Makes the row again; a line per seed, or per task of no language model.
         arguments: Model arguments that tell it from other rows of the model; no private ones.
         seconds: What lm-eval took for all of it, models loaded; None if unknown.
         items_per_second: Items of all runs over these seconds.
@@ -162,7 +162,8 @@ class Row(ModelInfo):
             saved.
         reliability: Label task -> per seed the bins of a reliability diagram.
         wording: Who words the prompt: the benchmark, or the server that is asked; ``labels`` of
-            servers that only decide. Rows of each are ranked among themselves.
+            servers that only decide, ``nobody`` of what is no language model. Rows of each are
+            ranked among themselves.
     """
 
     key: str
@@ -198,7 +199,7 @@ class Row(ModelInfo):
 
     @property
     def group(self) -> str:
-        """Where the page shows it: ranked, unranked, worded by a server, or reported."""
+        """Where the page shows it: ranked, unranked, apart by its wording, or reported."""
         if self.kind == "measured" and self.wording != "benchmark":
             return self.wording
         return self.kind if self.kind == "reported" else "ranked" if self.ranked else "unranked"
@@ -313,7 +314,7 @@ class Board:
         report: Files that were left out.
         newest: Date of the newest run, UTC.
         versions: What the runs were made with: program -> versions.
-        n_models: Models behind the measured rows, by their full names.
+        n_models: Language models behind the measured rows, by their full names.
         n_runs: Evaluations of one task with one seed behind the measured rows.
     """
 

@@ -60,10 +60,12 @@ SHOWN_ARGUMENTS = (
     *("bnb_4bit_quant_type", "bnb_4bit_compute_dtype", "use_fast_tokenizer"),
     *("attn_implementation", "enable_thinking", "think_end_token", "max_gen_toks", "backend"),
     *("tensor_parallel_size", "data_parallel_size", "max_model_len", "gpu_memory_utilization"),
-    *("dialect", "letters", "accept_lost"),
+    *("dialect", "letters", "accept_lost", "method"),
 )
 """Model arguments whose value is shown; others may be private (addresses, keys, folders)."""
 HIDDEN = "(not shown)"
+BY_LABELS: tuple[Wording, ...] = ("labels", "nobody")
+"""Whose rows are ranked by the label tasks alone."""
 
 
 def build_board(
@@ -84,7 +86,7 @@ def build_board(
     rankings = {
         wording: rank_entries(
             [e for e in entries if e.is_ranked and e.wording == wording],
-            [t for t in tasks if wording != "labels" or t.card.is_label_task],
+            ranked_by(wording, tasks),
             replicates,
         )
         for wording in get_args(Wording)
@@ -132,13 +134,19 @@ def build_board(
             report=tuple(replace(found, file=_public(found.file)) for found in problems),
             newest=max((_date(run) for run in all_runs), default=""),
             versions={
-                "lm-eval": tuple(sorted({run.facts.lm_eval for run in counted})),
+                "lm-eval": tuple(sorted({run.facts.lm_eval for run in counted} - {""})),
                 "task version": tuple(sorted({run.facts.version for run in counted})),
             },
             n_runs=len(all_runs),
-            n_models=len({run.model for run in all_runs}),
+            n_models=len({run.model for run in all_runs if run.facts.is_language_model}),
         )
     )
+
+
+def ranked_by(wording: Wording, tasks: Sequence[Task]) -> list[Task]:
+    """The tasks whose mean orders the rows of one wording."""
+    labels = [task for task in tasks if task.card.is_label_task]
+    return labels if labels and wording in BY_LABELS else list(tasks)
 
 
 # Tasks
@@ -200,7 +208,9 @@ def _measured(
         for task, runs in entry.runs.items()
     }
     ranked = entry.is_ranked
-    if ranked and entry.wording != "labels":  # whose means are over fewer tasks than the columns'
+    if (
+        ranked and entry.wording not in BY_LABELS
+    ):  # whose means are over fewer tasks than the columns'
         cells = {metric: of.cells[entry.key] for metric, of in rankings.items()}
     else:
         cells = cells_of(entry, tasks, replicates)
@@ -219,7 +229,7 @@ def _measured(
         reasons=entry.reasons,
         n_tasks=len(entry.runs),
         protocol=_protocol(entry),
-        seeds=tuple(sorted({run.seed for run in entry.all_runs})),
+        seeds=_seeds(entry),
         scores={m: {column: of.get(column) for column in columns} for m, of in cells.items()},
         rank={m: of.rank_of(entry) for m, of in rankings.items()} if ranked else None,
         invalid=invalid,
@@ -232,7 +242,7 @@ def _measured(
         peak_memory_bytes=max(peaks) or None,
         newest=max(map(_date, entry.all_runs)),
         badges=_badges(entry, len(tasks)),
-        command="\n".join(_command(of_seed) for of_seed in _by_seed(entry)),
+        command="\n".join(_commands(entry)),
         history=tuple(
             PastRun(_date(run), run.task.name, _official_score(run)) for run in entry.history
         ),
@@ -244,9 +254,17 @@ def _measured(
 
 def _protocol(entry: Entry) -> dict[str, Any]:
     """How it was asked; the shots of own tasks may differ and are listed then."""
+    if entry.wording == "nobody":
+        return {}
     shots = sorted({run.protocol.shots for run in entry.all_runs})
     given = asdict(next(iter(entry.runs.values()))[-1].protocol)
     return given if len(shots) == 1 else given | {"shots": ", ".join(map(str, shots))}
+
+
+def _seeds(entry: Entry) -> tuple[int, ...]:
+    """Those of the demonstrations, where there are any."""
+    runs = entry.all_runs if entry.wording != "nobody" else []
+    return tuple(sorted({run.seed for run in runs}))
 
 
 def _official_score(run: TaskRun) -> float:
@@ -271,9 +289,11 @@ def _badges(entry: Entry, n_tasks: int) -> tuple[Badge, ...]:
         "task version": joined(run.facts.version for run in runs),
         "dtype": joined(run.facts.dtype for run in runs),
         "limit": joined(run.facts.limit for run in runs),
-        "seeds": joined(run.seed for run in runs),
+        "seeds": ", ".join(map(str, _seeds(entry))),
         "data": _joint_hash((run.task.name, run.samples.data_key) for run in runs),
-        "prompts": _joint_hash((run.task.name, run.samples.prompt_key) for run in runs),
+        "prompts": _joint_hash((run.task.name, run.samples.prompt_key) for run in runs)
+        if entry.wording != "nobody"
+        else "",
         "newest run": max(map(_date, runs)),
         "not counted": joined(
             f"seed {seed}: {n} of {n_tasks} datasets" for seed, n in apart.items()
@@ -287,6 +307,22 @@ def _joint_hash(keys: Iterable[tuple[str, str]]) -> str:
     """One short hash over the tasks: equal where all of them are."""
     text = "\n".join(f"{task} {key}" for task, key in sorted(set(keys)))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _commands(entry: Entry) -> list[str]:
+    """What makes a row again: a line per seed, or per task of what is no language model."""
+    if entry.wording != "nobody":
+        return [_command(of_seed) for of_seed in _by_seed(entry)]
+    return [
+        shlex.join(
+            (
+                *("sentibench", "score", run.task.name, "PREDICTIONS.jsonl"),
+                *("--results", "results", "--name", run.model),
+                *("--not-a-language-model", run.facts.model_args["method"]),
+            )
+        )
+        for run in entry.all_runs
+    ]
 
 
 def _by_seed(entry: Entry) -> list[list[TaskRun]]:
@@ -422,13 +458,13 @@ def _differences(row: Row, others: Sequence[Row]) -> list[str]:
         for name in {**row.arguments, **other.arguments}
         if row.arguments.get(name) != other.arguments.get(name)
     }
-    shots, seeds = row.protocol["shots"], ", ".join(map(str, row.seeds))
+    shots, seeds = row.protocol.get("shots"), ", ".join(map(str, row.seeds))
     return [
         *(f"{name}={row.arguments[name]}" for name in sorted(differing) if name in row.arguments),
         *([f"{shots} shots"] if any("protocol: shots" in r for r in row.reasons) else []),
-        *(["chat template"] if row.protocol["chat_template"] else []),
+        *(["chat template"] if row.protocol.get("chat_template") else []),
         *(["limited"] if any("limited" in reason for reason in row.reasons) else []),
-        *([f"seeds {seeds}"] if row.seeds != (DEFAULT_SEED,) else []),
+        *([f"seeds {seeds}"] if row.seeds not in ((), (DEFAULT_SEED,)) else []),
     ]
 
 

@@ -169,7 +169,12 @@ def _marks(n_elements: int, text: SampleText) -> Marks:
 
 
 def hardest_items(entries: Sequence[Entry], tasks: Sequence[Task]) -> list[HardItem]:
-    """Items that no model got right, in the order of the tasks; entries over other data are out."""
+    """Items that no language model got right, in the order of the tasks.
+
+    Entries over other data are out, and what is no language model: one that always says the same
+    label is right by it.
+    """
+    entries = [entry for entry in entries if entry.wording != "nobody"]
     hardest: list[HardItem] = []
     for task in [task.name for task in tasks]:
         asked: Counter[int] = Counter()

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sentibench import __version__
 from sentibench.command_line import Parser, exit_code
@@ -26,6 +26,9 @@ from sentibench.data.cards import (
 )
 from sentibench.errors import InputError
 from sentibench.prompts.demonstrations import DEFAULT_SEED, parse_seed
+
+if TYPE_CHECKING:
+    from sentibench.peers.results import Peer
 
 TABLES = ("test", "train", "val", "demonstrations")  # of a task
 HARNESS_COMMANDS = ("run", "ls", "validate")
@@ -118,6 +121,19 @@ def _build_parser() -> argparse.ArgumentParser:
         help="predictions are raw generations: take the first line, up to an invented 'Sentence:', "
         "as lm-eval's tasks do; without it a prediction is the answer as a whole",
     )
+    peer = score.add_argument_group("methods that are not language models: a row of a leaderboard")
+    peer.add_argument(
+        "--results", type=Path, metavar="FOLDER", help="write what python -m leaderboard reads"
+    )
+    peer.add_argument("--name", help="of the row")
+    peer.add_argument(
+        "--not-a-language-model",
+        dest="method",
+        metavar="METHOD",
+        help="what it is, in a line; the leaderboard shows such rows apart",
+    )
+    peer.add_argument("--seconds", type=float, metavar="S", help="of answering, loading included")
+    peer.add_argument("--peak-memory-bytes", type=int, metavar="N", help="largest memory of that")
 
     predict = add(_predict, "label a file of texts")
     predict.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, or a name of the hub")
@@ -395,17 +411,40 @@ def _score(options: argparse.Namespace) -> None:
     from sentibench.scoring.predictions import read_predictions, score_predictions
 
     task = task_named(options.task, "score")
+    peer = _peer(options)
     # the file first: a wrong name must not wait for a download
     n_items = split_file(task, options.split).rows
     predictions = read_predictions(options.predictions, n_items, task.card.classes)
     if options.raw:
         predictions = [given._replace(text=answer_text(given.text)) for given in predictions]
     scores = score_predictions(task, options.split, predictions)
+    if peer:
+        from sentibench.peers.results import write_results
+
+        written = write_results(options.results, task, predictions, peer)
+        print(f"results: {written}", file=sys.stderr)
     if options.json:
         print(json.dumps(scores))
         return
     for name, value in _flat(scores):
         print(f"{name:32}", f"{value:.4f}" if isinstance(value, float) else value)
+
+
+def _peer(options: argparse.Namespace) -> Peer | None:
+    """Whose predictions become results; None where only their score is wanted."""
+    needed = (options.results, options.name, options.method)
+    if all(value is None for value in (*needed, options.seconds, options.peak_memory_bytes)):
+        return None
+    if None in needed:
+        raise InputError(
+            "score: expected --results, --name and --not-a-language-model together. A language "
+            "model is ranked by its prompts, which predictions do not hold: run it with lm_eval"
+        )
+    if options.split != "test":
+        raise InputError(f"score --results: got --split {options.split}, expected the test split")
+    from sentibench.peers.results import Peer
+
+    return Peer(options.name, options.method, options.seconds, options.peak_memory_bytes)
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -20,8 +20,8 @@ HOOK = ROOT / "sentibench" / "harness" / "startup" / "_sentibench_autoload.py"
 # written here, and no arrow closes a circle.
 TABLE = """
 sentibench                 predict versions
-sentibench.__main__        sentibench command_line data errors export harness new_task predict
-                           progress prompts scoring serve
+sentibench.__main__        sentibench command_line data errors export harness new_task peers
+                           predict progress prompts scoring serve
 sentibench.command_line    errors
 sentibench.data            errors versions
 sentibench.decisions       data errors harness prompts remote
@@ -33,6 +33,7 @@ sentibench.files
 sentibench.harness         data errors prompts scoring versions
 sentibench.new_task        data errors files prompts
 sentibench.pages           scoring
+sentibench.peers           data errors files scoring
 sentibench.predict         data errors fast files prompts scoring
 sentibench.prompts         data errors
 sentibench.progress
@@ -83,8 +84,8 @@ leaderboard.items          runs sentibench.data sentibench.scoring
 leaderboard.page           board items sentibench.pages sentibench.scoring
 leaderboard.previous       board sentibench.data sentibench.pages sentibench.scoring
 leaderboard.ranking        board runs sentibench.data sentibench.scoring
-leaderboard.runs           sentibench.data sentibench.errors sentibench.pages sentibench.prompts
-                           sentibench.scoring
+leaderboard.runs           sentibench.data sentibench.errors sentibench.pages sentibench.peers
+                           sentibench.prompts sentibench.scoring
 """
 
 

@@ -33,6 +33,7 @@ GROUPS = {
     "ranked": "Ranked",
     "server": "The server words the prompt: ranked among themselves",
     "labels": "The server words the prompt and only decides: ranked by the datasets with labels",
+    "nobody": "Not a language model: ranked by the datasets with labels",
     "unranked": "Measured, not ranked",
     "reported": "Reported in publications, not measured here",
 }

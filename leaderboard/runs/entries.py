@@ -37,11 +37,13 @@ CANNOT_MOVE_A_SCORE = frozenset(
 SAME_BACKENDS = {"sentibench-hf": "hf", "hf-auto": "hf", "huggingface": "hf"}
 """Names after ``--model`` that compute the same: docs/performance.md, agreement."""
 
-Wording = Literal["benchmark", "server", "labels"]
+Wording = Literal["benchmark", "server", "labels", "nobody"]
 SERVER_BACKEND = "sentibench-decisions"
 SERVER_WORDS = "the server words the prompt"
 LABELS_ALONE = "label tasks alone"
 """Why rows of a decisions endpoint are ranked among themselves alone; how each begins."""
+NO_MODEL = "not a language model"
+"""The same of methods that have no prompt at all."""
 
 RunsOfTasks = Mapping[str, tuple[TaskRun, ...]]
 
@@ -70,7 +72,9 @@ class Entry:
 
     @property
     def wording(self) -> Wording:
-        """Who words the prompt; ``labels`` for a server that only decides."""
+        """Who words the prompt; ``labels`` for a server that only decides, ``nobody`` for none."""
+        if any(reason.startswith(NO_MODEL) for reason in self.reasons):
+            return "nobody"
         if any(reason.startswith(LABELS_ALONE) for reason in self.reasons):
             return "labels"
         return "server" if self.asked_by else "benchmark"
@@ -83,7 +87,8 @@ class Entry:
     @property
     def is_ranked(self) -> bool:
         """Whether it has a rank among the rows whose prompt is worded by the same."""
-        return all(reason.startswith((SERVER_WORDS, LABELS_ALONE)) for reason in self.reasons)
+        apart = (SERVER_WORDS, LABELS_ALONE, NO_MODEL)
+        return all(reason.startswith(apart) for reason in self.reasons)
 
     def statistics(self, task: str, metric: str) -> list[Floats]:
         """Additive statistics of a task, each of shape (N, S): one per seed."""
@@ -219,31 +224,47 @@ def _reasons(runs: RunsOfTasks, tasks: Sequence[Task]) -> Iterable[str]:
             told = run.facts.model_args
             letters = ", letters" if str(told.get("letters")).lower() == "true" else ""
             yield f"{SERVER_WORDS}: dialect {short(str(told.get('dialect')), 40)}{letters}"
-        if not run.samples.is_whole:
-            yield "limited run: not all items"
-        given, regular = asdict(run.protocol), _regular_protocol(run.task)
-        for name, value in asdict(regular).items():
-            if given[name] != value:
-                got = short(json.dumps(given[name]), 200)
-                yield f"other protocol: {name} is {got}, not {json.dumps(value)}"
-        if run.facts.version != TASK_VERSION:
-            yield f"task version {run.facts.version}, not {TASK_VERSION}"
-        for what in sorted(run.samples.unverified - {"official"}):
-            yield f"{what} were not saved, so nothing can be computed again"
-        pins = run.task.pins
-        if run.samples.is_whole and run.samples.data_key != pins.items:
-            yield f"other data: {run.task.name}"
-        is_regular = run.samples.is_whole and run.protocol == regular and run.seed in PAPER_SEEDS
-        if is_regular and run.samples.prompt_key != pins.prompts.get(run.seed):
-            yield f"other prompts: {run.task.name}, seed {run.seed}"
-        if run.seed not in PAPER_SEEDS:
-            yield f"seed {run.seed}, not one of the paper's 42, 52 and 62"
+        if run.facts.is_language_model:
+            yield from _reasons_of_a_model(run)
+        else:
+            yield f"{NO_MODEL}: {run.facts.model_args['method']}"
+            yield from _reasons_of_items(run)
     if len({tuple(run.seed for run in of_task) for of_task in runs.values()}) > 1:
         yield "seeds differ between tasks"
     missing = [task.card.name for task in tasks if task.name not in runs]
     if missing:
         n_tasks = len(tasks)
         part = f"{n_tasks - len(missing)}/{n_tasks} tasks; missing: {', '.join(missing)}"
-        by_server = all(r.facts.model_type == SERVER_BACKEND for of in runs.values() for r in of)
+        is_apart = all(
+            r.facts.model_type == SERVER_BACKEND or not r.facts.is_language_model
+            for of in runs.values()
+            for r in of
+        )
         only_decides = missing == [t.card.name for t in tasks if not t.card.is_label_task]
-        yield f"{LABELS_ALONE}, {part}" if by_server and only_decides else part
+        yield f"{LABELS_ALONE}, {part}" if is_apart and only_decides else part
+
+
+def _reasons_of_items(run: TaskRun) -> Iterable[str]:
+    if not run.samples.is_whole:
+        yield "limited run: not all items"
+    if run.facts.version != TASK_VERSION:
+        yield f"task version {run.facts.version}, not {TASK_VERSION}"
+    if run.samples.is_whole and run.samples.data_key != run.task.pins.items:
+        yield f"other data: {run.task.name}"
+
+
+def _reasons_of_a_model(run: TaskRun) -> Iterable[str]:
+    """What a language model was asked, and how."""
+    given, regular = asdict(run.protocol), _regular_protocol(run.task)
+    yield from _reasons_of_items(run)
+    for name, value in asdict(regular).items():
+        if given[name] != value:
+            got = short(json.dumps(given[name]), 200)
+            yield f"other protocol: {name} is {got}, not {json.dumps(value)}"
+    for what in sorted(run.samples.unverified - {"official"}):
+        yield f"{what} were not saved, so nothing can be computed again"
+    is_regular = run.samples.is_whole and run.protocol == regular and run.seed in PAPER_SEEDS
+    if is_regular and run.samples.prompt_key != run.task.pins.prompts.get(run.seed):
+        yield f"other prompts: {run.task.name}, seed {run.seed}"
+    if run.seed not in PAPER_SEEDS:
+        yield f"seed {run.seed}, not one of the paper's 42, 52 and 62"

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sentibench.data.cards import OWN_FOLDERS_VARIABLE, Task, robust_names
 from sentibench.errors import InputError
 from sentibench.pages.text import counted, visible
+from sentibench.peers.results import BACKEND, MAX_LINE, is_plain_line
 from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.scoring.metrics import score_function
 from sentibench.scoring.samples import (
@@ -77,7 +78,7 @@ class Facts:
 
     Attributes:
         version: Of the task.
-        lm_eval: Version of lm-eval.
+        lm_eval: Version of lm-eval; empty for what is no language model.
         limit: As given to lm-eval; None for all items.
         model_type: As after ``--model``.
         parameters: Number of weights as lm-eval counted them; None if unknown.
@@ -98,6 +99,11 @@ class Facts:
     commit: str = ""
     seconds: float | None = None
     peak_memory_bytes: int | None = None
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether it was asked with prompts; else ``model_args`` has its ``method``."""
+        return self.model_type != BACKEND
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -382,6 +388,9 @@ def _read_run(file: str, summary: _Summary, name: str, samples: Samples) -> Task
     model = visible(summary.model_name or summary.config.model).strip().rstrip("/\\")
     if not re.search(r"\w", model):
         raise Unusable("its model has no name")
+    if summary.config.model == BACKEND:
+        facts = _facts_of_a_peer(summary, name)
+        return TaskRun(model, DEFAULT_SEED, Protocol(shots=0), summary.date, facts, samples, file)
     return TaskRun(
         model=model,
         seed=config.metadata.demo_seed,
@@ -445,6 +454,20 @@ def _facts(summary: _Summary, name: str) -> Facts:
         seconds=seconds if len(sources) == 1 and seconds and seconds > 0 else None,
         peak_memory_bytes=settings.peak_memory_bytes,
     )
+
+
+def _facts_of_a_peer(summary: _Summary, name: str) -> Facts:
+    """What is known of a method that is no language model; it has no settings but what it is."""
+    given = summary.config.model_args
+    method = given.get("method") if isinstance(given, dict) else None
+    if not is_plain_line(method):
+        raise Unusable(
+            f"says that it is no language model, but not what: expected model_args.method, a line "
+            f"of up to {MAX_LINE} characters without slashes"
+        )
+    found = _facts(summary, name)
+    arguments = {"method": str(method)}
+    return replace(found, lm_eval="", dtype="", limit=None, batch_size="", model_args=arguments)
 
 
 def arguments_of(given: Mapping[str, Any] | str | None) -> dict[str, str]:

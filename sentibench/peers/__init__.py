@@ -1,0 +1,1 @@
+"""Methods that are not language models: what the leaderboard reads of them."""
