@@ -109,10 +109,9 @@ def teacher_texts(task: Task, run: Path) -> Texts | None:
         classes = taxonomies.get(request.get("meta", {}).get("taxonomy", ""))
         if classes is None:
             continue
-        words = request["choices"]
+        words = request.get("choices") or request["meta"].get("labels", [])
         said = sample.get("target") or [float(word == sample["response"]) for word in words]
-        likeliest = classes[int(np.argmax(said))]
-        if len(said) != len(classes) or likeliest is None or sum(said) <= 0:
+        if len(said) != len(classes) or sum(said) <= 0 or classes[int(np.argmax(said))] is None:
             continue
         row = np.zeros(len(task.card.labels))
         for of_class, p in zip(classes, said, strict=True):

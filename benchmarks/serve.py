@@ -3,7 +3,7 @@
 The bare pass is one call of ``Classifier`` on all texts, with as many tokens in a batch as the
 server has. The server is a process of its own; each client sends one text at a time, over one
 connection, and waits for the answer. Every number of clients has eight texts a client at least:
-where the task has fewer, they are repeated with a number before them, since equal texts are asked
+where the task has fewer, they are repeated with a number in them, since equal texts are asked
 about once. Clients and server share the machine, as the bare pass has it alone. Every round
 measures all of them, so that what else the machine does falls on all; shown is the median over the
 rounds. Processor time counts server and clients, and holds on a machine that is busy with other
@@ -60,10 +60,10 @@ def main() -> None:
 def enough(sentences: Sequence[str]) -> list[str]:
     """Texts that differ, as many as all clients need.
 
-    The number stands before the text: what texts begin with alike is computed once for a call.
+    The number stands behind the first word: what all texts of a call begin with is computed once.
     """
     numbered = (
-        f"{number}. {text}" if number else text
+        text.replace(" ", f" {number} ", 1) if number else text
         for number in itertools.count()
         for text in sentences
     )

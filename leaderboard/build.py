@@ -317,8 +317,8 @@ def _commands(entry: Entry) -> list[str]:
         shlex.join(
             (
                 *("sentibench", "score", run.task.name, "PREDICTIONS.jsonl"),
-                *("--results", "results", "--name", run.model),
-                *("--not-a-language-model", run.facts.model_args["method"]),
+                *("--results", "results", f"--name={run.model}"),
+                f"--not-a-language-model={run.facts.model_args['method']}",
             )
         )
         for run in entry.all_runs

@@ -83,7 +83,8 @@ class Training(Section):
         learning_rate: The highest; low-rank adapters need higher ones than all weights.
         epochs: Passes over the samples.
         batch_size: Samples of an optimizer step, over all processes.
-        batch_tokens: Tokens, padding included, that go through a model at once.
+        batch_tokens: Tokens, padding included, that go through a model at once; label words of
+            several tokens are not counted.
         max_length: Most tokens of a sample; a longer one loses demonstrations, or is left out.
         schedule: How the learning rate falls after the warm-up.
         warmup_share: Share of the steps in which the learning rate rises.

@@ -78,11 +78,11 @@ def train(
     given = {"four_bits": four_bits, "trust_remote_code": trust_remote_code}
     tokenizer, model = load_student(checkpoint, **given)
     encoding = encode_samples(samples, tokenizer, training.max_length)
-    positions, has_branches = HeadPositions(model), takes_branches(model)
+    soft = soft_loss_of(training)
+    positions, has_branches = HeadPositions(model), soft is not None and takes_branches(model)
     if training.method != "full":
         model = add_adapter(model, training.lora)
     arguments = _arguments(training, len(encoding.examples), folder, seed)
-    soft = soft_loss_of(training)
     bar = Bar(folder.name)
     trainer = StudentTrainer(
         model,
@@ -159,7 +159,8 @@ class StudentTrainer(Trainer):
 
     Args:
         positions: Of the student, made before adapters were added.
-        batch_tokens: Tokens, padding included, that go through the model at once.
+        batch_tokens: Tokens, padding included, that go through the model at once; label words of
+            several tokens are not counted.
         soft: The loss on the teacher's distributions; None to learn its answers alone.
         has_branches: Whether words of several tokens go through the student as branches of rows.
         kwargs: All of ``Trainer``'s.

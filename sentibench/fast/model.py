@@ -418,10 +418,13 @@ class SentiBenchLM(HFLM):
         def is_known(rows: Sequence[Prompt]) -> bool:
             return all(n in known for _, numbers in rows for n in numbers)
 
-        for rows in clusters(ids):
+        found = clusters(ids)
+        is_few = sum(map(len, found)) < FEWEST_ROWS
+        for rows in found:
             if is_known(rows):
                 continue
-            n_prefix, prefix = self._prefix(rows, kept)
+            prefix = self._kept_prefix() if is_few and self._begin_as_kept(rows, kept) else None
+            n_prefix, prefix = prefix or self._prefix(rows, kept)
             # the repeated prefix is memory too
             held = self.pool_tokens() // (max(len(ids) for ids, _ in rows) + n_new)
             for batch in cut(rows, n_prefix, self.batch_tokens, max(1, held)):
@@ -433,15 +436,23 @@ class SentiBenchLM(HFLM):
 
     def _prefix(self, rows: Sequence[Prompt], kept: int) -> tuple[int, DynamicCache]:
         """Number of ids that all rows begin with, and the model's keys and values for them."""
-        start, cache = self._kept
-        if not all(ids[: len(start)] == start and len(ids) >= len(start) + kept for ids, _ in rows):
-            start, cache = (), DynamicCache()
         shared = min(n_shared(rows), min(len(ids) for ids, _ in rows) - kept)
-        if shared < len(start) + SHORTEST_PREFIX or len(rows) < FEWEST_ROWS:
-            return len(start), cache
-        cache, rest = copy.deepcopy(cache), rows[0][0][len(start) : shared]
-        self._forward(torch.tensor([rest], device=self.device), [(0, 0)], cache)
+        cache = DynamicCache()
+        if shared < SHORTEST_PREFIX or len(rows) < FEWEST_ROWS:
+            return 0, cache
+        prefix = rows[0][0][:shared]
+        if prefix == self._kept[0]:
+            return self._kept_prefix()
+        self._forward(torch.tensor([prefix], device=self.device), [(0, 0)], cache)
         return shared, cache
+
+    def _begin_as_kept(self, rows: Sequence[Prompt], kept: int) -> bool:
+        """Whether all rows begin with the kept ids, and are longer by what is read of them."""
+        ids = self._kept[0]
+        return all(row[: len(ids)] == ids and len(row) >= len(ids) + kept for row, _ in rows)
+
+    def _kept_prefix(self) -> tuple[int, DynamicCache]:
+        return len(self._kept[0]), self._kept[1]
 
     def _forward(
         self,

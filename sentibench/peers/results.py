@@ -1,7 +1,8 @@
 """Predictions of a method that is no language model -> the files that the leaderboard reads.
 
 They have the form of lm-eval's, so that one reader checks both: every score is computed again from
-the answers. What a method was asked is the text itself: no prompts stand in them.
+the predicted labels, which are the answers. What a method was asked is the text itself: no prompts
+stand in them.
 """
 
 from __future__ import annotations

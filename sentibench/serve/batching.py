@@ -124,8 +124,8 @@ class Batcher:
                 self._count(job, -1)
 
     def _work(self) -> None:
-        n_expected, patience_s = 0, 0.0
-        while jobs := self._next_batch(n_expected, patience_s):
+        n_expected, deadline_s = 0, 0.0
+        while jobs := self._next_batch(n_expected, deadline_s):
             self._on_batch(sum(len(job.items) for job in jobs))
             start = time.monotonic()
             try:
@@ -137,9 +137,10 @@ class Batcher:
                     except Exception as error:
                         if job.future.set_running_or_notify_cancel():
                             job.future.set_exception(error)
-            n_expected, patience_s = len(jobs), PATIENCE * (time.monotonic() - start)
+            end = time.monotonic()
+            n_expected, deadline_s = len(jobs), end + PATIENCE * (end - start)
 
-    def _next_batch(self, n_expected: int, patience_s: float) -> list[_Job]:
+    def _next_batch(self, n_expected: int, deadline_s: float) -> list[_Job]:
         """Whole requests in their order, one at least; none when the work is over."""
 
         def is_something() -> bool:
@@ -151,7 +152,7 @@ class Batcher:
 
         with self._changed:
             self._changed.wait_for(is_something)
-            self._changed.wait_for(is_enough, patience_s)
+            self._changed.wait_for(is_enough, max(0.0, deadline_s - time.monotonic()))
             self._changed.wait_for(is_something)  # whoever asked may have gone away
             jobs: list[_Job] = []
             n_items = 0

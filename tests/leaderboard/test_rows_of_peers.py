@@ -76,8 +76,8 @@ def test_peers_are_ranked_among_themselves_and_say_what_they_are(tmp_path: Path)
     lines = probe.command.splitlines()
     assert len(lines) == 8
     assert (
-        f"sentibench score {LABELS[0].name} PREDICTIONS.jsonl --results results --name probe "
-        "--not-a-language-model 'probe by hand'"
+        f"sentibench score {LABELS[0].name} PREDICTIONS.jsonl --results results --name=probe "
+        "'--not-a-language-model=probe by hand'"
     ) in lines
 
 

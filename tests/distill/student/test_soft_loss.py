@@ -22,7 +22,7 @@ from distill.student.training import (  # noqa: E402
     soft_loss_of,
     train,
 )
-from distill.student.words import takes_branches  # noqa: E402
+from distill.student.words import branch, takes_branches  # noqa: E402
 from sentibench.fast.head_positions import HeadPositions  # noqa: E402
 
 SHORT = (("positive", "negative"), (0.7, 0.3))
@@ -132,6 +132,23 @@ def test_a_model_with_an_attention_of_its_own_gets_no_branches() -> None:
         layer.self_attn.config = type(model.config)(**model.config.to_dict())
         layer.self_attn.config._attn_implementation = "sdpa"
     assert not takes_branches(model)
+
+
+def test_no_position_is_further_than_the_longest_row() -> None:
+    ids_BT, words_BKL = torch.ones(2, 12, dtype=torch.long), torch.full((2, 2, 4), 7)
+    ends = torch.tensor([12, 11])
+    branches = branch(ids_BT, words_BKL, torch.tensor([1]), torch.tensor([10, 5]), ends)
+    assert branches.ids_BX.shape[1] == 17
+    assert int(branches.positions_BX.max()) == 11  # a model of 12 learned positions has no other
+
+
+def test_a_model_that_keeps_its_windows_in_masks_gets_no_branches() -> None:
+    sizes = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
+    sizes |= {"num_attention_heads": 2, "num_key_value_heads": 1, "sliding_window": 24}
+    sizes |= {"use_sliding_window": True, "layer_types": ["sliding_attention"] * 2}
+    sizes |= {"num_experts": 2, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 8}
+    config = AutoConfig.for_model("qwen2_moe", num_experts_per_tok=1, **sizes)
+    assert not takes_branches(AutoModelForCausalLM.from_config(config))
 
 
 def test_samples_without_distributions_have_the_hard_loss(

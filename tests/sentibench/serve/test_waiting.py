@@ -70,6 +70,26 @@ def test_a_cancelled_request_leaves_the_queue_and_is_never_asked(held) -> None:
     assert model.asked == ["a", "d"]
 
 
+def test_a_batch_waits_for_the_clients_of_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sentibench.serve.batching.PATIENCE", 1e9)
+    sizes: list[int] = []
+    model = Held()
+    batcher = Batcher(model, max_queue=100, max_batch=8, on_batch=sizes.append)
+    first = batcher.ask(["a"])
+    assert model.began.wait(60)
+    together = [batcher.ask([text]) for text in "bc"]
+    model.let_go.set()
+    assert [len(one.result(60)) for one in (first, *together)] == [1, 1, 1]
+    early = batcher.ask(["d"])
+    time.sleep(0.2)  # the first of two does not begin alone
+    late = batcher.ask(["e"])
+    assert len(early.result(60)) == len(late.result(60)) == 1
+    alone = batcher.ask(["f"])
+    batcher.close()  # nobody else will come
+    assert len(alone.result(60)) == 1
+    assert sizes == [1, 2, 2, 1]
+
+
 def test_the_model_stops_where_nobody_waits_any_more(held) -> None:
     model, batcher = held
     first = batcher.ask(["a"])
