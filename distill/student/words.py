@@ -191,20 +191,17 @@ def _attend(
 ) -> tuple[torch.Tensor, None]:
     """Attention of a layer: causal for the rows, then anew for the tokens of branches."""
     branches, plain = _ATTENDED.get(), AttentionInterface()[PLAIN]
-    at_BX, length = branches.positions_BX, query_BHXD.shape[2]
-    window = given.get("sliding_window") or length
-    branches.windows.update({window} - {length})
-    near_XX = None
-    if window < length:  # else None, which is faster
-        back_XX = torch.arange(length, device=at_BX.device)[:, None] - torch.arange(
-            length, device=at_BX.device
-        )
-        near_XX = ((back_XX >= 0) & (back_XX < window))[None, None]
-    out_BXHD, _ = plain(module, query_BHXD, key_BHXD, value_BHXD, near_XX, **given)
-    rows_R = branches.rows_R
-    where = rows_R[:, None], branches.columns_RQ
-    back_RQX = at_BX[where][:, :, None] - at_BX[rows_R][:, None]
-    sees_RQX = branches.sees_RQX & (back_RQX < window)
+    rows_R, where = branches.rows_R, (branches.rows_R[:, None], branches.columns_RQ)
+    near_11XX, sees_RQX, window = None, branches.sees_RQX, given.get("sliding_window")
+    if window:
+        branches.windows.add(window)
+    if window and window < query_BHXD.shape[2]:  # without a mask attention is faster
+        at_BX = branches.positions_BX
+        all_X = torch.arange(at_BX.shape[1], device=at_BX.device)
+        back_XX = all_X[:, None] - all_X
+        near_11XX = ((back_XX >= 0) & (back_XX < window))[None, None]
+        sees_RQX = sees_RQX & (at_BX[where][:, :, None] - at_BX[rows_R][:, None] < window)
+    out_BXHD, _ = plain(module, query_BHXD, key_BHXD, value_BHXD, near_11XX, **given)
     query_RHQD = query_BHXD.transpose(1, 2)[where].transpose(1, 2)
     of_rows = key_BHXD[rows_R], value_BHXD[rows_R]
     out_RQHD, _ = plain(module, query_RHQD, *of_rows, sees_RQX[:, None], **given)
