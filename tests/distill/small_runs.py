@@ -1,6 +1,10 @@
 """A run that takes seconds: its configuration, a scripted teacher, samples of no teacher."""
 
+import os
 import random
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +20,25 @@ from sentibench.remote.records import Answer, Failure, Request
 
 # --cpu would launch a single process
 TWO = ("--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no")
+
+
+def launch_two(*program: str) -> None:
+    """Run ``program`` under ``accelerate launch`` in two processes on this machine.
+
+    A port that was free when somebody looked can be taken a moment later. So the port named here
+    is one that this process holds: accelerate then lets torch open a port and keep it.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        launch = (sys.executable, "-m", "accelerate.commands.launch", *TWO)
+        done = subprocess.run(
+            [*launch, "--main_process_port", str(port), *program],
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr[-4000:]
+
 
 CONFIG = """
 name: small

@@ -16,7 +16,16 @@ import pytest
 pytest.importorskip("peft")
 
 from filelock import FileLock
-from small_runs import TWO, Scripted, config, do, do_all_before, samples_of, steps_of, store_of
+from small_runs import (
+    Scripted,
+    config,
+    do,
+    do_all_before,
+    launch_two,
+    samples_of,
+    steps_of,
+    store_of,
+)
 from store_contents import answers, failures
 
 from distill.__main__ import main
@@ -610,14 +619,7 @@ def test_a_launch_of_two_processes_gives_the_run_of_one(tiny_student, tmp_path) 
     alone = recorded(tmp_path / "alone", tiny_student)
     assert main(["run", str(alone)]) == 0
     path = recorded(tmp_path / "launched", tiny_student)
-    launch = [sys.executable, "-m", "accelerate.commands.launch", *TWO]
-    done = subprocess.run(
-        [*launch, "--main_process_port", "0", "-m", "distill", "run", str(path)],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    launch_two("-m", "distill", "run", str(path))
     one, two = (steps_of(load_config(p)) for p in (alone, path))
     for run, n_processes in ((one, 1), (two, 2)):
         told = json.loads((run["icldist-train"].folder / "training.json").read_text())

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from small_runs import TWO, samples, settings
+from small_runs import launch_two, samples, settings
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
@@ -186,13 +186,7 @@ def test_two_processes_learn_what_one_learns(tiny_student: Path, tmp_path: Path)
     program = tmp_path / "launched.py"
     given = {"tests": str(Path(__file__).parents[1]), "student": str(tiny_student)}
     program.write_text(LAUNCHED.format(**given, folder=str(tmp_path / "two")))
-    launch = [sys.executable, "-m", "accelerate.commands.launch", *TWO]
-    subprocess.run(
-        [*launch, "--main_process_port", "0", str(program)],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-    )
+    launch_two(str(program))
     assert json.loads((tmp_path / "two" / "training.json").read_text())["processes"] == 2
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
 
