@@ -168,7 +168,9 @@ def main(name: str, checkpoint: str, task: str, n_items: str, dtype: str) -> Non
                 "tokens_computed": getattr(model, "tokens_computed", None),
                 "body_parameters": body,
                 "items": len(picks),
-                "product_rate": product_rate(getattr(torch, dtype)),
+                "product_rate": product_rate(
+                    torch.bfloat16 if dtype == "int8" else getattr(torch, dtype)
+                ),
                 "log_likelihoods": [s for s, _ in answers] if scored else None,
                 "predictions": picks,
             }

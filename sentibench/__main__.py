@@ -331,7 +331,9 @@ def _add_use(parser: Parser) -> None:
         "--shots", type=int, metavar="K", help="demonstrations; default: what it was trained for"
     )
     parser.add_argument("--target", default="", help="what the opinion is about, for P-Stance")
-    parser.add_argument("--dtype", default="float32", help="of the weights (default: float32)")
+    parser.add_argument(
+        "--dtype", default="float32", help="of the weights (default: float32); int8 on the CPU"
+    )
     parser.add_argument("--batch-tokens", type=int, metavar="N", help="tokens of a batch")
 
 

@@ -59,6 +59,7 @@ with parts_of("transformers"):
 
     from sentibench.fast.generation import generate
     from sentibench.fast.head_positions import HeadPositions
+    from sentibench.fast.int8 import quantise
 
 CPU_TOKENS, GPU_TOKENS = 1_024, 16_384
 LONGEST_LABEL = 16  # tokens; longer continuations are no labels and go to lm-eval's code
@@ -92,20 +93,31 @@ class SentiBenchLM(HFLM):
         batch_tokens: Tokens of a batch, padding included; a longer prompt is a batch of its own.
             Default 1,024 on the CPU, 16,384 elsewhere. ``batch_size`` counts only where lm-eval's
             own code runs.
-        kwargs: All arguments of lm-eval's ``hf``.
+        dtype: As of lm-eval's ``hf``, or ``int8``: eight-bit linear layers on the CPU, all else
+            in bfloat16; see `quantise`.
+        kwargs: All other arguments of lm-eval's ``hf``.
 
     Raises:
-        InputError: If ``batch_tokens`` is no positive whole number.
+        InputError: If ``batch_tokens`` is no positive whole number, or the model cannot be int8.
     """
 
-    def __init__(self, *args: Any, batch_tokens: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        batch_tokens: int | None = None,
+        dtype: str | torch.dtype | None = "auto",
+        **kwargs: Any,
+    ) -> None:
         if batch_tokens is not None and (not isinstance(batch_tokens, int) or batch_tokens < 1):
             raise InputError(
                 f"batch_tokens: got {batch_tokens!r}, expected a positive whole number"
             )
+        kwargs["dtype"] = "bfloat16" if dtype == "int8" else dtype
         super().__init__(*args, **kwargs)
         with parts_of("lm-eval"):
             require(self, *SETTINGS)
+        if dtype == "int8":
+            quantise(self.model)
         self._warned_of_truncation = False
         self._known: Container[tuple[str, str]] = ()
         self._kept: tuple[tuple[int, ...], DynamicCache] = ((), DynamicCache())

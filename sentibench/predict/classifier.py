@@ -28,7 +28,7 @@ from sentibench.scoring.parse import answer_text, parse_strict
 # Texts whose tuples are written together: an answer depends, in its last digits, on the others in
 # its pool, so work that is resumed begins with a whole round.
 ROUND = 64
-DTYPES = ("float32", "bfloat16", "float16", "auto")
+DTYPES = ("float32", "bfloat16", "float16", "int8", "auto")
 UNLIKE = ("a", "The", "1", '"')  # texts whose tokens have nothing in common
 
 
