@@ -15,6 +15,7 @@ Reason = Literal[
     "copied input",
     "repetition",
     "outside the taxonomy",
+    "span not in the text",
     "too short",
     "too long",
     "contaminated",

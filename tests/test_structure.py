@@ -49,11 +49,12 @@ distill.config             errors reasons sentibench.data sentibench.decisions s
                            sentibench.files sentibench.remote
 distill.errors             sentibench.errors
 distill.files              sentibench.files
-distill.filters            config errors reasons texts sentibench.data sentibench.remote
+distill.filters            config errors forms reasons texts sentibench.data sentibench.remote
                            sentibench.scoring
+distill.forms              sentibench.scoring
 distill.presets            errors sentibench.data sentibench.errors
-distill.prompts            config errors files texts sentibench.data sentibench.errors
-                           sentibench.prompts sentibench.remote
+distill.prompts            config errors files forms texts sentibench.data sentibench.errors
+                           sentibench.prompts sentibench.remote sentibench.scoring
 distill.reasons
 distill.report             config filters texts sentibench.data sentibench.errors
                            sentibench.files sentibench.pages sentibench.scoring

@@ -56,12 +56,13 @@ class ICLDist(Section):
         samples: Few-shot prompts.
         shots: Numbers of demonstrations that a prompt may have, drawn evenly.
         demonstrations: Whether their labels are gold (where the source has them) or the teacher's.
-        tasks: What is asked: ``sentiment``, ``emotion``, one of their taxonomies such as
-            ``sentiment_3``, or an own task by its name.
+        tasks: What is asked: ``sentiment``, ``emotion``, ``aspects`` (pairs of an aspect and its
+            polarity), one of their taxonomies such as ``sentiment_3``, or an own task by its name.
         pool: Texts of each source and taxonomy that are labelled to be demonstrations; default: as
             many as the samples need.
         label_words: Whether labels appear under other words than the usual ones.
-        taxonomies: Whether classes are cut in other ways (two, three, five polarities; emotions).
+        taxonomies: Whether classes are cut in other ways (two, three, five polarities; emotions;
+            aspects with and without neutral ones).
         instructions: Kinds of instruction, drawn evenly.
         other_tasks: Share of the samples that are not about sentiment.
         other_files: JSON lines of more such tasks, ``{"task", "instruction", "input", "output"}``.

@@ -8,14 +8,25 @@ from dataclasses import dataclass, replace
 from distill.config import FAMILIES, FilterConfig
 from distill.filters import checks
 from distill.filters.funnel import Drop, Funnel, count
-from distill.filters.reading import Reading, is_json, label_alone, label_of, read_answer, tuples_of
+from distill.filters.reading import (
+    Reading,
+    in_the_texts_spelling,
+    is_json,
+    label_alone,
+    label_of,
+    read_answer,
+    read_tuples,
+    tuples_of,
+)
+from distill.forms import write
 from distill.reasons import Reason
 from distill.texts.decontamination import Contamination
 from distill.texts.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
 from distill.texts.ngrams import words_of
 from sentibench.remote.records import Answer, Failure, Finish, Request
+from sentibench.scoring.parse import read_literal
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Of the checks; raised when one judges otherwise, so that samples filtered before are stale."""
 
 
@@ -103,8 +114,14 @@ class _Draft:
     finish: Finish
     labels: tuple[str, ...]
     label_words: Sequence[str] = ()
+    gold: str = ""
     has_reasoning: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether what was asked for is neither a label nor a list."""
+        return not (self.labels or self.request.elements or _is_list(self.gold))
 
     def mended(self, text: str, note: str) -> _Draft:
         """Return the answer with another text, which is complete."""
@@ -120,8 +137,11 @@ def _judge(
     label_words: Sequence[str],
 ) -> _Draft | Drop:
     """Check one answer by itself."""
-    words, has_reasoning = (*label_words, *_gold(request)), bool(reading.reasoning)
-    draft = _Draft(request, reading.text, reading.finish, request.labels, words, has_reasoning)
+    gold = _gold(request)
+    words, has_reasoning = tuple(filter(None, (*label_words, gold))), bool(reading.reasoning)
+    draft = _Draft(
+        request, reading.text, reading.finish, request.labels, words, gold, has_reasoning
+    )
     for reason, check in _CHECKS.items():
         if reason not in config.skip:
             mended = check(draft, config)
@@ -145,9 +165,9 @@ def budget(request: Request) -> str:
     return f"{setting} is {request.decoding.max_new_tokens}"
 
 
-def _gold(request: Request) -> tuple[str, ...]:
+def _gold(request: Request) -> str:
     gold = request.meta.get("gold")
-    return (gold,) if isinstance(gold, str) else ()
+    return gold if isinstance(gold, str) else ""
 
 
 def _only_reasoning(draft: _Draft, config: FilterConfig) -> _Draft | None:
@@ -157,13 +177,13 @@ def _only_reasoning(draft: _Draft, config: FilterConfig) -> _Draft | None:
 
 
 def _empty(draft: _Draft, config: FilterConfig) -> _Draft | None:
-    # A label may be a mark, such as "+".
+    # a label may be a mark, such as "+"; a list may be empty
     return None if _is_nothing(draft) else draft
 
 
 def _is_nothing(draft: _Draft, end: int | None = None) -> bool:
     text = draft.text[:end]
-    return not text.strip() if draft.labels or draft.request.elements else checks.is_blank(text)
+    return checks.is_blank(text) if draft.is_prose else not text.strip()
 
 
 def _run_on(draft: _Draft, config: FilterConfig) -> _Draft | None:
@@ -179,8 +199,7 @@ def _cut_off(draft: _Draft, config: FilterConfig) -> _Draft | None:
     if draft.finish != "length" or label_alone(draft.text, draft.labels):
         return draft
     complete = draft.text[: checks.last_sentence_end(draft.text)]
-    is_prose = not draft.labels and not draft.request.elements
-    if config.cut_off == "drop" or not is_prose or checks.is_blank(complete):
+    if config.cut_off == "drop" or not draft.is_prose or checks.is_blank(complete):
         return None
     return draft.mended(complete, "cut to the last sentence")
 
@@ -192,11 +211,27 @@ def _outside_the_taxonomy(draft: _Draft, config: FilterConfig) -> _Draft | None:
             return draft if tuples else None
         return draft.mended(tuples, "tuples put in their usual form")
     if not draft.labels:
-        return draft
+        return None if _is_list(draft.gold) and not _is_list(draft.text) else draft
     label = label_of(draft.text, draft.labels)
     if label is None or label == draft.text:
         return draft if label else None
     return draft.mended(label, "label put in its usual form")
+
+
+def _invented_span(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    tuples = read_tuples(draft.text, draft.request) if draft.request.elements else None
+    if tuples is None:
+        return draft
+    spelled = in_the_texts_spelling(tuples, draft.request)
+    if spelled is None or spelled == tuples:
+        return None if spelled is None else draft
+    text = write(spelled, draft.request.meta.get("form", "tuples"))
+    return draft.mended(text, "spans spelled as in the text")
+
+
+def _is_list(text: str) -> bool:
+    """Whether a text is a list as Python writes it, as the answers of some other tasks are."""
+    return text.startswith("[") and isinstance(read_literal(text), list)
 
 
 OUT_OF_TOKENS: tuple[Reason, ...] = ("only reasoning", "cut off")
@@ -207,11 +242,10 @@ Check = Callable[[_Draft, FilterConfig], _Draft | None]
 
 
 def _free(is_unfit: Callable[[_Draft, FilterConfig], bool]) -> Check:
-    """The check of prose by a question; labels and tuples pass."""
+    """The check of prose by a question; labels and lists pass."""
 
     def check(draft: _Draft, config: FilterConfig) -> _Draft | None:
-        is_prose = not draft.labels and not draft.request.elements
-        return None if is_prose and is_unfit(draft, config) else draft
+        return None if draft.is_prose and is_unfit(draft, config) else draft
 
     return check
 
@@ -263,6 +297,7 @@ _CHECKS: Mapping[Reason, Check] = {
     "copied input": _free(_is_copy),
     "repetition": _free(_is_repetition),
     "outside the taxonomy": _outside_the_taxonomy,
+    "span not in the text": _invented_span,
     "too short": _free(lambda draft, config: len(draft.text.split()) < config.min_words),
     "too long": _free(lambda draft, config: len(draft.text.split()) > config.max_words),
 }
@@ -286,7 +321,7 @@ def _duplicates(fit: Mapping[str, _Draft], similarity: float) -> dict[str, str]:
     same: dict[str, str] = {}
     similar: dict[str, str] = {}
     for id_, draft in fit.items():
-        if draft.labels or draft.request.elements or len(words_of(draft.text)) < NGRAM_WORDS:
+        if not draft.is_prose or len(words_of(draft.text)) < NGRAM_WORDS:
             prompt = [message.content for message in draft.request.messages]
             same[id_] = "\n".join([*prompt, draft.text])
         else:

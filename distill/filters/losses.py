@@ -23,6 +23,7 @@ DROPPED: Mapping[Reason, str] = {
     "copied input": "filters.copied_share, filters.example_share",
     "repetition": "filters.repetition_share",
     "outside the taxonomy": "teacher.response_format: label, icldist.score_choices",
+    "span not in the text": "icldist.tasks",
     "too short": "filters.min_words",
     "too long": "filters.max_words",
     "contaminated": "texts",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
+from distill.forms import read_lines, write
 from distill.texts.ngrams import nfkc
 from sentibench.data.records import ABSENT
 from sentibench.remote.reasoning import without_reasoning
@@ -42,6 +43,8 @@ NEGATION = re.compile(
     r"\b(?:not|no|nor|never|neither|cannot|without|hardly|rather than|instead of|opposite|anything"
     r"|wrong|incorrect|false|fails?|less|unlike|except)\b|n['’]t\b"
 )
+SPANS = ("holder", "aspect", "opinion")  # elements that are words of the text
+GAP = " AND "  # between the parts of a discontinuous span (protocol of OpeNER)
 SENTENCE_BREAK = re.compile(r"[.!?…]\s+\S|\n")
 
 
@@ -109,31 +112,72 @@ def label_of(text: str, labels: Sequence[str]) -> str | None:
 
 
 def tuples_of(text: str, request: Request) -> str | None:
-    """The tuples of an answer as a prompt writes them.
+    """The tuples of an answer as a prompt writes them; see :func:`read_tuples`."""
+    found = read_tuples(text, request)
+    return None if found is None else write(found, request.meta.get("form", "tuples"))
+
+
+def read_tuples(text: str, request: Request) -> list[tuple[str, ...]] | None:
+    """The tuples of an answer.
 
     Args:
-        text: Without reasoning; a Python or JSON list of lists or of objects, fenced or not.
-        request: It says which parts a tuple has and what its polarity may be.
+        text: Without reasoning; a Python or JSON list of lists or of objects, fenced or not, or
+            lines where the request asks for these.
+        request: It says which parts a tuple has, what its polarity may be, and the form.
 
     Returns:
-        A list of tuples; None if it is none, or a polarity is none of the task's.
+        The distinct tuples; None if it is no list of them, or a polarity is none of the task's.
     """
     elements = request.elements
     headed = HEADED.match(text)
     bare = _unfenced(headed[1] if headed else text).strip()
+    found = read_lines(len(elements), bare) if request.meta.get("form") == "lines" else None
+    found = _listed(bare, elements) if found is None else found
+    polarities = {name.casefold(): name for name in request.meta["polarities"]}
+    place = elements.index("polarity")
+    mended: list[tuple[str, ...]] = []
+    for one in found or ():
+        polarity = polarities.get(one[place].casefold())
+        if polarity is None:
+            return None
+        mended.append((*one[:place], polarity, *one[place + 1 :]))
+    return None if found is None else list(dict.fromkeys(mended))
+
+
+def in_the_texts_spelling(
+    tuples: Sequence[tuple[str, ...]], request: Request
+) -> list[tuple[str, ...]] | None:
+    """Tuples whose spans are spelled as in the text that was asked about.
+
+    Returns:
+        The tuples; None if a span, or a part of a discontinuous one, is not in the text.
+    """
+    text = request.text
+
+    def found(span: str) -> str:
+        return spelled[0] if (spelled := re.search(re.escape(span), text, re.I)) else ""
+
+    mended: list[tuple[str, ...]] = []
+    for one in tuples:
+        parts = list(one)
+        for place, (element, part) in enumerate(zip(request.elements, one, strict=True)):
+            if element in SPANS and part != ABSENT:
+                spans = [found(span) for span in part.split(GAP)]
+                if not all(spans):
+                    return None
+                parts[place] = GAP.join(spans)
+        mended.append(tuple(parts))
+    return mended
+
+
+def _listed(bare: str, elements: tuple[str, ...]) -> list[tuple[str, ...]] | None:
+    """The tuples of a Python or JSON list."""
     rows = _rows(_json_of(bare), elements)
     found = parse_strict(len(elements), repr(rows) if rows is not None else "")
     if found.problem or None in found.tuples:
         found = parse_strict(len(elements), answer_text(bare))
-    polarities = {name.casefold(): name for name in request.meta["polarities"]}
-    place = elements.index("polarity")
-    mended: list[tuple[str, ...]] = []
-    for one in found.tuples:
-        polarity = polarities.get(one[place].casefold()) if one else None
-        if one is None or polarity is None:
-            return None
-        mended.append((*one[:place], polarity, *one[place + 1 :]))
-    return None if found.problem else repr(list(dict.fromkeys(mended)))
+    tuples = [one for one in found.tuples if one is not None]
+    return tuples if not found.problem and len(tuples) == len(found.tuples) else None
 
 
 def _rows(value: Any, elements: tuple[str, ...]) -> list[Any] | None:

@@ -10,15 +10,16 @@ from sentibench.prompts.few_shot import template_sources
 
 Kind = Literal["knowdist", "knowdist_few_shot", "demonstrations", "icldist"]
 
-VERSION = 3
+VERSION = 4
 """Of the code that makes requests; a test on fixed texts says when to raise it."""
 
 HERE = Path(__file__).parent
+OTHER_TASKS = (HERE / "other_tasks.jsonl", HERE / "structured_tasks.jsonl")
 FILES: dict[Kind, tuple[Path, ...]] = {
     "knowdist": (HERE / "templates" / "knowdist",),
     "knowdist_few_shot": (HERE / "templates" / "knowdist_few_shot",),
-    "demonstrations": (HERE / "taxonomies.yaml",),
-    "icldist": (HERE / "taxonomies.yaml", HERE / "other_tasks.jsonl"),
+    "demonstrations": (HERE / "taxonomies.yaml", HERE / "aspects.yaml"),
+    "icldist": (HERE / "taxonomies.yaml", HERE / "aspects.yaml", *OTHER_TASKS),
 }
 
 

@@ -1,9 +1,9 @@
 """ICLDist (Zhang et al. 2025, section 4): the teacher answers few-shot prompts.
 
-Source tasks (the paper: sentiment and emotion; here own tasks too) over unlabelled texts,
-diversified along four axes: label words, label taxonomies, minimised instructions, other tasks; the
-number and the order of the demonstrations vary too. The prompt is rendered by the code of the
-evaluation.
+Source tasks (the paper: sentiment and emotion; here aspects and own tasks too) over unlabelled
+texts, diversified along four axes: label words, label taxonomies, minimised instructions, other
+tasks; the number and the order of the demonstrations vary too, and the form of a list of tuples.
+The prompt is rendered by the code of the evaluation.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from typing import Any, NamedTuple, cast
 from pydantic import TypeAdapter, ValidationError
 
 from distill.config import ICLDist
+from distill.forms import Form, write
+from distill.prompts import OTHER_TASKS
 from distill.prompts.taxonomies import Shown, Taxonomy, chosen_taxonomies
 from distill.texts.sources import Text
 from sentibench.errors import InputError, refuse_missing
 from sentibench.prompts.few_shot import render_few_shot
 from sentibench.remote.records import Decoding, Message, Request
+from sentibench.scoring.parse import parse_strict
 
-HERE = Path(__file__).parent
 POOL = 64  # most texts of a source and taxonomy that are labelled to serve as demonstrations
 STOP = ("\n", "Sentence:")
+STOP_OF_LINES = ("\n\n", "Sentence:")
 
 
 def demonstration_requests(texts: Sequence[Text], stage: ICLDist, seed: int) -> list[Request]:
@@ -45,7 +48,7 @@ def demonstration_requests(texts: Sequence[Text], stage: ICLDist, seed: int) -> 
         for text in _pool(texts, taxonomy, seed, 0 if taxonomy.fixed else size):
             rng = random.Random(f"{seed}/{taxonomy.name}/{text.id}")
             shown = _examples(rng, taxonomy)
-            instruction = taxonomy.instruction("full", taxonomy.classes, 0)
+            instruction = taxonomy.instruction("full", taxonomy.named, 0)
             n_tokens = stage.label_tokens if taxonomy.classes else stage.response_tokens
             requests.append(
                 Request(
@@ -59,7 +62,7 @@ def demonstration_requests(texts: Sequence[Text], stage: ICLDist, seed: int) -> 
                         "family": taxonomy.name,
                         "taxonomy": taxonomy.name,
                         "labels": taxonomy.classes,
-                        **_tuples_of(taxonomy),
+                        **_tuples_of(taxonomy, taxonomy.polarities, "tuples"),
                         "text": text.id,
                         "gold": text.label,
                     },
@@ -92,11 +95,11 @@ def _examples(rng: random.Random, taxonomy: Taxonomy) -> list[Shown]:
     return shown
 
 
-def _tuples_of(taxonomy: Taxonomy) -> dict[str, Any]:
+def _tuples_of(taxonomy: Taxonomy, polarities: Sequence[str], form: Form) -> dict[str, Any]:
     """What an answer of tuples is made of; nothing of taxonomies with classes."""
     if not taxonomy.elements:
         return {}
-    return {"elements": taxonomy.elements, "polarities": taxonomy.polarities}
+    return {"elements": taxonomy.elements, "polarities": tuple(polarities), "form": form}
 
 
 def gold_demonstrations(
@@ -200,20 +203,37 @@ def _sentiment_question(
 ) -> _Question:
     set_number = rng.randrange(len(taxonomy.word_sets)) if stage.label_words else 0
     words = taxonomy.word_sets[set_number]
-    word_of = dict(zip(taxonomy.classes, words, strict=True))
+    word_of = dict(zip(taxonomy.named, words, strict=True))
     wording = rng.choice(stage.instructions)
     number, n_shots = rng.randrange(100), rng.choice(stage.shots)
     if wording == "none" and not n_shots:  # something has to say what is asked
         n_shots, wording = (max(stage.shots), wording) if max(stage.shots) else (0, "full")
-    instruction = taxonomy.instruction(wording, words, number)
     if taxonomy.fixed:
         drawn = list(taxonomy.fixed[:n_shots])
     else:
         drawn = [Shown(text.text, label) for text, label in rng.sample(pool, n_shots)]
-    shown = [Shown(text, word_of.get(label, label)) for text, label in drawn]
-    kind = taxonomy.task, taxonomy.name, words, wording, instruction, shown
+    form = rng.choice(taxonomy.forms)
+    instruction = taxonomy.instruction(wording, words, number, form)
+    if taxonomy.classes:
+        shown = [Shown(text, word_of.get(label, label)) for text, label in drawn]
+    else:
+        shown = [Shown(text, _rewritten(label, taxonomy, word_of, form)) for text, label in drawn]
+    labels: tuple[str, ...] = words if taxonomy.classes else ()
+    kind = taxonomy.task, taxonomy.name, labels, wording, instruction, shown
     gold = word_of.get(taxonomy.class_of(query.label) or "")
-    return _Question(*kind, query.text, query.source, gold, _tuples_of(taxonomy))
+    return _Question(*kind, query.text, query.source, gold, _tuples_of(taxonomy, words, form))
+
+
+def _rewritten(answer: str, taxonomy: Taxonomy, word_of: Mapping[str, str], form: Form) -> str:
+    """A demonstration's tuples in another form, with other words for the polarities."""
+    tuples = parse_strict(len(taxonomy.elements), answer).tuples
+    place = taxonomy.elements.index("polarity")
+    renamed = [
+        (*one[:place], word_of.get(one[place], one[place]), *one[place + 1 :])
+        for one in tuples
+        if one is not None
+    ]
+    return write(renamed, form)
 
 
 def _other_question(
@@ -235,17 +255,19 @@ def _other_question(
 def _request(identity: str, question: _Question, stage: ICLDist, seed: int) -> Request:
     labels, shown, instruction = question.labels, question.shown, question.instruction
     n_tokens = stage.label_tokens if labels else stage.response_tokens
+    form = question.tuples.get("form")
     return Request(
         id=identity,
         messages=(Message("user", render_few_shot(instruction, shown, question.text)),),
         text=question.text,
         source=question.source,
         choices=labels if stage.score_choices else (),
-        decoding=Decoding(n_tokens, stop=STOP, seed=seed),
+        decoding=Decoding(n_tokens, stop=STOP_OF_LINES if form == "lines" else STOP, seed=seed),
         meta={
             "family": question.family,
             "taxonomy": question.taxonomy,
-            "label_words": "/".join(labels) or "free",
+            "label_words": "/".join(labels or question.tuples.get("polarities", ())) or "free",
+            "form": "label" if labels else "free",
             "instruction": question.wording,
             "shots": len(shown),
             "labels": labels,
@@ -277,7 +299,7 @@ def load_other_tasks(files: Iterable[Path] = ()) -> dict[str, list[OtherRow]]:
         InputError: If a line lacks one of the four keys, or a task has fewer than three rows.
     """
     tasks: dict[str, list[OtherRow]] = defaultdict(list)
-    for path in (HERE / "other_tasks.jsonl", *files):
+    for path in (*OTHER_TASKS, *files):
         refuse_missing(path, "JSON lines of other tasks", "icldist.other_files: ")
         try:
             lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
@@ -300,7 +322,7 @@ def load_other_tasks(files: Iterable[Path] = ()) -> dict[str, list[OtherRow]]:
 
 def coverage(requests: Iterable[Request]) -> dict[str, Counter[str]]:
     """How many requests there are per value of each axis."""
-    axes = ("family", "taxonomy", "label_words", "instruction", "shots")
+    axes = ("family", "taxonomy", "label_words", "form", "instruction", "shots")
     metas = [request.meta for request in requests]
     return {axis: Counter(str(meta[axis]) for meta in metas) for axis in axes}
 

@@ -1,4 +1,4 @@
-"""What ICLDist asks for: sentiment and emotion, cut into classes in our ways, and own tasks."""
+"""What ICLDist asks for: sentiment, emotion, aspects, each in several ways, and own tasks."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from pydantic import TypeAdapter
 
 from distill.config import ICLDist
 from distill.errors import ConfigError
+from distill.forms import SAID, Form
 from sentibench.data.cards import Card, Task, load_tasks
 from sentibench.data.read import demonstration_pool
 from sentibench.data.tables import plain_text
 from sentibench.errors import nearest
 
 HERE = Path(__file__).parent
-PLAIN = ("sentiment_3", "emotion_4")  # the taxonomies without that axis
+PLAIN = ("sentiment_3", "emotion_4", "aspects_3")  # the taxonomies without that axis
+FILES = ("taxonomies.yaml", "aspects.yaml")
 EXAMPLES = 4  # of a class, or of a task with tuples, that show the teacher what is asked
 
 
@@ -34,17 +36,20 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """One way to cut sentiment or emotion into classes, or an own task.
+    """One way to cut sentiment or emotion into classes, to ask for aspects, or an own task.
 
     Attributes:
         name: Such as ``sentiment_3``; of an own task its name.
-        task: ``sentiment``, ``emotion`` or ``own``.
+        task: ``sentiment``, ``emotion``, ``aspects`` or ``own``.
         classes: K canonical names; none where the answer is a list of tuples.
-        word_sets: Each K words, aligned with the classes; the first are the classes themselves.
-        instructions: Wordings by kind; ``{{ labels }}`` in one stands for the words.
+        word_sets: Each K words, aligned with the classes, or with the polarities where the answer
+            is a list of tuples; the first are these themselves.
+        instructions: Wordings by kind; in one ``{{ labels }}`` stands for the words, ``{{ form }}``
+            for the form of the answer.
         examples: Texts, with their class, that show the teacher what is asked; may be none.
         elements: Parts of a tuple, where the answer is a list of them.
         polarities: What the polarity of a tuple may be.
+        forms: In which an answer may list tuples.
         names: K names of the classes in gold labels, where these differ from the classes.
         fixed: Demonstrations that every prompt of an own task shows; then nobody labels others.
     """
@@ -57,8 +62,14 @@ class Taxonomy:
     examples: tuple[Shown, ...]
     elements: tuple[str, ...] = ()
     polarities: tuple[str, ...] = ()
+    forms: tuple[Form, ...] = ("tuples",)
     fixed: tuple[Shown, ...] = ()
     names: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """What the words of a word set stand for: the classes, or the polarities of tuples."""
+        return self.classes or self.polarities
 
     def class_of(self, label: str | None) -> str | None:
         """The class that a gold label names; case does not count. None if it names none."""
@@ -70,21 +81,25 @@ class Taxonomy:
         return None
 
     def __post_init__(self) -> None:
-        if any(len(set(words)) != len(self.classes) for words in self.word_sets):
+        if any(len(set(words)) != len(self.named) for words in self.word_sets):
             raise ValueError(f"taxonomy {self.name}: a word set does not fit its classes")
 
-    def instruction(self, kind: str, words: Sequence[str], number: int) -> str:
+    def instruction(
+        self, kind: str, words: Sequence[str], number: int, form: Form = "tuples"
+    ) -> str:
         """Word the instruction.
 
         Args:
             kind: ``full``, ``short`` or ``none``.
             words: The label words of the prompt.
             number: Picks one of several wordings.
+            form: Of the answer, where it lists tuples.
         """
         if kind == "none":
             return ""
         wordings = self.instructions[kind]
-        return wordings[number % len(wordings)].replace("{{ labels }}", listed(words))
+        wording = wordings[number % len(wordings)].replace("{{ labels }}", listed(words))
+        return wording.replace("{{ form }}", SAID[form])
 
 
 def listed(words: Sequence[str]) -> str:
@@ -95,8 +110,12 @@ def listed(words: Sequence[str]) -> str:
 @cache
 def load_taxonomies() -> Mapping[str, Taxonomy]:
     """The taxonomies of the package, by name."""
-    raw = yaml.safe_load((HERE / "taxonomies.yaml").read_text(encoding="utf-8"))
-    given = {name: {"name": name, **taxonomy} for name, taxonomy in raw.items()}
+    files = [(HERE / name).read_text(encoding="utf-8") for name in FILES]
+    given = {
+        name: {"name": name, **taxonomy}
+        for text in files
+        for name, taxonomy in yaml.safe_load(text).items()
+    }
     return TypeAdapter(dict[str, Taxonomy]).validate_python(given)
 
 
@@ -157,8 +176,11 @@ def taxonomy_of(task: Task) -> Taxonomy:
 
 
 def _word_sets(card: Card) -> tuple[tuple[str, ...], ...]:
-    """The labels, then set by set their synonyms; a label that has no more keeps its name."""
-    sets = [card.written]
+    """The labels, then set by set their synonyms; a label that has no more keeps its name.
+
+    Of a task with tuples the polarities, which have none.
+    """
+    sets = [card.written if card.is_label_task else card.polarities]
     for words in zip_longest(*(label.synonyms for label in card.classes)):
         named = tuple(word or name for word, name in zip(words, card.written, strict=True))
         sets += [named] if len(set(named)) == len(named) else []

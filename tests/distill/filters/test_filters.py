@@ -615,9 +615,28 @@ def test_label_answers_are_duplicates_only_with_the_same_prompt(
     assert len(kept) == n_kept
 
 
+@pytest.mark.parametrize(
+    ("gold", "answer", "is_kept"),
+    [
+        ("[('lamp', 'red')]", "[('scarf', 'blue')]", True),
+        ("[('lamp', 'red')]", "[]", True),
+        ("[('lamp', 'red')]", "The lamp is red.", False),
+        ("[('lamp', 'red')]", "[('lamp', 'red'", False),
+        ("red", "The lamp is red.", True),
+    ],
+)
+def test_where_another_task_lists_things_an_answer_is_a_list(
+    gold: str, answer: str, is_kept: bool
+) -> None:
+    request = ask(family="other", gold=gold)
+    kept, funnel = filter_answers([(request, Answer(answer, "stop"))], FilterConfig(), None)
+    assert bool(kept) is is_kept
+    assert funnel.total("outside the taxonomy") == (not is_kept)
+
+
 def test_every_reason_has_one_place_in_the_order() -> None:
     assert (*_CHECKS, "contaminated", "near-duplicate") == REASONS
-    assert len(set(REASONS)) == 14
+    assert len(set(REASONS)) == 15
 
 
 REFUSED = "I cannot assist with that request."
@@ -721,7 +740,8 @@ def test_the_funnel_adds_up_in_every_row_and_in_total() -> None:
     assert funnel.total("failed") == sum(isinstance(answer, Failure) for _, answer in pairs) > 20
     assert funnel.total("answered") == 600 - funnel.total("failed")
     fired = {reason for reason in REASONS if funnel.total(reason)}
-    assert fired == set(REASONS) - {"too short", "too long"}
+    # nobody is asked for tuples here
+    assert fired == set(REASONS) - {"too short", "too long", "span not in the text"}
 
 
 def test_a_report_has_a_row_per_family_and_source_and_its_counts_by_hand() -> None:

@@ -1,5 +1,6 @@
 """Our taxonomies, other tasks and prompts: counts, distinct words, known labels, no text twice."""
 
+import ast
 import json
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -138,9 +139,36 @@ def test_there_are_twelve_other_tasks_of_twenty_balanced_rows() -> None:
     assert len({rows[0]["instruction"] for rows in by_task.values()}) == 12
 
 
+def structured_rows() -> list[dict[str, str]]:
+    lines = (FOLDER / "structured_tasks.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_structured_tasks_are_answered_by_lists_of_words_of_the_text() -> None:
+    by_task = defaultdict(list)
+    for row in structured_rows():
+        by_task[row["task"]].append(row)
+    assert len(by_task) == 8
+    n_parts = Counter[int]()
+    for rows in by_task.values():
+        answers = [ast.literal_eval(row["output"]) for row in rows]
+        assert [repr(answer) for answer in answers] == [row["output"] for row in rows]
+        assert len(rows) == 20
+        assert 2 <= answers.count([]) <= 4
+        elements = [(row, e) for row, a in zip(rows, answers, strict=True) for e in a]
+        assert len({len(e) for _, e in elements if isinstance(e, tuple)}) <= 1
+        for row, element in elements:
+            parts = element if isinstance(element, tuple) else (element,)
+            n_parts[len(parts)] += 1
+            assert all(part in row["input"] + row["instruction"] + "NULL" for part in parts)
+        [instruction] = {row["instruction"] for row in rows}
+        assert is_plain(instruction)
+    assert set(n_parts) == {1, 2, 3, 4}
+
+
 def test_no_input_of_the_other_tasks_stands_twice() -> None:
-    inputs = [row["input"] for row in other_rows()]
-    assert len({" ".join(text.casefold().split()) for text in inputs}) == len(inputs) == 240
+    inputs = [row["input"] for row in [*other_rows(), *structured_rows()]]
+    assert len({" ".join(text.casefold().split()) for text in inputs}) == len(inputs) == 400
     assert all(is_plain(text) and 5 <= len(text.split()) <= 30 for text in inputs)
 
 

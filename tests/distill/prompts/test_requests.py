@@ -18,7 +18,7 @@ from distill.prompts.icldist import (
     load_other_tasks,
 )
 from distill.prompts.knowdist import knowdist_requests
-from distill.prompts.taxonomies import Taxonomy, load_taxonomies
+from distill.prompts.taxonomies import Taxonomy, chosen_taxonomies, load_taxonomies
 from distill.texts.sources import Text
 from sentibench.errors import InputError
 from sentibench.prompts.few_shot import render_few_shot
@@ -29,6 +29,8 @@ TEXTS = [
     for source, labels in (("films", ("negative", "positive")), ("tweets", ("joy", "anger")))
     for i, label in enumerate(labels * 20)
 ]
+
+CHOSEN = [taxonomy.name for taxonomy in chosen_taxonomies(ICLDist())]
 
 
 def test_families_and_perspectives_are_evenly_spread_and_every_text_has_its_turn() -> None:
@@ -153,7 +155,8 @@ def test_prompts_are_those_of_the_evaluation_and_never_show_their_own_text() -> 
         assert request.messages[0].content == prompt
         assert request.text not in [text for text, _ in shown]
         assert len(shown) == request.meta["shots"] > 0 or request.meta["instruction_text"]
-        assert {label for _, label in shown} <= {*request.meta["labels"]}
+        labels = request.meta["labels"]
+        assert {label for _, label in shown} <= {*labels} or not labels
 
 
 def test_demonstrations_carry_the_label_that_they_were_given() -> None:
@@ -188,7 +191,7 @@ def test_the_teacher_labels_demonstrations_from_our_own_examples(score_choices: 
     requests = demonstration_requests(TEXTS, given, 3)
     assert requests == demonstration_requests(TEXTS[::-1], given, 3)
     assert requests != demonstration_requests(TEXTS, given, 4)
-    assert len({r.id for r in requests}) == len(load_taxonomies()) * len(TEXTS) == 480
+    assert len({r.id for r in requests}) == len(chosen_taxonomies(ICLDist())) * len(TEXTS) == 480
     by_id = {text.id: text for text in TEXTS}
     orders = set()
     for request in requests:
@@ -231,7 +234,7 @@ def test_so_many_texts_of_every_source_serve_as_demonstrations() -> None:
         }
         assert set(gold.values()) == {"joy"}
         counts = Counter((name, text[0]) for name, text in pools[seed])
-        assert counts == {(name, s): 64 for name in load_taxonomies() for s in "ab"}
+        assert counts == {(name, s): 64 for name in CHOSEN for s in "ab"}
     assert pools[1] != pools[2]
     assert {text for name, text in pools[1] if name == "emotion_4"} != {
         text for name, text in pools[1] if name == "emotion_6"
@@ -255,7 +258,7 @@ def test_as_many_demonstrations_are_labelled_as_the_samples_need(
     counts = Counter(
         (r.meta["taxonomy"], r.source) for r in demonstration_requests(texts, asked, 1)
     )
-    assert counts == {(n, s): expected for n in load_taxonomies() for s in "ab" if expected}
+    assert counts == {(n, s): expected for n in CHOSEN for s in "ab" if expected}
     labels = {
         (r.meta["taxonomy"], r.meta["text"]): r.meta["labels"][0]
         for r in demonstration_requests(texts, asked, 1)
@@ -298,6 +301,7 @@ def test_a_sample_holds_everything_that_the_teacher_is_asked(score_choices: bool
                 "family": taxonomy.name.split("_")[0],
                 "taxonomy": taxonomy.name,
                 "label_words": "/".join(words),
+                "form": "label",
                 "instruction": kind,
                 "shots": len(shown),
                 "labels": words,
@@ -394,6 +398,7 @@ def test_a_task_with_few_outputs_is_closed_and_any_other_is_answered_freely(
                 "family": "other",
                 "taxonomy": task,
                 "label_words": "a/b" if labels else "free",
+                "form": "label" if labels else "free",
                 "instruction": kind,
                 "shots": len(shown),
                 "labels": labels,

@@ -37,7 +37,7 @@ def own_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     }
     monkeypatch.setattr(prompts, "FILES", moved)
     monkeypatch.setattr(knowdist, "TEMPLATES", here / "templates")
-    monkeypatch.setattr(icldist, "HERE", here)
+    monkeypatch.setattr(icldist, "OTHER_TASKS", [here / path.name for path in prompts.OTHER_TASKS])
     monkeypatch.setattr(taxonomies, "HERE", here)
     taxonomies.load_taxonomies.cache_clear()
     yield here
@@ -83,8 +83,8 @@ UPGRADES = {
     "the code of the prompts": (
         raise_version,
         {
-            "knowdist-ask": "settings.prompts.version: 3 -> 4",
-            "demonstrations": "settings.prompts.version: 3 -> 4",
+            "knowdist-ask": "settings.prompts.version: 4 -> 4",
+            "demonstrations": "settings.prompts.version: 4 -> 4",
             "icldist-ask": "for demonstrations",
         },
     ),
@@ -163,7 +163,7 @@ def test_requests_are_those_of_their_version(tiny_student, tmp_path) -> None:
     for stage in ("knowdist", "icldist"):
         for request in requests_of(steps, stage):
             known.update(request.key("scripted/one", "1").encode())
-    assert (prompts.VERSION, known.hexdigest()[:16]) == (3, "e7ef37347df2007d")
+    assert (prompts.VERSION, known.hexdigest()[:16]) == (4, "eb113bbc95b9c94a")
 
 
 def test_a_command_fingerprints_each_checkpoint_once(
