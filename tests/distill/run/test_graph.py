@@ -83,8 +83,8 @@ UPGRADES = {
     "the code of the prompts": (
         raise_version,
         {
-            "knowdist-ask": "settings.prompts.version: 4 -> 4",
-            "demonstrations": "settings.prompts.version: 4 -> 4",
+            "knowdist-ask": "settings.prompts.version: 4 -> 5",
+            "demonstrations": "settings.prompts.version: 4 -> 5",
             "icldist-ask": "for demonstrations",
         },
     ),
