@@ -7,7 +7,16 @@ from distill.config.load import load_config, save_config
 from distill.config.run import Evaluation, FilterConfig, Run
 from distill.config.section import Section
 from distill.config.sources import CHANGES, Change, Cleaning, Personal, Texts
-from distill.config.stages import FAMILIES, PERSPECTIVES, Family, ICLDist, KnowDist, Perspective
+from distill.config.stages import (
+    FAMILIES,
+    OF_KNOWDIST,
+    PERSPECTIVES,
+    Attributes,
+    Family,
+    ICLDist,
+    KnowDist,
+    Perspective,
+)
 from distill.config.teachers import (
     DecisionsTeacherConfig,
     GoldTeacherConfig,
@@ -27,9 +36,9 @@ from distill.config.training import (
     Training,
 )
 
-__all__ = ["Evaluation", "FilterConfig", "ICLDist", "KnowDist", "Run", "Section"]
+__all__ = ["Attributes", "Evaluation", "FilterConfig", "ICLDist", "KnowDist", "Run", "Section"]
 __all__ += ["CHANGES", "Change", "Cleaning", "Personal", "Texts"]
-__all__ += ["FAMILIES", "PERSPECTIVES", "Family", "Perspective"]
+__all__ += ["FAMILIES", "OF_KNOWDIST", "PERSPECTIVES", "Family", "Perspective"]
 __all__ += ["GoldTeacherConfig", "HfTeacher", "OpenAITeacherConfig", "ReplayTeacherConfig"]
 __all__ += ["DecisionsTeacherConfig", "ServerTeacherConfig", "TeacherConfig", "VllmTeacher"]
 __all__ += ["BestCheckpoint", "Difficulty", "ICLDistTraining", "KnowDistTraining", "Lora"]

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from distill.config.section import BelowOne, Count, NotNegative, Section
+from distill.config.section import BelowOne, Count, Fraction, NotNegative, Section
 from distill.config.teachers import TeacherConfig
 from distill.config.training import Difficulty, ICLDistTraining, KnowDistTraining
 
@@ -15,7 +15,26 @@ Family = Literal["analysing", "rewriting"]
 Perspective = Literal["expression", "target", "emotion", "background"]
 Wording = Literal["full", "short", "none"]
 FAMILIES: tuple[Family, ...] = ("analysing", "rewriting")
+OF_KNOWDIST = (*FAMILIES, "attributes")  # families of KnowDist's requests
 PERSPECTIVES: tuple[Perspective, ...] = ("expression", "target", "emotion", "background")
+
+
+class Attributes(Section):
+    """Instructions composed from attributes that the teacher lists (CompEffDist, 2510.24425).
+
+    Attributes:
+        texts: So many texts are read for attributes.
+        min_texts: An attribute is used if it was named in so many of them.
+        values: Values of an attribute that a prompt may offer, at most.
+        share: Of KnowDist's requests that are composed from them; the others are ours.
+        tokens: New tokens of a list of attributes, at most.
+    """
+
+    texts: Count = 200
+    min_texts: Count = 3
+    values: Count = 6
+    share: Fraction = 0.5
+    tokens: Count = 80
 
 
 class KnowDist(Section):
@@ -29,6 +48,8 @@ class KnowDist(Section):
         templates: A folder with Jinja files named like ours that replace them.
         response_tokens: New tokens of an answer at most, those of reasoning included.
         temperature: Of the teacher; 0 is greedy.
+        attributes: Compose instructions from attributes that the teacher lists; None for ours
+            alone.
         domain: What all texts are, in a few words, such as "reviews of kitchen goods"; the prompts
             say so.
         teacher: Of this stage alone; None for the run's. A model that labels well may write badly.
@@ -43,6 +64,7 @@ class KnowDist(Section):
     templates: Path | None = None
     response_tokens: Count = 160
     temperature: NotNegative = 0.0
+    attributes: Attributes | None = None
     domain: str = ""
     teacher: TeacherConfig | None = None
     difficulty: Difficulty | None = None

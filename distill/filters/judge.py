@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from distill.config import FAMILIES, FilterConfig
+from distill.config import OF_KNOWDIST, FilterConfig
 from distill.filters import checks
 from distill.filters.funnel import Drop, Funnel, count
 from distill.filters.reading import (
@@ -158,7 +158,7 @@ def _judge(
 
 def budget(request: Request) -> str:
     """The setting that limits an answer, and its value."""
-    if request.meta.get("family") in FAMILIES:
+    if request.meta.get("family") in OF_KNOWDIST:
         setting = "knowdist.response_tokens"
     else:
         setting = "icldist.label_tokens" if request.labels else "icldist.response_tokens"
@@ -266,7 +266,7 @@ def _is_json(draft: _Draft, config: FilterConfig) -> bool:
 
 def _asks_for_prose(draft: _Draft) -> bool:
     """Whether it is KnowDist's; a free answer of another task may well be one word, or JSON."""
-    return draft.request.meta.get("family") in FAMILIES
+    return draft.request.meta.get("family") in OF_KNOWDIST
 
 
 def _is_copy(draft: _Draft, config: FilterConfig) -> bool:

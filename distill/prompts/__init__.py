@@ -8,7 +8,7 @@ from typing import Any, Literal
 from distill.files import digest
 from sentibench.prompts.few_shot import template_sources
 
-Kind = Literal["knowdist", "knowdist_few_shot", "demonstrations", "icldist"]
+Kind = Literal["knowdist", "knowdist_few_shot", "attributes", "demonstrations", "icldist"]
 
 VERSION = 4
 """Of the code that makes requests; a test on fixed texts says when to raise it."""
@@ -18,6 +18,7 @@ OTHER_TASKS = (HERE / "other_tasks.jsonl", HERE / "structured_tasks.jsonl")
 FILES: dict[Kind, tuple[Path, ...]] = {
     "knowdist": (HERE / "templates" / "knowdist",),
     "knowdist_few_shot": (HERE / "templates" / "knowdist_few_shot",),
+    "attributes": (HERE / "templates" / "attributes",),
     "demonstrations": (HERE / "taxonomies.yaml", HERE / "aspects.yaml"),
     "icldist": (HERE / "taxonomies.yaml", HERE / "aspects.yaml", *OTHER_TASKS),
 }

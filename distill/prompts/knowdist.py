@@ -1,7 +1,8 @@
 """KnowDist (Zhang et al. 2025, section 3): the teacher explains texts and restates them.
 
 Two families of prompt, analysing and rewriting, each from four perspectives: expression, target,
-emotion, background. The prompts are Jinja files that a user can replace one by one.
+emotion, background. The prompts are Jinja files that a user can replace one by one. Others can be
+composed from attributes that the teacher lists.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from jinja2 import Environment, StrictUndefined, Template, TemplateError
 
 from distill.config import KnowDist
 from distill.errors import ConfigError
+from distill.prompts.attributes import FAMILY, Attribute, compose
 from distill.texts.sources import Text
 from sentibench.errors import refuse_missing
 from sentibench.remote.records import Decoding, Message, Request
@@ -61,7 +63,9 @@ def load_templates(stage: KnowDist) -> Mapping[str, Template]:
     return templates
 
 
-def knowdist_requests(texts: Sequence[Text], stage: KnowDist, seed: int) -> list[Request]:
+def knowdist_requests(
+    texts: Sequence[Text], stage: KnowDist, seed: int, attributes: Sequence[Attribute] = ()
+) -> list[Request]:
     """Ask for every text in turn, families and perspectives evenly spread.
 
     Args:
@@ -69,6 +73,7 @@ def knowdist_requests(texts: Sequence[Text], stage: KnowDist, seed: int) -> list
         stage: How many samples; a text is asked about again, in another way, only when all were
             asked about as often.
         seed: Of the order of the texts and the decoding.
+        attributes: That the teacher listed; a share of the requests is composed from them.
 
     Returns:
         ``stage.samples`` requests, or as many as there are (text, prompt) pairs.
@@ -83,15 +88,22 @@ def knowdist_requests(texts: Sequence[Text], stage: KnowDist, seed: int) -> list
     for number in range(min(stage.samples, len(order) * len(names))):
         again, place = divmod(number, len(order))
         text, name = order[place], names[(place + again) % len(names)]
-        family, _, perspective = name.partition("_")
+        rng = random.Random(f"{seed}/knowdist/{number}")
+        if stage.attributes and attributes and rng.random() < stage.attributes.share:
+            identity = f"knowdist/{FAMILY}/{number:07d}"
+            prompt, meta = compose(rng, text, attributes)
+        else:
+            identity, prompt = f"knowdist/{name}/{text.id}", templates[name].render(text=text.text)
+            family, _, perspective = name.partition("_")
+            meta = {"family": family, "perspective": perspective}
         requests.append(
             Request(
-                id=f"knowdist/{name}/{text.id}",
-                messages=(Message("user", domain + templates[name].render(text=text.text)),),
+                id=identity,
+                messages=(Message("user", domain + prompt),),
                 text=text.text,
                 source=text.source,
                 decoding=decoding,
-                meta={"family": family, "perspective": perspective, "gold": text.label},
+                meta={**meta, "gold": text.label},
             )
         )
     return requests

@@ -22,6 +22,7 @@ LABELS = {
     "knowdist": "KnowDist",
     "icldist": "ICLDist",
     "mixed": "Mixed",
+    "attributes": "Attributes",
     "demonstrations": "Labels of demonstrations",
     "all": "Mean of all",
     "seen": "Mean of seen",

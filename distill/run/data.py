@@ -17,13 +17,15 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from distill.config import FilterConfig, KnowDist, Run
+from distill.config import Attributes, FilterConfig, KnowDist, Run
 from distill.errors import ConfigError
 from distill.files import write_json, write_lines
 from distill.filters.bias import Corrected, Pairs, without_bias
 from distill.filters.funnel import count
 from distill.filters.judge import Kept, filter_answers
 from distill.filters.losses import check_losses
+from distill.filters.reading import read_answer
+from distill.prompts.attributes import Attribute, attribute_requests, read_attributes
 from distill.prompts.icldist import (
     coverage,
     demonstration_requests,
@@ -159,8 +161,46 @@ def read_labels(folder: Path) -> Labels:
     return {(taxonomy, text): label for taxonomy, text, label in rows}
 
 
+def list_attributes(run: Run, teacher: StageTeacher, retry_failed: bool, folder: Path) -> Summary:
+    """Let the teacher list the attributes of which instructions are composed.
+
+    Raises:
+        ConfigError: If no attribute was named often enough.
+    """
+    settings = attributes_of(run)
+    assert settings is not None
+    requests = attribute_requests(read_texts(run.folder / "texts"), settings, run.seed)
+    asked = ask_all(requests, teacher, "attributes", retry_failed, run.filters)
+    answers = [read_answer(r, a).text for r, a in asked if isinstance(a, Answer)]
+    found = read_attributes(answers, settings)
+    if not found:
+        example = " ".join(answers[0][:80].split()) if answers else "no answer"
+        raise ConfigError(
+            f"knowdist.attributes: none was named in {settings.min_texts} of {len(requests)} "
+            f"texts; got {example!r}; expected lines such as 'tone: sarcastic'; give more texts, "
+            "lower min_texts, or take a teacher that follows instructions"
+        )
+    write_json(folder / "attributes.json", [asdict(one) for one in found])
+    return {"texts": len(requests), "attributes": len(found)}
+
+
+def read_listed(folder: Path) -> list[Attribute]:
+    """The attributes that the teacher listed."""
+    rows = json.loads((folder / "attributes.json").read_text(encoding="utf-8"))
+    return [Attribute(row["name"], row["n_texts"], tuple(row["values"])) for row in rows]
+
+
+def attributes_of(run: Run) -> Attributes | None:
+    """The settings of instructions composed from attributes, where the run has any."""
+    return run.knowdist and run.knowdist.attributes
+
+
 def build_requests(
-    run: Run, stage: StageName, texts: Sequence[Text], labels: Labels | None
+    run: Run,
+    stage: StageName,
+    texts: Sequence[Text],
+    labels: Labels | None,
+    attributes: Sequence[Attribute] = (),
 ) -> list[Request]:
     """The questions of a stage.
 
@@ -169,10 +209,11 @@ def build_requests(
         stage: Of the run.
         texts: All texts of the run.
         labels: Of demonstrations; None for gold labels, and for KnowDist, which has none.
+        attributes: Of which KnowDist composes instructions.
     """
     found = settings_of(run, stage)
     if isinstance(found, KnowDist):
-        return knowdist_requests(texts, found, run.seed)
+        return knowdist_requests(texts, found, run.seed, attributes)
     labels = gold_demonstrations(texts, found, run.seed) if labels is None else labels
     return masked_requests(run, icldist_requests(texts, labels, found, run.seed))
 
@@ -210,7 +251,9 @@ def ask_stage(
     """
     labelled = labels_by_teacher(run, stage)
     labels = read_labels(run.folder / "demonstrations") if labelled else None
-    requests = build_requests(run, stage, read_texts(run.folder / "texts"), labels)
+    listed = attributes_of(run) and stage == "knowdist"
+    attributes = read_listed(run.folder / "attributes") if listed else ()
+    requests = build_requests(run, stage, read_texts(run.folder / "texts"), labels, attributes)
     asked = ask_all(requests, teacher, stage, retry_failed, run.filters)
     answers = {request.id: answer for request, answer in asked if isinstance(answer, Answer)}
     keys = (request.key(teacher.name, teacher.revision) for request in requests)

@@ -126,8 +126,9 @@ def _add_data_steps(
     """What makes samples of one stage."""
     found = stages.settings_of(run, stage)
     known: dict[str, Any] = {"teacher": [teacher.name, teacher.revision], "seed": run.seed}
-    labels = ("demonstrations",) if stages.labels_by_teacher(run, stage) else ()
-    if labels:
+    first: tuple[str, ...] = ()  # what has to be answered before the stage can ask
+    if stages.labels_by_teacher(run, stage):
+        first = ("demonstrations",)
         steps.add(
             "demonstrations",
             partial(data.label_demonstrations, run, teacher, retry_failed, tests),
@@ -142,6 +143,20 @@ def _add_data_steps(
             },
             ("texts",),
             ("labels.json", "funnel.json"),
+            asks=True,
+        )
+    if isinstance(found, KnowDist) and found.attributes:
+        first = ("attributes",)
+        steps.add(
+            "attributes",
+            partial(data.list_attributes, run, teacher, retry_failed),
+            {
+                **known,
+                **found.attributes.model_dump(mode="json", exclude={"share"}),
+                "prompts": prompts.fingerprints("attributes"),
+            },
+            ("texts",),
+            ("attributes.json",),
             asks=True,
         )
     kind, files = _prompts_of(found)
@@ -159,7 +174,7 @@ def _add_data_steps(
             "files": {str(path): digest(path) for path in files if path.exists()},
             "prompts": prompts.fingerprints(kind),
         },
-        ("texts", *labels),
+        ("texts", *first),
         ("requests.jsonl",),
         asks=True,
     )

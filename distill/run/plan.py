@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 from distill.checkpoints import check_checkpoint, load_tokenizer, parameters_of
 from distill.config import ReplayTeacherConfig, Run, Training
 from distill.filters.reading import read_answer
+from distill.prompts.attributes import Attribute, attribute_requests
 from distill.prompts.icldist import coverage, demonstration_requests
 from distill.run.data import (
     Labels,
     build_requests,
     read_labels,
+    read_listed,
     read_texts,
     refuse_unknown_labels,
     rows_of,
@@ -58,6 +60,10 @@ from sentibench.remote.store import Store
 COUNTED = 4_000
 EXAMPLES = 3
 FREE = ("replay", "gold")  # teachers that are no model
+PLACEHOLDERS = (
+    Attribute("tone", 2, ("sarcastic", "friendly")),
+    Attribute("intensity", 2, ("mild", "strong")),
+)
 Losses = list[tuple[str, str, int]]
 KNOWN, LABEL, BOUND = "known", "as their longest label", "as the longest answer allowed"
 
@@ -74,8 +80,8 @@ class StagePlan:
     """What a stage would ask, and what its samples would be.
 
     Attributes:
-        stage: ``knowdist``, ``demonstrations``, ``icldist``, or what measures: ``evaluation`` of
-            the teacher, ``agreement`` of teacher and student.
+        stage: ``attributes``, ``knowdist``, ``demonstrations``, ``icldist``, or what measures:
+            ``evaluation`` of the teacher, ``agreement`` of teacher and student.
         axes: Number of requests per value of each axis.
         n_requests: All of them.
         answered: Requests that the store answers already.
@@ -179,17 +185,19 @@ class Plan:
         return n and 4 * n * copies, disk_usage(there).free
 
     def teacher_of(self, stage: str) -> StageTeacher:
-        """Who would answer; demonstrations and agreement belong to ICLDist."""
+        """Who would answer; attributes belong to KnowDist, demonstrations and agreement do not."""
         asked = asked_teacher(self.run, "teacher", self._teachers)
         if stage == "evaluation" and asked:
             return asked
-        return self._teachers["knowdist" if stage == "knowdist" else "icldist"]
+        return self._teachers["knowdist" if stage in ("knowdist", "attributes") else "icldist"]
 
     def is_guessed(self, stage: str) -> bool:
         """Whether requests depend on answers that are not there yet."""
         if stage == "agreement":
             kept = [kept_step(self.run, one) for one in STAGES if getattr(self.run, one)]
             return any(self._done(name) is None for name in kept)
+        if stage == "knowdist":
+            return self._attributes() is PLACEHOLDERS
         return stage == "icldist" and bool(self.gold + self.placeholders)
 
     def _done(self, name: str) -> dict[str, Any] | None:
@@ -212,7 +220,11 @@ class Plan:
     def _stages(self) -> Iterator[StagePlan]:
         run, texts = self.run, self.texts
         if run.knowdist:
-            yield self._stage("knowdist", build_requests(run, "knowdist", texts, None))
+            found = self._attributes()
+            if run.knowdist.attributes:
+                asked = attribute_requests(texts, run.knowdist.attributes, run.seed)
+                yield self._stage("attributes", asked)
+            yield self._stage("knowdist", build_requests(run, "knowdist", texts, None, found))
         if run.icldist:
             asked = demonstration_requests(texts, run.icldist, run.seed)
             if asked:
@@ -226,6 +238,13 @@ class Plan:
         chosen, tasks = agreement_texts(run, drawn), tasks_of_agreement(run)
         if asked := [r for t in tasks for r in agreement_requests(run, load_tasks()[t], chosen)]:
             yield self._stage("agreement", asked)
+
+    def _attributes(self) -> Sequence[Attribute]:
+        """What the teacher listed; placeholders where it has not answered."""
+        if self.run.knowdist is None or self.run.knowdist.attributes is None:
+            return ()
+        is_done = self._done("attributes")
+        return read_listed(self.steps["attributes"].folder) if is_done else PLACEHOLDERS
 
     def _labels(self, asked: Sequence[Request]) -> Labels:
         """Labels of demonstrations; where the teacher has not answered, gold or placeholders."""
