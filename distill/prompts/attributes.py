@@ -88,7 +88,7 @@ def read_attributes(answers: Iterable[str], settings: Attributes) -> list[Attrib
         joined[name] = next((known for known in joined if set(known.split()) < words), name)
     n_texts, values = Counter[str](), defaultdict[str, Counter[str]](Counter)
     for one in named:
-        n_texts.update({joined[name] for name in one})
+        n_texts.update(dict.fromkeys((joined[name] for name in one), 1))
         for name, value in one.items():
             values[joined[name]][value] += 1
     found = (
