@@ -100,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
         "--teacher",
         default="hf:.demo/gemma-3-270m",
         metavar="BACKEND:MODEL",
-        help="openai:MODEL@URL, hf:FOLDER, vllm:MODEL or replay:STORE (default: %(default)s)",
+        help="openai:MODEL@URL, DIALECT:MODEL@URL of a decisions endpoint, hf:FOLDER, vllm:MODEL "
+        "or replay:STORE (default: %(default)s)",
     )
     own.add_argument(
         "--student",
@@ -108,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="a checkpoint (default: %(default)s)",
     )
+    init.set_defaults(of_own={action.dest: action.default for action in own._group_actions})
     add("schema", SCHEMA, _schema)
     compare = add("compare", COMPARE, _compare)
     compare.add_argument("runs", nargs=2, type=Path, metavar="RUN", help="a run's folder")
@@ -155,6 +157,13 @@ def _init(options: argparse.Namespace) -> None:
         for name, what in descriptions().items():
             print(f"{name:28} {what}")
         return
+    for name in ("task", "texts", "text", "teacher", "student"):
+        is_given = getattr(options, name) != options.of_own[name]
+        if is_given and options.preset != "own":
+            raise InputError(
+                f"init --{name}: is for the preset own, got {options.preset}; edit the file that "
+                "is written, or override it: python -m distill run CONFIG key=value"
+            )
     path, text = options.path or Path(f"{options.preset}.yaml"), None
     if options.preset == "own" and options.task and options.texts:
         task = own_task_named(options.task)

@@ -52,7 +52,7 @@ distill.files              sentibench.files
 distill.filters            config errors forms reasons texts sentibench.data sentibench.remote
                            sentibench.scoring
 distill.forms              sentibench.scoring
-distill.presets            errors sentibench.data sentibench.errors
+distill.presets            errors sentibench.data sentibench.decisions sentibench.errors
 distill.prompts            config errors files forms texts sentibench.data sentibench.errors
                            sentibench.prompts sentibench.remote sentibench.scoring
 distill.reasons

