@@ -1,0 +1,112 @@
+"""The students of docs/distillation_results.md, row by row: trained, then measured task by task.
+
+python benchmarks/distillation/rows.py CONFIG [--rows ROW ...] [--tasks TASK ...] [--seeds 42 ...]
+    [--limit N] [--set key=value ...]
+
+Each row is a run of CONFIG with other settings, under its own name. What is there is not done
+again: steps of a run by `distill merge`, measurements by the folder OUT/ROW/measured/SEED/TASK.
+So the program may be killed and called again. Results are those of lm-eval, with all samples.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from distill.config import Run, load_config
+from distill.run.stages import training_stages
+from sentibench.data.cards import load_tasks
+from sentibench.prompts.demonstrations import DEFAULT_SEED
+
+LONG = {"sentibench_imdb": 200, "sentibench_yelp2": 200}  # items of tasks with long texts
+FIRST = "two-stage"  # whose KnowDist student other rows go on from
+ROWS: Mapping[str, Sequence[str]] = {
+    "base": (),
+    "two-stage": (),
+    "knowdist": ("icldist=null",),
+    "icldist": ("knowdist=null",),
+    "mixed": ("mixed=true",),
+    "two-stage-no-perspectives": ("knowdist.perspectives=[]",),
+    "two-stage-no-diversification": (
+        "icldist.label_words=false",
+        "icldist.taxonomies=false",
+        "icldist.instructions=[full]",
+        "icldist.other_tasks=0",
+    ),
+    "two-stage-hard": ("icldist.training.loss=hard",),
+    "two-stage-soft": ("icldist.training.loss=soft",),
+    "two-stage-aspects": ("icldist.tasks=[sentiment, emotion, aspects]",),
+    "two-stage-attributes": ("knowdist.attributes={}",),
+    "self-taught": ("teacher.model=STUDENT", "teacher.dtype=float32"),
+    "gold": (
+        "knowdist=null",
+        "teacher={backend: gold}",
+        "icldist.demonstrations=gold",
+        "icldist.training.loss=hard",
+    ),
+}
+
+
+def settings_of(row: str, run: Run) -> list[str]:
+    """What a row overrides in the configuration."""
+    return [f"name={row}", *(one.replace("STUDENT", run.student) for one in ROWS[row])]
+
+
+def train(config: Path, row: str, given: Sequence[str], run: Run) -> str:
+    """Do what a row's last student needs; gives its checkpoint."""
+    if row == "base":
+        return run.student
+    settings = [*settings_of(row, run), *given]
+    first, own = run.out / FIRST, run.out / row
+    if first.is_dir() and not own.is_dir():  # steps of equal settings are equal, and done
+        leave = shutil.ignore_patterns("measured", "icldist-*", "run.lock")
+        shutil.copytree(first, own, ignore=leave)
+    command = [sys.executable, "-m", "distill", "merge", str(config), *settings]
+    subprocess.run(command, check=True)
+    of_row = load_config(config, settings)
+    return str(of_row.folder / f"{training_stages(of_row)[-1]}-merge" / "student")
+
+
+def measure(
+    checkpoint: str, dtype: str, task: str, seed: int, limit: int | None, out: Path
+) -> None:
+    """Evaluate a checkpoint on one task, unless the folder is there."""
+    if out.is_dir():
+        return
+    part = out.with_name(out.name + ".part")
+    limit = LONG.get(task, limit)
+    command = [sys.executable, "-m", "sentibench", "run", "--model", "sentibench-hf"]
+    command += ["--model_args", f"pretrained={checkpoint},dtype={dtype}", "--tasks", task]
+    command += ["--metadata", f'{{"demo_seed": {seed}}}', "--log_samples"]
+    command += ["--limit", str(limit)] if limit else []
+    subprocess.run([*command, "--output_path", str(part)], check=True)
+    part.rename(out)
+
+
+def main() -> None:
+    """Do the rows in the order in which they are given."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", default=None)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[DEFAULT_SEED])
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="given")
+    options = parser.parse_args()
+    known = [name for name, task in load_tasks().items() if task.source == "real"]
+    tasks = options.tasks or sorted(known, key=lambda name: name in LONG)
+    run = load_config(options.config, options.given)
+    for row in options.rows:
+        checkpoint = train(options.config, row, options.given, run)
+        for seed in options.seeds:
+            for task in tasks:
+                out = run.out / row / "measured" / str(seed) / task
+                out.parent.mkdir(parents=True, exist_ok=True)
+                measure(checkpoint, run.evaluation.dtype, task, seed, options.limit, out)
+                print(f"{row} {seed} {task}: measured", flush=True)
+
+
+if __name__ == "__main__":
+    main()
