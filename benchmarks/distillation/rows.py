@@ -12,7 +12,7 @@ import argparse
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from distill.config import Run, load_config
@@ -22,7 +22,7 @@ from sentibench.prompts.demonstrations import DEFAULT_SEED
 
 LONG = {"sentibench_imdb": 200, "sentibench_yelp2": 200}  # items of tasks with long texts
 FIRST = "two-stage"  # whose KnowDist student other rows go on from
-ROWS: Mapping[str, Sequence[str]] = {
+ROWS: dict[str, Sequence[str]] = {
     "base": (),
     "two-stage": (),
     "knowdist": ("icldist=null",),
@@ -48,10 +48,29 @@ ROWS: Mapping[str, Sequence[str]] = {
     ),
 }
 
+WHOLE = 4_000  # samples of which the learning curve selects
+CURVE: dict[str, Sequence[str]] = {
+    f"curve-{by}-{n}": (
+        "knowdist=null",
+        *(
+            [f"icldist.samples={n}"]
+            if by == "random"
+            else [
+                f"icldist.samples={WHOLE}",
+                f"icldist.difficulty={{keep: {n / WHOLE}, by: {by}}}",
+            ]
+        ),
+    )
+    for by in ("random", "difficulty", "confidence")
+    for n in (250, 500, 1_000, 2_000, WHOLE)
+    if n < WHOLE or by == "random"  # all of them are no selection
+}
+"""How much is enough: so many samples, drawn or selected (docs/distillation_results.md)."""
+
 
 def settings_of(row: str, run: Run) -> list[str]:
     """What a row overrides in the configuration."""
-    return [f"name={row}", *(one.replace("STUDENT", run.student) for one in ROWS[row])]
+    return [f"name={row}", *(one.replace("STUDENT", run.student) for one in (ROWS | CURVE)[row])]
 
 
 def train(config: Path, row: str, given: Sequence[str], run: Run) -> str:
@@ -89,7 +108,9 @@ def main() -> None:
     """Do the rows in the order in which they are given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
+    parser.add_argument(
+        "--rows", nargs="+", choices=[*ROWS, *CURVE], default=list(ROWS), metavar="ROW"
+    )
     parser.add_argument("--tasks", nargs="+", metavar="TASK", default=None)
     parser.add_argument("--seeds", nargs="+", type=int, default=[DEFAULT_SEED])
     parser.add_argument("--limit", type=int)
