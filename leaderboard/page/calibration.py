@@ -10,7 +10,8 @@ from sentibench.pages.text import NONE, counted
 from sentibench.scoring.calibration import Bin
 from sentibench.scoring.statistics import Estimate
 
-NOT_SAVED = "not saved"
+NOT_SAVED, NOT_GIVEN = "not saved", "none given"
+UNKNOWN = (NOT_SAVED, NOT_GIVEN)
 
 
 def mean_of(row: Row, metric: str) -> Estimate | None:
@@ -23,7 +24,9 @@ def mean_text(row: Row, metric: str) -> str:
     found = mean_of(row, metric)
     if found is not None:
         return number(metric, found.value)
-    return NOT_SAVED if row.kind == "measured" and row.confusion else NONE
+    if row.kind != "measured" or not row.confusion:
+        return NONE
+    return NOT_SAVED if row.protocol else NOT_GIVEN  # a method that gives labels alone
 
 
 def part_text(board: Board, row: Row) -> str:

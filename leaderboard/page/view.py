@@ -125,7 +125,7 @@ def columns_of(board: Board) -> list[Column]:
 
 def is_known(row: Row, name: str) -> bool:
     """Whether a row has a fact."""
-    return fact_text(row, name) not in (NONE, calibration.NOT_SAVED)
+    return fact_text(row, name) not in (NONE, *calibration.UNKNOWN)
 
 
 def parameters(count: float | None) -> str:

@@ -65,7 +65,7 @@ def test_peers_are_ranked_among_themselves_and_say_what_they_are(tmp_path: Path)
     assert probe.value("official", "overall") is None
     assert probe.value("official", "basic") > rows["majority"].value("official", "basic")
     assert probe.calibration["ece"]["overall"].value > 0
-    assert mean_text(rows["lexicon"], "ece") == "not saved"
+    assert mean_text(rows["lexicon"], "ece") == "none given"
     keys = {name: row.key for name, row in rows.items()}
     pairs = {frozenset((c.a, c.b)) for c in board.comparisons}
     assert pairs == {
