@@ -1,0 +1,59 @@
+"""Files that other services read: what they name is there."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def load(name: str):
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def test_workflows_run_what_there_is() -> None:
+    commands = [
+        step["run"]
+        for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+        for job in load(path)["jobs"].values()
+        for step in job["steps"]
+        if "run" in step
+    ]
+    assert {".ci/run", "make check", "make test-latest"} <= set(commands)
+    for command in commands:
+        target = command.removeprefix("make ")
+        is_there = re.search(rf"^{re.escape(target)}:", MAKEFILE, re.M) or (ROOT / target).is_file()
+        assert is_there, command
+
+
+def test_before_a_commit_the_tools_of_make_check_run() -> None:
+    [repository] = load(".pre-commit-config.yaml")["repos"]
+    tools = [re.sub(r"^\.venv/bin/", "", hook["entry"]) for hook in repository["hooks"]]
+    checked = re.search(r"^check:.*\n((?:\t.*\n)+)", MAKEFILE, re.M)
+    assert checked
+    lines = [line.strip() for line in checked[1].replace("$(BIN)/", "").splitlines()]
+    wanted = [line.replace(" --check .", "").removesuffix(" .") for line in lines]
+    assert [tool.replace(".venv/bin/", "") for tool in tools] == wanted
+
+
+def test_the_citation_names_the_version_and_the_licence() -> None:
+    cited = load("CITATION.cff")
+    assert f'version = "{cited["version"]}"' in PROJECT
+    assert f'license = "{cited["license"]}' in PROJECT
+    assert cited["references"][0]["url"].rpartition("/")[2] in (ROOT / "README.md").read_text()
+
+
+def test_templates_ask_for_what_is_needed() -> None:
+    for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"):
+        asked = [part["attributes"]["label"] for part in load(path)["body"]]
+        assert "Versions" in asked, path
+
+
+def test_what_is_mutated_is_there() -> None:
+    section = PROJECT.partition("[tool.mutmut]")[2].partition("\n[tool.")[0]
+    paths = re.findall(r'"((?:sentibench|distill|leaderboard|tests)/[\w/.]+)"', section)
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
