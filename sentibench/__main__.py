@@ -88,7 +88,7 @@ def _build_parser() -> argparse.ArgumentParser:
         return added
 
     listing = add(_list, "show the tasks")
-    listing.add_argument("--markdown", action="store_true", help="the README's table")
+    listing.add_argument("--markdown", action="store_true", help="as a Markdown table")
 
     add(_path, "print the folder with the task files")
 

@@ -247,12 +247,12 @@ def test_importing_a_package_loads_no_heavy_library(package: str) -> None:
     assert shown.stdout.strip() == "[]", shown.stderr
 
 
-def test_the_readme_shows_the_tree_as_it_is() -> None:
-    spec = importlib.util.spec_from_file_location("readme_tree", ROOT / "docs" / "readme_tree.py")
+def test_the_tree_is_shown_as_it_is() -> None:
+    spec = importlib.util.spec_from_file_location("source_tree", ROOT / "docs" / "source_tree.py")
     assert spec is not None
     assert spec.loader is not None
     program = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(program)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert readme.count("\n  ") > len(rooms()) / 2
-    assert program.with_tree(readme) == readme, "run python docs/readme_tree.py"
+    assert program.with_tree(readme) == readme, "run python docs/source_tree.py"

@@ -1,4 +1,4 @@
-"""One card per dataset: the facts that readers, tasks, checks and the README's table share.
+"""One card per dataset: the facts that readers, tasks, checks and the documents' table share.
 
 The YAML files beside this module are the twelve cards. Numbers in them (rows, bytes, hashes) were
 counted in the files of the pinned upstream commit; ``tests/test_cards.py`` counts them again.

@@ -188,11 +188,11 @@ def test_the_task_folder_is_found() -> None:
     assert (tasks_folder() / "_label_task").is_file()
 
 
-def test_the_readme_has_the_generated_task_table(capsys) -> None:
+def test_the_documents_have_the_generated_task_table(capsys) -> None:
     from sentibench.__main__ import main
 
     assert main(["list", "--markdown"]) == 0
-    readme = (TASKS.parent / "README.md").read_text(encoding="utf-8")
+    readme = (TASKS.parent / "docs" / "tasks.md").read_text(encoding="utf-8")
     assert capsys.readouterr().out.strip() in readme
 
 

@@ -1,6 +1,6 @@
-"""The tree of packages and rooms in the README, made from their docstrings.
+"""The tree of packages and rooms in CONTRIBUTING.md, made from their docstrings.
 
-python docs/readme_tree.py writes it between its two marks; a test compares.
+python docs/source_tree.py writes it between its two marks; a test compares.
 """
 
 import ast
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- tree: python docs/readme_tree.py -->", "<!-- end of tree -->"
+BEGIN, END = "<!-- tree: python docs/source_tree.py -->", "<!-- end of tree -->"
 PACKAGES = ("sentibench", "distill", "leaderboard")
 BESIDE = {
     "tasks_yaml/": "What lm-eval reads: a file for every task and group.",
@@ -45,5 +45,5 @@ def with_tree(readme: str) -> str:
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
+    path = ROOT / "CONTRIBUTING.md"
     path.write_text(with_tree(path.read_text(encoding="utf-8")), encoding="utf-8")
