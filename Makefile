@@ -7,7 +7,7 @@ TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
 .PHONY: setup importable demo distill-demo own-demo axe browser test test-model test-latest bench bench-training mutants \
-  check clean
+  docs check clean
 
 setup: $(VENV)/.installed
 
@@ -157,10 +157,16 @@ mutants: setup
 	HF_HUB_OFFLINE=1 PYTHONPATH=$(CURDIR)/mutants nice $(BIN)/mutmut run $(if $(MUTANTS),'$(MUTANTS)')
 	$(BIN)/python benchmarks/mutants.py 0.9
 
+# The documentation as a site, in build/docs. A link that leads nowhere is an error.
+docs: setup
+	@$(BIN)/python -c 'import material, mkdocstrings' 2>/dev/null || $(BIN)/pip install --quiet -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "page: $(CURDIR)/build/docs/index.html"
+
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
-	rm -rf $(VENV) .latest .demo .axe mutants
+	rm -rf $(VENV) .latest .demo .axe mutants build

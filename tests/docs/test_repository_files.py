@@ -1,6 +1,9 @@
 """Files that other services read: what they name is there."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -57,3 +60,25 @@ def test_what_is_mutated_is_there() -> None:
     paths = re.findall(r'"((?:sentibench|distill|leaderboard|tests)/[\w/.]+)"', section)
     assert len(paths) > 20
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_link_of_the_documentation_leads_somewhere(tmp_path: Path) -> None:
+    """``make docs``, elsewhere: a missing page, file or anchor is an error."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "-d", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+    assert "sentibench.predict.classifier.Classifier" in page
+    loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', page)
+    assert loaded == []  # nothing from elsewhere
+
+
+def test_every_link_between_our_files_leads_somewhere() -> None:
+    broken = [
+        f"{path.relative_to(ROOT)}: {target}"
+        for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+        if not target.startswith(("http:", "https:")) and not (path.parent / target).exists()
+    ]
+    assert broken == []
