@@ -36,6 +36,7 @@ JOIN = "put the teacher's answers of several stores, made on several machines, i
 COMPARE = "show what differs between two runs: settings, and scores on the same items"
 SCHEMA = "print the JSON schema of a run's results/run.json"
 STUDENT = ".demo/SmolLM2-135M-Instruct"  # of the preset own
+TEACHER = "hf:.demo/gemma-3-270m"
 INIT = "write a configuration to begin with; without NAME, list them"
 RATES = {
     "tokens-per-second": ("N", "of the teacher, prompt and answer tokens together: gives the time"),
@@ -94,22 +95,19 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--list", action="store_true", help="list them, write nothing")
     own = init.add_argument_group("of the preset own")
     own.add_argument("--task", metavar="NAME", help="your own task: sentibench task new")
-    own.add_argument("--texts", nargs="+", default=[], metavar="FILE", help="texts without labels")
+    own.add_argument("--texts", nargs="+", metavar="FILE", help="texts without labels")
     own.add_argument("--text", metavar="COLUMN", help="of the text; default: the task's")
     own.add_argument(
         "--teacher",
-        default="hf:.demo/gemma-3-270m",
         metavar="BACKEND:MODEL",
         help="openai:MODEL@URL, DIALECT:MODEL@URL of a decisions endpoint, hf:FOLDER, vllm:MODEL "
-        "or replay:STORE (default: %(default)s)",
+        f"or replay:STORE (default: {TEACHER})",
     )
     own.add_argument(
         "--student",
-        default=STUDENT,
         metavar="FOLDER",
-        help="a checkpoint (default: %(default)s)",
+        help=f"a checkpoint (default: {STUDENT})",
     )
-    init.set_defaults(of_own={action.dest: action.default for action in own._group_actions})
     add("schema", SCHEMA, _schema)
     compare = add("compare", COMPARE, _compare)
     compare.add_argument("runs", nargs=2, type=Path, metavar="RUN", help="a run's folder")
@@ -158,8 +156,7 @@ def _init(options: argparse.Namespace) -> None:
             print(f"{name:28} {what}")
         return
     for name in ("task", "texts", "text", "teacher", "student"):
-        is_given = getattr(options, name) != options.of_own[name]
-        if is_given and options.preset != "own":
+        if getattr(options, name) is not None and options.preset != "own":
             raise InputError(
                 f"init --{name}: is for the preset own, got {options.preset}; edit the file that "
                 "is written, or override it: python -m distill run CONFIG key=value"
@@ -168,9 +165,10 @@ def _init(options: argparse.Namespace) -> None:
     if options.preset == "own" and options.task and options.texts:
         task = own_task_named(options.task)
         path = options.path or Path(f"{task.name}.yaml")
-        given = options.texts, options.text, options.teacher, options.student
+        student = options.student or STUDENT
+        given = options.texts, options.text, options.teacher or TEACHER, student
         text = own_preset(task, *given, name=path.stem)  # two configurations are two runs
-        if options.student == STUDENT and not Path(STUDENT).is_dir():
+        if student == STUDENT and not Path(STUDENT).is_dir():
             raise InputError(
                 f"init --student: no folder {STUDENT}, which `make demo` brings; name the "
                 "checkpoint that is to learn"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,10 +18,13 @@ SAID: dict[Form, str] = {
 }
 """What an instruction says of each form."""
 BAR, NOTHING = " | ", "none"
+BEFORE = re.compile(r"^\s*(?:[-*•]\s+|\d{1,3}[.)]\s+)?")  # bullets and numbers that chat models add
 
 
 def write(tuples: Sequence[Sequence[str]], form: Form = "tuples") -> str:
-    """Write tuples of texts in a form."""
+    """Write tuples of texts in a form; as Python where a part holds what divides lines."""
+    if form == "lines" and any(BAR.strip() in part for one in tuples for part in one):
+        form = "tuples"
     if form == "tuples":
         return repr([tuple(one) for one in tuples])
     if form == "lists":
@@ -38,7 +42,7 @@ def read_lines(n_elements: int, text: str) -> list[tuple[str, ...]] | None:
     Returns:
         The tuples; None if a line has not so many parts.
     """
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [BEFORE.sub("", line).strip(" |") for line in text.splitlines() if line.strip()]
     if len(lines) == 1 and normalise(lines[0]).casefold().strip(".") == NOTHING:
         return []
     found = [tuple(map(normalise, line.split(BAR.strip()))) for line in lines]

@@ -4,17 +4,20 @@ python benchmarks/distillation/rows.py CONFIG [--rows ROW ...] [--tasks TASK ...
     [--limit N] [--set key=value ...]
 
 Each row is a run of CONFIG with other settings, under its own name. What is there is not done
-again: steps of a run by `distill merge`, measurements by the folder OUT/ROW/measured/SEED/TASK.
-So the program may be killed and called again. Results are those of lm-eval, with all samples.
+again: steps of a run by `distill merge`, measurements by the folder OUT/ROW/measured/SEED/TASK
+where it is of the same checkpoint, dtype and limit. So the program may be killed and called
+again. Results are those of lm-eval, with all samples.
 """
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from distill.checkpoints import fingerprint
 from distill.config import Run, load_config
 from distill.run.stages import training_stages
 from sentibench.data.cards import load_tasks
@@ -79,9 +82,13 @@ def train(config: Path, row: str, given: Sequence[str], run: Run) -> str:
         return run.student
     settings = [*settings_of(row, run), *given]
     first, own = run.out / FIRST, run.out / row
-    if first.is_dir() and not own.is_dir():  # steps of equal settings are equal, and done
+    goes_on = "knowdist=null" not in ROWS.get(row, CURVE.get(row, ()))
+    if goes_on and first.is_dir() and not own.is_dir():  # its steps are done
         leave = shutil.ignore_patterns("measured", "icldist-*", "run.lock")
-        shutil.copytree(first, own, ignore=leave)
+        part = own.with_name(own.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(first, part, ignore=leave)
+        part.rename(own)
     command = [sys.executable, "-m", "distill", "merge", str(config), *settings]
     subprocess.run(command, check=True)
     of_row = load_config(config, settings)
@@ -91,16 +98,21 @@ def train(config: Path, row: str, given: Sequence[str], run: Run) -> str:
 def measure(
     checkpoint: str, dtype: str, task: str, seed: int, limit: int | None, out: Path
 ) -> None:
-    """Evaluate a checkpoint on one task, unless the folder is there."""
-    if out.is_dir():
+    """Evaluate a checkpoint on one task, unless its results are there."""
+    limit = min(filter(None, (limit, LONG.get(task))), default=None)
+    what = json.dumps({"model": fingerprint(checkpoint), "dtype": dtype, "limit": limit})
+    told = out / "measured.json"
+    if told.is_file() and told.read_text() == what:
         return
     part = out.with_name(out.name + ".part")
-    limit = LONG.get(task, limit)
+    shutil.rmtree(part, ignore_errors=True)
     command = [sys.executable, "-m", "sentibench", "run", "--model", "sentibench-hf"]
     command += ["--model_args", f"pretrained={checkpoint},dtype={dtype}", "--tasks", task]
     command += ["--metadata", f'{{"demo_seed": {seed}}}', "--log_samples"]
     command += ["--limit", str(limit)] if limit else []
     subprocess.run([*command, "--output_path", str(part)], check=True)
+    (part / told.name).write_text(what)
+    shutil.rmtree(out, ignore_errors=True)
     part.rename(out)
 
 

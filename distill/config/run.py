@@ -40,7 +40,7 @@ class Evaluation(Section):
     tasks: tuple[str, ...] = ("sentibench",)
     limit: Count | None = None
     limits: dict[str, Count] = Field(default={})
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
     teacher: bool = True
     agreement: int = Field(default=100, ge=0)
     calibration: int = Field(default=100, ge=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from distill.config.section import BelowOne, Count, Fraction, NotNegative, Section
 from distill.config.teachers import TeacherConfig
@@ -70,6 +70,15 @@ class KnowDist(Section):
     difficulty: Difficulty | None = None
     training: KnowDistTraining = KnowDistTraining()
 
+    @model_validator(mode="after")
+    def _follows_instructions(self) -> KnowDist:
+        if self.few_shot and self.attributes:
+            raise ValueError(
+                "attributes: composed prompts show no worked examples, which few_shot asks for; "
+                "take one of them"
+            )
+        return self
+
 
 class ICLDist(Section):
     """Stage 2: the teacher answers few-shot prompts, the student learns to answer alike.
@@ -87,6 +96,7 @@ class ICLDist(Section):
             aspects with and without neutral ones).
         instructions: Kinds of instruction, drawn evenly.
         other_tasks: Share of the samples that are not about sentiment.
+        other_lists: Whether these include tasks whose answers are lists, as those of extraction.
         other_files: JSON lines of more such tasks, ``{"task", "instruction", "input", "output"}``.
         correct_bias: Whether a liking of the teacher for some label words is taken out of what it
             scored, by the mean over all texts. For texts whose classes are about equally frequent.
@@ -108,6 +118,7 @@ class ICLDist(Section):
     taxonomies: bool = True
     instructions: tuple[Wording, ...] = Field(default=("full", "short", "none"), min_length=1)
     other_tasks: BelowOne = 0.2
+    other_lists: bool = True
     other_files: tuple[Path, ...] = ()
     score_choices: bool = True
     correct_bias: bool = False
@@ -115,3 +126,13 @@ class ICLDist(Section):
     response_tokens: Count = 128
     difficulty: Difficulty | None = None
     training: ICLDistTraining = ICLDistTraining()
+
+    @model_validator(mode="after")
+    def _aspects_by_the_teacher(self) -> ICLDist:
+        named = [task for task in self.tasks if task.split("_")[0] == "aspects"]
+        if named and self.demonstrations == "gold":
+            raise ValueError(
+                f"tasks: {named[0]}: texts have no gold labels of aspects; take demonstrations: "
+                "teacher"
+            )
+        return self

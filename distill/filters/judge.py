@@ -12,8 +12,10 @@ from distill.filters.reading import (
     Reading,
     in_the_texts_spelling,
     is_json,
+    is_list,
     label_alone,
     label_of,
+    list_like,
     read_answer,
     read_tuples,
     tuples_of,
@@ -24,9 +26,9 @@ from distill.texts.decontamination import Contamination
 from distill.texts.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
 from distill.texts.ngrams import words_of
 from sentibench.remote.records import Answer, Failure, Finish, Request
-from sentibench.scoring.parse import read_literal
 
 RULES_VERSION = 3
+OTHER = "other"  # family of ICLDist's questions that are not about sentiment
 """Of the checks; raised when one judges otherwise, so that samples filtered before are stale."""
 
 
@@ -121,7 +123,12 @@ class _Draft:
     @property
     def is_prose(self) -> bool:
         """Whether what was asked for is neither a label nor a list."""
-        return not (self.labels or self.request.elements or _is_list(self.gold))
+        return not (self.labels or self.request.elements or self.lists)
+
+    @property
+    def lists(self) -> bool:
+        """Whether another task asks for a list."""
+        return self.request.meta.get("family") == OTHER and is_list(self.gold)
 
     def mended(self, text: str, note: str) -> _Draft:
         """Return the answer with another text, which is complete."""
@@ -211,7 +218,7 @@ def _outside_the_taxonomy(draft: _Draft, config: FilterConfig) -> _Draft | None:
             return draft if tuples else None
         return draft.mended(tuples, "tuples put in their usual form")
     if not draft.labels:
-        return None if _is_list(draft.gold) and not _is_list(draft.text) else draft
+        return draft if draft.is_prose else _as_listed(draft)
     label = label_of(draft.text, draft.labels)
     if label is None or label == draft.text:
         return draft if label else None
@@ -229,9 +236,11 @@ def _invented_span(draft: _Draft, config: FilterConfig) -> _Draft | None:
     return draft.mended(text, "spans spelled as in the text")
 
 
-def _is_list(text: str) -> bool:
-    """Whether a text is a list as Python writes it, as the answers of some other tasks are."""
-    return text.startswith("[") and isinstance(read_literal(text), list)
+def _as_listed(draft: _Draft) -> _Draft | None:
+    listed = list_like(draft.text, draft.gold)
+    if listed is None or listed == draft.text:
+        return None if listed is None else draft
+    return draft.mended(listed, "list put in its usual form")
 
 
 OUT_OF_TOKENS: tuple[Reason, ...] = ("only reasoning", "cut off")
@@ -286,6 +295,11 @@ def _is_repetition(draft: _Draft, config: FilterConfig) -> bool:
     return share >= config.repetition_share or repeated_line
 
 
+def _repetition(draft: _Draft, config: FilterConfig) -> _Draft | None:
+    is_checked = draft.is_prose or draft.lists
+    return None if is_checked and _is_repetition(draft, config) else draft
+
+
 _CHECKS: Mapping[Reason, Check] = {
     "only reasoning": _only_reasoning,
     "empty": _empty,
@@ -295,7 +309,7 @@ _CHECKS: Mapping[Reason, Check] = {
     "only a label": _free(_is_label),
     "JSON": _free(_is_json),
     "copied input": _free(_is_copy),
-    "repetition": _free(_is_repetition),
+    "repetition": _repetition,
     "outside the taxonomy": _outside_the_taxonomy,
     "span not in the text": _invented_span,
     "too short": _free(lambda draft, config: len(draft.text.split()) < config.min_words),

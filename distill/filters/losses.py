@@ -23,7 +23,7 @@ DROPPED: Mapping[Reason, str] = {
     "copied input": "filters.copied_share, filters.example_share",
     "repetition": "filters.repetition_share",
     "outside the taxonomy": "teacher.response_format: label, icldist.score_choices",
-    "span not in the text": "icldist.tasks",
+    "span not in the text": "filters.skip, where aspects are no words of the text",
     "too short": "filters.min_words",
     "too long": "filters.max_words",
     "contaminated": "texts",

@@ -19,7 +19,13 @@ from distill.texts.ngrams import nfkc
 from sentibench.data.records import ABSENT
 from sentibench.remote.reasoning import without_reasoning
 from sentibench.remote.records import Answer, Finish, Request
-from sentibench.scoring.parse import answer_text, parse_strict
+from sentibench.scoring.parse import (
+    UNREADABLE,
+    answer_text,
+    normalise,
+    parse_strict,
+    read_literal,
+)
 
 AROUND_LABEL = " \t\r\n\"'`“”‘’«»*_#()[]{}<>.,;:!?…。！？"
 LONGEST = 10_000  # characters; a longer answer is a label alone or none
@@ -44,6 +50,7 @@ NEGATION = re.compile(
     r"|wrong|incorrect|false|fails?|less|unlike|except)\b|n['’]t\b"
 )
 SPANS = ("holder", "aspect", "opinion")  # elements that are words of the text
+LONGEST_SPAN = 300  # characters
 GAP = " AND "  # between the parts of a discontinuous span (protocol of OpeNER)
 SENTENCE_BREAK = re.compile(r"[.!?…]\s+\S|\n")
 
@@ -130,9 +137,10 @@ def read_tuples(text: str, request: Request) -> list[tuple[str, ...]] | None:
     """
     elements = request.elements
     headed = HEADED.match(text)
-    bare = _unfenced(headed[1] if headed else text).strip()
-    found = read_lines(len(elements), bare) if request.meta.get("form") == "lines" else None
-    found = _listed(bare, elements) if found is None else found
+    in_lines = request.meta.get("form") == "lines"
+    bare = _unfenced((text[headed.start(1) :] if in_lines else headed[1]) if headed else text)
+    found = read_lines(len(elements), bare) if in_lines else None
+    found = _listed(bare.strip(), elements) if found is None else found
     polarities = {name.casefold(): name for name in request.meta["polarities"]}
     place = elements.index("polarity")
     mended: list[tuple[str, ...]] = []
@@ -152,22 +160,67 @@ def in_the_texts_spelling(
     Returns:
         The tuples; None if a span, or a part of a discontinuous one, is not in the text.
     """
-    text = request.text
-
-    def found(span: str) -> str:
-        return spelled[0] if (spelled := re.search(re.escape(span), text, re.I)) else ""
-
     mended: list[tuple[str, ...]] = []
     for one in tuples:
         parts = list(one)
         for place, (element, part) in enumerate(zip(request.elements, one, strict=True)):
             if element in SPANS and part != ABSENT:
-                spans = [found(span) for span in part.split(GAP)]
+                whole = _spelled(part, request.text)
+                spans = [whole] if whole else [_spelled(s, request.text) for s in part.split(GAP)]
                 if not all(spans):
                     return None
                 parts[place] = GAP.join(spans)
         mended.append(tuple(parts))
-    return mended
+    return list(dict.fromkeys(mended))
+
+
+def _spelled(span: str, text: str) -> str:
+    """A span as the text has it, whole words before parts of words; empty if it is not there."""
+    if len(span) > LONGEST_SPAN:
+        return ""
+    words = r"\s+".join(map(re.escape, span.split()))
+    whole = rf"(?<!\w){words}(?!\w)"
+    tries = re.search(whole, text), re.search(whole, text, re.IGNORECASE), re.search(words, text)
+    return next((normalise(found[0]) for found in tries if found), "")
+
+
+def list_like(text: str, gold: str) -> str | None:
+    """An answer that lists things as another list does.
+
+    Args:
+        text: Without reasoning; a Python or JSON list, fenced or behind ``Label:`` or not.
+        gold: A list as Python writes it.
+
+    Returns:
+        The list without what was around it; None if it is none, or its elements have another
+        shape than those of ``gold``.
+    """
+    headed = HEADED.match(text)
+    bare = _unfenced(headed[1] if headed else text).strip()
+    found, wanted = _literal(bare), _literal(gold)
+    if not isinstance(found, list) or not isinstance(wanted, list):
+        return None
+    shapes = {_shape(one) for one in cast("list[Any]", wanted)}
+    fits = not shapes or all(_shape(one) in shapes for one in cast("list[Any]", found))
+    return bare if fits else None
+
+
+def is_list(text: str) -> bool:
+    """Whether a text is a list as Python or JSON writes it."""
+    return text.startswith("[") and isinstance(_literal(text), list)
+
+
+def _literal(text: str) -> Any:
+    value = read_literal(text)
+    return _json_of(text) if value is UNREADABLE else value
+
+
+def _shape(element: Any) -> tuple[str, ...]:
+    """The types of an element's parts, a list being like a tuple."""
+    if not isinstance(element, (list, tuple)):
+        return (type(element).__name__,)
+    parts = cast("Sequence[Any]", element)
+    return ("", *(type(part).__name__ for part in parts))
 
 
 def _listed(bare: str, elements: tuple[str, ...]) -> list[tuple[str, ...]] | None:

@@ -96,7 +96,7 @@ def own_preset(
         1 for place in texts if not place.startswith(HUB) for _ in stream_table(place).rows
     )
     is_drawn = card.shots and not card.demonstrations
-    told = _teacher_of(teacher)
+    told = teacher_named(teacher)
     values = {
         "NAME": name or task.name,
         "STUDENT": student,
@@ -130,7 +130,12 @@ def _texts_of(place: str, column: str) -> dict[str, Any]:
     return {kind: place} | ({} if Path(place).suffix == ".txt" else {"column": column})
 
 
-def _teacher_of(said: str) -> dict[str, Any]:
+def teacher_named(said: str) -> dict[str, Any]:
+    """The section ``teacher`` of a configuration, from what ``--teacher`` says.
+
+    Raises:
+        ConfigError: If it is in no such form.
+    """
     backend, _, model = said.partition(":")
     if backend == "openai" or backend in DIALECTS:
         model, _, url = model.partition("@")

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template
@@ -26,7 +27,9 @@ FAMILY = "attributes"
 LIST, EXPLAIN, CHOOSE, STRUCTURE = "list", "explain", "choose", "structure"
 LINE = re.compile(r"[-*•\d.) ]*([^\W\d_][^:|]{1,39}?)\s*:\s*(\S.{0,59})")
 NAME_WORDS, VALUE_WORDS = 3, 5
-STOP = ("\n\n", "\nText:")
+LINES = 40  # of one answer that are read
+OPEN = {"", "-", "none", "n/a", "na", "unknown", "not applicable"}  # no values
+STOP = ("\nText:",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +53,23 @@ def _template(name: str) -> Template:
     return Environment(undefined=StrictUndefined).from_string(source)
 
 
-def attribute_requests(texts: Sequence[Text], settings: Attributes, seed: int) -> list[Request]:
-    """Ask the teacher which attributes some texts have."""
+def attribute_requests(
+    texts: Sequence[Text], settings: Attributes, seed: int, opening: str = ""
+) -> list[Request]:
+    """Ask the teacher which attributes some texts have.
+
+    Args:
+        texts: All texts of the run.
+        settings: How many of them are read, and how long an answer may be.
+        seed: Of the draw and the decoding.
+        opening: What prompts begin with, such as the domain.
+    """
     order = sorted(texts, key=lambda text: text.id)
     random.Random(f"{seed}/attributes").shuffle(order)
     return [
         Request(
             id=f"{FAMILY}/{text.id}",
-            messages=(Message("user", _template(LIST).render(text=text.text)),),
+            messages=(Message("user", opening + _template(LIST).render(text=text.text)),),
             text=text.text,
             source=text.source,
             decoding=Decoding(settings.tokens, stop=STOP, seed=seed),
@@ -71,7 +83,8 @@ def read_attributes(answers: Iterable[str], settings: Attributes) -> list[Attrib
     """The attributes that enough answers name, the most frequent first.
 
     A name that holds all words of a more frequent one, as ``language tone`` holds ``tone``, counts
-    as that. Lines that are no short name with a short value are left out.
+    as that. Lines that are no short name with a short value are left out. A value counts if two
+    texts have it: what is another one in every text (``target``) cannot be chosen from a list.
 
     Args:
         answers: One for each text.
@@ -80,32 +93,38 @@ def read_attributes(answers: Iterable[str], settings: Attributes) -> list[Attrib
     Returns:
         Those with at least two values.
     """
-    named = [{_plain(m[1]): _plain(m[2]) for m in _lines(answer)} for answer in answers]
+    named = [listed(answer) for answer in answers]
     counts = Counter(name for one in named for name in one)
     joined: dict[str, str] = {}
+    known: dict[frozenset[str], str] = {}  # words of a name -> what it counts as
     for name, _ in counts.most_common():
-        words = set(name.split())
-        joined[name] = next((known for known in joined if set(known.split()) < words), name)
+        words = frozenset(name.split())
+        parts = (frozenset(p) for n in range(1, len(words)) for p in combinations(words, n))
+        joined[name] = min((known[part] for part in parts if part in known), default=name)
+        known.setdefault(words, joined[name])
     n_texts, values = Counter[str](), defaultdict[str, Counter[str]](Counter)
     for one in named:
         n_texts.update(dict.fromkeys((joined[name] for name in one), 1))
-        for name, value in one.items():
-            values[joined[name]][value] += 1
+        for name, value in dict.fromkeys((joined[name], value) for name, value in one.items()):
+            values[name][value] += 1
     found = (
-        Attribute(name, n, tuple(v for v, _ in values[name].most_common(settings.values)))
+        Attribute(name, n, tuple(v for v, m in values[name].most_common(settings.values) if m > 1))
         for name, n in n_texts.most_common()
         if n >= settings.min_texts
     )
     return [one for one in found if len(one.values) > 1]
 
 
-def _lines(answer: str) -> list[re.Match[str]]:
-    found = [LINE.fullmatch(line.strip()) for line in answer.splitlines()]
-    return [
-        m
-        for m in found
-        if m and len(m[1].split()) <= NAME_WORDS and 0 < len(_plain(m[2]).split()) <= VALUE_WORDS
-    ]
+def listed(answer: str) -> dict[str, str]:
+    """Name -> value of the attributes that one answer lists."""
+    found: dict[str, str] = {}
+    for line in answer.splitlines()[:LINES]:
+        if match := LINE.fullmatch(line.strip()):
+            name, value = _plain(match[1]), _plain(match[2])
+            is_short = 0 < len(name.split()) <= NAME_WORDS and len(value.split()) <= VALUE_WORDS
+            if is_short and value not in OPEN:
+                found[name] = value
+    return found
 
 
 def _plain(text: str) -> str:

@@ -32,7 +32,7 @@ from sentibench.scoring.parse import parse_strict
 
 POOL = 64  # most texts of a source and taxonomy that are labelled to serve as demonstrations
 STOP = ("\n", "Sentence:")
-STOP_OF_LINES = ("\n\n", "Sentence:")
+STOP_OF_LINES = ("Sentence:",)
 
 
 def demonstration_requests(texts: Sequence[Text], stage: ICLDist, seed: int) -> list[Request]:
@@ -164,7 +164,7 @@ def icldist_requests(
         own = sorted((t for t in texts if t.source == source), key=lambda text: text.id)
         random.Random(f"{seed}/queries/{source}").shuffle(own)
         queries[source] = cycle(own)
-    others = load_other_tasks(stage.other_files)
+    others = load_other_tasks(stage.other_files, lists=stage.other_lists)
     requests: list[Request] = []
     for number in range(stage.samples):
         rng = random.Random(f"{seed}/icldist/{number}")
@@ -213,6 +213,8 @@ def _sentiment_question(
     else:
         drawn = [Shown(text.text, label) for text, label in rng.sample(pool, n_shots)]
     form = rng.choice(taxonomy.forms)
+    if not taxonomy.classes and all(label == write([]) for _, label in drawn):
+        wording = "full"  # nothing that is shown says which form and which words are meant
     instruction = taxonomy.instruction(wording, words, number, form)
     if taxonomy.classes:
         shown = [Shown(text, word_of.get(label, label)) for text, label in drawn]
@@ -292,14 +294,16 @@ class OtherRow:
 OTHER_ROW = TypeAdapter(OtherRow)
 
 
-def load_other_tasks(files: Iterable[Path] = ()) -> dict[str, list[OtherRow]]:
-    """Our non-sentiment tasks and the user's, by name.
+def load_other_tasks(
+    files: Iterable[Path] = (), *, lists: bool = True
+) -> dict[str, list[OtherRow]]:
+    """Our non-sentiment tasks and the user's, by name; ours with lists for answers or without.
 
     Raises:
         InputError: If a line lacks one of the four keys, or a task has fewer than three rows.
     """
     tasks: dict[str, list[OtherRow]] = defaultdict(list)
-    for path in (*OTHER_TASKS, *files):
+    for path in (*OTHER_TASKS[: 2 if lists else 1], *files):
         refuse_missing(path, "JSON lines of other tasks", "icldist.other_files: ")
         try:
             lines = path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")

@@ -63,6 +63,11 @@ def load_templates(stage: KnowDist) -> Mapping[str, Template]:
     return templates
 
 
+def opening_of(stage: KnowDist) -> str:
+    """What all prompts of the stage begin with: the domain of the texts, where it is known."""
+    return f"Every text is from this domain: {stage.domain}.\n\n" if stage.domain else ""
+
+
 def knowdist_requests(
     texts: Sequence[Text], stage: KnowDist, seed: int, attributes: Sequence[Attribute] = ()
 ) -> list[Request]:
@@ -83,7 +88,7 @@ def knowdist_requests(
     order = sorted(texts, key=lambda text: text.id)
     random.Random(f"{seed}/knowdist").shuffle(order)
     decoding = Decoding(stage.response_tokens, stage.temperature, stop=STOP, seed=seed)
-    domain = f"Every text is from this domain: {stage.domain}.\n\n" if stage.domain else ""
+    domain = opening_of(stage)
     requests: list[Request] = []
     for number in range(min(stage.samples, len(order) * len(names))):
         again, place = divmod(number, len(order))

@@ -22,7 +22,6 @@ LABELS = {
     "knowdist": "KnowDist",
     "icldist": "ICLDist",
     "mixed": "Mixed",
-    "attributes": "Attributes",
     "demonstrations": "Labels of demonstrations",
     "all": "Mean of all",
     "seen": "Mean of seen",

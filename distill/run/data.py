@@ -25,14 +25,14 @@ from distill.filters.funnel import count
 from distill.filters.judge import Kept, filter_answers
 from distill.filters.losses import check_losses
 from distill.filters.reading import read_answer
-from distill.prompts.attributes import Attribute, attribute_requests, read_attributes
+from distill.prompts.attributes import Attribute, attribute_requests, listed, read_attributes
 from distill.prompts.icldist import (
     coverage,
     demonstration_requests,
     gold_demonstrations,
     icldist_requests,
 )
-from distill.prompts.knowdist import knowdist_requests
+from distill.prompts.knowdist import knowdist_requests, opening_of
 from distill.prompts.taxonomies import (
     chosen_taxonomies,
     load_taxonomies,
@@ -168,8 +168,10 @@ def list_attributes(run: Run, teacher: StageTeacher, retry_failed: bool, folder:
         ConfigError: If no attribute was named often enough.
     """
     settings = attributes_of(run)
+    assert run.knowdist is not None
     assert settings is not None
-    requests = attribute_requests(read_texts(run.folder / "texts"), settings, run.seed)
+    texts, opening = read_texts(run.folder / "texts"), opening_of(run.knowdist)
+    requests = attribute_requests(texts, settings, run.seed, opening)
     asked = ask_all(requests, teacher, "attributes", retry_failed, run.filters)
     answers = [read_answer(r, a).text for r, a in asked if isinstance(a, Answer)]
     found = read_attributes(answers, settings)
@@ -181,7 +183,12 @@ def list_attributes(run: Run, teacher: StageTeacher, retry_failed: bool, folder:
             "lower min_texts, or take a teacher that follows instructions"
         )
     write_json(folder / "attributes.json", [asdict(one) for one in found])
-    return {"texts": len(requests), "attributes": len(found)}
+    return {
+        "texts": len(requests),
+        "answered": len(answers),
+        "unreadable": sum(not listed(answer) for answer in answers),
+        "attributes": len(found),
+    }
 
 
 def read_listed(folder: Path) -> list[Attribute]:
@@ -251,8 +258,8 @@ def ask_stage(
     """
     labelled = labels_by_teacher(run, stage)
     labels = read_labels(run.folder / "demonstrations") if labelled else None
-    listed = attributes_of(run) and stage == "knowdist"
-    attributes = read_listed(run.folder / "attributes") if listed else ()
+    is_composed = attributes_of(run) and stage == "knowdist"
+    attributes = read_listed(run.folder / "attributes") if is_composed else ()
     requests = build_requests(run, stage, read_texts(run.folder / "texts"), labels, attributes)
     asked = ask_all(requests, teacher, stage, retry_failed, run.filters)
     answers = {request.id: answer for request, answer in asked if isinstance(answer, Answer)}

@@ -153,6 +153,7 @@ def _add_data_steps(
             {
                 **known,
                 **found.attributes.model_dump(mode="json", exclude={"share"}),
+                "domain": found.domain,
                 "prompts": prompts.fingerprints("attributes"),
             },
             ("texts",),

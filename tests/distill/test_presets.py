@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from distill.__main__ import main
 from distill.config import TeacherConfig, load_config
 from distill.errors import ConfigError
-from distill.presets import ABLATIONS, _teacher_of, descriptions, preset, write_preset
+from distill.presets import ABLATIONS, descriptions, preset, teacher_named, write_preset
 from distill.prompts.icldist import coverage
 from distill.run.data import build_requests, read_texts
 from distill.run.graph import build_steps
@@ -162,14 +162,14 @@ def test_what_a_preset_would_not_use_is_refused(given, tmp_path, capsys, monkeyp
     ],
 )
 def test_a_teacher_is_named_in_one_word(said: str, expected: dict) -> None:
-    teacher = TypeAdapter(TeacherConfig).validate_python(_teacher_of(said), strict=False)
+    teacher = TypeAdapter(TeacherConfig).validate_python(teacher_named(said), strict=False)
     assert expected.items() <= teacher.model_dump().items()
 
 
 @pytest.mark.parametrize("said", ["systemone:m", "decision:m@http://h", "openai:@http://h", "hf:"])
 def test_a_teacher_in_no_such_form_is_refused(said: str) -> None:
     with pytest.raises(ConfigError, match="or DIALECT:MODEL@URL with one of systemone, decisions"):
-        _teacher_of(said)
+        teacher_named(said)
 
 
 def test_init_own_names_own_tasks_or_how_one_is_made(desk, capsys) -> None:

@@ -622,6 +622,12 @@ def test_label_answers_are_duplicates_only_with_the_same_prompt(
         ("[('lamp', 'red')]", "[]", True),
         ("[('lamp', 'red')]", "The lamp is red.", False),
         ("[('lamp', 'red')]", "[('lamp', 'red'", False),
+        ("[('lamp', 'red')]", "[1, {2: 3}]", False),
+        ("[('lamp', 'red')]", "[('lamp', 'red', 'old')]", False),
+        ("[('lamp', 'red')]", '[["scarf", "blue"]]', True),
+        ("[('lamp', 'red')]", "Label: [('scarf', 'blue')]", True),
+        ("[('lamp', 'red')]", "```python\n[('scarf', 'blue')]\n```", True),
+        ("[]", "[('lamp', 'red')]", True),
         ("red", "The lamp is red.", True),
     ],
 )

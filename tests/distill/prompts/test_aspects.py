@@ -92,32 +92,91 @@ def test_lines_of_another_shape_are_none(text: str) -> None:
     assert read_lines(2, text) is None
 
 
-ANSWERS = [
-    ("The tea was weak.", [("tea", "negative")], "kept"),
-    ("The Tea was weak.", [("tea", "negative")], "spelled"),
-    ("The tea was weak.", [("coffee", "negative")], "span not in the text"),
-    ("The tea was weak.", [("tea", "poor")], "outside the taxonomy"),
-    ("The tea was weak.", [], "kept"),
-    ("Tea of a (rare) kind.", [("(rare) kind", "negative")], "kept"),
-    ("Not the best tea.", [("NULL", "negative")], "kept"),
-    ("Weak tea, said the guide.", [("weak AND guide", "negative")], "spelled"),
-    ("Weak tea, said the guide.", [("weak AND cook", "negative")], "span not in the text"),
+TEA = "The tea was weak."
+ANSWERS = [  # text, aspects of the answer, those that are learnt or why none is
+    (TEA, ["tea"], ["tea"]),
+    ("The Tea was weak.", ["tea"], ["Tea"]),
+    (TEA, ["coffee"], "span not in the text"),
+    (TEA, [], []),
+    ("Tea of a (rare) kind.", ["(rare) kind"], ["(rare) kind"]),
+    ("Not the best tea.", ["NULL"], ["NULL"]),
+    ("Weak tea, said the guide.", ["weak AND guide"], ["Weak AND guide"]),
+    ("Weak tea, said the guide.", ["weak AND cook"], "span not in the text"),
+    ("I spoke with the IT team.", ["it"], ["IT"]),  # not a part of "with"
+    ("I was terrified of it.", ["I"], ["I"]),
+    ("Service desk: the service was bad.", ["service"], ["service"]),
+    ("The Fish and chips were cold.", ["fish and chips"], ["Fish and chips"]),
+    ("The Fish and chips were cold.", ["fish AND chips"], ["Fish and chips"]),
+    ("Poor battery  life and\nheat.", ["battery life"], ["battery life"]),
+    ("The Tea. Weak tea.", ["Tea", "tea"], ["Tea", "tea"]),
+    ("The Tea was weak.", ["Tea", "tea"], ["Tea"]),
+    ("Nice #batterylife", ["battery"], ["battery"]),
+    (TEA, ["x" * 400], "span not in the text"),
 ]
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize(("text", "tuples", "outcome"), ANSWERS)
-def test_an_aspect_has_to_stand_in_the_text(form: Form, text: str, tuples: list, outcome) -> None:
-    asked = requests()[0]
-    meta = {**asked.meta, "form": form, "polarities": ("negative", "positive")}
+def outcome_of(answer: str, form: Form, text: str):
+    """The aspects that are learnt of an answer, or the reason why none is."""
+    asked = next(request for request in requests() if request.meta["form"] == form)
+    meta = {**asked.meta, "polarities": ("negative", "positive")}
     request = replace(asked, text=text, meta=meta)
-    answer = Answer(write(tuples, form), "stop", 9, 9)
-    kept, funnel = filter_answers([(request, answer)], FilterConfig(), None)
-    if outcome in ("kept", "spelled"):
-        ((one,),) = [kept]
-        aspects = [aspect for aspect, _ in read_tuples(one.response, request) or ()]
-        spans = [span for aspect in aspects for span in aspect.split(" AND ") if span != "NULL"]
-        assert all(span in text for span in spans)
-        assert bool(one.notes) is (outcome == "spelled")
-    else:
-        assert funnel.drops[outcome] == 1
+    kept, funnel = filter_answers([(request, Answer(answer, "stop", 9, 9))], FilterConfig(), None)
+    if not kept:
+        return next(reason for reason, n in funnel.drops.items() if n)
+    found = read_tuples(kept[0].response, request)
+    assert found is not None
+    assert kept[0].response == write(found, form)
+    assert {polarity for _, polarity in found} <= {"negative", "positive"}
+    return [aspect for aspect, _ in found]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("text", "aspects", "expected"), ANSWERS)
+def test_an_aspect_has_to_stand_in_the_text(form: Form, text: str, aspects, expected) -> None:
+    tuples = [(aspect, "negative") for aspect in aspects]
+    assert outcome_of(write(tuples, form), form, text) == expected
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_polarity_has_to_be_known(form: Form) -> None:
+    assert outcome_of(write([("tea", "poor")], form), form, TEA) == "outside the taxonomy"
+    assert outcome_of(write([("tea", "Negative")], form), form, TEA) == ["tea"]
+
+
+CAKE = "The tea was weak, the cake fine."
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "tea | negative\ncake | positive",
+        "Label: tea | negative\ncake | positive",
+        "tea | negative\n\ncake | positive",
+        "- tea | negative\n- cake | positive",
+        "1. tea | negative\n2) cake | positive",
+        "| tea | negative |\n| cake | positive |",
+        "tea | negative\ncake | positive\n\nSentence: The soup was cold.\nLabel:",
+        "```\ntea | negative\ncake | positive\n```",
+    ],
+)
+def test_no_line_of_an_answer_is_lost(answer: str) -> None:
+    assert outcome_of(answer, "lines", CAKE) == ["tea", "cake"]
+
+
+def test_a_prompt_says_what_is_meant_or_shows_it() -> None:
+    """Without instruction and with empty lists alone nobody could know form and words."""
+    asked = demonstration_requests(TEXTS, STAGE, 1)
+    labels = {(r.meta["taxonomy"], r.meta["text"]): "[]" for r in asked}
+    stage = ICLDist(tasks=("aspects",), samples=90, shots=(0, 2), other_tasks=0.0)
+    made = icldist_requests(TEXTS, labels, stage, 1)
+    assert {r.meta["instruction"] for r in made} == {"full"}
+    assert any(r.meta["instruction"] == "none" for r in requests())
+
+
+def test_gold_demonstrations_of_aspects_are_refused() -> None:
+    with pytest.raises(ValueError, match="texts have no gold labels of aspects"):
+        ICLDist(tasks=("sentiment", "aspects"), demonstrations="gold")
+
+
+def test_a_bar_in_a_span_is_written_as_python() -> None:
+    assert write([("A|B", "negative")], "lines") == "[('A|B', 'negative')]"

@@ -11,6 +11,7 @@ from distill.prompts.attributes import (
     Attribute,
     attribute_requests,
     compose,
+    listed,
     read_attributes,
 )
 from distill.prompts.knowdist import knowdist_requests
@@ -60,18 +61,28 @@ def test_an_attribute_is_named_in_enough_texts_and_has_values() -> None:
         "1. tone: sarcastic\nThe writer is angry, see above: a long value of many words it is",
         "language tone: calm\ntone: calm\nno colon here\n: none\nmood of the day today: sad",
     ]
-    (tone,) = read_attributes(answers, settings())
-    assert (tone.name, tone.n_texts) == ("tone", 4)  # the last text names it twice
-    assert set(tone.values) == {"sarcastic", "friendly", "calm"}
-    assert tone.values[0] in ("sarcastic", "calm")
-    assert read_attributes(answers, settings(min_texts=5)) == []
-    (two,) = read_attributes(answers, settings(values=2))
-    assert len(two.values) == 2
+    assert read_attributes(answers, settings()) == []  # one value that two texts share
+    (tone,) = read_attributes([*answers, "tone: calm"], settings())
+    assert (tone.name, tone.n_texts) == ("tone", 5)  # one text names it twice
+    assert tone.values == ("sarcastic", "calm")  # friendly was named once
+    assert read_attributes([*answers, "tone: calm"], settings(min_texts=6)) == []
+
+
+def test_a_preamble_is_no_attribute_and_open_values_are_none() -> None:
+    answer = "Here are the attributes:\n\ntone: calm\ntarget: -\ncause: N/A"
+    assert listed(answer) == {"tone": "calm"}
+
+
+def test_what_differs_in_every_text_is_no_attribute() -> None:
+    answers = [f"target: thing{n}\ntone: {('calm', 'warm')[n % 2]}" for n in range(10)]
+    assert [one.name for one in read_attributes(answers, settings())] == ["tone"]
 
 
 def test_a_hostile_answer_is_text() -> None:
-    bad = "tone: {{ config }}\ntone: <b>\n" + "a" * 100_000 + ": b\n" + "x: y\n" * 10_000
-    found = read_attributes([bad, "tone: calm", "tone: calm"], settings())
+    names = "\n".join(f"word{n} of{n % 99}: y" for n in range(20_000))
+    bad = "tone: {{ config }}\ntone: <b>\n" + "a" * 100_000 + f": b\n{names}"
+    some = ["tone: calm", "tone: calm", "tone: warm", "tone: warm"]
+    found = read_attributes([bad, *some], settings())
     assert [one.name for one in found] == ["tone"]
     prompt, _ = compose(random.Random(1), TEXTS[0], [Attribute("{{ text }}", 3, ("{{ 1 }}", "b"))])
     assert "{{" in prompt

