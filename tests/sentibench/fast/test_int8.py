@@ -53,6 +53,8 @@ def test_a_model_of_int8_ranks_tokens_as_before(tiny_folder) -> None:
     assert small.writes_greedily
     assert isinstance(small.model.model.layers[0].mlp.down_proj, Int8Linear)
     assert not isinstance(small.model.lm_head, Int8Linear)
+    told = [lm.get_model_info()["model_dtype"] for lm in (plain, small)]  # rows of their own
+    assert list(map(str, told)) == ["torch.bfloat16", "int8"]
     assert small.model.num_parameters() == plain.model.num_parameters()
     a, b = (torch.tensor(lm.log_likelihoods(pairs)) for lm in (plain, small))
     assert 0 < (a - b).abs().max() < 0.5  # of log-likelihoods down to -14
