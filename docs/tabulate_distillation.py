@@ -1,7 +1,8 @@
-"""The tables of docs/distillation_results.md from evaluations that `python -m distill run` made.
+"""The tables of docs/distillation_results.md from results of lm-eval with samples.
 
-python docs/tabulate_distillation.py NAME=RUN/evaluate-MODEL ..., the first one the base: scores per
-task, and differences of the others to it with 95% intervals of a paired bootstrap over items.
+python docs/tabulate_distillation.py NAME=RESULTS ..., the first one the base: scores per task, and
+differences of the others to it with 95% intervals of a paired bootstrap over items. RESULTS is a
+folder such as RUN/evaluate-MODEL/results, or one that benchmarks/distillation/rows.py measured.
 """
 
 import json
@@ -13,24 +14,35 @@ from distill.report.manifest import SCOPES
 from sentibench.data.cards import load_tasks
 from sentibench.pages.drawing import span
 from sentibench.pages.text import NONE, percent
+from sentibench.scoring.samples import newest_samples, results_beside
+
+
+def scores_in(folder: Path) -> dict[str, float]:
+    """Task -> its newest score below a folder."""
+    files = {task: results_beside(path) for task, path in newest_samples(folder).items()}
+    return {
+        task: json.loads(f.read_text())["results"][task]["score,none"] for task, f in files.items()
+    }
 
 
 def main(arguments: list[str]) -> None:
     """Print two Markdown tables."""
-    steps = {name: Path(step) for name, _, step in (given.partition("=") for given in arguments)}
-    base, *students = steps
-    found = compare({name: step / "results" for name, step in steps.items()}, base, students, None)
+    folders = {
+        name: Path(place) for name, _, place in (given.partition("=") for given in arguments)
+    }
+    base, *students = folders
+    found = compare(folders, base, students, None)
     for row in found.left_out:
         print("left out:", row)
-    scores = {name: json.loads((step / "scores.json").read_text()) for name, step in steps.items()}
-    print("| task | items |", " | ".join(steps), "|")
-    print("|---" * (2 + len(steps)) + "|")
+    scores = {name: scores_in(folder) for name, folder in folders.items()}
+    print("| task | items |", " | ".join(folders), "|")
+    print("|---" * (2 + len(folders)) + "|")
     for task, facts in found.tasks.items():
         title = load_tasks()[task].card.title + (", seen" if facts.seen else "")
-        cells = [f"{100 * scores[name][task][0]:.1f}" for name in steps]
+        cells = [f"{100 * scores[name][task]:.1f}" for name in folders]
         print("|", title, "|", facts.n, "|", " | ".join(cells), "|")
     for scope in SCOPES:
-        means = [found.means[name].of(scope) for name in steps]
+        means = [found.means[name].of(scope) for name in folders]
         cells = [f"**{percent(m.value)}** ± {percent(m.stderr)}" if m else NONE for m in means]
         print("| mean of", scope, "| |", " | ".join(cells), "|")
     print()
