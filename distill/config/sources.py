@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import has_magic
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from distill.config.section import Count, Section
 from sentibench.data.cards import load_cards
-from sentibench.data.tables import HUB, OnBadRows, plain_text
+from sentibench.data.tables import COMPRESSIONS, HUB, OnBadRows, plain_text
 from sentibench.errors import nearest
 
 
@@ -18,7 +19,9 @@ class Texts(Section):
 
     Attributes:
         dataset: A dataset of the benchmark; its training split, with gold labels.
-        file: By its ending: CSV, TSV, JSON, JSON lines, Parquet, or text with one text per line.
+        file: By its ending: CSV, TSV, JSON, JSON lines, Parquet, or text with one text per line;
+            ``.gz`` or ``.zst`` may be behind an ending of text. A pattern such as
+            ``shards/*.jsonl.gz`` names several.
         folder: A folder written by ``datasets``' ``save_to_disk``.
         hub: A dataset of the Hugging Face hub, ``OWNER/NAME`` or ``OWNER/NAME:CONFIGURATION``.
         split: Of ``folder`` or ``hub``, where it holds several; default: train.
@@ -90,12 +93,32 @@ class Texts(Section):
     def source(self) -> str:
         """The name in reports."""
         name = Path(self.place.removeprefix(HUB).partition(":")[0] if self.hub else self.place)
-        return self.name or self.dataset or name.stem
+        if self._is_pattern:
+            name = _fixed(name)
+        name = name.with_suffix("") if name.suffix.lower() in COMPRESSIONS else name
+        return self.name or self.dataset or name.stem or "texts"
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that ``file`` names, in the order of their names; or the folder."""
+        named = self.file or self.folder
+        if named is None or not self._is_pattern:
+            return [named] if named else []
+        return sorted(_fixed(named).glob(str(named.relative_to(_fixed(named)))))
+
+    @property
+    def _is_pattern(self) -> bool:
+        return self.file is not None and has_magic(str(self.file)) and not self.file.exists()
 
     @property
     def place(self) -> str:
         """What ``read_table`` reads; empty for a dataset of the benchmark."""
         return f"{HUB}{self.hub}" if self.hub else str(self.file or self.folder or "")
+
+
+def _fixed(pattern: Path) -> Path:
+    """The folder that a pattern begins with."""
+    return next(path for path in pattern.parents if not has_magic(str(path)))
 
 
 Change = Literal["markup", "entities", "links"]

@@ -344,7 +344,7 @@ def _stamps(run: Run) -> dict[str, Any]:
     """What tells two states of the texts' files apart: of the user's files size and time."""
     is_mini = any(source.mini for source in run.texts)
     stamps: dict[str, Any] = {"mini": digest(MINI_FOLDER)} if is_mini else {}
-    for path in filter(None, (source.file or source.folder for source in run.texts)):
+    for path in (path for source in run.texts for path in source.files):
         for file in path.rglob("*") if path.is_dir() else [path]:
             if file.exists():
                 stamps[str(file)] = [file.stat().st_size, file.stat().st_mtime_ns]

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 
 from distill.config import Cleaning, Texts
 from distill.texts.cleaning import clean, has_words, masked
@@ -173,11 +174,12 @@ def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -
             identity = f"{source.source}/{example.index:06d}"
             yield Text(identity, example.sentence, source.source, example.label)
         return
-    table = _table(source)
-    for reason, n in table.dropped.items():
-        dropped[source.source, reason] += n
-    labelled = 0
-    for number, row in enumerate(table.rows):
+    tables = [_table(source, place) for place in _places(source)]
+    for table in tables:
+        for reason, n in table.dropped.items():
+            dropped[source.source, reason] += n
+    rows, labelled = [row for table in tables for row in table.rows], 0
+    for number, row in enumerate(rows):
         text = row.values.get(source.column)
         if source.column not in row.values:
             got = ", ".join(map(str, row.values)) or "none"
@@ -199,17 +201,29 @@ def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -
                 )
             label = source.labels.get(label, label)
         yield Text(f"{source.source}/{number:06d}", text, source.source, label)
-    if source.label_column and table.rows and not labelled:
-        got = ", ".join(map(str, table.rows[0].values))
+    if source.label_column and rows and not labelled:
+        got = ", ".join(map(str, rows[0].values))
         raise InputError(
             f"{source.place}: no row has the label_column {source.label_column!r}; got {got}"
         )
 
 
-def _table(source: Texts) -> Table:
+def _places(source: Texts) -> list[str]:
+    """The files of a source, or what else is read as a table."""
+    if source.hub:
+        return [source.place]
+    if not source.files:
+        raise InputError(
+            f"texts.{source.source}: no file is named like {source.place} in {Path.cwd()}; "
+            "expected a pattern such as shards/*.jsonl.gz"
+        )
+    return list(map(str, source.files))
+
+
+def _table(source: Texts, place: str) -> Table:
     """The rows of a file or folder; a text file has one column."""
     table = read_table(
-        source.place,
+        place,
         delimiter=source.delimiter,
         encoding=source.encoding,
         split=source.split or "train",

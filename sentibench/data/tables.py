@@ -1,5 +1,7 @@
 """Tables of people's own texts: CSV of any dialect, TSV, JSON, JSON lines, Parquet, `datasets`.
 
+Text files may be compressed by gzip or zstd.
+
 Read strictly. A row that is not as its header says is a mistake with file, row and remedy: an
 unquoted comma cuts a text and invents a label, an open quote swallows the rows behind it.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import json
 import re
 from collections import Counter
@@ -19,12 +22,13 @@ from dataclasses import dataclass
 from io import StringIO
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from sentibench.errors import InputError, refuse_missing, unknown_name
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}  # behind the ending of a text file
 LONGEST_FIELD = 10_000_000  # characters
 SAMPLE = 65_536  # characters on which the delimiter is decided
 HUB = "hub:"  # before the name of a dataset of the Hugging Face hub
@@ -117,8 +121,9 @@ def stream_table(
     """Open a table, which may be larger than memory unless it is one JSON list.
 
     Args:
-        place: A file, by its ending; a folder that ``datasets`` saved; or a dataset of the Hugging
-            Face hub, ``hub:OWNER/NAME`` or ``hub:OWNER/NAME:CONFIGURATION``.
+        place: A file, by its ending, with ``.gz`` or ``.zst`` behind it or not; a folder that
+            ``datasets`` saved; or a dataset of the Hugging Face hub, ``hub:OWNER/NAME`` or
+            ``hub:OWNER/NAME:CONFIGURATION``.
         delimiter: Of CSV; None to find it.
         encoding: Of text files; None to find it.
         split: Of a folder or a dataset of the hub that holds several.
@@ -133,14 +138,16 @@ def stream_table(
         return Stream("datasets", _read_hub(str(place).removeprefix(HUB), split), Counter())
     path = Path(place)
     refuse_missing(path, f"a table ({', '.join(ENDINGS)}), or a folder that datasets saved")
-    ending = path.suffix.lower()
+    compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
+    ending = (path.with_suffix("") if compression else path).suffix.lower()
     dropped: Counter[str] = Counter()
     if path.is_dir():
         return Stream("datasets", _read_folder(path, split), dropped)
-    if ending not in ENDINGS:
-        known = ", ".join(ENDINGS)
+    if ending not in ENDINGS or (compression and ending == ".parquet"):
         raise InputError(
-            f"{path}: got the ending {path.suffix!r}, expected one of {known}; convert or rename it"
+            f"{path}: got the ending {ending + compression!r}, expected one of "
+            f"{', '.join(ENDINGS)}, those of text with {' or '.join(COMPRESSIONS)} behind them or "
+            "not; convert or rename it"
         )
     try:
         with path.open("rb"):
@@ -185,9 +192,18 @@ def stream_lines(where: str, lines: Iterable[str]) -> Stream:
 # Text files
 
 
+def _open(path: Path) -> BinaryIO:
+    """The bytes of a file, decompressed."""
+    if compression := COMPRESSIONS.get(path.suffix.lower()):
+        import pyarrow
+
+        return pyarrow.input_stream(str(path), compression=compression)
+    return path.open("rb")
+
+
 def _lines(path: Path, encoding: str, newline: str = "") -> Iterator[str]:
     """The lines of a file with their ends, without a byte-order mark."""
-    with path.open(encoding=encoding, newline=newline) as file:
+    with io.TextIOWrapper(_open(path), encoding=encoding, newline=newline) as file:
         yield file.readline().removeprefix("\ufeff")
         yield from file
 
@@ -196,6 +212,8 @@ def _encoding_of(path: Path, given: str | None) -> str:
     """The encoding of a file: the given one, UTF-8, or the likeliest."""
     try:
         bad_byte = _first_bad_byte(path, given or "utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: is damaged, or not compressed as it says: {error}") from None
     except (LookupError, ValueError):
         raise InputError(
             f"{path}: got the encoding {given!r}, expected one that Python knows, such as utf-8, "
@@ -210,8 +228,9 @@ def _encoding_of(path: Path, given: str | None) -> str:
         )
     from chardet import detect
 
-    with path.open("rb") as file:
-        file.seek(max(0, bad_byte - SAMPLE))  # what tells encodings apart may come late
+    with _open(path) as file:
+        for start in range(0, max(0, bad_byte - SAMPLE), BLOCK):  # the difference may come late
+            file.read(min(BLOCK, bad_byte - SAMPLE - start))
         content = file.read(2 * SAMPLE)
     found = str(detect(content)["encoding"] or "").lower()
     try:
@@ -231,7 +250,7 @@ def _first_bad_byte(path: Path, encoding: str) -> int | None:
         raise LookupError(encoding)
     decoder = codecs.getincrementaldecoder(encoding)()
     n_read = 0
-    with path.open("rb") as file:
+    with _open(path) as file:
         while True:
             block = file.read(BLOCK)
             waiting = len(decoder.getstate()[0])
@@ -251,7 +270,7 @@ def _delimiter(path: Path, encoding: str) -> str | None:
 
     None where there is none: in a table of one column, the header alone may hold such a character.
     """
-    with path.open(encoding=encoding, newline="") as file:
+    with io.TextIOWrapper(_open(path), encoding=encoding, newline="") as file:
         sample = file.read(SAMPLE).removeprefix("\ufeff")
 
     def fits(delimiter: str) -> tuple[int, int]:

@@ -135,6 +135,31 @@ def test_a_dataset_of_the_hub_is_a_source(monkeypatch) -> None:
     assert asked == [(("owner/name", "small"), {"split": "dev"})]
 
 
+def test_a_pattern_names_several_files(tmp_path: Path, monkeypatch) -> None:
+    shards = tmp_path / "shards"
+    (shards / "deep").mkdir(parents=True)
+    for n, name in enumerate(("b.jsonl", "a.jsonl", "deep/c.jsonl")):
+        (shards / name).write_text(json.dumps({"text": f"text {n}"}) + "\n")
+    (shards / "other.txt").write_text("not this one\n")
+    monkeypatch.chdir(tmp_path)
+    for pattern, expected in (
+        ("shards/*.jsonl", ["text 1", "text 0"]),
+        ("shards/**/*.jsonl", ["text 1", "text 0", "text 2"]),
+        (str(shards / "[a]*.jsonl"), ["text 1"]),
+    ):
+        source = Texts(file=Path(pattern))
+        assert source.source == "shards"
+        texts = list(read_texts(source))
+        assert [text.text for text in texts] == expected
+        assert len({text.id for text in texts}) == len(texts)
+    with pytest.raises(InputError, match=r"no file is named like shards/\*\.csv in .*expected a"):
+        list(read_texts(Texts(file=Path("shards/*.csv"))))
+    (shards / "x[1].jsonl").write_text('{"text": "brackets"}\n')  # a name, not a pattern
+    named = Texts(file=Path("shards/x[1].jsonl"))
+    assert (named.source, [t.text for t in read_texts(named)]) == ("x[1]", ["brackets"])
+    assert Texts(file=Path("my.reviews.csv.gz")).source == "my.reviews"
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.txt: no such file or folder; expected a table"):
         list(read_texts(source(tmp_path / "nothing.txt")))

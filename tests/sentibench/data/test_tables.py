@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyarrow
 import pytest
 
 from sentibench.data.tables import Table, plain_text, read_table, stream_lines, stream_table
@@ -44,6 +45,40 @@ def test_files_are_read_as_they_are_written(
         assert found[0][0] in ('say "no",\nthen go', "fine \U0001f600")
     else:
         assert found[: len(expected)] == expected
+
+
+def compressed(content: bytes, ending: str) -> bytes:
+    codec = {".gz": "gzip", ".zst": "zstd"}[ending]
+    return pyarrow.compress(content, codec=codec, asbytes=True)
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_compressed_text_files_are_read_like_others(ending: str, tmp_path: Path) -> None:
+    end = "Un café très agréable à côté de l'église;x\n" * 5
+    late = "text;kind\n" + "fine;x\n" * 200_000 + end
+    for name, content in (
+        ("a.csv", b"text,kind\nfine,x\n"),
+        ("a.jsonl", b'{"text": "fine", "kind": "x"}\n'),
+        ("b.csv", late.encode("latin-1")),
+    ):
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / f"{name}{ending}").write_bytes(compressed(content, ending))
+        plain, read = read_table(tmp_path / name), read_table(tmp_path / f"{name}{ending}")
+        assert values(read) == values(plain)
+        assert read.form == plain.form
+    assert read.rows[-1].values["text"].startswith("Un café très agréable")
+
+
+@pytest.mark.parametrize("ending", [".gz", ".zst"])
+def test_a_damaged_compressed_file_is_one_error(ending: str, tmp_path: Path) -> None:
+    whole = compressed(b"text,kind\n" + b"fine,x\n" * 50_000, ending)
+    for damaged in (whole[:-5], whole[: len(whole) // 2], b"no", b"text,kind\nfine,x\n", b""):
+        (tmp_path / f"a.csv{ending}").write_bytes(damaged)
+        with pytest.raises(InputError, match=r"is damaged, or not compressed|got an empty file"):
+            read_table(tmp_path / f"a.csv{ending}")
+    (tmp_path / f"a.parquet{ending}").write_bytes(whole)
+    with pytest.raises(InputError, match=rf"got the ending '\.parquet\{ending}', expected one of"):
+        read_table(tmp_path / f"a.parquet{ending}")
 
 
 def test_another_encoding_is_found_stated_or_given(tmp_path: Path) -> None:
