@@ -54,7 +54,9 @@ def answered(steps, folder: Path) -> list[tuple[Request, Answer]]:
 def test_samples_hold_what_the_teacher_scored(
     corrects: bool, tiny_student: Path, tmp_path: Path, small_tests: None
 ) -> None:
-    more = f"training: {{loss: soft}}\n  correct_bias: {str(corrects).lower()}\n"
+    more = (
+        f"other_lists: false\n  training: {{loss: soft}}\n  correct_bias: {str(corrects).lower()}\n"
+    )
     more += "  difficulty: {keep: 0.5, by: confidence}"
     steps = steps_of(load_config(configured(tmp_path, tiny_student, more)))
     do_all_before(steps["icldist-select"])
