@@ -69,11 +69,12 @@ CURVE: dict[str, Sequence[str]] = {
     if n < WHOLE or by == "random"  # all of them are no selection
 }
 """How much is enough: so many samples, drawn or selected (docs/distillation_results.md)."""
+ALL = ROWS | CURVE
 
 
 def settings_of(row: str, run: Run) -> list[str]:
     """What a row overrides in the configuration."""
-    return [f"name={row}", *(one.replace("STUDENT", run.student) for one in (ROWS | CURVE)[row])]
+    return [f"name={row}", *(one.replace("STUDENT", run.student) for one in ALL[row])]
 
 
 def train(config: Path, row: str, given: Sequence[str], run: Run) -> str:
@@ -82,7 +83,7 @@ def train(config: Path, row: str, given: Sequence[str], run: Run) -> str:
         return run.student
     settings = [*settings_of(row, run), *given]
     first, own = run.out / FIRST, run.out / row
-    goes_on = "knowdist=null" not in ROWS.get(row, CURVE.get(row, ()))
+    goes_on = "knowdist=null" not in ALL[row]
     if goes_on and first.is_dir() and not own.is_dir():  # its steps are done
         leave = shutil.ignore_patterns("measured", "icldist-*", "run.lock")
         part = own.with_name(own.name + ".part")
@@ -120,9 +121,7 @@ def main() -> None:
     """Do the rows in the order in which they are given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
-    parser.add_argument(
-        "--rows", nargs="+", choices=[*ROWS, *CURVE], default=list(ROWS), metavar="ROW"
-    )
+    parser.add_argument("--rows", nargs="+", choices=ALL, default=list(ROWS), metavar="ROW")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", default=None)
     parser.add_argument("--seeds", nargs="+", type=int, default=[DEFAULT_SEED])
     parser.add_argument("--limit", type=int)

@@ -19,8 +19,8 @@ from distill.filters.reading import (
     read_answer,
     read_tuples,
     tuples_of,
+    written,
 )
-from distill.forms import write
 from distill.reasons import Reason
 from distill.texts.decontamination import Contamination
 from distill.texts.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
@@ -213,16 +213,16 @@ def _cut_off(draft: _Draft, config: FilterConfig) -> _Draft | None:
 
 def _outside_the_taxonomy(draft: _Draft, config: FilterConfig) -> _Draft | None:
     if draft.request.elements:
-        tuples = tuples_of(draft.text, draft.request)
-        if tuples is None or tuples == draft.text:
-            return draft if tuples else None
-        return draft.mended(tuples, "tuples put in their usual form")
-    if not draft.labels:
-        return draft if draft.is_prose else _as_listed(draft)
-    label = label_of(draft.text, draft.labels)
-    if label is None or label == draft.text:
-        return draft if label else None
-    return draft.mended(label, "label put in its usual form")
+        usual, note = tuples_of(draft.text, draft.request), "tuples put in their usual form"
+    elif draft.labels:
+        usual, note = label_of(draft.text, draft.labels), "label put in its usual form"
+    elif draft.lists:
+        usual, note = list_like(draft.text, draft.gold), "list put in its usual form"
+    else:
+        return draft
+    if not usual or usual == draft.text:
+        return draft if usual else None
+    return draft.mended(usual, note)
 
 
 def _invented_span(draft: _Draft, config: FilterConfig) -> _Draft | None:
@@ -232,15 +232,7 @@ def _invented_span(draft: _Draft, config: FilterConfig) -> _Draft | None:
     spelled = in_the_texts_spelling(tuples, draft.request)
     if spelled is None or spelled == tuples:
         return None if spelled is None else draft
-    text = write(spelled, draft.request.meta.get("form", "tuples"))
-    return draft.mended(text, "spans spelled as in the text")
-
-
-def _as_listed(draft: _Draft) -> _Draft | None:
-    listed = list_like(draft.text, draft.gold)
-    if listed is None or listed == draft.text:
-        return None if listed is None else draft
-    return draft.mended(listed, "list put in its usual form")
+    return draft.mended(written(spelled, draft.request), "spans spelled as in the text")
 
 
 OUT_OF_TOKENS: tuple[Reason, ...] = ("only reasoning", "cut off")

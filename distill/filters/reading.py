@@ -121,7 +121,12 @@ def label_of(text: str, labels: Sequence[str]) -> str | None:
 def tuples_of(text: str, request: Request) -> str | None:
     """The tuples of an answer as a prompt writes them; see :func:`read_tuples`."""
     found = read_tuples(text, request)
-    return None if found is None else write(found, request.meta.get("form", "tuples"))
+    return None if found is None else written(found, request)
+
+
+def written(tuples: Sequence[tuple[str, ...]], request: Request) -> str:
+    """Tuples in the form that the request asks for."""
+    return write(tuples, request.meta.get("form", "tuples"))
 
 
 def read_tuples(text: str, request: Request) -> list[tuple[str, ...]] | None:

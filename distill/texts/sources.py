@@ -167,17 +167,18 @@ def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -
         InputError: With the file, the row and what was expected.
     """
     dropped = Counter() if dropped is None else dropped
+    name = source.source  # of every row; finding it looks at the disk where files are a pattern
     if source.dataset:
         prefix = "sentibench_mini_" if source.mini else "sentibench_"
         task = load_tasks()[prefix + source.dataset]
         for example in load_split(task, "train").examples:
-            identity = f"{source.source}/{example.index:06d}"
-            yield Text(identity, example.sentence, source.source, example.label)
+            identity = f"{name}/{example.index:06d}"
+            yield Text(identity, example.sentence, name, example.label)
         return
     tables = [_table(source, place) for place in _places(source)]
     for table in tables:
         for reason, n in table.dropped.items():
-            dropped[source.source, reason] += n
+            dropped[name, reason] += n
     rows, labelled = [row for table in tables for row in table.rows], 0
     for number, row in enumerate(rows):
         text = row.values.get(source.column)
@@ -192,7 +193,7 @@ def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -
         if label is not None:
             label = plain_text(label)
             if not label and source.on_bad_rows == "drop":
-                dropped[source.source, "no label"] += 1
+                dropped[name, "no label"] += 1
                 continue
             if not label:
                 raise InputError(
@@ -200,7 +201,7 @@ def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -
                     "leave such rows out with on_bad_rows: drop"
                 )
             label = source.labels.get(label, label)
-        yield Text(f"{source.source}/{number:06d}", text, source.source, label)
+        yield Text(f"{name}/{number:06d}", text, name, label)
     if source.label_column and rows and not labelled:
         got = ", ".join(map(str, rows[0].values))
         raise InputError(

@@ -19,7 +19,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -274,7 +273,7 @@ def _delimiter(path: Path, encoding: str) -> str | None:
         sample = file.read(SAMPLE).removeprefix("\ufeff")
 
     def fits(delimiter: str) -> tuple[int, int]:
-        rows = list(csv.reader(StringIO(sample, newline=""), delimiter=delimiter))
+        rows = list(csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter))
         n_fields = len(rows[0]) if rows else 0
         parts_rows = n_fields > 1 and (len(rows) == 1 or max(map(len, rows[1:])) > 1)
         return (sum(len(row) == n_fields for row in rows) if parts_rows else 0), n_fields
