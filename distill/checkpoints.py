@@ -1,4 +1,4 @@
-"""Checkpoint folders: their names, what tells them apart, and whether they can be loaded."""
+"""Checkpoint folders: their names, and whether they can be loaded."""
 
 # pyright: basic
 # transformers carries no types that would hold: its unknowns end in this module.
@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from hashlib import sha256
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from sentibench.checkpoints import WEIGHTS
 from sentibench.errors import InputError, SentiBenchError
-from sentibench.predict import temperatures
 
-BLOCK, BLOCKS = 1 << 20, 64  # bytes and number of the pieces of a file in its fingerprint
-WEIGHTS = (".safetensors", ".bin", ".gguf")
 BROUGHT_BY = {
     ".demo/SmolLM2-135M-Instruct": "make demo",
     ".demo/gemma-3-270m": "make .demo/gemma-3-270m",
@@ -34,32 +31,6 @@ def checkpoint_name(model: str) -> str:
     if folder.name == "student" and stage != folder.parent.name:
         return f"{folder.parent.parent.name}-{stage}"
     return folder.name
-
-
-def fingerprint(model: str, *settings: Any) -> str:
-    """What tells two local checkpoints apart: names, sizes and samples of their files.
-
-    The whole of a 70B checkpoint would take minutes to hash at every start, so large files are
-    read at ``BLOCKS`` places, evenly spaced; a name on a hub is its own fingerprint.
-    """
-    folder = Path(model)
-    known = sha256(repr(settings).encode())
-    if not folder.is_dir():
-        known.update(model.encode())
-        return known.hexdigest()[:16]
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
-        if path.suffix not in (*WEIGHTS, ".json", ".model", ".jinja"):
-            continue
-        if path.name == temperatures.FILE:  # written after the weights, and often
-            continue
-        size = path.stat().st_size
-        known.update(f"{path.name}/{size}/".encode())
-        stride = max(BLOCK, (size - BLOCK) // (BLOCKS - 1))
-        with path.open("rb") as file:
-            for start in range(0, size, stride):
-                file.seek(start)
-                known.update(file.read(BLOCK))
-    return known.hexdigest()[:16]
 
 
 def parameters_of(checkpoint: str) -> int | None:

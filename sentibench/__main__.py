@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 TABLES = ("test", "train", "val", "demonstrations")  # of a task
 HARNESS_COMMANDS = ("run", "ls", "validate")
 
-Command = Callable[[argparse.Namespace], None]
+Command = Callable[[argparse.Namespace], "int | None"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,9 +83,15 @@ def _build_parser() -> argparse.ArgumentParser:
     )
 
     def add(command: Command, shown: str, *parents: Parser) -> Parser:
-        added = commands.add_parser(command.__name__[1:], help=shown, parents=parents)
+        name = command.__name__[1:].replace("_", "-")
+        added = commands.add_parser(name, help=shown, parents=parents)
         added.set_defaults(command=command)
         return added
+
+    many = add(_run_many, "measure many models, resumable by model, task and seed")
+    many.add_argument("plan", type=Path, metavar="MODELS.yaml", help="models, tasks, seeds, out")
+    many.add_argument("--workers", type=int, metavar="N", help="processes; default: the plan's")
+    many.add_argument("--out", type=Path, metavar="FOLDER", help="default: the plan's, or results")
 
     listing = add(_list, "show the tasks")
     listing.add_argument("--markdown", action="store_true", help="as a Markdown table")
@@ -205,6 +211,22 @@ def _build_parser() -> argparse.ArgumentParser:
     push.add_argument("--dry-run", action="store_true", help="only list the files; works offline")
     push.add_argument("--private", action="store_true", help="hide a new repository from others")
     return parser
+
+
+def _run_many(options: argparse.Namespace) -> int:
+    from sentibench.many.plan import read_plan, units_of
+    from sentibench.many.run import run_many
+
+    given = {key: value for key in ("workers", "out") if (value := getattr(options, key))}
+    many = read_plan(options.plan).model_copy(update=given)
+    units = units_of(many)
+    found = run_many(many, units)
+    print(f"{found.n_done} measured, {found.n_before} were there before, of {len(units)}")
+    print(f"next: python -m leaderboard build {many.out} --out site")
+    for why, lost in found.lost.items():
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        print(f"error: {lost[0]}{more}: {why}", file=sys.stderr)
+    return 2 if found.lost else 0
 
 
 def _add_task_command(commands: Any) -> None:

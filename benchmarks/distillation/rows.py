@@ -1,26 +1,27 @@
 """The students of docs/distillation_results.md, row by row: trained, then measured task by task.
 
 python benchmarks/distillation/rows.py CONFIG [--rows ROW ...] [--tasks TASK ...] [--seeds 42 ...]
-    [--limit N] [--set key=value ...]
+    [--limit N] [--workers N] [--set key=value ...]
 
 Each row is a run of CONFIG with other settings, under its own name. What is there is not done
-again: steps of a run by `distill merge`, measurements by the folder OUT/ROW/measured/SEED/TASK
-where it is of the same checkpoint, dtype and limit. So the program may be killed and called
-again. Results are those of lm-eval, with all samples.
+again: steps of a run by `distill merge`, measurements in OUT/measured/ROW/SEED/TASK
+by `sentibench run-many`. So the program may be killed and called again. Results are those of
+lm-eval, with all samples.
 """
 
 import argparse
-import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from distill.checkpoints import fingerprint
 from distill.config import Run, load_config
 from distill.run.stages import training_stages
 from sentibench.data.cards import load_tasks
+from sentibench.errors import InputError
+from sentibench.many.plan import Many, units_of
+from sentibench.many.run import run_many
 from sentibench.prompts.demonstrations import DEFAULT_SEED
 
 LONG = {"sentibench_imdb": 200, "sentibench_yelp2": 200}  # items of tasks with long texts
@@ -85,7 +86,7 @@ def train(config: Path, row: str, given: Sequence[str], run: Run) -> str:
     first, own = run.out / FIRST, run.out / row
     goes_on = "knowdist=null" not in ALL[row]
     if goes_on and first.is_dir() and not own.is_dir():  # its steps are done
-        leave = shutil.ignore_patterns("measured", "icldist-*", "run.lock")
+        leave = shutil.ignore_patterns("icldist-*", "run.lock")
         part = own.with_name(own.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(first, part, ignore=leave)
@@ -96,25 +97,29 @@ def train(config: Path, row: str, given: Sequence[str], run: Run) -> str:
     return str(of_row.folder / f"{training_stages(of_row)[-1]}-merge" / "student")
 
 
-def measure(
-    checkpoint: str, dtype: str, task: str, seed: int, limit: int | None, out: Path
-) -> None:
-    """Evaluate a checkpoint on one task, unless its results are there."""
-    limit = min(filter(None, (limit, LONG.get(task))), default=None)
-    what = json.dumps({"model": fingerprint(checkpoint), "dtype": dtype, "limit": limit})
-    told = out / "measured.json"
-    if told.is_file() and told.read_text() == what:
-        return
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    command = [sys.executable, "-m", "sentibench", "run", "--model", "sentibench-hf"]
-    command += ["--model_args", f"pretrained={checkpoint},dtype={dtype}", "--tasks", task]
-    command += ["--metadata", f'{{"demo_seed": {seed}}}', "--log_samples"]
-    command += ["--limit", str(limit)] if limit else []
-    subprocess.run([*command, "--output_path", str(part)], check=True)
-    (part / told.name).write_text(what)
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
+def measure(run: Run, row: str, checkpoint: str, options: argparse.Namespace) -> None:
+    """Evaluate a row's checkpoint on what has not been measured yet.
+
+    Raises:
+        InputError: If something could not be measured.
+    """
+    limits = {task: min(n, options.limit or n) for task, n in LONG.items()}
+    many = Many.model_validate(
+        {
+            "models": [
+                {"name": row, "args": {"pretrained": checkpoint, "dtype": run.evaluation.dtype}}
+            ],
+            "tasks": options.tasks,
+            "seeds": options.seeds,
+            "limit": options.limit,
+            "limits": {task: n for task, n in limits.items() if task in options.tasks},
+            "workers": options.workers,
+            "out": run.out / "measured",
+        }
+    )
+    found = run_many(many, units_of(many))
+    if found.lost:
+        raise InputError(f"{row}: {next(iter(found.lost))}")
 
 
 def main() -> None:
@@ -122,22 +127,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--rows", nargs="+", choices=ALL, default=list(ROWS), metavar="ROW")
-    parser.add_argument("--tasks", nargs="+", metavar="TASK", default=None)
+    known = [name for name, task in load_tasks().items() if task.source == "real"]
+    tasks = sorted(known, key=lambda name: name in LONG)
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", choices=known, default=tasks)
     parser.add_argument("--seeds", nargs="+", type=int, default=[DEFAULT_SEED])
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="given")
     options = parser.parse_args()
-    known = [name for name, task in load_tasks().items() if task.source == "real"]
-    tasks = options.tasks or sorted(known, key=lambda name: name in LONG)
     run = load_config(options.config, options.given)
     for row in options.rows:
-        checkpoint = train(options.config, row, options.given, run)
-        for seed in options.seeds:
-            for task in tasks:
-                out = run.out / row / "measured" / str(seed) / task
-                out.parent.mkdir(parents=True, exist_ok=True)
-                measure(checkpoint, run.evaluation.dtype, task, seed, options.limit, out)
-                print(f"{row} {seed} {task}: measured", flush=True)
+        measure(run, row, train(options.config, row, options.given, run), options)
+        print(f"{row}: measured", flush=True)
 
 
 if __name__ == "__main__":

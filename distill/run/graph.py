@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from distill import prompts
-from distill.checkpoints import fingerprint
 from distill.config import ICLDist, KnowDist, Run, Texts
 from distill.files import digest
 from distill.filters.judge import RULES_VERSION
@@ -24,6 +23,7 @@ from distill.run import data, measuring, models, stages
 from distill.run.stages import StageName, StageTeacher
 from distill.steps import Step, Work
 from distill.texts import cleaning
+from sentibench.checkpoints import fingerprint
 from sentibench.data.cards import TASK_VERSION
 from sentibench.data.read import MINI_FOLDER
 from sentibench.predict import temperatures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
-from distill.checkpoints import checkpoint_name, fingerprint
+from distill.checkpoints import checkpoint_name
 from distill.config import (
     DecisionsTeacherConfig,
     GoldTeacherConfig,
@@ -16,6 +16,7 @@ from distill.config import (
 )
 from distill.teachers.gold import GoldTeacher
 from distill.teachers.replay import ReplayTeacher
+from sentibench.checkpoints import fingerprint
 from sentibench.decisions.server import DecisionsServer
 from sentibench.decisions.server import identity as decisions_identity
 from sentibench.remote.records import Teacher

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import subprocess
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
@@ -28,7 +29,7 @@ FAST = "sentibench-hf"
 def evaluate_and_save(
     model: Any,
     kind: str,
-    arguments: Mapping[str, str],
+    arguments: Mapping[str, Any],
     task: str,
     manager: Any,
     out: Path,
@@ -68,6 +69,26 @@ def evaluate_and_save(
     tracker.save_results_aggregated(results=results, samples=samples)
     for name in results["configs"]:
         tracker.save_results_samples(task_name=name, samples=samples[name])
+
+
+def load_any(
+    kind: str, arguments: Mapping[str, Any], batch_size: int | str, device: str = "cuda:0"
+) -> Any:
+    """Load a model as ``lm_eval --model KIND --model_args ...`` does.
+
+    Args:
+        kind: A name that lm-eval knows, or one of ours.
+        arguments: As after ``--model_args``.
+        batch_size: As after ``--batch_size``.
+        device: As after ``--device``, whose default it has: the CPU where there is no such one.
+    """
+    hook: Any = import_module("_sentibench_autoload")
+    with parts_of("lm-eval"):
+        for name in hook.TARGETS:
+            hook.amend(import_module(name))
+        registry: Any = import_module("lm_eval.api.registry")
+        more = {"batch_size": batch_size, "max_batch_size": None, "device": device}
+    return registry.get_model(kind).create_from_arg_obj(dict(arguments), more)
 
 
 def _is_no_advice(record: logging.LogRecord) -> bool:

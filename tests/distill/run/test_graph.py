@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from small_runs import Scripted, config, do, requests_of, samples_of, steps_of
 
-import distill.checkpoints
 import distill.filters.judge
 import distill.run.graph
+import sentibench.checkpoints
 from distill import prompts
 from distill.__main__ import main
 from distill.config import load_config
@@ -170,7 +170,7 @@ def test_a_command_fingerprints_each_checkpoint_once(
     tiny_student, tmp_path, monkeypatch, capsys
 ) -> None:
     looked_at: Counter[str] = Counter()
-    fingerprint = distill.checkpoints.fingerprint
+    fingerprint = sentibench.checkpoints.fingerprint
 
     def counting(model: str, *settings) -> str:
         looked_at[model] += 1

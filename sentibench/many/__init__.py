@@ -1,0 +1,1 @@
+"""Many models, tasks and seeds into one result folder, unit by unit, with several processes."""

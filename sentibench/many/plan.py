@@ -1,0 +1,195 @@
+"""What is measured: models.yaml, and the units of work that it asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from sentibench.checkpoints import fingerprint
+from sentibench.data.cards import TASK_VERSION, load_tasks
+from sentibench.errors import InputError, refuse_missing
+from sentibench.harness import expand_names, task_manager
+from sentibench.prompts.demonstrations import DEFAULT_SEED
+
+FAST = "sentibench-hf"
+DONE = "unit.json"  # what was measured; written last, so it stands for a whole result
+FOLDERS = ("pretrained", "peft", "delta")  # arguments of a model that may name a folder
+
+
+def _of_checkpoint(given: Any) -> Any:
+    return {"args": {"pretrained": given}} if isinstance(given, str) else given
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(_Strict):
+    """A model of lm-eval. A string alone is a checkpoint for the fast model.
+
+    Attributes:
+        name: Of its folder; by default the last part of its checkpoint's path.
+        model: As after ``--model``.
+        args: As after ``--model_args``.
+        batch_size: As after ``--batch_size``.
+    """
+
+    name: str = Field("", pattern=r"^[\w.-]*$")
+    model: str = FAST
+    args: dict[str, Any] = {}
+    batch_size: int | str = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        values = cast("dict[str, Any]", given)
+        if not isinstance(given, dict) or values.get("name"):
+            return values
+        args = cast("dict[str, Any]", values.get("args") or {})
+        named = args.get("pretrained") or args.get("model") or values.get("model") or FAST
+        return {**values, "name": Path(str(named)).name}
+
+
+class Many(_Strict):
+    """The content of models.yaml.
+
+    Attributes:
+        models: At least one.
+        tasks: Names as after ``--tasks``.
+        seeds: Of the demonstrations.
+        limit: First items of each task; None for all.
+        limits: Task -> first items, where they are not ``limit``.
+        workers: Processes; by default one for each device, or one.
+        devices: As after ``--device``, for one worker after the other.
+        out: Result folder.
+    """
+
+    models: tuple[Annotated[Model, BeforeValidator(_of_checkpoint)], ...] = Field(min_length=1)
+    tasks: tuple[str, ...] = Field(("sentibench",), min_length=1)
+    seeds: tuple[int, ...] = Field((DEFAULT_SEED,), min_length=1)
+    limit: int | None = Field(None, ge=1)
+    limits: dict[str, Annotated[int, Field(ge=1)]] = {}
+    workers: int | None = Field(None, ge=1)
+    devices: tuple[str, ...] = ()
+    out: Path = Path("results")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Many:
+        names = [model.name for model in self.models]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(
+                f"models: two of them have the name {min(twice)!r}; give each a name of its own"
+            )
+        return self
+
+    @property
+    def n_workers(self) -> int:
+        """How many processes work at once."""
+        return self.workers or max(1, len(self.devices))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unit:
+    """One task for one model with one seed.
+
+    Attributes:
+        model: Which model.
+        task: Name of the task.
+        seed: Of the demonstrations.
+        limit: First items; None for all.
+        folder: Where the results go.
+        identity: What tells it apart from a measurement with other settings or weights, as JSON.
+    """
+
+    model: Model
+    task: str
+    seed: int
+    limit: int | None
+    folder: Path
+    identity: str
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its results are there, and are of the same settings and weights."""
+        try:
+            return (self.folder / DONE).read_text(encoding="utf-8") == self.identity
+        except (OSError, ValueError):
+            return False
+
+    def __str__(self) -> str:
+        return f"{self.model.name}, {self.task}, seed {self.seed}"
+
+
+def read_plan(path: Path) -> Many:
+    """Read models.yaml.
+
+    Raises:
+        InputError: If it is missing or wrong.
+    """
+    refuse_missing(path, "a file such as models: [CHECKPOINT, CHECKPOINT]", "run-many: ")
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Many.model_validate(content)
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        first = " ".join(str(error).split())[:200]
+        raise InputError(f"{path}: not a YAML file that can be read; {first}") from None
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first_of(error)}") from None
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    says = first["msg"].removeprefix("Value error, ")
+    keys = ", ".join(Many.model_fields)
+    if first["type"] == "extra_forbidden":
+        known = keys if len(first["loc"]) == 1 else ", ".join(Model.model_fields)
+        return f"{where}: unknown key; known: {known}"
+    return f"{where}: {says}" if where else f"{says}; known keys: {keys}"
+
+
+def units_of(many: Many) -> list[Unit]:
+    """The units that a plan asks for, model after model.
+
+    Raises:
+        InputError: If a task is unknown, or a checkpoint's folder is not there.
+    """
+    tasks = expand_names(task_manager(), many.tasks, "run-many: tasks")
+    for name in many.limits:
+        if name not in tasks:
+            raise InputError(f"run-many: limits: {name} is none of the tasks; known: {tasks}")
+    cards = {task: _card_of(task) for task in tasks}
+    found: list[Unit] = []
+    for model in many.models:
+        weights = _weights_of(model)
+        for seed in many.seeds:
+            for task in tasks:
+                limit = many.limits.get(task, many.limit)
+                known = {"model": model.model, "args": model.args, "weights": weights}
+                known |= {"task": task, "card": cards[task], "seed": seed, "limit": limit}
+                folder = many.out / model.name / str(seed) / task
+                identity = json.dumps(known, sort_keys=True, default=str)
+                found.append(Unit(model, task, seed, limit, folder, identity))
+    return found
+
+
+def _card_of(task: str) -> str:
+    """What tells two states of a task apart: the version of ours, the card's hash of an own one."""
+    known = load_tasks().get(task)
+    path = known.card.path if known is not None and known.source == "own" else None
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path else TASK_VERSION
+
+
+def _weights_of(model: Model) -> Sequence[str]:
+    given = [str(model.args[name]) for name in FOLDERS if model.args.get(name)]
+    for folder in given:
+        if folder.startswith((".", "/")):
+            refuse_missing(Path(folder), "a checkpoint", f"run-many: {model.name}: ")
+    return [fingerprint(folder) for folder in given]

@@ -1,0 +1,173 @@
+"""Units to workers: what is done is left alone, what fails is told at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import cast
+
+from filelock import FileLock, Timeout
+
+from sentibench.errors import InputError
+from sentibench.many.plan import Many, Unit
+from sentibench.many.worker import Outcome, work
+from sentibench.progress import progress
+
+DEATHS = 2  # workers that a unit may take with it
+SPAWN = get_context("spawn")  # a fork of a process that has threads may hang
+
+
+@dataclass
+class Found:
+    """What a call did.
+
+    Attributes:
+        n_done: Units that were measured now.
+        n_before: Units that were there.
+        lost: Why there is no result -> the units that it concerns.
+    """
+
+    n_done: int = 0
+    n_before: int = 0
+    lost: dict[str, list[Unit]] = field(default_factory=dict[str, list[Unit]])
+
+
+@dataclass
+class _Busy:
+    """A worker process, the unit it is at, and the name of the model it holds."""
+
+    process: BaseProcess
+    connection: Connection
+    unit: Unit | None = None
+    model: str = ""
+
+
+def run_many(many: Many, units: Sequence[Unit]) -> Found:
+    """Measure what is not there yet; may be killed and called again.
+
+    Args:
+        many: The plan.
+        units: Its units.
+
+    Raises:
+        InputError: If another process works in the folder, or it cannot be written.
+    """
+    with _alone_in(many.out):
+        waiting = [unit for unit in units if not unit.is_done]
+        for part in many.out.glob("*/*/*.part-*"):  # of a killed call
+            shutil.rmtree(part, ignore_errors=True)
+        found = Found(n_before=len(units) - len(waiting))
+        with progress("run-many", "unit", len(units), initial=found.n_before) as bar:
+            for unit, (kind, why) in _measured(many, waiting):
+                found.n_done += kind == "done"
+                if kind != "done":
+                    found.lost.setdefault(why, []).append(unit)
+                bar.update()
+    return found
+
+
+def _measured(many: Many, waiting: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
+    """Hand out units and give what became of them, in the order in which they end."""
+    waiting, deaths = list(waiting), dict[Unit, int]()
+    n_workers = min(many.n_workers, len(waiting))
+    devices = [
+        many.devices[n % len(many.devices)] if many.devices else None for n in range(n_workers)
+    ]
+    workers = [_start(device, n_workers) for device in devices]
+    try:
+        for worker in workers:
+            _hand_out(worker, waiting, workers)
+        while busy := {w.connection: w for w in workers if w.unit is not None}:
+            for connection in wait(list(busy)):
+                worker = busy[cast(Connection, connection)]
+                unit, outcome = _received(worker)
+                if outcome is None:
+                    deaths[unit] = deaths.get(unit, 0) + 1
+                    n = workers.index(worker)
+                    workers[n] = worker = _start(devices[n], n_workers)
+                    if deaths[unit] < DEATHS:
+                        waiting.insert(0, unit)
+                    else:
+                        why = f"{DEATHS} workers died of it; is there enough memory?"
+                        yield unit, ("failed", why)
+                else:
+                    yield unit, outcome
+                    if outcome[0] == "no model":  # so it would be for its other units
+                        for other in [one for one in waiting if one.model == unit.model]:
+                            waiting.remove(other)
+                            yield other, outcome
+                _hand_out(worker, waiting, workers)
+    finally:
+        for worker in workers:
+            worker.connection.close()
+            if worker.unit is not None:
+                worker.process.terminate()
+            worker.process.join()
+
+
+def _received(worker: _Busy) -> tuple[Unit, Outcome | None]:
+    """The unit that a worker was at, and what became of it; None where the worker died."""
+    unit, worker.unit = worker.unit, None
+    assert unit is not None
+    try:
+        return unit, worker.connection.recv()
+    except (EOFError, OSError):  # killed, or out of memory
+        worker.process.join()
+        return unit, None
+
+
+def _hand_out(worker: _Busy, waiting: list[Unit], workers: Sequence[_Busy]) -> None:
+    """Give a worker a unit of the model it holds; else of one that no other holds, else any."""
+    if not waiting:
+        return
+    held = {other.model for other in workers if other is not worker and other.unit is not None}
+    unit = min(waiting, key=lambda one: (one.model.name != worker.model, one.model.name in held))
+    waiting.remove(unit)
+    worker.unit, worker.model = unit, unit.model.name
+    worker.connection.send(unit)
+
+
+def _start(device: str | None, n_workers: int) -> _Busy:
+    here, there = SPAWN.Pipe()
+    process = SPAWN.Process(target=work, args=(there, device), name="run-many")
+    with _environment(max(1, (os.cpu_count() or 1) // n_workers)):
+        process.start()
+    there.close()
+    return _Busy(process, here)
+
+
+@contextmanager
+def _environment(n_threads: int) -> Generator[None]:
+    """Let processes that are started within share the cores, and show no bars of their own."""
+    given = {"OMP_NUM_THREADS": str(n_threads), "TQDM_DISABLE": "1"}
+    added = [name for name in given if name not in os.environ]
+    os.environ.update({name: given[name] for name in added})
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+@contextmanager
+def _alone_in(out: Path) -> Generator[None]:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with FileLock(out / "run-many.lock", timeout=0):
+            yield
+    except Timeout:
+        raise InputError(
+            f"run-many: {out}: another process works in this folder; wait for its end, or give "
+            "another out"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"run-many: {out}: cannot be written; {error.strerror or error}; give another out"
+        ) from None

@@ -1,0 +1,105 @@
+"""What models.yaml asks for."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sentibench.errors import InputError
+from sentibench.many.plan import DONE, Many, read_plan, units_of
+
+TASK = "sentibench_mini_sst2"
+
+
+def written(folder: Path, **content) -> Path:
+    path = folder / "models.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({}, "models"),
+        ({"models": []}, "models"),
+        ({"models": ["a"], "seed": [1]}, "seed: unknown key; known: models, tasks, seeds"),
+        ({"models": [{"pretrained": "a"}]}, "models.0.pretrained: unknown key; known: name, model"),
+        ({"models": ["x/a", "y/a"]}, "the name 'a'; give each a name of its own"),
+        ({"models": [{"name": "../a"}]}, "models.0.name"),
+        ({"models": ["a"], "limit": 0}, "limit: "),
+        ({"models": ["a"], "workers": 0}, "workers: "),
+    ],
+)
+def test_a_wrong_plan_is_one_clear_line(content, told, tmp_path) -> None:
+    path = written(tmp_path, **content)
+    with pytest.raises(InputError) as error:
+        read_plan(path)
+    assert str(path) in str(error.value)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"models: [", b"\xff\xfe\x00", b"- a"])
+def test_a_file_that_is_no_plan_is_refused(content, tmp_path) -> None:
+    path = tmp_path / "models.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"models\.yaml"):
+        read_plan(path)
+
+
+def test_a_plan_that_is_not_there_is_refused(tmp_path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_plan(tmp_path / "models.yaml")
+
+
+def test_a_model_is_called_after_its_checkpoint() -> None:
+    given = ["a/b", {"model": "openai", "args": {"model": "gpt"}}, {"name": "c", "model": "hf"}]
+    many = Many.model_validate({"models": given})
+    assert [model.name for model in many.models] == ["b", "gpt", "c"]
+    assert [model.model for model in many.models] == ["sentibench-hf", "openai", "hf"]
+
+
+def test_units_are_every_model_task_and_seed(tmp_path) -> None:
+    many = Many(models=("a", "b"), tasks=("sentibench_mini",), seeds=(1, 2), limit=3,
+                limits={TASK: 2}, out=tmp_path)  # fmt: skip
+    units = units_of(many)
+    assert len(units) == 2 * 12 * 2
+    assert len({unit.folder for unit in units}) == len(units)
+    assert {unit.limit for unit in units if unit.task == TASK} == {2}
+    assert {unit.limit for unit in units if unit.task != TASK} == {3}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"tasks": ("sst2",)}, "unknown sst2"),
+        ({"limits": {"sentibench_imdb": 2}}, "sentibench_imdb is none of the tasks"),
+        ({"models": ("./nothing",)}, "run-many: nothing: nothing: no such file"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_any_work(wrong, told) -> None:
+    given = {"models": ("a",), "tasks": (TASK,)} | wrong
+    with pytest.raises(InputError, match=told):
+        units_of(Many(**given))
+
+
+def test_other_settings_or_weights_are_another_measurement(checkpoint, tmp_path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(checkpoint, copy)
+
+    def unit(**changed):
+        given = {"models": (str(copy),), "tasks": (TASK,), "out": tmp_path / "out"}
+        return units_of(Many(**given | changed))[0]
+
+    first = unit()
+    assert not first.is_done
+    first.folder.mkdir(parents=True)
+    (first.folder / DONE).write_text(first.identity)
+    assert unit().is_done
+    assert not unit(limit=2).is_done
+    half = {"name": "model", "args": {"pretrained": str(copy), "dtype": "bfloat16"}}
+    assert not unit(models=(half,)).is_done
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert not unit().is_done
