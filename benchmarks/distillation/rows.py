@@ -1,12 +1,11 @@
 """The students of docs/distillation_results.md, row by row: trained, then measured task by task.
 
-python benchmarks/distillation/rows.py CONFIG [--rows ROW ...] [--tasks TASK ...] [--seeds 42 ...]
-    [--limit N] [--workers N] [--set key=value ...]
+python benchmarks/distillation/rows.py CONFIG [--rows ROW ...] [--seeds 42 ...] [--workers N]
+    [--set key=value ...]
 
-Each row is a run of CONFIG with other settings, under its own name. What is there is not done
-again: steps of a run by `distill merge`, measurements in OUT/measured/ROW/SEED/TASK
-by `sentibench run-many`. So the program may be killed and called again. Results are those of
-lm-eval, with all samples.
+Each row is a run of CONFIG with other settings, under its own name. `distill merge` trains it, and
+`sentibench run-many` measures it in OUT/measured/ROW/SEED/TASK. Neither does again what is there,
+so the program may be killed and called again. Results are those of lm-eval, with all samples.
 """
 
 import argparse
@@ -18,13 +17,11 @@ from pathlib import Path
 
 from distill.config import Run, load_config
 from distill.run.stages import training_stages
-from sentibench.data.cards import load_tasks
 from sentibench.errors import InputError
 from sentibench.many.plan import Many, units_of
 from sentibench.many.run import run_many
 from sentibench.prompts.demonstrations import DEFAULT_SEED
 
-LONG = {"sentibench_imdb": 200, "sentibench_yelp2": 200}  # items of tasks with long texts
 FIRST = "two-stage"  # whose KnowDist student other rows go on from
 ROWS: dict[str, Sequence[str]] = {
     "base": (),
@@ -42,6 +39,7 @@ ROWS: dict[str, Sequence[str]] = {
     "two-stage-hard": ("icldist.training.loss=hard",),
     "two-stage-soft": ("icldist.training.loss=soft",),
     "two-stage-aspects": ("icldist.tasks=[sentiment, emotion, aspects]",),
+    "two-stage-lists": ("icldist.other_tasks=0.2", "icldist.other_lists=true"),
     "two-stage-attributes": ("knowdist.attributes={}",),
     "self-taught": ("teacher.model=STUDENT", "teacher.dtype=float32"),
     "gold": (
@@ -103,16 +101,16 @@ def measure(run: Run, row: str, checkpoint: str, options: argparse.Namespace) ->
     Raises:
         InputError: If something could not be measured.
     """
-    limits = {task: min(n, options.limit or n) for task, n in LONG.items()}
+    evaluation = run.evaluation
     many = Many.model_validate(
         {
             "models": [
-                {"name": row, "args": {"pretrained": checkpoint, "dtype": run.evaluation.dtype}}
+                {"name": row, "args": {"pretrained": checkpoint, "dtype": evaluation.dtype}}
             ],
-            "tasks": options.tasks,
+            "tasks": evaluation.tasks,
             "seeds": options.seeds,
-            "limit": options.limit,
-            "limits": {task: n for task, n in limits.items() if task in options.tasks},
+            "limit": evaluation.limit,
+            "limits": evaluation.limits,
             "workers": options.workers,
             "out": run.out / "measured",
         }
@@ -127,11 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--rows", nargs="+", choices=ALL, default=list(ROWS), metavar="ROW")
-    known = [name for name, task in load_tasks().items() if task.source == "real"]
-    tasks = sorted(known, key=lambda name: name in LONG)
-    parser.add_argument("--tasks", nargs="+", metavar="TASK", choices=known, default=tasks)
     parser.add_argument("--seeds", nargs="+", type=int, default=[DEFAULT_SEED])
-    parser.add_argument("--limit", type=int)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="given")
     options = parser.parse_args()
