@@ -38,8 +38,8 @@ class HfTeacher(Section):
     Attributes:
         backend: ``hf``.
         model: A folder, or a name that transformers finds.
-        dtype: Of the weights; ``auto`` for that of the checkpoint, ``int8`` for eight bits on a
-            CPU.
+        dtype: Of the weights; ``auto`` for that of the checkpoint, on a CPU for bfloat16 where it
+            multiplies that, else float32; ``int8`` for eight bits on a CPU.
         batch_tokens: Tokens that go through the model at once; none to find it.
         chat: Whether prompts go through the model's chat template.
         chat_template_args: Given to that template, ``{enable_thinking: false}``.

@@ -93,8 +93,9 @@ class SentiBenchLM(HFLM):
         batch_tokens: Tokens of a batch, padding included; a longer prompt is a batch of its own.
             Default 1,024 on the CPU, 16,384 elsewhere. ``batch_size`` counts only where lm-eval's
             own code runs.
-        dtype: As of lm-eval's ``hf``, or ``int8``: eight-bit linear layers on the CPU, all else
-            in bfloat16; see `quantise`.
+        dtype: As of lm-eval's ``hf``, but on the CPU ``auto`` is `cpu_dtype` and not the
+            checkpoint's; or ``int8``: eight-bit linear layers on the CPU, all else in bfloat16, see
+            `quantise`.
         kwargs: All other arguments of lm-eval's ``hf``.
 
     Raises:
@@ -112,6 +113,12 @@ class SentiBenchLM(HFLM):
             raise InputError(
                 f"batch_tokens: got {batch_tokens!r}, expected a positive whole number"
             )
+        device = str(kwargs.get("device") or "cuda")
+        on_cpu = device == "cpu" or (device[:4] == "cuda" and not torch.cuda.is_available())
+        pretrained: object = kwargs["pretrained"] if "pretrained" in kwargs else args[0]
+        if dtype == "auto" and on_cpu and isinstance(pretrained, str):
+            dtype = cpu_dtype()
+            log.warning("dtype=auto: %s, since this processor is fastest so", dtype)
         kwargs["dtype"] = "bfloat16" if dtype == "int8" else dtype
         super().__init__(*args, **kwargs)
         with parts_of("lm-eval"):
@@ -521,6 +528,16 @@ class SentiBenchLM(HFLM):
             places = list(range(first, first + len(label)))
             total = sum(log_p_NV[places, label].tolist())
             yield number, (total, best_N[first : first + len(label)] == label)
+
+
+def cpu_dtype() -> str:
+    """``bfloat16`` where the processor multiplies it, else ``float32``.
+
+    Where it is emulated, bfloat16 takes more than ten times as long.
+    """
+    looks: Any = torch.cpu
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return "bfloat16" if any(getattr(looks, name, bool)() for name in names) else "float32"
 
 
 def load_model(pretrained: str, **arguments: Any) -> SentiBenchLM:

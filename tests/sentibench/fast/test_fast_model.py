@@ -336,6 +336,24 @@ def test_positions_that_rotate_by_length_go_to_the_code_of_hf(tokenizer) -> None
     assert not SentiBenchLM(pretrained=model, tokenizer=tokenizer, device="cpu").uses_head_positions
 
 
+@pytest.mark.parametrize(
+    ("multiplies", "expected"), [(True, torch.bfloat16), (False, torch.float32)]
+)
+def test_auto_on_a_cpu_is_what_it_multiplies_and_says_so(
+    multiplies, expected, checkpoint, monkeypatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: multiplies)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    told = []
+    monkeypatch.setattr(fast_model.log, "warning", lambda message, *given: told.append(given))
+    found = SentiBenchLM(pretrained=str(checkpoint), device="cpu")
+    assert found.model.dtype == expected
+    assert told == [(str(expected).removeprefix("torch."),)]
+    given = SentiBenchLM(pretrained=str(checkpoint), device="cpu", dtype="float32")
+    assert given.model.dtype == torch.float32
+    assert len(told) == 1
+
+
 def test_nothing_asked_is_nothing_answered(tokenizer) -> None:
     fast = SentiBenchLM(pretrained=make("llama"), tokenizer=tokenizer, device="cpu")
     assert fast.loglikelihood([]) == fast.generate_until([]) == []
