@@ -210,6 +210,28 @@ class SentiBenchLM(HFLM):
             info["peak_memory_bytes"] = peak * unit
         return info
 
+    def use_adapter(self, folder: str) -> bool:
+        """Put another adapter in the place of the one that the model was loaded with.
+
+        The base stays in memory. Its products are not shared between adapters: behind the first
+        adapted layer the states differ, so there is nothing that two of them have in common.
+
+        Args:
+            folder: With LoRA weights for the same base.
+
+        Returns:
+            Whether that could be done; if not, the model has to be loaded anew.
+        """
+        if not self.peft or not self.uses_head_positions:
+            return False
+        before = self.model.active_adapter
+        self.model.load_adapter(folder, adapter_name=folder.replace(".", "_"))
+        self.model.set_adapter(folder.replace(".", "_"))
+        self.model.delete_adapter(before)
+        self.model.eval()
+        self.peft, self._kept = folder, ((), DynamicCache())
+        return self._agrees()
+
     def _agrees(self) -> bool:
         """Whether a few tokens get the logits of the plain model: not so for unusual decoders."""
         ids_BT = torch.arange(16, device=self.device).view(2, 8) % self.vocab_size

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from sentibench.checkpoints import fingerprint
 from sentibench.data.cards import TASK_VERSION, load_tasks
@@ -39,12 +47,14 @@ class Model(_Strict):
         model: As after ``--model``.
         args: As after ``--model_args``.
         batch_size: As after ``--batch_size``.
+        adapters: Folders with LoRA weights for it; each is a model of its own.
     """
 
     name: str = Field("", pattern=r"^[\w.-]*$")
     model: str = FAST
     args: dict[str, Any] = {}
     batch_size: int | str = 1
+    adapters: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -55,6 +65,24 @@ class Model(_Strict):
         args = cast("dict[str, Any]", values.get("args") or {})
         named = args.get("pretrained") or args.get("model") or values.get("model") or FAST
         return {**values, "name": Path(str(named)).name}
+
+    def apart(self) -> list[Model]:
+        """The model itself, or a model for each of its adapters."""
+        return [
+            Model(
+                name=Path(adapter).name,
+                model=self.model,
+                args={**self.args, "peft": adapter},
+                batch_size=self.batch_size,
+            )
+            for adapter in self.adapters
+        ] or [self]
+
+    @property
+    def base(self) -> tuple[str, dict[str, Any], int | str]:
+        """What models have in common that differ in their adapter alone."""
+        args = {name: value for name, value in self.args.items() if name != "peft"}
+        return self.model, args, self.batch_size
 
 
 class Many(_Strict):
@@ -79,6 +107,11 @@ class Many(_Strict):
     workers: int | None = Field(None, ge=1)
     devices: tuple[str, ...] = ()
     out: Path = Path("results")
+
+    @field_validator("models")
+    @classmethod
+    def _with_adapters_apart(cls, models: tuple[Model, ...]) -> tuple[Model, ...]:
+        return tuple(one for model in models for one in model.apart())
 
     @model_validator(mode="after")
     def _distinct(self) -> Many:

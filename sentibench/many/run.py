@@ -16,7 +16,7 @@ from typing import cast
 from filelock import FileLock, Timeout
 
 from sentibench.errors import InputError
-from sentibench.many.plan import Many, Unit
+from sentibench.many.plan import Many, Model, Unit
 from sentibench.many.worker import Outcome, work
 from sentibench.progress import progress
 
@@ -41,12 +41,12 @@ class Found:
 
 @dataclass
 class _Busy:
-    """A worker process, the unit it is at, and the name of the model it holds."""
+    """A worker process, the unit it is at, and the model it holds."""
 
     process: BaseProcess
     connection: Connection
     unit: Unit | None = None
-    model: str = ""
+    model: Model | None = None
 
 
 def run_many(many: Many, units: Sequence[Unit]) -> Found:
@@ -124,13 +124,22 @@ def _received(worker: _Busy) -> tuple[Unit, Outcome | None]:
 
 
 def _hand_out(worker: _Busy, waiting: list[Unit], workers: Sequence[_Busy]) -> None:
-    """Give a worker a unit of the model it holds; else of one that no other holds, else any."""
+    """Give a worker the unit that costs it least to begin.
+
+    That is one of the model it holds; else one of the same base; else one of a model that no other
+    worker holds.
+    """
     if not waiting:
         return
-    held = {other.model for other in workers if other is not worker and other.unit is not None}
-    unit = min(waiting, key=lambda one: (one.model.name != worker.model, one.model.name in held))
+    others = [other.model for other in workers if other is not worker and other.unit]
+
+    def cost(unit: Unit) -> tuple[bool, bool, bool]:
+        has_base = worker.model is not None and unit.model.base == worker.model.base
+        return unit.model != worker.model, not has_base, unit.model in others
+
+    unit = min(waiting, key=cost)
     waiting.remove(unit)
-    worker.unit, worker.model = unit, unit.model.name
+    worker.unit, worker.model = unit, unit.model
     worker.connection.send(unit)
 
 

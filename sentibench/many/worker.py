@@ -48,11 +48,18 @@ class Worker:
     def _load(self, model: Model) -> Any:
         from sentibench.harness.evaluation import load_any
 
-        if self._loaded[0] != model:
-            self._loaded = (None, None)  # the memory of one before the other is there
+        held, loaded = self._loaded
+        if held == model:
+            return loaded
+        self._loaded = (None, None)
+        adapter = model.args.get("peft")
+        is_kept = held is not None and adapter and held.base == model.base
+        if not is_kept or not hasattr(loaded, "use_adapter") or not loaded.use_adapter(adapter):
+            loaded = held = None  # the memory of one before the other is there
             on = {"device": self._device} if self._device else {}
-            self._loaded = (model, load_any(model.model, model.args, model.batch_size, **on))
-        return self._loaded[1]
+            loaded = load_any(model.model, model.args, model.batch_size, **on)
+        self._loaded = (model, loaded)
+        return loaded
 
     def _save(self, unit: Unit, model: Any) -> None:
         from sentibench.harness.evaluation import evaluate_and_save

@@ -258,6 +258,29 @@ def test_adapters_are_applied_as_by_hf(modules, tokenizer, tmp_path) -> None:
     assert fast.tokens_computed > 0
 
 
+@pytest.mark.parametrize("modules", ["all-linear", ["lm_head", "down_proj"]])
+def test_an_adapter_put_in_the_place_of_another_answers_as_if_loaded(
+    modules, tokenizer, tmp_path
+) -> None:
+    peft = pytest.importorskip("peft")
+    first = peft.LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM")
+    second = peft.LoraConfig(target_modules=modules, task_type="CAUSAL_LM", r=4)
+    common = adapted(tmp_path / "1", tokenizer, first)
+    adapted(tmp_path / "2", tokenizer, second)
+    folders = [str(tmp_path / n / "adapter") for n in "12"]
+    alone = [SentiBenchLM(**common, peft=folder) for folder in folders]
+    expected = [model.loglikelihood(requests(), disable_tqdm=True) for model in alone]
+    switched = SentiBenchLM(**common, peft=folders[0])
+    switched.loglikelihood(requests(), disable_tqdm=True)
+    if not switched.use_adapter(folders[1]):
+        assert "lm_head" in modules  # the head that is looked for is another one now
+        return
+    assert switched.loglikelihood(requests(), disable_tqdm=True) == expected[1]
+    assert expected[0] != expected[1]
+    assert switched.use_adapter(folders[0])
+    assert switched.loglikelihood(requests(), disable_tqdm=True) == expected[0]
+
+
 def test_an_adapter_with_prompts_of_its_own_goes_to_the_code_of_hf(tokenizer, tmp_path) -> None:
     peft = pytest.importorskip("peft")
     config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)

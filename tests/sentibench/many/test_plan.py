@@ -60,6 +60,15 @@ def test_a_model_is_called_after_its_checkpoint() -> None:
     assert [model.model for model in many.models] == ["sentibench-hf", "openai", "hf"]
 
 
+def test_each_adapter_of_a_base_is_a_model() -> None:
+    given = {"args": {"pretrained": "x/base", "dtype": "bfloat16"}, "adapters": ["y/a", "y/b"]}
+    many = Many.model_validate({"models": [given, "x/base"]})
+    assert [model.name for model in many.models] == ["a", "b", "base"]
+    assert [model.args.get("peft") for model in many.models] == ["y/a", "y/b", None]
+    first, second, base = many.models
+    assert first.base == second.base != base.base
+
+
 def test_units_are_every_model_task_and_seed(tmp_path) -> None:
     many = Many(models=("a", "b"), tasks=("sentibench_mini",), seeds=(1, 2), limit=3,
                 limits={TASK: 2}, out=tmp_path)  # fmt: skip
