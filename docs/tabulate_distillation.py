@@ -1,58 +1,113 @@
 """The tables of docs/distillation_results.md from results of lm-eval with samples.
 
-python docs/tabulate_distillation.py NAME=RESULTS ..., the first one the base: scores per task, and
-differences of the others to it with 95% intervals of a paired bootstrap over items. RESULTS is a
-folder such as RUN/evaluate-MODEL/results, or one that benchmarks/distillation/rows.py measured.
+python docs/tabulate_distillation.py MEASURED ROW ... [-- A-B ...]
+
+MEASURED is the folder OUT/measured of benchmarks/distillation/rows.py, with the results of a row in
+MEASURED/ROW/SEED. The first table has the scores of the rows, the mean over the seeds that all of
+them have; the second the differences A minus B with 95% intervals of a paired bootstrap over
+items, and what they say: an interval above 0, below 0, or neither.
 """
 
-import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from distill.report.comparison import compare
-from distill.report.manifest import SCOPES
-from sentibench.data.cards import load_tasks
+from sentibench.data.cards import SEEN, load_tasks
 from sentibench.pages.drawing import span
-from sentibench.pages.text import NONE, percent
-from sentibench.scoring.samples import newest_samples, results_beside
+from sentibench.pages.text import percent
+from sentibench.scoring.samples import Samples, newest_samples, read_samples
+from sentibench.scoring.statistics import Scores, estimate, mean_over_tasks, resample
+
+Rows = dict[str, list[Samples]]
+"""Row -> what it answered, seed by seed, of one task."""
 
 
-def scores_in(folder: Path) -> dict[str, float]:
-    """Task -> its newest score below a folder."""
-    files = {task: results_beside(path) for task, path in newest_samples(folder).items()}
-    return {
-        task: json.loads(f.read_text())["results"][task]["score,none"] for task, f in files.items()
+def read_rows(measured: Path, names: Sequence[str]) -> tuple[list[str], dict[str, Rows]]:
+    """The seeds that all rows have, and task -> rows, for the tasks that all rows answered."""
+    first, *others = ({path.name for path in (measured / name).iterdir()} for name in names)
+    seeds = sorted(first.intersection(*others), key=int)
+    assert seeds, f"{measured}: no seed that all of {', '.join(names)} have"
+    files = {name: [newest_samples(measured / name / seed) for seed in seeds] for name in names}
+    of_seeds = [of_seed for of_row in files.values() for of_seed in of_row]
+    common = set(of_seeds[0]).intersection(*of_seeds)
+    found: dict[str, Rows] = {}
+    for name, task in load_tasks().items():
+        if name in common:
+            found[name] = {
+                row: [read_samples(of_seed[name], task) for of_seed in of_row]
+                for row, of_row in files.items()
+            }
+            keys = {samples.data_key for row in found[name].values() for samples in row}
+            assert len(keys) == 1, f"{name}: the rows answered different items"
+    return seeds, found
+
+
+def scopes_of(tasks: Sequence[str]) -> dict[str, list[str]]:
+    """Name of a mean -> its tasks."""
+    cards = {task: load_tasks()[task].card for task in tasks}
+    scopes = {
+        "all": list(tasks),
+        "seen": [task for task in tasks if cards[task].name in SEEN],
+        "unseen labels": [t for t in tasks if cards[t].is_label_task and cards[t].name not in SEEN],
+        "fine-grained": [task for task in tasks if not cards[task].is_label_task],
     }
+    return {name: members for name, members in scopes.items() if members}
 
 
-def main(arguments: list[str]) -> None:
+def verdict(low: float, high: float) -> str:
+    """What an interval of a difference says."""
+    return "holds" if low > 0 else "does not hold" if high < 0 else "cannot be told"
+
+
+def main(arguments: Sequence[str]) -> None:
     """Print two Markdown tables."""
-    folders = {
-        name: Path(place) for name, _, place in (given.partition("=") for given in arguments)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    measured, names, pairs = Path(arguments[0]), arguments[1:end], arguments[end + 1 :]
+    seeds, found = read_rows(measured, names)
+    scores: dict[str, Scores] = {}
+    for task, rows in found.items():
+        runs = [[samples.statistics["official"] for samples in rows[name]] for name in names]
+        scores[task] = resample(load_tasks()[task].card, runs)
+    scopes = scopes_of(list(scores))
+    means = {
+        name: mean_over_tasks([scores[task] for task in members])
+        for name, members in scopes.items()
     }
-    base, *students = folders
-    found = compare(folders, base, students, None)
-    for row in found.left_out:
-        print("left out:", row)
-    scores = {name: scores_in(folder) for name, folder in folders.items()}
-    print("| task | items |", " | ".join(folders), "|")
-    print("|---" * (2 + len(folders)) + "|")
-    for task, facts in found.tasks.items():
-        title = load_tasks()[task].card.title + (", seen" if facts.seen else "")
-        cells = [f"{100 * scores[name][task]:.1f}" for name in folders]
-        print("|", title, "|", facts.n, "|", " | ".join(cells), "|")
-    for scope in SCOPES:
-        means = [found.means[name].of(scope) for name in folders]
-        cells = [f"**{percent(m.value)}** ± {percent(m.stderr)}" if m else NONE for m in means]
-        print("| mean of", scope, "| |", " | ".join(cells), "|")
-    print()
-    print(f"| minus {base} |", " | ".join(SCOPES), "|")
-    print("|---" * (1 + len(SCOPES)) + "|")
-    for name in students:
-        progress = [found.students[name].of(scope) for scope in SCOPES]
-        spans = [span(p.difference, signed=True) if p else NONE for p in progress]
-        cells = ["**{}** {}".format(*text.split(" ", 1)) if " " in text else text for text in spans]
-        print("|", name, "|", " | ".join(cells), "|")
+    print(f"Seeds of the demonstrations: {', '.join(seeds)}\n")
+    print("| task | items |", " | ".join(names), "|")
+    print("|---" * (2 + len(names)) + "|")
+    for task, rows in found.items():
+        card = load_tasks()[task].card
+        n_items = rows[names[0]][0].n_items
+        cells = [percent(value) for value in scores[task].values_M]
+        seen = ", seen" if card.name in SEEN else ""
+        print(f"| {card.title}{seen} | {n_items} |", " | ".join(cells), "|")
+    for name, mean in means.items():
+        errors = mean.draws_BM.std(axis=0, ddof=1)
+        pairs_of = zip(mean.values_M, errors, strict=True)
+        cells = [f"**{percent(value)}** ± {percent(error)}" for value, error in pairs_of]
+        print(f"| mean of {name} | |", " | ".join(cells), "|")
+    if pairs:
+        print("\n| difference |", " | ".join(f"{name} | " for name in scopes), "|")
+        print("|---" * (1 + 2 * len(scopes)) + "|")
+    for pair in pairs:
+        a, b = (names.index(name) for name in pair_of(pair, names))
+        cells: list[str] = []
+        for mean in means.values():
+            differs = estimate(
+                mean.values_M[a] - mean.values_M[b], mean.draws_BM[:, a] - mean.draws_BM[:, b]
+            )
+            cells += [span(differs, signed=True), verdict(differs.low, differs.high)]
+        print(f"| {names[a]} minus {names[b]} |", " | ".join(cells), "|")
+
+
+def pair_of(pair: str, names: Sequence[str]) -> tuple[str, str]:
+    """The rows of A-B; their names may have a - themselves."""
+    for name in names:
+        other = pair.removeprefix(f"{name}-")
+        if other in names and other != pair:
+            return name, other
+    raise SystemExit(f"{pair}: expected A-B, both among {', '.join(names)}")
 
 
 if __name__ == "__main__":
