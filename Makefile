@@ -36,30 +36,11 @@ demo: setup .demo/SmolLM2-135M-Instruct
 	@echo "results: $(CURDIR)/.demo/results"
 	@echo "page:    $(CURDIR)/.demo/site/index.html"
 
-define DATA_AT_HAND
-import os, sys; from sentibench.data.fetch import data_home
-sys.exit(not (os.environ.get("SENTIBENCH_MIRROR") or (data_home() / "datasets").is_dir()))
-endef
-export DATA_AT_HAND
-
-# Two runs share the teacher's answers; the first stage of the first is the student of KnowDist alone.
-distill-demo: setup .demo/SmolLM2-135M-Instruct .demo/gemma-3-270m
-	@rm -f .demo/two-stage.yaml .demo/icldist-only.yaml
-	@$(BIN)/python -m distill init cpu .demo/two-stage.yaml
-	@$(BIN)/python -m distill init ablation-icldist-only .demo/icldist-only.yaml
-	@set -e; export HF_HUB_OFFLINE=1; source=real; \
-	set -- out=.demo/runs icldist.samples=240 evaluation.limit=60; \
-	if ! $(BIN)/python -c "$$DATA_AT_HAND"; then source=mini; \
-	  echo "the datasets are not here (sentibench fetch): the package's own small texts are used"; \
-	  set -- "$$@" \
-	  'texts=[{dataset: sst2, mini: true}, {dataset: twitter17, mini: true}, {dataset: emotion20, mini: true}]' \
-	  'evaluation.tasks=[sentibench_mini_sst2, sentibench_mini_twitter17, sentibench_mini_emotion20, sentibench_mini_irony18]'; fi; \
-	$(BIN)/python -m distill run .demo/two-stage.yaml name=two-stage knowdist.samples=96 "$$@"; \
-	$(BIN)/python -m distill run .demo/icldist-only.yaml name=icldist-only evaluation.teacher=false "$$@"; \
-	rm -rf .demo/distill-results; mkdir .demo/distill-results; \
-	for run in two-stage icldist-only; do cp -R .demo/runs/$$run/results .demo/distill-results/$$run; done; \
-	$(BIN)/python -m leaderboard build .demo/distill-results --source $$source --out .demo/distill-site
-	@echo "page: $(CURDIR)/.demo/distill-site/index.html"
+# A student taught by a teacher whose answers were recorded, from our own texts to a page. docs/distill_demo/demo.yaml is the run.
+distill-demo: setup .demo/SmolLM2-135M-Instruct
+	@export HF_HUB_OFFLINE=1; $(BIN)/python -m distill run docs/distill_demo/demo.yaml
+	@$(BIN)/python -m leaderboard build .demo/runs/demo/results --source mini --out .demo/distill-site
+	@echo "page: $(CURDIR)/.demo/distill-site/index.html; report: $(CURDIR)/.demo/runs/demo/report.html"
 
 # The whole way with own labels: measure, teach, measure again, label a file. docs/own_data.md tells it.
 # The teacher is a server made of rules; OWN_TEACHER=openai:MODEL@URL puts a real one in its place.

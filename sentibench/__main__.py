@@ -217,12 +217,13 @@ def _run_many(options: argparse.Namespace) -> int:
     from sentibench.many.plan import read_plan, units_of
     from sentibench.many.run import run_many
 
-    given = {key: value for key in ("workers", "out") if (value := getattr(options, key))}
-    many = read_plan(options.plan).model_copy(update=given)
+    given = {"workers": options.workers, "out": options.out}
+    many = read_plan(options.plan, {k: value for k, value in given.items() if value is not None})
     units = units_of(many)
     found = run_many(many, units)
     print(f"{found.n_done} measured, {found.n_before} were there before, of {len(units)}")
-    print(f"next: python -m leaderboard build {many.out} --out site")
+    source = " --source mini" if all("_mini" in unit.task for unit in units) else ""
+    print(f"next: python -m leaderboard build {many.out}{source} --out site")
     for why, lost in found.lost.items():
         more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
         print(f"error: {lost[0]}{more}: {why}", file=sys.stderr)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, cast
 
 import yaml
@@ -160,8 +161,12 @@ class Unit:
         return f"{self.model.name}, {self.task}, seed {self.seed}"
 
 
-def read_plan(path: Path) -> Many:
+def read_plan(path: Path, given: Mapping[str, Any] = MappingProxyType({})) -> Many:
     """Read models.yaml.
+
+    Args:
+        path: Of the file.
+        given: Settings that override those in it.
 
     Raises:
         InputError: If it is missing or wrong.
@@ -169,7 +174,7 @@ def read_plan(path: Path) -> Many:
     refuse_missing(path, "a file such as models: [CHECKPOINT, CHECKPOINT]", "run-many: ")
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Many.model_validate(content)
+        return Many.model_validate({**content, **given} if isinstance(content, dict) else content)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         first = " ".join(str(error).split())[:200]
         raise InputError(f"{path}: not a YAML file that can be read; {first}") from None

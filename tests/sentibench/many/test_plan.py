@@ -40,6 +40,13 @@ def test_a_wrong_plan_is_one_clear_line(content, told, tmp_path) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_options_override_the_plan_and_are_checked_like_it(tmp_path) -> None:
+    path = written(tmp_path, models=["a"], workers=3)
+    assert read_plan(path, {"workers": 2, "out": tmp_path}).n_workers == 2
+    with pytest.raises(InputError, match="workers"):
+        read_plan(path, {"workers": 0})
+
+
 @pytest.mark.parametrize("content", [b"models: [", b"\xff\xfe\x00", b"- a"])
 def test_a_file_that_is_no_plan_is_refused(content, tmp_path) -> None:
     path = tmp_path / "models.yaml"
