@@ -1,13 +1,28 @@
-"""What mkdocs does to a page before it is built.
+"""What mkdocs does to the pages before they are built.
 
 Links to files outside docs/ work where the repository is looked at. On the site such a file is
-named instead.
+named instead. The tutorial, a script with cells, becomes a page.
 """
 
 import re
+from pathlib import Path
+from typing import Any, cast
+
+import jupytext
+from mkdocs.structure.files import File
 
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
+TUTORIAL = Path(__file__).with_name("tutorial.py")
 
 
-def on_page_markdown(markdown: str, **_) -> str:
+def on_files(files: Any, config: Any) -> None:
+    cells: Any = cast(Any, jupytext).read(TUTORIAL).cells
+    parts = [
+        cell.source if cell.cell_type == "markdown" else f"```python\n{cell.source}\n```"
+        for cell in cells
+    ]
+    files.append(File.generated(config, "tutorial.md", content="\n\n".join(parts)))
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
     return OUTSIDE.sub(lambda link: f"{link[1]} (`{link[2].removeprefix('../')}`)", markdown)

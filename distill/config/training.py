@@ -90,7 +90,8 @@ class Training(Section):
         warmup_share: Share of the steps in which the learning rate rises.
         weight_decay: Of AdamW.
         betas: Of AdamW.
-        precision: Of the forward pass; weights and optimizer stay in float32.
+        precision: Of the forward pass; weights and optimizer stay in float32. ``auto`` is bfloat16
+            where the device multiplies it, else float32.
         choose: Among checkpoints; None for the end of the training.
         report_to: Services that are sent each step through transformers' own callbacks.
     """
@@ -107,7 +108,7 @@ class Training(Section):
     warmup_share: BelowOne
     weight_decay: NotNegative
     betas: tuple[BelowOne, BelowOne]
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
     report_to: tuple[Literal["trackio", "tensorboard", "wandb"], ...] = ()
 
     def n_steps(self, n_samples: int) -> int:

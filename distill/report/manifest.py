@@ -272,6 +272,7 @@ class Summary(PartialRecord):
     lost_demonstrations: int | None = None
     steps: int | None = None
     processes: int | None = None
+    precision: str = ""
     supervised_tokens: int | None = None
     tokens: int | None = None
     first_loss_nats_per_token: float | None = None

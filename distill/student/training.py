@@ -38,6 +38,7 @@ from distill.student.samples import Encoded, Encoding, Sample, encode_samples
 from distill.student.soft_loss import SoftLoss
 from distill.student.words import branch, has_long_word, read_whole, takes_branches
 from sentibench.errors import InputError
+from sentibench.fast.dtypes import cpu_dtype
 from sentibench.fast.head_positions import HeadPositions
 from sentibench.progress import progress
 
@@ -332,7 +333,7 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
         weight_decay=training.weight_decay,
         adam_beta1=training.betas[0],
         adam_beta2=training.betas[1],
-        bf16=training.precision == "bfloat16",
+        bf16=precision_of(training) == "bfloat16",
         logging_steps=1,
         save_strategy="no",  # SaveByTime decides
         save_total_limit=2,
@@ -346,6 +347,15 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
         data_seed=seed,
         ddp_find_unused_parameters=False,
     )
+
+
+def precision_of(training: Training) -> str:
+    """``float32`` or ``bfloat16``: what the forward pass computes in on this machine."""
+    if training.precision != "auto":
+        return training.precision
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return cpu_dtype()
 
 
 class Bar(TrainerCallback):
@@ -454,6 +464,7 @@ def _summary(encoding: Encoding, trainer: Trainer, epochs: float) -> dict[str, A
         "lost_demonstrations": encoding.shortened,
         "steps": trainer.state.global_step,
         "processes": trainer.args.world_size,
+        "precision": "bfloat16" if trainer.args.bf16 else "float32",
         "supervised_tokens": round(epochs * supervised),
         "tokens": round(epochs * sum(len(example.ids) for example in encoding.examples)),
         "first_loss_nats_per_token": sum(losses[:tenth]) / tenth if losses else None,

@@ -29,6 +29,7 @@ from typing import Any, cast
 from sentibench.errors import InputError
 from sentibench.fast.attention_cache import cache_argument
 from sentibench.fast.batches import FEWEST_ROWS, Prompt, clusters, cut, n_shared
+from sentibench.fast.dtypes import cpu_dtype
 from sentibench.versions import parts_of, require
 
 # arguments of lm-eval's hf that it keeps under their names
@@ -550,16 +551,6 @@ class SentiBenchLM(HFLM):
             places = list(range(first, first + len(label)))
             total = sum(log_p_NV[places, label].tolist())
             yield number, (total, best_N[first : first + len(label)] == label)
-
-
-def cpu_dtype() -> str:
-    """``bfloat16`` where the processor multiplies it, else ``float32``.
-
-    Where it is emulated, bfloat16 takes more than ten times as long.
-    """
-    looks: Any = torch.cpu
-    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return "bfloat16" if any(getattr(looks, name, bool)() for name in names) else "float32"
 
 
 def load_model(pretrained: str, **arguments: Any) -> SentiBenchLM:

@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
 from distill.config import BestCheckpoint  # noqa: E402
+from distill.student import training  # noqa: E402
 from distill.student.merging import MergeError, merge  # noqa: E402
 from distill.student.samples import Encoded  # noqa: E402
 from distill.student.training import _collate, _row, cut_by_tokens, load_student, train  # noqa: E402
@@ -226,3 +227,11 @@ def test_steps_are_sent_where_the_settings_say(tiny_student: Path, tmp_path: Pat
     assert len([row for row in sent if "train/loss" in row]) == 2
     train(str(tiny_student), samples(4), settings(), tmp_path, seed=1)
     assert len(names) == 1
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_auto_precision_is_what_the_processor_is_fast_in(dtype: str, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(training, "cpu_dtype", lambda: dtype)
+    auto, given = settings(precision="auto"), settings(precision="float32")
+    assert (training.precision_of(auto), training.precision_of(given)) == (dtype, "float32")

@@ -1,0 +1,145 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Tutorial: from texts to a student to a page
+#
+# You have texts and a large model. You want a small model that does the same work. This tutorial
+# goes the whole way in small steps:
+#
+# 1. look at the texts;
+# 2. let the large model, the teacher, answer questions about them;
+# 3. train the small model, the student, on the answers;
+# 4. measure what the training changed;
+# 5. use the student, and publish a page.
+#
+# It needs no hub and no GPU. The teacher's answers were recorded, so the teacher is not needed
+# either.
+#
+# Install once, in a clone of the project: `make setup .demo/SmolLM2-135M-Instruct`. Then run this
+# file with `.venv/bin/python docs/tutorial.py`, or make a notebook of it with `jupytext --to
+# notebook docs/tutorial.py`.
+
+# %%
+import json
+from pathlib import Path
+
+from distill.__main__ import main as distill
+from distill.report.manifest import load_manifest
+from leaderboard.__main__ import main as leaderboard
+from sentibench.predict.classifier import Classifier
+
+STUDENT = ".demo/SmolLM2-135M-Instruct"
+TASKS = ["sentibench_mini_sst2", "sentibench_mini_emotion20", "sentibench_mini_irony18"]
+OUT = Path(".demo/tutorial")
+DEMO = Path("docs/distill_demo")
+
+# %% [markdown]
+# ## The texts
+#
+# A file with one JSON object per line is enough. No text has a label.
+
+# %%
+for name in ("reviews.jsonl", "posts.jsonl"):
+    texts = [json.loads(line)["text"] for line in (DEMO / name).read_text().splitlines()]
+    print(f"{name}: {len(texts)} texts, such as: {texts[0]}")
+
+# %% [markdown]
+# ## The configuration
+#
+# A run is one YAML file: a student, a teacher, texts, and two stages. Here the teacher is a
+# recording (`backend: replay`). With a model behind a server it would be `{backend: openai, model:
+# NAME, base_url: URL}`.
+
+# %%
+print((DEMO / "demo.yaml").read_text())
+
+# %% [markdown]
+# ## The plan
+#
+# `plan` counts the requests before anybody is asked. In a terminal the command is `python -m
+# distill plan docs/distill_demo/demo.yaml`. Settings behind the file override those in it.
+
+# %%
+config = str(DEMO / "demo.yaml")
+settings = [f"student={STUDENT}", f"out={OUT}", f"evaluation.tasks={json.dumps(TASKS)}"]
+distill(["plan", config, *settings])
+
+# %% [markdown]
+# ## The answers
+#
+# The teacher answers first. In stage 1, KnowDist, it explains a text or restates it. In stage 2,
+# ICLDist, it sees a few examples and names the label of another text. Answers that are not fit to
+# learn from are dropped.
+
+# %%
+distill(["filter", config, *settings])
+RUN = OUT / "demo"
+
+
+def show(step: str, n: int) -> None:
+    """Print the first samples of a stage, shortened."""
+    lines = (RUN / step / "samples.jsonl").read_text(encoding="utf-8").splitlines()
+    print(f"{step}: {len(lines)} samples")
+    for sample in map(json.loads, lines[:n]):
+        print(f"  question: ...{sample['prompt'][-120:]!r}")
+        print(f"  answer:   {sample['response'][:120]!r}")
+
+
+show("knowdist-filter", 2)
+show("icldist-filter", 2)
+
+# %% [markdown]
+# The funnel counts what became of every answer, by task and source of the text.
+
+# %%
+funnel = json.loads((RUN / "icldist-filter" / "funnel.json").read_text(encoding="utf-8"))
+for row in funnel["table"]:
+    print({key: value for key, value in row.items() if value})
+
+# %% [markdown]
+# ## The student
+#
+# `run` does what is missing: it trains stage 1, goes on from there with stage 2, and measures the
+# student after each stage. If you stop it, call it again: it goes on where it was.
+
+# %%
+distill(["run", config, *settings])
+
+# %% [markdown]
+# ## What it gained
+#
+# `run.json` holds the scores. A standard error says how much another draw of items would move a
+# score.
+
+# %%
+for task, scores in load_manifest(RUN / "results" / "run.json").score_rows():
+    of = {model: f"{score.value:.2f} ({score.stderr or 0:.2f})" for model, score in scores.items()}
+    print(task, of)
+
+# %% [markdown]
+# ## Using the student
+#
+# The student is an ordinary checkpoint. `Classifier` labels texts with probabilities.
+
+# %%
+classifier = Classifier(str(RUN / "icldist-merge" / "student"), "sentibench_mini_sst2")
+for prediction in classifier(["A small film with a large heart.", "I want my evening back."]):
+    print(prediction)
+
+# %% [markdown]
+# ## The page
+#
+# The same results make a page that you can publish.
+
+# %%
+leaderboard(["build", str(RUN / "results"), "--source", "mini", "--out", str(OUT / "site")])
+print(f"page: {OUT / 'site' / 'index.html'}; report of the run: {RUN / 'report.html'}")
