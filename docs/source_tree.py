@@ -41,7 +41,7 @@ def with_tree(readme: str) -> str:
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     tree = "\n".join(line.rstrip() for line in lines())
-    return f"{before}{BEGIN}\n```\n{tree}\n```\n{END}{after}"
+    return f"{before}{BEGIN}\n```text\n{tree}\n```\n{END}{after}"
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def _build_parser() -> argparse.ArgumentParser:
     build.add_argument("--out", type=Path, required=True, metavar="SITE_DIR")
     build.add_argument("--no-text", action="store_true", help="publish without dataset text")
     build.set_defaults(command=_build)
-    check = commands.add_parser("check", help="look for what would spoil the page; for CI")
+    check = commands.add_parser("check", help="look for mistakes in results; for CI")
     check.add_argument("results", type=Path, metavar="RESULTS_DIR")
     check.add_argument(
         "--previous", type=Path, metavar="leaderboard.json", help="say what has changed since"
@@ -132,7 +132,9 @@ def _load(options: argparse.Namespace) -> _Loaded:
     runs, problems = load_results(folder, with_texts=with_texts, processes=processes)
     models = options.models or folder / "models.yaml"
     if options.models is None and not lies_in(folder, models):
-        raise InputError(f"{models}: leads out of the folder; give it as --models")
+        raise InputError(
+            f"{models}: is a link to a file outside of {folder}; name that file with --models"
+        )
     declared, unusable = load_declared(folder, models, runs)
     problems = unusable + problems
     if not runs:
@@ -143,7 +145,9 @@ def _load(options: argparse.Namespace) -> _Loaded:
         )
     sources: set[Source] = {run.task.source for run in runs}
     if options.source and options.source not in sources:
-        raise InputError(f"--source {options.source}: no such results in {folder}")
+        raise InputError(
+            f"--source {options.source}: no such results in {folder}; choose another source"
+        )
     shown: list[Source] = [options.source] if options.source else _shown_sources(sources)
     groups: list[_Group] = []
     measured = {run.task.name for run in runs}
@@ -172,20 +176,20 @@ def _notes(entries: Sequence[Entry], declared: Declared, names: Set[str]) -> lis
     """What a maintainer may want to know of rows and declarations."""
     known = names | set(map(short_name, names))
     unknown = [name for name in declared.publisher if name not in known]
-    notes = [f"models.yaml: {name!r} is the name of no run" for name in unknown]
+    notes = [f"models.yaml: no run has the name {name!r}" for name in unknown]
     notes += [
-        f"models.yaml: {name!r} ends the names of several models, so it names none; write the whole"
+        f"models.yaml: {name!r} is the end of several models' names; write the whole name"
         for name in declared.ambiguous(names)
     ]
     runs = [run for entry in entries for run in entry.all_runs]
     if n := sum("official" in run.samples.unverified for run in runs):
         notes.append(
             f"in {counted(n, 'run')} the official score of OpeNER was not computed again; "
-            "that wants the dataset: sentibench fetch opener"
+            "for that, fetch the dataset: sentibench fetch opener"
         )
     for entry in entries:
         if len(entry.folders) > 1:
-            notes.append(f"{entry.info.name}: its runs lie in {', '.join(entry.folders)}")
+            notes.append(f"{entry.info.name}: its runs are in {', '.join(entry.folders)}")
         for seed in sorted({run.seed for run in entry.apart}):
             notes.append(f"{entry.info.name}: seed {seed} was not run on all tasks: left out")
     return notes
@@ -194,7 +198,7 @@ def _notes(entries: Sequence[Entry], declared: Declared, names: Set[str]) -> lis
 def _build(options: argparse.Namespace) -> None:
     out = cast(Path, options.out)
     if out.absolute().is_relative_to(cast(Path, options.results).absolute()):
-        raise InputError(f"--out {out}: lies in the results folder; the next build would read it")
+        raise InputError(f"--out {out}: is in the results folder; choose a folder outside of it")
     _refuse_foreign(out)
     loaded = _load(options)
     first, *apart = loaded.groups
@@ -244,15 +248,15 @@ def _files(group: _Group, beside: tuple[str, str] | None, *, with_texts: bool) -
 def _refuse_foreign(out: Path) -> None:
     """Refuse an output folder that holds something we did not write."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is no folder; choose another")
+        raise InputError(f"--out {out}: got a file, expected a folder; choose another")
     if not out.is_dir() or not any(out.iterdir()):
         return
     page = out / "index.html"
     marked = page.is_file() and GENERATOR in page.read_text(encoding="utf-8", errors="replace")
     if not marked or read_previous(out / "leaderboard.json") is None:
         raise InputError(
-            f"--out {out}: not empty, and not a page of ours (no leaderboard.json of ours in it); "
-            "nothing was written; choose an empty folder"
+            f"--out {out}: got a folder with other files, expected an empty one or an older page; "
+            "nothing was written; choose another folder"
         )
 
 
@@ -282,7 +286,9 @@ def _check(options: argparse.Namespace) -> int:
     if options.previous is not None:
         previous = read_previous(options.previous)
         if previous is None:
-            raise InputError(f"--previous {options.previous}: no leaderboard.json of ours")
+            raise InputError(
+                f"--previous {options.previous}: not a leaderboard.json of this program"
+            )
         boards = {group.source: group.board for group in loaded.groups}
         if previous.source not in boards:
             raise InputError(
@@ -295,7 +301,7 @@ def _check(options: argparse.Namespace) -> int:
         print(visible(line))
     if findings:
         raise InputError(f"check: {counted(len(findings), 'finding')}, expected none; see above")
-    print(f"{counted(len(loaded.entries), 'row')}, nothing to complain about")
+    print(f"{counted(len(loaded.entries), 'row')}, no findings")
     return 0
 
 

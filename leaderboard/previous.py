@@ -64,7 +64,7 @@ def changes(previous: PreviousBoard, board: Board) -> tuple[list[str], list[str]
     before = {row.key: row for row in previous.rows}
     after = {row.key: row for row in board.rows}
     shared = [key for key in before if key in after]
-    findings = [f"{before[key].name}: the row is gone" for key in before if key not in after]
+    findings = [f"{before[key].name}: the row is missing now" for key in before if key not in after]
     findings += [
         f"{after[key].name}: had a rank and has none now"
         for key in shared
@@ -91,7 +91,7 @@ def _changed_places(before: Mapping[str, PreviousRow], after: Mapping[str, Row])
     # ranks are those among rows whose prompt is worded by the same
     shared = sorted(old.keys() & new.keys(), key=lambda key: old[key])
     return [
-        f"{after[a].name}: was before {after[b].name}, is now behind"
+        f"{after[a].name}: was above {after[b].name}, is now below"
         for i, a in enumerate(shared)
         for b in shared[i + 1 :]
         if after[a].wording == after[b].wording and new[a] > new[b]

@@ -24,7 +24,7 @@ from sentibench.data.cards import (
     tasks_folder,
     tasks_named,
 )
-from sentibench.errors import InputError
+from sentibench.errors import InputError, refuse_missing
 from sentibench.prompts.demonstrations import DEFAULT_SEED, parse_seed
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ def _build_parser() -> argparse.ArgumentParser:
 
     add(_path, "print the folder with the task files")
 
-    fetch = add(_fetch, "bring the data files")
+    fetch = add(_fetch, "download the data files")
     fetch.add_argument("tasks", nargs="*", metavar="TASK", help="tasks or groups; default: all")
-    fetch.add_argument("--force", action="store_true", help="bring present files again")
+    fetch.add_argument("--force", action="store_true", help="download files again that are present")
 
     add(_check, "say what is present, intact and visible")
 
@@ -282,7 +282,7 @@ def _add_task_command(commands: Any) -> None:
         metavar="PART=COLUMN",
         help="where an element is; may be repeated",
     )
-    new.add_argument("--target", metavar="COLUMN", help="stands in the instruction for %%s")
+    new.add_argument("--target", metavar="COLUMN", help="replaces %%s in the instruction")
     new.add_argument("--instruction", default="", metavar="TEXT", help="default: made from labels")
     new.add_argument("--title", default="", help="in reports; default: the name")
     new.add_argument("--domain", default="", help="what the texts are, in a few words")
@@ -462,8 +462,8 @@ def _peer(options: argparse.Namespace) -> Peer | None:
         return None
     if None in needed:
         raise InputError(
-            "score: expected --results, --name and --not-a-language-model together. A language "
-            "model is ranked by its prompts, which predictions do not hold: run it with lm_eval"
+            "score: expected --results, --name and --not-a-language-model together. For a language "
+            "model use lm_eval: its row depends on its prompts, which predictions do not hold"
         )
     if options.split != "test":
         raise InputError(f"score --results: got --split {options.split}, expected the test split")
@@ -513,7 +513,7 @@ def _predict(options: argparse.Namespace) -> None:
         return
     n_done = labelling.label_file(classifier, source, options.out, found, options.prefix)
     if n_done:
-        print(f"{n_done:,} rows were answered by a call before", file=sys.stderr)
+        print(f"{n_done:,} rows were answered by an earlier call", file=sys.stderr)
     print(f"written: {options.out}", file=sys.stderr)
 
 
@@ -521,14 +521,15 @@ def _calibrate(options: argparse.Namespace) -> None:
     from sentibench.predict import temperatures
     from sentibench.predict.recipe import choose_recipe
 
+    refuse_missing(options.checkpoint, "the folder of a checkpoint")
     if not options.checkpoint.is_dir():
-        raise InputError(f"{options.checkpoint}: no such folder; expected a checkpoint")
+        raise InputError(f"{options.checkpoint}: got a file, expected the folder of a checkpoint")
     name, recipe = choose_recipe(str(options.checkpoint), options.task)
     if not options.task and name not in load_tasks():
         raise InputError(
-            f"calibrate: {options.checkpoint} answers {name!r}, whose card is not here: call this "
-            "where sentibench_tasks holds the card, or let SENTIBENCH_TASKS name that folder; the "
-            "card needs validation items (sentibench task new --val FILE)"
+            f"calibrate: no card of the task {name!r} of {options.checkpoint}; expected it in "
+            "./sentibench_tasks or in a folder of SENTIBENCH_TASKS. It must have validation items: "
+            "sentibench task new --val FILE"
         )
     task = task_named(name, "calibrate")
     temperatures.refuse_uncalibrated(task, options.limit)
@@ -548,8 +549,8 @@ def _calibrate(options: argparse.Namespace) -> None:
         print(f"  {metric}  {before:.4f} before, {after:.4f} after, on these items")
     if fitted.is_at_an_end:
         print(
-            f"calibrate: {name}: the temperature is at an end of what is tried; the model's "
-            "probabilities say little about this task",
+            f"calibrate: {name}: no temperature in the range fits well. The model's probabilities "
+            "say little about this task",
             file=sys.stderr,
         )
     print(f"written: {options.checkpoint / temperatures.FILE}")

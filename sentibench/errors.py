@@ -52,7 +52,7 @@ def refuse_missing(path: Path, expected: str, where: str = "") -> None:
     beside = {other.stem: other for other in folder.iterdir()} if folder.is_dir() else {}
     near = [str(beside[stem]) for stem in get_close_matches(path.stem, beside, n=1)]
     seen = "" if path.is_absolute() else f" in {Path.cwd()}"
-    remedy = f"did you mean {near[0]!r}?" if near else "look at the path"
+    remedy = f"did you mean {near[0]!r}?" if near else "check the path"
     raise InputError(f"{where}{path}: no such file or folder{seen}; expected {expected}; {remedy}")
 
 

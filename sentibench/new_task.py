@@ -163,7 +163,7 @@ def _refuse_existing(path: Path, replace: bool) -> None:
     others = [folder / path.name for folder in own_folders() if folder != path.parent]
     if twins := [other for other in others if other.is_file() and not path.exists()]:
         raise InputError(
-            f"{path}: {twins[0]} exists, expected one card of a name; choose another name"
+            f"{path}: {twins[0]} has the same name, expected another one; choose another name"
         )
 
 
@@ -234,7 +234,9 @@ def _card_file(asked: NewTask, tables: Mapping[str, Table]) -> dict[str, Any]:
         words = _words(asked.labels) or dict.fromkeys(_found(columns, "label", tables), "")
         if not words:
             where = _in_tables(asked, "label")
-            raise InputError(f"{where}: got no label, expected one in each row; mend the column")
+            raise InputError(
+                f"{where}: got no label, expected one in each row; add it to the table"
+            )
         labels = _labels(words, asked.descriptions)
         head |= {"kind": "classification", "metric": "macro_f1", "labels": labels}
         wording = _label_instruction(labels, " with regard to %s" * ("target" in columns))
@@ -363,11 +365,11 @@ def _refuse_shared_texts(asked: NewTask, splits: Mapping[str, Sequence[Example]]
     for split in (split for split in splits if split != "test"):
         shared = [item for item in splits[split] if folded(item.sentence) in tests]
         if shared:
-            first, twin = shared[0], tests[folded(shared[0].sentence)]
+            first, other = shared[0], tests[folded(shared[0].sentence)]
             raise InputError(
-                f"{asked.files[split]}: texts that stand in {asked.files['test']} too: "
-                f"{len(shared)}, first item {first.index + 1} here and item {twin.index + 1} "
-                f"there, {first.sentence[:60]!r}; expected none; remove them here"
+                f"{asked.files[split]}: texts that are also in {asked.files['test']}: "
+                f"{len(shared)}, expected none; remove them here. The first is item "
+                f"{first.index + 1} here and item {other.index + 1} there: {first.sentence[:60]!r}"
             )
 
 
@@ -387,19 +389,19 @@ def _told(card: Card, split: str, table: Table, examples: Sequence[Example]) -> 
     texts = Counter(folded(item.sentence) for item in examples)
     if repeats := n_items - len(texts):
         text = texts.most_common(1)[0][0]
-        yield f"note: {split}: texts that stand there again: {repeats}, for example {text[:60]!r}"
+        yield f"note: {split}: repeated texts: {repeats}, for example {text[:60]!r}"
     answers = {(folded(item.sentence), item.answer) for item in examples}
     if n_unclear := len(answers) - len(texts):
-        yield f"note: {split}: texts that stand there again with another answer: {n_unclear}"
+        yield f"note: {split}: repeated texts with another answer: {n_unclear}"
     longest = max(len(item.sentence) for item in examples)
     if longest > LONG:
         yield (
-            f"note: {split}: the longest text has {longest:,} characters; models whose context is "
-            "shorter see its end alone"
+            f"note: {split}: the longest text has {longest:,} characters; a model with a "
+            "shorter context sees only its end"
         )
     names = [name for name in card.labels or card.polarities if kinds[name] < FEW]
     if split == "test" and names:
-        yield f"note: test: fewer than {FEW} of {', '.join(names)}; their scores will be unsure"
+        yield f"note: test: fewer than {FEW} of {', '.join(names)}; their scores will be uncertain"
     least = min(kinds[name] for name in card.labels or card.polarities)
     if kinds and max(kinds.values()) > UNBALANCED * max(least, 1):
         yield f"note: {split}: unbalanced: over {UNBALANCED} times as many of one as of another"

@@ -274,7 +274,9 @@ def _read_models(path: Path, parse: Callable[[str], Any]) -> dict[str, ModelInfo
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InputError(f"{path}{where}: no YAML: {error.problem or 'broken'}") from None
+        raise InputError(
+            f"{path}{where}: cannot be read as YAML: {error.problem or 'broken'}"
+        ) from None
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {kind_of(error)}") from None
     return {model.rstrip("/") or model: facts for model, facts in found.items()}

@@ -320,8 +320,8 @@ def _without_card(configs: Mapping[str, Any]) -> str:
         return ""
     shown = ", ".join(visible(name[:64]) for name in names[:5]) + ", ..." * (len(names) > 5)
     return (
-        f"no card of {shown}: an own task is read with its card; "
-        f"name the card's folder in {OWN_FOLDERS_VARIABLE}"
+        f"no card of {shown}; expected it in ./sentibench_tasks; "
+        f"or name the card's folder in {OWN_FOLDERS_VARIABLE}"
     )
 
 
@@ -358,7 +358,7 @@ def _read_summary(path: Path) -> _Summary:
     if not VERSION.fullmatch(summary.lm_eval_version):
         raise Unusable("lm-eval's version cannot be read; expected a number such as 0.4.13")
     if summary.date > time.time() + 86_400:
-        raise Unusable("its date lies in the future")
+        raise Unusable("its date is in the future")
     return summary
 
 

@@ -263,7 +263,7 @@ class StrictLoader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(None, None, what, key.start_mark)
             value = cast(Any, self).construct_object(key)
             if value in seen:
-                what = f"key {key.value!r} is there twice; remove one"
+                what = f"key {key.value!r} occurs twice; remove one"
                 raise yaml.MarkedYAMLError(None, None, what, key.start_mark)
             seen.add(value)
         return node
@@ -366,8 +366,8 @@ def read_card_file(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(
-            f"{path}: expected YAML in UTF-8; got {' '.join(str(error).split())[:200]}; mend it or "
-            "move it elsewhere"
+            f"{path}: expected YAML in UTF-8; got {' '.join(str(error).split())[:200]}; correct it "
+            "or move it to another folder"
         ) from None
     return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
 

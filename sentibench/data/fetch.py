@@ -334,7 +334,7 @@ def _lock(home: Path) -> AbstractContextManager[object]:
     try:
         return lock.acquire(timeout=1)
     except Timeout:
-        _say(f"{home}: waiting for another process that fetches")
+        _say(f"{home}: waiting for another process that downloads")
         return lock.acquire()
 
 

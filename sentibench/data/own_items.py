@@ -48,7 +48,7 @@ def _label_example(card: Card, labels: Mapping[str, str], index: int, row: Row) 
         known = nearest(value, card.labels) if value else f"known: {', '.join(card.labels)}"
         raise InputError(
             f"{row.where}: got the label {value!r}, which the task {card.name!r} does not have; "
-            f"{known}; mend the row, or add the label to --labels"
+            f"{known}; correct the row, or add the label to --labels"
         )
     label = labels[value.casefold()]
     target = plain_text(_value(card, row, "target")) if "target" in card.columns else None

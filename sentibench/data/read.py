@@ -52,28 +52,24 @@ def load_split(task: Task, split: str) -> Split:
         ensure_dataset(task.card)
     path = _path(task, split)
     remedy = {
-        "real": f"sentibench fetch {task.name}",
-        "mini": "pip install --force-reinstall sentibench",
-        "own": f"the old file, or sentibench task new {task.name} --force, which counts it again",
+        "real": f"run: sentibench fetch {task.name}",
+        "mini": "run: pip install --force-reinstall sentibench",
+        "own": f"put the old file back, or run: sentibench task new {task.name} --force",
     }[task.source]
     try:
         if path.exists() and not path.is_file():  # a device may have no end
             raise OSError(errno.EINVAL, "no ordinary file")
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); bring it with: {remedy}"
-        ) from None
+        raise DataError(f"{path}: cannot be read: {error.strerror}; {remedy}") from None
     if problem := expected.problem(content):
-        raise DataError(
-            f"{path}: damaged or of another version; {problem}; repair it with: {remedy}"
-        )
+        raise DataError(f"{path}: not the file that the card describes; {problem}; {remedy}")
     if task.source == "own":
         examples = tuple(examples_of(task.card, read_own_table(task.card, path).rows))
         if len(examples) != expected.rows:
             raise DataError(
-                f"{path}: got {len(examples)} items, expected {expected.rows}, as "
-                f"{task.card.path} says; repair with: {remedy}"
+                f"{path}: got {len(examples)} items, expected {expected.rows} (from "
+                f"{task.card.path}); {remedy}"
             )
         return Split(examples, {})
     return read_split(task.card, content, str(path))
@@ -149,7 +145,9 @@ def read_split(card: Card, content: bytes, where: str) -> Split:
     try:
         rows = json.loads(content.decode("utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"{where}: not UTF-8 JSON: {error}; repair: sentibench fetch") from None
+        raise DataError(
+            f"{where}: not JSON in UTF-8: {error}; download it again: sentibench fetch --force"
+        ) from None
     if not isinstance(rows, list):
         raise DataError(f"{where}: got a {type(rows).__name__}, expected a list of items")
     changes: Counter[str] = Counter()
@@ -161,7 +159,7 @@ def read_split(card: Card, content: bytes, where: str) -> Split:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
                 f"{where}: item {index} is not in the format of {card.title}: {error!r}; "
-                "repair: sentibench fetch"
+                "download it again: sentibench fetch --force"
             ) from None
     return Split(tuple(examples), {reason: n for reason, n in changes.items() if n})
 

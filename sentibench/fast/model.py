@@ -26,7 +26,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from sentibench.errors import InputError
+from sentibench.errors import InputError, refuse_missing
 from sentibench.fast.attention_cache import cache_argument
 from sentibench.fast.batches import FEWEST_ROWS, Prompt, clusters, cut, n_shared
 from sentibench.fast.dtypes import cpu_dtype
@@ -171,8 +171,9 @@ class SentiBenchLM(HFLM):
         name = str(arg_dict["pretrained"])
         is_path = name.startswith((".", "/", "~")) or name.count("/") > 1
         if is_path and not Path(name).is_dir():
+            refuse_missing(Path(name), "the folder of a checkpoint", "--model_args pretrained=")
             raise InputError(
-                f"--model_args pretrained={name}: no such folder; expected a checkpoint"
+                f"--model_args pretrained={name}: got a file, expected the folder of a checkpoint"
             )
         try:
             return super().create_from_arg_obj(arg_dict, additional_config)

@@ -102,8 +102,8 @@ class AnsweredModel(LM):
         """Refuse tasks whose items this package does not know."""
         for name in {request.task_name for request in requests} - load_tasks().keys():
             raise InputError(
-                f"{self.tasks_setting}: {name} is no task of this package; a model that is asked "
-                "in words can be measured on these alone"
+                f"{self.tasks_setting}: {name} is not a task of this package; this model can only "
+                "be measured on tasks of sentibench"
             )
 
 

@@ -68,6 +68,11 @@ def mistake_in(error: Exception) -> str | None:
     except SentiBenchError as broken:  # an own card
         return str(broken)
     for name in names.split(", "):
+        if name.endswith(".yaml") and not Path(name).exists():
+            return (
+                f"--tasks: no such file {name}; expected the name of a task, or the path of its "
+                "card; check the path"
+            )
         like_ours = "sentibench" in name or get_close_matches(name, known, cutoff=0.8)
         if like_ours and name not in known:  # known: lm-eval was not amended
             return str(unknown_name("--tasks", name, known, prefix="sentibench_"))

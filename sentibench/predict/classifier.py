@@ -331,7 +331,8 @@ def _load(checkpoint: str, dtype: str, batch_tokens: int | None, trusted: bool) 
     folder = Path(checkpoint)
     if folder.is_dir() and not any(any(folder.glob(pattern)) for pattern in WEIGHTS):
         raise InputError(
-            f"{checkpoint}: no weights; expected a folder with config.json and .safetensors"
+            f"{checkpoint}: no weights; expected config.json and .safetensors in it; name "
+            "another folder"
         )
     arguments = {"dtype": dtype, "softmax_dtype": "float32", "batch_tokens": batch_tokens}
     arguments |= {"trust_remote_code": True} if trusted else {}

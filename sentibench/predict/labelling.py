@@ -144,8 +144,8 @@ def _refuse_twice(source: Source, columns: Iterable[str], added: Columns) -> Non
     twice = [column for column in columns if column in added]
     if twice:
         raise InputError(
-            f"{source.name}: has a column {twice[0]!r} already; expected a free name for the "
-            "answers; put something before their names, for example --prefix predicted_"
+            f"{source.name}: already has a column {twice[0]!r}, the name of a new column; "
+            "rename the new columns, for example with --prefix predicted_"
         )
 
 
@@ -184,7 +184,7 @@ def refuse_output(source: Source, out: Path | None) -> None:
     if out.exists():
         raise InputError(f"--out {out}: exists already; remove it, or give another name")
     if not out.parent.is_dir():
-        raise InputError(f"--out {out}: no such folder; make it first")
+        raise InputError(f"--out {out}: no folder {out.parent}; make it first")
 
 
 def label_to_stdout(classifier: Classifier, source: Source, found: Survey, prefix: str) -> None:
@@ -333,8 +333,8 @@ def _continue(
         begun = file.readline().decode("utf-8", "replace")
         if begun != head:
             raise InputError(
-                f"{kept}: was begun with {_difference(begun, settings)}; give the settings of "
-                f"then, or another --out than {out}, or remove it to begin anew"
+                f"{kept}: an earlier call began it with {_difference(begun, settings)}; use its "
+                f"settings, or another --out than {out}, or remove it to start again"
             )
         end = file.tell()
         while line := KEPT.fullmatch(file.readline()):  # not so where a line was cut
@@ -352,7 +352,7 @@ def _difference(begun: str, settings: Mapping[str, Any]) -> str:
     try:
         before = cast("dict[str, Any]", dict(json.loads(begun)))
     except (ValueError, TypeError, RecursionError):
-        return "something that is not known here"
+        return "settings that cannot be read"
     here = json.loads(json.dumps(settings))
     names = [n for n in {**here, **before} if here.get(n) != before.get(n)]
     return f"another {', '.join(names)}"

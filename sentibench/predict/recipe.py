@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from sentibench.data.card_form import LabelEntry, refuse_labels
 from sentibench.data.cards import Task, task_named
 from sentibench.data.read import demonstration_pool
-from sentibench.errors import InputError, nearest
+from sentibench.errors import InputError, nearest, refuse_missing
 from sentibench.files import write_beside
 from sentibench.prompts.few_shot import (
     TARGET,
@@ -189,7 +189,8 @@ def _beside(checkpoint: str, name: str) -> Path | None:
     if folder.is_dir():
         return folder / name
     if folder.exists() or checkpoint.startswith((".", "/", "~")) or checkpoint.count("/") > 1:
-        raise InputError(f"{checkpoint}: no such folder; expected a checkpoint")
+        refuse_missing(folder, "the folder of a checkpoint")
+        raise InputError(f"{checkpoint}: got a file, expected the folder of a checkpoint")
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
     from requests import RequestException, head
@@ -203,15 +204,15 @@ def _beside(checkpoint: str, name: str) -> Path | None:
         return Path(hf_hub_download(checkpoint, name))
     except RequestException:
         raise InputError(
-            f"{checkpoint}: no such folder in {Path.cwd()}, and {constants.ENDPOINT} cannot be "
-            "reached for a model of this name; look at the path"
+            f"{checkpoint}: no such folder in {Path.cwd()}, and the hub at {constants.ENDPOINT} "
+            "cannot be reached; expected a folder or a name of the hub; check the path"
         ) from None
     except EntryNotFoundError:  # or not there while offline
         return None
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         why = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{checkpoint}: neither a folder nor a model that the hub gives; {why}"
+            f"{checkpoint}: no such folder, and the hub refused; {why}; check the path or the name"
         ) from None
 
 
@@ -235,7 +236,7 @@ def choose_recipe(checkpoint: str, task: str | None) -> tuple[str, Recipe]:
         elif Path(checkpoint).is_dir():
             held = f"the checkpoint has no {FILE}"
         else:
-            held = f"there is no such folder here, and on the hub no {FILE} of this name"
+            held = f"it is no folder here, and the hub has no {FILE} for it"
         raise InputError(f"{checkpoint}: which task? {held}; give one with --task NAME")
     if not saved:
         found = task_named(task, "--task")

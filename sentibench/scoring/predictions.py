@@ -59,8 +59,8 @@ def read_predictions(path: Path, n_items: int, classes: Sequence[Label] = ()) ->
     bare = [where for where, _, given in read if given.probabilities is None]
     if 0 < len(bare) < len(read):
         raise InputError(
-            f"{bare[0]}: no probabilities, other lines have them; expected them on all lines or on "
-            "none"
+            f"{bare[0]}: no probabilities, although other lines have them; give them on all lines "
+            "or on none"
         )
     return in_item_order(read, n_items, end=f"{path}:{len(lines)}")
 
@@ -80,7 +80,7 @@ def in_item_order(predictions: Sequence[tuple[str, int, T]], n_items: int, end: 
     for where, index, answer in predictions:
         if not 0 <= index < n_items:
             raise InputError(
-                f"{where}: foreign index; got {index}, expected 0 to {n_items - 1}; "
+                f"{where}: got the index {index}, expected 0 to {n_items - 1}; "
                 "indices count the items of the split from 0"
             )
         if index in found:

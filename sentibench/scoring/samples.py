@@ -360,7 +360,7 @@ def _samples(task: Task, items: list[_Item]) -> Samples:
     items.sort(key=lambda item: item.position)
     indices = np.array([item.position for item in items])
     if (np.diff(indices) == 0).any():
-        raise Unusable("an item stands twice in the samples")
+        raise Unusable("an item occurs twice in the samples")
     n_total = split_file(task, "test").rows
     require(int(indices[-1]) < n_total, "an item outside of the test set")
     if task.card.is_label_task:

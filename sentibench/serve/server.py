@@ -70,8 +70,8 @@ def serve(
             )
             if not is_loopback:
                 print(
-                    f"warning: --host {host}: other machines can reach this server, which asks "
-                    "nobody who they are; put a proxy with TLS and keys before it",
+                    f"warning: --host {host}: other machines can reach this server, and it has no "
+                    "authentication; put a proxy with TLS and keys in front of it",
                     file=sys.stderr,
                 )
             server = uvicorn.Server(config)

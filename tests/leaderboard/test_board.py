@@ -232,7 +232,7 @@ def test_check_names_declared_models_without_a_run(
     mini(tmp_path, "m", 0.6)
     (tmp_path / "models.yaml").write_text("m: {}\nn: {}\n", encoding="utf-8")
     assert main(["check", str(tmp_path)]) == 0
-    assert "note: models.yaml: 'n' is the name of no run" in capsys.readouterr().out
+    assert "note: models.yaml: no run has the name 'n'" in capsys.readouterr().out
 
 
 MODELS = [
@@ -248,7 +248,7 @@ MODELS = [
     ("m: 7", "m: got a int, expected keys and values"),
     ("[m]", "got a list, expected a mapping of models"),
     ("", "got a NoneType, expected a mapping of models"),
-    ("m: {", ", line 1, column 5: no YAML: "),
+    ("m: {", ", line 1, column 5: cannot be read as YAML: "),
 ]
 
 
@@ -417,7 +417,7 @@ def test_changes_since_an_older_board_are_named(tmp_path: Path) -> None:
     new = board("new", a=0.9, b=1.0, short_c=0.5, e=0.1)
     assert changed(old, old) == ([], [])
     findings, notes = changed(old, new)
-    assert findings[:2] == ["d: the row is gone", "c: had a rank and has none now"]
+    assert findings[:2] == ["d: the row is missing now", "c: had a rank and has none now"]
     assert all(", " in found for found in findings[2:-1])
     (of_b,) = [found for found in findings if found.startswith("b: other")]
     (of_c,) = [found for found in findings if found.startswith("c: other")]
@@ -425,7 +425,7 @@ def test_changes_since_an_older_board_are_named(tmp_path: Path) -> None:
     assert "-> 100.0, " in of_b
     assert of_c.startswith("c: other scores: Overall ")
     assert "-> –" in of_c
-    assert findings[-1] == "a: was before b, is now behind"
+    assert findings[-1] == "a: was above b, is now below"
     assert notes == ["e: a new row"]
 
 
@@ -606,9 +606,9 @@ def test_a_command_names_the_batch_size_where_the_run_had_one(
 MISTAKES = [
     (["build", "nowhere", "--out", "site"], "nowhere: no such file or folder in "),
     (["build", "empty", "--out", "site"], "no results in it that a page can show"),
-    (["build", "good", "--out", "foreign"], "not empty, and not a page of ours"),
-    (["build", "good", "--out", "file.txt"], "is no folder"),
-    (["build", "good", "--out", "good/site"], "lies in the results folder"),
+    (["build", "good", "--out", "foreign"], "got a folder with other files"),
+    (["build", "good", "--out", "file.txt"], "got a file, expected a folder"),
+    (["build", "good", "--out", "good/site"], "is in the results folder"),
     (
         ["build", "good", "--out", "site", "--models", "none.yaml"],
         "--models none.yaml: no such file or folder in",
@@ -668,16 +668,16 @@ def test_check_compares_with_a_board_of_before(tmp_path: Path, capsys) -> None:
     code, out, _ = check(old)
     assert code == 2
     lines = out.splitlines()
-    assert lines[0] == "c: the row is gone"
-    assert lines[-1] == "b: was before a, is now behind"
+    assert lines[0] == "c: the row is missing now"
+    assert lines[-1] == "b: was above a, is now below"
     changed = sorted(line[:24] for line in lines[1:-1])
     assert changed == ["a: other scores: Overall", "b: other scores: Overall"]
     content = json.loads(new.read_text(encoding="utf-8"))
     for damage, message in (
-        ({"schema": 2}, "no leaderboard.json of ours"),
-        ({"schema": True}, "no leaderboard.json of ours"),
-        ({"rows": 3}, "no leaderboard.json of ours"),
-        ({"rows": [{"name": "a", "rank": 3}]}, "no leaderboard.json of ours"),
+        ({"schema": 2}, "not a leaderboard.json of this program"),
+        ({"schema": True}, "not a leaderboard.json of this program"),
+        ({"rows": 3}, "not a leaderboard.json of this program"),
+        ({"rows": [{"name": "a", "rank": 3}]}, "not a leaderboard.json of this program"),
         ({"source": "real"}, "got a board of 'real' results, expected 'mini'"),
     ):
         new.write_text(json.dumps({**content, **damage}), encoding="utf-8")

@@ -80,7 +80,7 @@ def test_versions_and_dates_that_cannot_be_are_named(tmp_path: Path) -> None:
     for number, (place, value, reason) in enumerate(
         [
             ("lm_eval_version", "new", "lm-eval's version cannot be read"),
-            ("date", 4_000_000_000.0, "its date lies in the future"),
+            ("date", 4_000_000_000.0, "its date is in the future"),
             ("date", -1, "not in lm-eval's format: date"),
             ("date", "today", "not in lm-eval's format: date"),
             ("config__limit", float("nan"), "not in lm-eval's format: config.limit"),
@@ -275,7 +275,7 @@ def test_a_row_from_several_folders_is_noted(
     mini(tmp_path / "results" / "second", "m", cards=("sst2",), date=1_795_000_000.0)
     mini(tmp_path / "results" / "third", "m", cards=("imdb",), demo_seed=52)
     _, check = built(tmp_path / "results", capsys)
-    assert "note: m: its runs lie in first/m, second/m" in check
+    assert "note: m: its runs are in first/m, second/m" in check
     assert "note: m: seed 52 was not run on all tasks: left out" in check
 
 
@@ -476,7 +476,7 @@ def test_pipes_devices_and_links_to_elsewhere_are_not_read(
     (results / "models.yaml").symlink_to(secret / "config.yaml")
     assert main(["check", str(results)]) == 2
     shown = capsys.readouterr()
-    assert "leads out of the folder" in shown.err
+    assert "is a link to a file outside of" in shown.err
     assert "hunter2" not in shown.err + shown.out
 
 
@@ -510,7 +510,9 @@ def test_aliases_in_models_yaml_are_refused(tmp_path: Path) -> None:
         for old, new in zip("abcdefgh", "bcdefghi", strict=True)
     )
     path.write_text(bomb, encoding="utf-8")
-    with pytest.raises(InputError, match=r"line 2, column 8: no YAML: aliases .* are not read"):
+    with pytest.raises(
+        InputError, match=r"line 2, column 8: cannot be read as YAML: aliases .* are not read"
+    ):
         load_models(path)
     path.write_text("[" * 5_000, encoding="utf-8")
     with pytest.raises(InputError, match="cannot be read: RecursionError"):

@@ -195,7 +195,7 @@ def test_own_results_alone_are_the_page(
     for foreign in ("Seen", "Basic", "Cite", "mean of its own four"):
         assert f">{foreign}" not in page[page.index("<body") : page.index("<script type=")]
     assert main(["check", str(tmp_path / "results"), "--replicates", "200"]) == 0
-    assert "1 row, nothing to complain about" in capsys.readouterr().out
+    assert "1 row, no findings" in capsys.readouterr().out
 
 
 def test_the_source_chooses_one_page(
@@ -228,7 +228,7 @@ def test_a_folder_of_others_is_never_written_into(
     own(results / "own", "m", 0.5)
     # the folder alone makes the site one of others
     assert built(results, "--out", site) == 2
-    assert "not a page of ours" in capsys.readouterr().err
+    assert "got a folder with other files" in capsys.readouterr().err
     assert [file.name for file in site.rglob("*")] == ["your-tasks", "notes.txt"]
     (site / "your-tasks").rename(tmp_path / "kept")
     assert built(results, "--out", site, "--source", "mini") == 0
@@ -236,7 +236,7 @@ def test_a_folder_of_others_is_never_written_into(
     (tmp_path / "kept").rename(site / "your-tasks")
     capsys.readouterr()
     assert built(results, "--out", site) == 2
-    assert "your-tasks: not empty, and not a page of ours" in capsys.readouterr().err
+    assert "your-tasks: got a folder with other files" in capsys.readouterr().err
     assert (site / "index.html").read_bytes() == before
 
 
@@ -281,12 +281,12 @@ def test_results_whose_cards_are_unknown_are_listed_with_the_way_to_them(
     runs, problems = load_results(results)
     reasons = {problem.file: problem.reason for problem in problems}
     assert reasons[path.relative_to(results).as_posix()] == (
-        "no card of aspects, reviews: an own task is read with its card; "
+        "no card of aspects, reviews; expected it in ./sentibench_tasks; or "
         "name the card's folder in SENTIBENCH_TASKS"
     )
     of_hostile = reasons["both/results_2026.json"]
     assert of_hostile.startswith("no card of \ufffd0")
-    assert ", ...: " in of_hostile
+    assert ", ...; " in of_hostile
     assert len(of_hostile) < 500
     assert not {"of_others", "broken"} & set(re.findall(r"\w+", of_hostile))
     assert len(runs) == len(MINI)

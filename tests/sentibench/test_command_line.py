@@ -34,7 +34,7 @@ def test_gold_scores_one_and_the_json_has_both_metrics(tmp_path: Path, capsys) -
 BROKEN = [
     ("missing", lambda lines: lines[:-1], ":23: the file ends without 1 of 24 items"),
     ("repeated", lambda lines: [*lines, lines[2]], ":25: index 2 was already given in"),
-    ("foreign", lambda lines: [*lines, '{"index": 99, "prediction": ""}'], ":25: foreign index"),
+    ("foreign", lambda lines: [*lines, '{"index": 99, "prediction": ""}'], ":25: got the index 99"),
     ("no JSON", lambda lines: ["{", *lines], ":1: broken JSON"),
     ("no object", lambda lines: ["[1]", *lines], ":1: got [1], expected {"),
     ("no text", lambda lines: ['{"index": 0}', *lines], ':1: got {"index": 0}, expected'),
@@ -100,7 +100,7 @@ BAD_PROBABILITIES = [
         "got the prediction negative, expected the likeliest label, positive",
     ),
     ({"probabilities": {"positive": 0.5, "negative": 0.489}}, "a sum of 0.9890, expected 1"),
-    ({"prediction": "positive"}, "no probabilities, other lines have them"),
+    ({"prediction": "positive"}, "no probabilities, although other lines have them"),
     ({"prediction": 1, "probabilities": {"positive": 1, "negative": 0}}, "got {"),
     *(
         (

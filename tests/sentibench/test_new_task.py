@@ -93,7 +93,7 @@ def test_a_table_becomes_a_task_that_reads_as_the_table(case: str, capsys) -> No
     assert told[0].startswith(f"test: 3 items ({form}")
     assert told[0].endswith("complaint 1, praise 1, question 1")
     assert told[1] == (
-        "note: test: fewer than 30 of complaint, praise, question; their scores will be unsure"
+        "note: test: fewer than 30 of complaint, praise, question; their scores will be uncertain"
     )
     assert told[-1].endswith("--tasks reviews")
     task = task_named("reviews", "test")
@@ -233,8 +233,8 @@ def test_what_is_odd_is_told(capsys) -> None:
     write_csv("t.csv", [*rows, ("long " * 4_000, "praise")])
     assert new("reviews", "--test", "t.csv") == 0
     told = capsys.readouterr().out
-    assert "note: test: texts that stand there again: 1, for example 'text 1'" in told
-    assert "texts that stand there again with another answer: 1\n" in told
+    assert "note: test: repeated texts: 1, for example 'text 1'" in told
+    assert "repeated texts with another answer: 1\n" in told
     assert "note: test: the longest text has 20,000 characters" in told
     assert "note: test: fewer than 30 of complaint; their scores" in told
     assert "note: test: unbalanced: over 10 times as many of one as of another" in told
@@ -328,15 +328,15 @@ MISTAKES = {
     "header alone": ("x --test header.csv", "header.csv: got no item, expected some"),
     "no items": ("x --test none.json --labels a,b", "none.json: got no item, expected some"),
     "comma": ("x --test comma.csv", "comma.csv:2: got 3 fields, expected 2 as in the header"),
-    "quote": ("x --test quote.csv", "quote.csv:2: the row that begins here is no CSV"),
+    "quote": ("x --test quote.csv", "quote.csv:2: the row that begins here cannot be read as CSV"),
     "twin": (
         "x --test t.csv --train twin.csv",
-        "twin.csv: texts that stand in t.csv too: 1, first item",
+        "twin.csv: texts that are also in t.csv: 1, expected none",
     ),
-    "val": ("x --test t.csv --val twin.csv", "twin.csv: texts that stand in t.csv too: 1"),
+    "val": ("x --test t.csv --val twin.csv", "twin.csv: texts that are also in t.csv: 1"),
     "shown": (
         "x --test t.csv --demonstrations twin.csv",
-        "twin.csv: texts that stand in t.csv too: 1",
+        "twin.csv: texts that are also in t.csv: 1",
     ),
     "prefix": (
         "x --test t.csv --labels complaint=p,praise,question",
@@ -387,7 +387,7 @@ MISTAKES = {
     ),
     "bytes": (
         "x --test latin.csv --encoding utf-8",
-        "byte 12 is not in the encoding utf-8, expected all",
+        "byte 12 is not utf-8, expected all",
     ),
     "delimiter": (
         "x --test t.csv --delimiter ab",
@@ -430,7 +430,7 @@ def test_a_name_that_another_folder_has_is_refused(capsys, monkeypatch) -> None:
     assert new("reviews", "--test", "t.csv", "--out", "first") == 0
     monkeypatch.setenv("SENTIBENCH_TASKS", "first")
     assert new("reviews", "--test", "t.csv") == 2
-    assert "first/reviews.yaml exists, expected one card of a name" in capsys.readouterr().err
+    assert "first/reviews.yaml has the same name" in capsys.readouterr().err
     assert not Path("sentibench_tasks").exists()
 
 
@@ -449,14 +449,14 @@ def test_a_table_that_changed_since_the_card_was_written_is_refused(capsys) -> N
         file.write("More,praise\n")
     assert main(["prompts", "reviews"]) == 2
     said = capsys.readouterr().err
-    assert "t.csv: damaged or of another version; got " in said
-    assert "repair it with: the old file, or sentibench task new reviews --force" in said
+    assert "t.csv: not the file that the card describes; got " in said
+    assert "put the old file back, or run: sentibench task new reviews --force" in said
     for lacking in ("No such file or directory", "no ordinary file"):
         Path("t.csv").unlink()
         if lacking.startswith("no "):
             Path("t.csv").symlink_to("/dev/zero")
         assert main(["prompts", "reviews"]) == 2
-        assert f"t.csv: cannot be read ({lacking})" in capsys.readouterr().err
+        assert f"t.csv: cannot be read: {lacking}; put the old file back" in capsys.readouterr().err
         Path("t.csv").touch()
 
 
@@ -468,7 +468,7 @@ def test_a_card_that_counts_other_items_is_refused() -> None:
     from sentibench.data.cards import forget_own_tasks
 
     forget_own_tasks()
-    with pytest.raises(SentiBenchError, match=r"got 3 items, expected 4, as .*reviews.yaml says"):
+    with pytest.raises(SentiBenchError, match=r"got 3 items, expected 4 .from .*reviews.yaml"):
         load_split(load_tasks()["reviews"], "test")
 
 

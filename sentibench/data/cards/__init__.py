@@ -309,8 +309,8 @@ def name_own_folders() -> None:
     named = os.environ.get(OWN_FOLDERS_VARIABLE, "").split(os.pathsep)
     if lacking := [folder for folder in named if folder and not Path(folder).is_dir()]:
         raise InputError(
-            f"{OWN_FOLDERS_VARIABLE}: got {lacking[0]!r}, which is no folder, expected folders "
-            f"with task cards, separated by {os.pathsep!r}; mend or unset the variable"
+            f"{OWN_FOLDERS_VARIABLE}: no folder {lacking[0]!r}; expected folders with task cards, "
+            f"separated by {os.pathsep!r}; correct or unset the variable"
         )
     if folders := own_folders():
         os.environ[OWN_FOLDERS_VARIABLE] = os.pathsep.join(map(str, folders))
@@ -339,8 +339,8 @@ def own_task(path: Path) -> Task:
 
 def _two_cards(first: Card, second: Card) -> InputError:
     return InputError(
-        f"{second.path}: task: {first.path} has the name {second.name!r} too, expected one card of "
-        "a name; rename or remove one of the two"
+        f"{second.path}: task: got {second.name!r}, which is also the name in {first.path}; rename "
+        "or remove one of the two"
     )
 
 

@@ -280,7 +280,7 @@ def test_gap_closed_needs_the_teacher_ahead_in_every_replicate() -> None:
         ),
         (lambda rows: [], "the sample file has no row"),
         (lambda rows: rows[:1], "resampling says nothing about one item"),
-        (lambda rows: [*rows, rows[0]], "an item stands twice"),
+        (lambda rows: [*rows, rows[0]], "an item occurs twice"),
         (lambda rows: [{**r, "score": [0, 2, 2]} for r in rows], "scores that no run of ours"),
         (lambda rows: [{**r, "score": [0, 1, 3]} for r in rows], "scores that no run of ours"),
         (lambda rows: [{**r, "doc": None} for r in rows], "samples_sentibench_sst2_2025"),

@@ -285,7 +285,7 @@ def test_stores_of_several_machines_become_one(tmp_path: Path, capsys) -> None:
                 store.add(request, Answer("yes", "stop"))
     out = tmp_path / "both"
     assert main(["merge-answers", f"{tmp_path / 'a'}", f"{tmp_path / 'b'}", "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"{out}: 3 answers; 1 twins left out\n"
+    assert capsys.readouterr().out == f"{out}: 3 answers; 1 duplicates left out\n"
     with Store.read(out) as merged:
         assert len(merged) == 3
 
@@ -349,24 +349,27 @@ def test_an_edited_template_makes_the_answers_stale(tiny_student: Path, tmp_path
 
 
 MISTAKES = {
-    "a student that is not there": ("student=no/where", "student: 'no/where' is no checkpoint"),
-    "a folder without weights": ("student={empty}", "no weights; expected a folder"),
+    "a student that is not there": (
+        "student=no/where",
+        "student: transformers cannot load 'no/where'",
+    ),
+    "a folder without weights": ("student={empty}", "no weights; expected config.json"),
     "another teacher of a stage": (
         "knowdist.teacher={{backend: hf, model: /no/t}}",
         "knowdist.teacher.model: /no/t: no such folder",
     ),
-    "damaged weights": ("student={damaged}", "is no checkpoint that transformers loads"),
+    "damaged weights": ("student={damaged}", "transformers cannot load"),
     "an unknown task": ("evaluation.tasks=[sentibench_mini_sst3]", "'sentibench_mini_sst2'?"),
     "a package that is missing": (
         "icldist.training.report_to=[wandb]",
         "icldist.training.report_to: wandb is not installed; pip install wandb",
     ),
     "a step that waits": ("--only=icldist-train", "icldist-train: waits for"),
-    "an unknown step": ("--only=icldist-trian", "no such step"),
+    "an unknown step": ("--only=icldist-trian", "unknown step"),
     "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of test sets (sentibench_"),
     "a template that asks for more": (
         "knowdist.templates={templates}",
-        "a template may use {{{{ text }}}} alone",
+        "expected {{{{ text }}}} as the only variable",
     ),
 }
 
@@ -492,7 +495,7 @@ def test_two_processes_do_not_work_on_one_run(tiny_student: Path, tmp_path: Path
     folder.mkdir(parents=True)
     with FileLock(folder / "run.lock"):
         assert main(["run", str(path)]) == 2
-    assert "another process works on this run" in capsys.readouterr().err
+    assert "another process is working on this run" in capsys.readouterr().err
     assert not (folder / "config.yaml").exists()  # it would be that of a run which never was
 
 
@@ -545,7 +548,7 @@ def test_two_models_of_one_name_are_refused(tiny_student: Path, tmp_path: Path, 
     shutil.copytree(tiny_student, twin)
     path = config(tmp_path, tiny_student)
     assert main(["run", str(path), f"teacher={{backend: hf, model: {twin}}}"]) == 2
-    assert "two models of this run are called 'tiny'" in capsys.readouterr().err
+    assert "two models of this run have the name 'tiny'" in capsys.readouterr().err
 
 
 def test_gold_labels_can_be_the_teacher(tiny_student, tmp_path) -> None:

@@ -152,7 +152,7 @@ def test_own_opinions_are_taught_and_measured(here: Path, teacher: str, tiny_stu
 
 
 MISTAKES = [
-    (["--task", "reviews"], "init own: for which task? give --task NAME and --texts FILE"),
+    (["--task", "reviews"], "init own: expected --task NAME and --texts FILE"),
     (["--task", "revews", "--texts", "t.csv"], "did you mean 'reviews'?"),
     (
         ["--task", "sst2", "--texts", "t.csv"],

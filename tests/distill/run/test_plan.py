@@ -427,7 +427,8 @@ def test_plan_is_a_command_and_a_missing_student_is_one_line(
     assert "at 50 tokens per second" in capsys.readouterr().out
     assert main(["plan", path, HF, f"student={tmp_path / 'nothing'}"]) == 2
     error = capsys.readouterr().err
-    assert error == f"error: student: {tmp_path / 'nothing'}: no such folder\n"
+    where = f"error: student: {tmp_path / 'nothing'}"
+    assert error == f"{where}: no such folder; expected a checkpoint; check the path\n"
     assert error.count("\n") == 1
     with pytest.raises(InputError):
         load_tokenizer(str(tmp_path))

@@ -55,11 +55,15 @@ MISTAKES = [
     ("a.jsonl", '{"text": "x"}\n{"text": 3}\n', "jsonl:2: column 'text': expected text; got int"),
     ("a.jsonl", "{\n", "a.jsonl:1: broken JSON"),
     ("a.jsonl", "[1]\n", "a.jsonl:1: got a list, expected an object"),
-    ("a.parquet", "x", "no Parquet file"),
+    ("a.parquet", "x", "cannot be read as Parquet"),
     ("a.doc", "x", "got the ending '.doc', expected one of .csv, .tsv, .json"),
     ("a.csv", "text,stars\nfine, really,5\n", "a.csv:2: got 3 fields, expected 2"),
     ("a.csv", "text,stars\nfine\n", "a.csv:2: got 1 fields, expected 2"),
-    ("a.csv", 'text,stars\n"fine,5\nbad,1\n', "a.csv:2: the row that begins here is no CSV"),
+    (
+        "a.csv",
+        'text,stars\n"fine,5\nbad,1\n',
+        "a.csv:2: the row that begins here cannot be read as CSV",
+    ),
 ]
 
 

@@ -142,8 +142,8 @@ BAD = {
     "way out": ("- bad", "- fi", "one another word: --labels 'fi=WORD,very good=fine'"),
     "label key": ("word: fine", "wrod: fine", "'labels.1.wrod'; did you mean 'word'?"),
     "key": ("kind: c", "lables: []\nkind: c", "unknown key 'lables'; did you mean 'labels'?"),
-    "twice": ("kind: c", "title: Mine\nkind: c", "key 'title' is there twice"),
-    "twice as read": ("kind: c", "kind: c\n5: a\n5.0: b", "key '5.0' is there twice"),
+    "twice": ("kind: c", "title: Mine\nkind: c", "key 'title' occurs twice"),
+    "twice as read": ("kind: c", "kind: c\n5: a\n5.0: b", "key '5.0' occurs twice"),
     "name": ("kind: c", "name: mine\nkind: c", "unknown key 'name'; did you mean 'task'?"),
     "lacking key": ("title: Reviews\n", "", "title: got nothing, expected this key"),
     "our name": ("task: reviews", "task: sst2", "'sst2' is a name of this package"),
@@ -253,15 +253,15 @@ def test_what_is_no_card_is_left_alone(folder: Path) -> None:
 def test_cards_of_one_name_are_refused_with_both_files(folder: Path, monkeypatch) -> None:
     first = put(folder, LABELS, "a.yaml")
     second = put(folder, LABELS, "b.yaml")
-    assert f"{first} has the name 'reviews' too, expected one card" in said_of(second)
+    assert f"got 'reviews', which is also the name in {first}" in said_of(second)
     second.unlink()
     elsewhere = folder.parent / "elsewhere"
     elsewhere.mkdir()
     third = put(elsewhere, LABELS)
     monkeypatch.setenv(cards.OWN_FOLDERS_VARIABLE, str(elsewhere))
-    assert f"{first} has the name 'reviews' too" in said_of(third)
+    assert f"got 'reviews', which is also the name in {first}" in said_of(third)
     monkeypatch.delenv(cards.OWN_FOLDERS_VARIABLE)
-    with pytest.raises(InputError, match="has the name 'reviews' too"):  # as --include_path gives
+    with pytest.raises(InputError, match="which is also the name in"):  # as --include_path gives
         own_task(third)
     assert load_tasks()["reviews"].card.path == first
 
@@ -294,7 +294,7 @@ def test_a_card_given_by_its_path_is_known_by_its_name(folder: Path) -> None:
 
 def test_a_variable_that_names_no_folder_is_refused(folder: Path, monkeypatch) -> None:
     monkeypatch.setenv(cards.OWN_FOLDERS_VARIABLE, f"{folder}{os.pathsep}nothing")
-    with pytest.raises(InputError, match="SENTIBENCH_TASKS: got 'nothing', which is no folder"):
+    with pytest.raises(InputError, match="SENTIBENCH_TASKS: no folder 'nothing'"):
         cards.name_own_folders()
 
 

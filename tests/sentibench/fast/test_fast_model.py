@@ -408,7 +408,7 @@ def test_plain_lm_eval_knows_the_name_and_loads_the_module_only_when_asked() -> 
             {"pretrained": "{folder}", "dtype": "flot32"},
             "--model_args dtype=flot32: not known to this model or to torch",
         ),
-        ({"pretrained": "./nowhere"}, "--model_args pretrained=./nowhere: no such folder"),
+        ({"pretrained": "./nowhere"}, "--model_args pretrained=nowhere: no such file"),
         ({"pretrained": "{folder}", "dtyp": "float32"}, "--model_args dtyp=float32: not known"),
         ({"pretrained": "{folder}", "damaged": "1"}, "Error while deserializing"),
         ({}, "--model_args: no pretrained=NAME"),

@@ -176,3 +176,9 @@ def test_only_names_like_ours_are_explained_by_us(message: str, is_ours: bool) -
     line = lm_eval_command.mistake_in(ValueError(message))
     assert ("unknown name 'sentib" in str(line)) is is_ours
     assert (line is None) is not is_ours
+
+
+def test_a_card_that_is_not_there_is_named_as_a_file() -> None:
+    line = lm_eval_command.mistake_in(ValueError("Tasks not found: cards/nosuch.yaml"))
+    assert line
+    assert line.startswith("--tasks: no such file cards/nosuch.yaml; expected the name of a task")

@@ -175,15 +175,15 @@ def test_answers_of_other_settings_are_not_continued(tmp_path: Path, monkeypatch
         (Fake(checkpoint="a", shots=0), "", "another shots"),
         (Fake(checkpoint="a", shots=4), "my_", "another --prefix"),
     ]:
-        with pytest.raises(InputError, match=f"begun with {name}; .*remove it to begin anew"):
+        with pytest.raises(InputError, match=f"began it with {name}; .*remove it to start again"):
             label(source, out, fake, prefix)
         assert fake.asked == []
     csv_of(tmp_path, [*TEXTS, "more"])
-    with pytest.raises(InputError, match="begun with another input"):
+    with pytest.raises(InputError, match="began it with another input"):
         label(source, out, Fake(checkpoint="a", shots=4))
     assert (tmp_path / "out.csv.answers").read_bytes() == before
     (tmp_path / "out.csv.answers").write_text("what is this\n", encoding="utf-8")
-    with pytest.raises(InputError, match="begun with something that is not known here"):
+    with pytest.raises(InputError, match="began it with settings that cannot be read"):
         label(source, out, Fake())
 
 
@@ -214,7 +214,7 @@ def test_rows_are_taken_a_chunk_at_a_time(tmp_path: Path, monkeypatch) -> None:
         ("in.jsonl", "", "got no rows, expected texts"),
         ("in.csv", "id,text\n1,x\n", "no column 'review'; got id, text; give the column"),
         ("in.csv", "id,review\n1,x\n2,y,z\n", "in.csv:3: got 3 fields, expected 2"),
-        ("in.csv", "review,label\nx,y\n", "has a column 'label' already; .*--prefix"),
+        ("in.csv", "review,label\nx,y\n", "already has a column 'label', .*--prefix"),
         (
             "in.jsonl",
             '{"review": "x"}\n{"review": ["x"]}',
@@ -434,7 +434,7 @@ def test_the_command_reads_standard_input(
         (["in.csv", "--task", "mini_sst3"], "unknown name 'mini_sst3'; did you mean"),
         (["no.csv", "--task", "mini_sst2"], "no.csv: no such file"),
         (["in.csv", "--task", "mini_sst2", "--out", "out.xlsx"], "got the ending '.xlsx'"),
-        (["in.csv", "--task", "mini_sst2", "--out", "no/out.csv"], "no such folder"),
+        (["in.csv", "--task", "mini_sst2", "--out", "no/out.csv"], "no folder no"),
         (["in.csv", "--task", "mini_sst2", "--threshold", "x"], "argument --threshold"),
         (["-", "--task", "mini_sst2"], "standard input: got no rows"),
         (["in.csv", "--task", "mini_sst2", "--text", "review", "--dtype", "flot32"], "'float32'?"),

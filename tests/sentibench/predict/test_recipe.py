@@ -73,7 +73,7 @@ def test_the_task_is_the_only_one_or_the_one_that_is_named(tmp_path: Path) -> No
     assert choose_recipe(str(tmp_path), "mini_sst2")[0] == "sentibench_mini_sst2"
     with pytest.raises(InputError, match="holds reviews, sentibench_mini_sst2"):
         choose_recipe(str(tmp_path), None)
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="no such file or folder"):
         choose_recipe("./nowhere", None)
 
 
@@ -87,7 +87,9 @@ def test_a_name_that_is_no_folder_is_said_at_once_where_the_hub_cannot_be_reache
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     for name in ("nowhere", "some/student"):
-        message = f"{name}: no such folder in .*, and http://127.0.0.1:9 cannot be reached"
+        message = (
+            f"{name}: no such folder in .*, and the hub at http://127.0.0.1:9 cannot be reached"
+        )
         with pytest.raises(InputError, match=message):
             choose_recipe(name, None)
 

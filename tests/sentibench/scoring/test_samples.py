@@ -124,7 +124,7 @@ def test_keys_depend_on_items_and_prompts_and_not_on_the_order_of_lines(tmp_path
 Change = Callable[[list[dict[str, Any]]], Sequence[Any]]
 LABEL_DAMAGE: list[tuple[str, Change, str]] = [
     ("no item", lambda rows: [], "the sample file has no row"),
-    ("one item twice", lambda rows: [*rows, rows[0]], "an item stands twice in the samples"),
+    ("one item twice", lambda rows: [*rows, rows[0]], "an item occurs twice in the samples"),
     ("no object", lambda rows: ["<b>"], "not in the format of our tasks (AttributeError)"),
     ("no document", lambda rows: [rows[0] | {"doc": None}], "not in the format of our tasks"),
     ("no score", lambda rows: [{k: rows[0][k] for k in ("doc",)}], "not in the format"),
