@@ -1,20 +1,22 @@
 """The tables of docs/distillation_results.md from results of lm-eval with samples.
 
-python docs/tabulate_distillation.py MEASURED ROW ... [-- A-B ...]
+python docs/tabulate_distillation.py ROW=FOLDER ... [-- A-B ...]
 
-MEASURED is the folder OUT/measured of benchmarks/distillation/rows.py, with the results of a row in
-MEASURED/ROW/SEED. The first table has the scores of the rows, the mean over the seeds that all of
-them have; the second the differences A minus B with 95% intervals of a paired bootstrap over
-items, and what they say: an interval above 0, below 0, or neither.
+FOLDER is a row of `sentibench run-many`, OUT/ROW, with a folder for each seed; or a folder with
+results of the default seed, such as RUN/evaluate-MODEL/results. The first table has the scores of
+the rows, the mean over the seeds that all of them have; the second the differences A minus B with
+95% intervals of a paired bootstrap over items, and what they say: an interval above 0, below 0, or
+neither.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sentibench.data.cards import SEEN, load_tasks
 from sentibench.pages.drawing import span
 from sentibench.pages.text import percent
+from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.scoring.samples import Samples, newest_samples, read_samples
 from sentibench.scoring.statistics import Scores, estimate, mean_over_tasks, resample
 
@@ -22,12 +24,19 @@ Rows = dict[str, list[Samples]]
 """Row -> what it answered, seed by seed, of one task."""
 
 
-def read_rows(measured: Path, names: Sequence[str]) -> tuple[list[str], dict[str, Rows]]:
+def seeds_in(folder: Path) -> dict[str, Path]:
+    """Seed -> where its results are."""
+    found = {path.name: path for path in folder.iterdir() if path.name.isdecimal()}
+    return found or {str(DEFAULT_SEED): folder}
+
+
+def read_rows(folders: Mapping[str, Path]) -> tuple[list[str], dict[str, Rows]]:
     """The seeds that all rows have, and task -> rows, for the tasks that all rows answered."""
-    first, *others = ({path.name for path in (measured / name).iterdir()} for name in names)
-    seeds = sorted(first.intersection(*others), key=int)
-    assert seeds, f"{measured}: no seed that all of {', '.join(names)} have"
-    files = {name: [newest_samples(measured / name / seed) for seed in seeds] for name in names}
+    of_rows = {name: seeds_in(folder) for name, folder in folders.items()}
+    first, *others = of_rows.values()
+    seeds = sorted(set(first).intersection(*others), key=int)
+    assert seeds, f"no seed that all of {', '.join(folders)} have"
+    files = {name: [newest_samples(of[seed]) for seed in seeds] for name, of in of_rows.items()}
     of_seeds = [of_seed for of_row in files.values() for of_seed in of_row]
     common = set(of_seeds[0]).intersection(*of_seeds)
     found: dict[str, Rows] = {}
@@ -59,11 +68,13 @@ def verdict(low: float, high: float) -> str:
     return "holds" if low > 0 else "does not hold" if high < 0 else "cannot be told"
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Print two Markdown tables."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    measured, names, pairs = Path(arguments[0]), arguments[1:end], arguments[end + 1 :]
-    seeds, found = read_rows(measured, names)
+    given = [row.partition("=") for row in arguments[:end]]
+    folders, pairs = {name: Path(place) for name, _, place in given}, arguments[end + 1 :]
+    names = list(folders)
+    seeds, found = read_rows(folders)
     scores: dict[str, Scores] = {}
     for task, rows in found.items():
         runs = [[samples.statistics["official"] for samples in rows[name]] for name in names]
