@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return options.work(options)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("what was done is kept, call again") from None
+            raise KeyboardInterrupt("finished work is kept; run the command again") from None
 
     return exit_code(work)
 
@@ -147,7 +147,7 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _merge_answers(options: argparse.Namespace) -> None:
     added, twins = merge(options.stores, options.out)
-    print(f"{options.out}: {added:,} answers; {twins:,} twins left out")
+    print(f"{options.out}: {added:,} answers; {twins:,} duplicates left out")
 
 
 def _init(options: argparse.Namespace) -> None:
@@ -158,8 +158,8 @@ def _init(options: argparse.Namespace) -> None:
     for name in ("task", "texts", "text", "teacher", "student"):
         if getattr(options, name) is not None and options.preset != "own":
             raise InputError(
-                f"init --{name}: is for the preset own, got {options.preset}; edit the file that "
-                "is written, or override it: python -m distill run CONFIG key=value"
+                f"init --{name}: got the preset {options.preset}, expected own; edit the file that "
+                "init writes, or override it: python -m distill run CONFIG key=value"
             )
     path, text = options.path or Path(f"{options.preset}.yaml"), None
     if options.preset == "own" and options.task and options.texts:
@@ -170,15 +170,15 @@ def _init(options: argparse.Namespace) -> None:
         text = own_preset(task, *given, name=path.stem)  # two configurations are two runs
         if student == STUDENT and not Path(STUDENT).is_dir():
             raise InputError(
-                f"init --student: no folder {STUDENT}, which `make demo` brings; name the "
-                "checkpoint that is to learn"
+                f"init --student: no folder {STUDENT}; make it with `make demo`, or name another "
+                "checkpoint with --student"
             )
     write_preset(options.preset, path, text)
     print(path)
 
 
 def _configuration(options: argparse.Namespace) -> Run:
-    refuse_missing(options.config, "a configuration; python -m distill init writes one")
+    refuse_missing(options.config, "a configuration, as python -m distill init writes it")
     return load_config(options.config, options.overrides)
 
 
@@ -218,13 +218,13 @@ def _do_all(options: argparse.Namespace) -> int:
     run = _configuration(options)
     if options.retry_failed and "WORLD_SIZE" in os.environ:
         raise InputError(
-            "--retry-failed: of one process, which others would not wait for; call "
-            "`generate --retry-failed` without a launcher first"
+            "--retry-failed: got several processes, expected one; first run `generate "
+            "--retry-failed` without a launcher"
         )
     check_labels(run)
     graph = build_steps(run, retry_failed=options.retry_failed)
     if options.only and options.only not in graph:
-        raise InputError(f"--only {options.only}: no such step; known: {', '.join(graph)}")
+        raise InputError(f"--only {options.only}: unknown step; known: {', '.join(graph)}")
     wanted = in_order(graph[name] for name in _wanted(run, options.command, graph))
     steps = [graph[options.only]] if options.only else wanted
     try:
@@ -255,7 +255,7 @@ def _begun(run: Run, steps: Sequence[Step]) -> Generator[None]:
                     stack.enter_context(lock.acquire(timeout=0))
                 except Timeout:
                     raise StoreError(
-                        f"{folder}: another process works on this run; wait for it, or give "
+                        f"{folder}: another process is working on this run; wait for it, or set "
                         "another name"
                     ) from None
         if any(state != "done" for state, _ in states(in_order(steps)).values()):

@@ -119,12 +119,15 @@ def check_checkpoint(key: str, checkpoint: str, *, trust_remote_code: bool = Fal
             ".": f" in {Path.cwd()}",
         }[checkpoint[0]]
         if checkpoint in BROUGHT_BY:
-            hint += f"; `{BROUGHT_BY[checkpoint]}` brings it, in a clone of this project"
-        raise InputError(f"{key}: {checkpoint}: no such folder{hint}")
+            hint += f"; in a clone of this project, `{BROUGHT_BY[checkpoint]}` makes it"
+        raise InputError(
+            f"{key}: {checkpoint}: no such folder{hint}; expected a checkpoint; check the path"
+        )
     weights = [p for p in folder.iterdir() if p.suffix in WEIGHTS] if folder.is_dir() else []
     if folder.is_dir() and not weights:
         raise InputError(
-            f"{key}: {checkpoint}: no weights; expected a folder with config.json and .safetensors"
+            f"{key}: {checkpoint}: no weights; expected config.json and .safetensors in it; name "
+            "another folder"
         )
     try:
         AutoConfig.from_pretrained(checkpoint, trust_remote_code=trust_remote_code)
@@ -135,7 +138,7 @@ def check_checkpoint(key: str, checkpoint: str, *, trust_remote_code: bool = Fal
     except loading_errors() as error:
         here = "" if folder.exists() else f"no such folder in {Path.cwd()}; "
         raise InputError(
-            f"{key}: {checkpoint!r} is no checkpoint that transformers loads; {here}{_why(error)}"
+            f"{key}: transformers cannot load {checkpoint!r}; {here}{_why(error)}"
         ) from None
 
 
@@ -162,12 +165,12 @@ def load_tokenizer(checkpoint: str, *, trust_remote_code: bool = False) -> Any:
         tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint, **given)
     except (OSError, ValueError, ImportError) as error:
         raise InputError(
-            f"student: no tokenizer of {checkpoint!r}; {_why(error)}; give the folder of a "
-            "checkpoint"
+            f"student: no tokenizer in {checkpoint!r}; {_why(error)}; name a folder with a "
+            "tokenizer"
         ) from None
     if tokenizer.eos_token_id is None:
         raise InputError(
-            f"student: the tokenizer of {checkpoint!r} has no end-of-text token, so it cannot "
-            "learn to stop"
+            f"student: the tokenizer of {checkpoint!r} has no end-of-text token. Without it a "
+            "student cannot learn to stop; choose another student"
         )
     return tokenizer

@@ -76,12 +76,12 @@ def _validated(text: str) -> Run | str:
 def _override(raw: dict[str, Any], override: str) -> None:
     name, separator, value = override.partition("=")
     if not separator or not name:
-        raise ConfigError(f"{override!r}: expected section.key=value")
+        raise ConfigError(f"got {override!r}, expected section.key=value")
     *sections, key = name.split(".")
     for section in sections:
         below = raw.setdefault(section, {})
         if not isinstance(below, dict):
-            raise ConfigError(f"{override!r}: {section} is no section but {below!r}")
+            raise ConfigError(f"{override!r}: got {below!r} in {section}, expected a section")
         raw = cast("dict[str, Any]", below)
     raw[key] = _parsed(value, f"{override!r}: the value is no YAML")
 

@@ -47,7 +47,7 @@ def preset(name: str) -> str:
         written = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         return f"# The preset cpu, but {ABLATIONS[name]['what']}.\n{written}"
     if name == "own":
-        raise ConfigError("init own: for which task? give --task NAME and --texts FILE")
+        raise ConfigError("init own: expected --task NAME and --texts FILE; give both")
     if name not in descriptions():
         raise unknown_name("init", name, descriptions())
     return (HERE / f"{name}.yaml").read_text(encoding="utf-8")
@@ -62,9 +62,9 @@ def own_task_named(name: str) -> Task:
     own = {task.name: task for task in load_tasks().values() if task.source == "own"}
     if name in own:
         return own[name]
-    found = nearest(name, own) if own else f"none is in ./{OWN_FOLDER} or {OWN_FOLDERS_VARIABLE}"
+    found = nearest(name, own) if own else f"no card in ./{OWN_FOLDER} or {OWN_FOLDERS_VARIABLE}"
     raise ConfigError(
-        f"init --task: got {name!r}, expected a task of your own; {found}; another one is made by: "
+        f"init --task: got {name!r}, expected a task of your own; {found}; make one with: "
         "sentibench task new NAME --test TABLE"
     )
 
@@ -125,7 +125,9 @@ def _texts_of(place: str, column: str) -> dict[str, Any]:
     row = next(stream.rows, None)
     if row is None or column not in row.values:
         known = nearest(column, row.values if row else ())
-        raise ConfigError(f"init --texts {place}: no column {column!r}; {known}; name it: --text")
+        raise ConfigError(
+            f"init --texts {place}: no column {column!r}; {known}; choose one with --text"
+        )
     kind = "folder" if Path(place).is_dir() else "file"
     return {kind: place} | ({} if Path(place).suffix == ".txt" else {"column": column})
 
@@ -171,6 +173,6 @@ def write_preset(name: str, path: Path, text: str | None = None) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise ConfigError(f"init: {path} is there already; name another file") from None
+        raise ConfigError(f"init: {path} already exists; name another file") from None
     except OSError as error:
         raise ConfigError(f"init: {path}: cannot be written; {error.strerror}") from None

@@ -151,10 +151,10 @@ def icldist_requests(
             given = Counter(text.label[:40] for text in texts if text.label).most_common(6)
             got = f"gold labels: {', '.join(label for label, _ in given) or 'none'}"
             called = "positive, negative, neutral, joy, ..."
-            way = f"in texts.labels the labels that are called {called} here"
+            way = f"map your labels to {called} in texts.labels"
         else:
             got = f"{len(demonstrations)} labels that the teacher gave"
-            way = "a teacher whose answers are read (demonstrations/funnel.json quotes the others)"
+            way = "another teacher (demonstrations/funnel.json quotes the unread answers)"
         raise InputError(
             f"icldist: no taxonomy has more than {max(stage.shots)} demonstrations of one source; "
             f"got {len(texts)} texts, {got}; give more texts, fewer shots, or {way}"

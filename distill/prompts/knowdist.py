@@ -39,11 +39,14 @@ def load_templates(stage: KnowDist) -> Mapping[str, Template]:
         refuse_missing(stage.templates, "a folder of templates", "knowdist.templates: ")
         theirs = {path.stem: path for path in sorted(stage.templates.glob("*.jinja"))}
         if not theirs:
-            raise ConfigError(f"knowdist.templates: no .jinja file in {stage.templates}")
+            raise ConfigError(
+                f"knowdist.templates: no .jinja file in {stage.templates}; add one, or remove this "
+                "setting"
+            )
         known = {path.stem for path in ours.glob("*.jinja")}
         for name in theirs.keys() - known:
             raise ConfigError(
-                f"knowdist.templates: {theirs[name]} replaces no template; known: "
+                f"knowdist.templates: {theirs[name]}: no template has this name; rename it; known: "
                 f"{', '.join(sorted(known))}"
             )
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
@@ -56,7 +59,9 @@ def load_templates(stage: KnowDist) -> Mapping[str, Template]:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"knowdist.templates: {path}: cannot be read; {error}") from None
         except (TemplateError, TypeError, ValueError) as error:
-            raise ConfigError(f"{path}: {error}; a template may use {{{{ text }}}} alone") from None
+            raise ConfigError(
+                f"{path}: {error}; expected {{{{ text }}}} as the only variable"
+            ) from None
         if "\0" not in shown:
             raise ConfigError(f"{path}: the text is not shown; expected {{{{ text }}}} in it")
         templates[name] = template

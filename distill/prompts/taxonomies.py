@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from distill.config import ICLDist
 from distill.errors import ConfigError
 from distill.forms import SAID, Form
-from sentibench.data.cards import Card, Task, load_tasks
+from sentibench.data.cards import OWN_FOLDER, OWN_FOLDERS_VARIABLE, Card, Task, load_tasks
 from sentibench.data.read import demonstration_pool
 from sentibench.data.tables import plain_text
 from sentibench.errors import nearest
@@ -143,8 +143,9 @@ def chosen_taxonomies(stage: ICLDist) -> list[Taxonomy]:
         else:
             known = dict.fromkeys([*(one.task for one in ours.values()), *ours, *own])
             raise ConfigError(
-                f"icldist.tasks: unknown {name!r}; {nearest(name, known)}; an own task is written "
-                "by: sentibench task new"
+                f"icldist.tasks: unknown {name!r}; {nearest(name, known)}; for a task of your own, "
+                f"put its card into ./{OWN_FOLDER} or a folder of {OWN_FOLDERS_VARIABLE}, or make "
+                "it with: sentibench task new"
             )
     return list(found.values())
 

@@ -35,10 +35,10 @@ def missing_datasets(run: Run) -> str:
     names = " ".join(card.name for card in datasets_of(run) if not is_here(card))
     if not names:
         return ""
-    own = "; or, where texts are your own, filters.skip=[contaminated]: no overlap is looked for"
+    own = "; or, for texts of your own, set filters.skip=[contaminated]: overlap is not checked"
     return (
-        f"datasets are not here; bring them with `sentibench fetch {names}`, or take the "
-        "package's own small texts: mini: true beside each dataset of texts, and "
+        f"datasets are missing; download them with `sentibench fetch {names}`, or use the "
+        "package's own small texts: set mini: true for each dataset in texts, and "
         "evaluation.tasks=[sentibench_mini]"
         + (own if any(texts.dataset is None for texts in run.texts) else "")
     )
@@ -128,6 +128,6 @@ def check_run(run: Run) -> None:
     for name in rows:
         if rows.count(name) > 1:
             raise InputError(
-                f"two models of this run are called {name!r}, as are their results; rename a "
+                f"two models of this run have the name {name!r}, expected two names; rename a "
                 "checkpoint's folder"
             )

@@ -77,7 +77,9 @@ def settings_of(run: Run, stage: StageName) -> KnowDist | ICLDist:
     """The section of a stage."""
     found: KnowDist | ICLDist | None = getattr(run, stage)
     if found is None:
-        raise ConfigError(f"{stage}: this run has no such stage; add a section {stage}")
+        raise ConfigError(
+            f"{stage}: this run has no such stage; add a section {stage} to the configuration"
+        )
     return found
 
 

@@ -67,7 +67,7 @@ def check_targets(
     if isinstance(given, list):
         for target in given:
             if not any(f".{name}".endswith(f".{target}") for name in names.values()):
-                raise InputError(f"{where}: {target!r} names no layer of {checkpoint}")
+                raise InputError(f"{where}: no layer {target!r} in {checkpoint}; remove it")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

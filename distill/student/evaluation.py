@@ -91,7 +91,10 @@ def tasks_of(manager: Any, tasks: tuple[str, ...], limits: Mapping[str, int]) ->
     known = expand_names(manager, tasks, "evaluation.tasks")
     for name in limits:
         if name not in known:
-            raise InputError(f"evaluation.limits: {name} is none of the tasks that are evaluated")
+            raise InputError(
+                f"evaluation.limits: {name} is not evaluated; remove it, or add it to "
+                "evaluation.tasks"
+            )
     return known
 
 

@@ -313,13 +313,13 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
     if training.batch_size % world:
         raise InputError(
             f"training.batch_size: got {training.batch_size} for {world} processes; expected a "
-            "multiple"
+            f"multiple of {world}"
         )
     n_steps = training.n_steps(n_examples)
     if training.choose and training.choose.checkpoints > n_steps:
         raise InputError(
             f"training.choose.checkpoints: got {training.choose.checkpoints} for {n_steps} "
-            f"step(s) of {n_examples} samples; expected no more than steps"
+            f"step(s) of {n_examples} samples; expected at most {n_steps}"
         )
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"),

@@ -67,7 +67,7 @@ MISTAKES = [
     ("name=../up", "name: string should match pattern"),
     ("knowdist.families=[praising]", "knowdist.families.0: input should be 'analysing'"),
     ("icldist.samples=many", "icldist.samples: input should be a valid integer"),
-    ("seed", "'seed': expected section.key=value"),
+    ("seed", "got 'seed', expected section.key=value"),
     ("seed=-1", "seed: input should be greater than or equal to 0"),
     ("icldist.shots=[]", "icldist.shots: tuple should have at least 1 item"),
     ("icldist.shots=[-1]", "icldist.shots.0: input should be greater than or equal to 0"),
@@ -92,7 +92,7 @@ MISTAKES = [
             *("http://h:p/v1", "http://[::1/v1", "http://host/v1#part", "http://ho st/v1"),
         )
     ),
-    ("texts=[{dataset: sst2, count: 1, count: 2}]", "key 'count' is there twice"),
+    ("texts=[{dataset: sst2, count: 1, count: 2}]", "key 'count' occurs twice"),
     ("texts=[{file: a.csv, labels: {5: positive}}]", "labels: of a label_column"),
     ("texts=[{file: a.csv, column: ''}]", "texts.0.column: string should have at least 1"),
     ("texts=[{hub: '../up'}]", "texts.0.hub: string should match pattern"),
@@ -106,7 +106,7 @@ MISTAKES = [
     ("texts=[{dataset: sst2, label_column: l}]", "texts.0: label_column: not of a dataset"),
     ("texts=[{file: a.csv, split: test}]", "texts.0: split: not of a file"),
     ("seed=[", "'seed=[': the value is no YAML"),
-    ("student.size=3", "student is no section but 'some/student'"),
+    ("student.size=3", "got 'some/student' in student, expected a section"),
 ]
 
 
@@ -198,8 +198,8 @@ def test_a_saved_configuration_reads_back_as_the_same(tmp_path: Path) -> None:
         ("a: [", "no YAML"),
         ("", "expected a mapping"),
         ("seed: !!timestamp abc", "no YAML"),
-        (f"{GOOD}icldist: {{samples: 20}}", "key 'icldist' is there twice; remove one"),
-        ("texts: [{dataset: sst2, count: 1, count: 2}]", "key 'count' is there twice"),
+        (f"{GOOD}icldist: {{samples: 20}}", "key 'icldist' occurs twice; remove one"),
+        ("texts: [{dataset: sst2, count: 1, count: 2}]", "key 'count' occurs twice"),
     ],
 )
 def test_a_file_that_is_no_configuration_is_refused(content, message, tmp_path: Path) -> None:

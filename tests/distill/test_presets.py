@@ -126,7 +126,7 @@ def test_init_writes_a_new_file_and_never_another(tmp_path: Path, capsys, monkey
     assert load_config(tmp_path / "cpu.yaml").student.endswith("SmolLM2-135M-Instruct")
     (tmp_path / "cpu.yaml").write_text("mine")
     assert main(["init", "cpu"]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert (tmp_path / "cpu.yaml").read_text() == "mine"
     assert main(["init", "cpuu", str(tmp_path / "x.yaml")]) == 2
     assert "did you mean 'cpu'?" in capsys.readouterr().err
@@ -147,7 +147,7 @@ def test_init_writes_a_new_file_and_never_another(tmp_path: Path, capsys, monkey
 def test_what_a_preset_would_not_use_is_refused(given, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["init", "cpu", "cpu.yaml", *given]) == 2
-    assert f"init {given[0]}: is for the preset own, got cpu" in capsys.readouterr().err
+    assert f"init {given[0]}: got the preset cpu, expected own" in capsys.readouterr().err
     assert not (tmp_path / "cpu.yaml").exists()
 
 
@@ -175,6 +175,6 @@ def test_a_teacher_in_no_such_form_is_refused(said: str) -> None:
 def test_init_own_names_own_tasks_or_how_one_is_made(desk, capsys) -> None:
     assert main(["init", "own", "--task", "nosuch", "--texts", "t.csv"]) == 2
     said = capsys.readouterr().err
-    assert "none is in ./sentibench_tasks or SENTIBENCH_TASKS" in said
+    assert "no card in ./sentibench_tasks or SENTIBENCH_TASKS" in said
     assert "sentibench task new NAME --test TABLE" in said
     assert "sentibench_sst2" not in said

@@ -94,7 +94,7 @@ def test_a_users_template_replaces_ours_alone(tmp_path: Path) -> None:
         (
             "analyzing_emotion",
             "{{ text }}",
-            "replaces no template; known: analysing, analysing_background",
+            "no template has this name; rename it; known: analysing, analysing_background",
         ),
     ],
 )
@@ -442,8 +442,8 @@ def test_too_few_demonstrations_are_an_error(labels: tuple[str | None, ...], giv
         icldist_requests(texts, demonstrations, stage(demonstrations="gold"), 1)
     assert str(error.value) == (
         "icldist: no taxonomy has more than 5 demonstrations of one source; "
-        f"got {len(texts)} texts, gold labels: {given}; give more texts, fewer shots, or in "
-        "texts.labels the labels that are called positive, negative, neutral, joy, ... here"
+        f"got {len(texts)} texts, gold labels: {given}; give more texts, fewer shots, or "
+        "map your labels to positive, negative, neutral, joy, ... in texts.labels"
     )
 
 

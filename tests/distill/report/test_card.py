@@ -70,7 +70,7 @@ def test_a_card_says_how_the_checkpoint_was_made(tmp_path: Path, raw: dict[str, 
         assert words in body
     assert "/home/someone" not in body
     assert "reviews.csv" in body
-    assert "went on from it" not in body
+    assert "continued from it" not in body
 
 
 def test_a_card_of_the_first_stage_tells_nothing_of_the_second(
@@ -79,7 +79,7 @@ def test_a_card_of_the_first_stage_tells_nothing_of_the_second(
     front, body = card_of(tmp_path, raw, "knowdist")
     assert "icldist" not in front["tags"]
     assert "ICLDist" not in body
-    assert "the run went on from it" in body
+    assert "the run continued from it" in body
     assert "| SST2 | 50.0 ± 2.0 | 55.0 ± 2.0 | 80.0 ± 2.0 |" in body
     with pytest.raises(ValueError, match="card of 'base': the manifest's stages are knowdist, icl"):
         write_card(tmp_path, "base", manifest(raw))  # type: ignore[arg-type]
@@ -132,7 +132,7 @@ def test_limits_of_the_run_stand_in_the_card(tmp_path: Path, raw: dict[str, Any]
     del raw["scores"]["teacher"]
     _, body = card_of(tmp_path, raw)
     assert "- Only the first 8 items of each task were evaluated" in body
-    assert "- The mini tasks are the package's small stand-ins" in body
+    assert "- The mini tasks are small replacements" in body
     assert "  --tasks sentibench_mini --limit 8\n```" in body
     assert "Overlap with test texts was not checked." in body
     assert "were left out" not in body

@@ -240,7 +240,7 @@ def test_files_that_are_not_there_or_torn_are_said_so(
     empty = tmp_path / "empty"
     empty.mkdir()
     text = page_of(empty, raw).text
-    assert text.count("No loss curve: ") == text.count("Not known: funnel.json") == 2
+    assert text.count("No loss curve: ") == text.count("Unknown: funnel.json") == 2
     for path in run_folder.glob("*/funnel.json"):
         path.write_text(path.read_text(encoding="utf-8")[:-9], encoding="utf-8")
     for path in run_folder.glob("*/log.jsonl"):
@@ -248,7 +248,7 @@ def test_files_that_are_not_there_or_torn_are_said_so(
         torn = content + '{"step": 101, "loss_nats_per_token": NaN}\n{"step": 1'
         path.write_text(torn, encoding="utf-8")
     text = page_of(run_folder, raw).text
-    assert text.count("Not known: funnel.json") == 2
+    assert text.count("Unknown: funnel.json") == 2
     assert text.count("Lines of the log without a finite loss, not drawn: 2.") == 2
 
 
@@ -319,11 +319,11 @@ def test_a_single_task_is_shown_without_means(run_folder: Path, raw: dict[str, A
 
 def test_a_run_without_demonstrations_says_so(run_folder: Path, raw: dict[str, Any]) -> None:
     raw["steps"]["demonstrations"] = step(labelled=0)
-    assert "Not known: funnel.json" in page_of(run_folder, raw).text
+    assert "Unknown: funnel.json" in page_of(run_folder, raw).text
     raw["config"]["icldist"]["shots"] = [0]
     text = page_of(run_folder, raw).text
-    assert "None were asked for: the prompts show no demonstrations" in text
-    assert "Not known: funnel.json" not in text
+    assert "No requests: the prompts show no demonstrations" in text
+    assert "Unknown: funnel.json" not in text
 
 
 def test_why_there_is_no_gap_is_said_once_for_all_that_it_concerns(
@@ -352,7 +352,7 @@ def test_marks_stand_where_their_numbers_are(run_folder: Path, raw: dict[str, An
 
 
 def test_the_effect_of_the_bias_correction_is_shown(run_folder: Path, raw: dict[str, Any]) -> None:
-    assert "liking for words" not in page_of(run_folder, raw).text
+    assert "preference for words" not in page_of(run_folder, raw).text
     path = run_folder / "icldist-filter" / "funnel.json"
     funnel = json.loads(path.read_text(encoding="utf-8"))
     funnel["corrected"] = {"bad / good": (31, 1200), "sad / happy": (2, 40)}

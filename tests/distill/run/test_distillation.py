@@ -238,7 +238,9 @@ def test_a_configuration_that_is_not_there_is_told_with_what_is(
     for command in ("plan", "run", "status"):
         assert main([command, str(path.with_name("smal.yaml"))]) == 2
         error = capsys.readouterr().err
-        assert "smal.yaml: no such file or folder; expected a configuration; python -m dis" in error
+        assert (
+            "smal.yaml: no such file or folder; expected a configuration, as python -m dis" in error
+        )
         assert error.endswith(f"did you mean {str(path)!r}?\n")
 
 
@@ -285,7 +287,7 @@ def test_stores_of_several_machines_become_one(tmp_path: Path, capsys) -> None:
                 store.add(request, Answer("yes", "stop"))
     out = tmp_path / "both"
     assert main(["merge-answers", f"{tmp_path / 'a'}", f"{tmp_path / 'b'}", "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"{out}: 3 answers; 1 twins left out\n"
+    assert capsys.readouterr().out == f"{out}: 3 answers; 1 duplicates left out\n"
     with Store.read(out) as merged:
         assert len(merged) == 3
 
@@ -349,24 +351,27 @@ def test_an_edited_template_makes_the_answers_stale(tiny_student: Path, tmp_path
 
 
 MISTAKES = {
-    "a student that is not there": ("student=no/where", "student: 'no/where' is no checkpoint"),
-    "a folder without weights": ("student={empty}", "no weights; expected a folder"),
+    "a student that is not there": (
+        "student=no/where",
+        "student: transformers cannot load 'no/where'",
+    ),
+    "a folder without weights": ("student={empty}", "no weights; expected config.json"),
     "another teacher of a stage": (
         "knowdist.teacher={{backend: hf, model: /no/t}}",
         "knowdist.teacher.model: /no/t: no such folder",
     ),
-    "damaged weights": ("student={damaged}", "is no checkpoint that transformers loads"),
+    "damaged weights": ("student={damaged}", "transformers cannot load"),
     "an unknown task": ("evaluation.tasks=[sentibench_mini_sst3]", "'sentibench_mini_sst2'?"),
     "a package that is missing": (
         "icldist.training.report_to=[wandb]",
         "icldist.training.report_to: wandb is not installed; pip install wandb",
     ),
     "a step that waits": ("--only=icldist-train", "icldist-train: waits for"),
-    "an unknown step": ("--only=icldist-trian", "no such step"),
+    "an unknown step": ("--only=icldist-trian", "unknown step"),
     "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of test sets (sentibench_"),
     "a template that asks for more": (
         "knowdist.templates={templates}",
-        "a template may use {{{{ text }}}} alone",
+        "expected {{{{ text }}}} as the only variable",
     ),
 }
 
@@ -457,7 +462,7 @@ def test_a_run_reads_the_datasets_of_its_texts_tests_and_tasks(
     run = load_config(config(tmp_path, tmp_path), overrides)
     assert len(datasets_of(run)) == needed
     assert bool(missing_datasets(run)) == bool(needed)
-    assert ("where texts are your own" in missing_datasets(run)) == (
+    assert ("for texts of your own, set filters.skip" in missing_datasets(run)) == (
         "own" in str(overrides[:1]) and needed > 0
     )
     monkeypatch.setenv("SENTIBENCH_HOME", str(real_data))
@@ -467,9 +472,9 @@ def test_a_run_reads_the_datasets_of_its_texts_tests_and_tasks(
 @pytest.mark.parametrize(
     ("checkpoint", "way"),
     [
-        (".demo/gemma-3-270m", "`make .demo/gemma-3-270m` brings it"),
-        (".demo/qwen-1.5b", "`make .demo/qwen-1.5b` brings it"),
-        (".demo/SmolLM2-135M-Instruct", "`make demo` brings it"),
+        (".demo/gemma-3-270m", "`make .demo/gemma-3-270m` makes it"),
+        (".demo/qwen-1.5b", "`make .demo/qwen-1.5b` makes it"),
+        (".demo/SmolLM2-135M-Instruct", "`make demo` makes it"),
         ("./own", "no such folder in "),
     ],
 )
@@ -492,7 +497,7 @@ def test_two_processes_do_not_work_on_one_run(tiny_student: Path, tmp_path: Path
     folder.mkdir(parents=True)
     with FileLock(folder / "run.lock"):
         assert main(["run", str(path)]) == 2
-    assert "another process works on this run" in capsys.readouterr().err
+    assert "another process is working on this run" in capsys.readouterr().err
     assert not (folder / "config.yaml").exists()  # it would be that of a run which never was
 
 
@@ -502,7 +507,7 @@ def test_what_failed_is_not_asked_again_under_a_launcher(
     monkeypatch.setenv("WORLD_SIZE", "2")
     path = config(tmp_path, tiny_student)
     assert main(["run", str(path), "--retry-failed"]) == 2
-    assert "call `generate --retry-failed` without a launcher" in capsys.readouterr().err
+    assert "run `generate --retry-failed` without a launcher" in capsys.readouterr().err
 
 
 def test_a_setting_that_changes_no_weight_makes_no_training_stale(tiny_student, tmp_path) -> None:
@@ -545,7 +550,7 @@ def test_two_models_of_one_name_are_refused(tiny_student: Path, tmp_path: Path, 
     shutil.copytree(tiny_student, twin)
     path = config(tmp_path, tiny_student)
     assert main(["run", str(path), f"teacher={{backend: hf, model: {twin}}}"]) == 2
-    assert "two models of this run are called 'tiny'" in capsys.readouterr().err
+    assert "two models of this run have the name 'tiny'" in capsys.readouterr().err
 
 
 def test_gold_labels_can_be_the_teacher(tiny_student, tmp_path) -> None:

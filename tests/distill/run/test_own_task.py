@@ -152,11 +152,11 @@ def test_own_opinions_are_taught_and_measured(here: Path, teacher: str, tiny_stu
 
 
 MISTAKES = [
-    (["--task", "reviews"], "init own: for which task? give --task NAME and --texts FILE"),
+    (["--task", "reviews"], "init own: expected --task NAME and --texts FILE"),
     (["--task", "revews", "--texts", "t.csv"], "did you mean 'reviews'?"),
     (
         ["--task", "sst2", "--texts", "t.csv"],
-        "got 'sst2', expected a task of your own; known: reviews; another",
+        "got 'sst2', expected a task of your own; known: reviews; make one with",
     ),
     (["--task", "reviews", "--texts", "t.csv", "--text", "x"], "no column 'x'; known: review"),
     (["--task", "reviews", "--texts", "t.csv", "--teacher", "gpt"], "expected openai:MODEL@URL"),

@@ -198,7 +198,7 @@ def test_what_run_would_refuse_is_said_after_the_plan(tiny_student, tmp_path, ca
     assert shown.err.startswith("error: teacher.model: ")
     assert "no such folder" in shown.err
     assert main(["plan", path, OPENAI, "evaluation.limits={sentibench_mini_imdb: 3}"]) == 2
-    assert "evaluation.limits: sentibench_mini_imdb is none of" in capsys.readouterr().err
+    assert "evaluation.limits: sentibench_mini_imdb is not evaluated" in capsys.readouterr().err
     assert main(["plan", path, OPENAI]) == 0
     assert capsys.readouterr().err == ""
 
@@ -427,7 +427,8 @@ def test_plan_is_a_command_and_a_missing_student_is_one_line(
     assert "at 50 tokens per second" in capsys.readouterr().out
     assert main(["plan", path, HF, f"student={tmp_path / 'nothing'}"]) == 2
     error = capsys.readouterr().err
-    assert error == f"error: student: {tmp_path / 'nothing'}: no such folder\n"
+    where = f"error: student: {tmp_path / 'nothing'}"
+    assert error == f"{where}: no such folder; expected a checkpoint; check the path\n"
     assert error.count("\n") == 1
     with pytest.raises(InputError):
         load_tokenizer(str(tmp_path))

@@ -40,7 +40,7 @@ def tied_student(tiny_student: Path, tmp_path_factory) -> Path:
         (["q_proj", "lm_head"], "'lm_head' is the output layer"),
         ("lm_head", "'lm_head' is the output layer"),
         (".*(lm_head|up_proj)", "'lm_head' is the output layer"),
-        (["q_proj", "queries"], "'queries' names no layer"),
+        (["q_proj", "queries"], "no layer 'queries'"),
         (["norm"], "LlamaRMSNorm"),
         (r".*\.nothing", "not found in the base model"),
         ("(", "missing )"),
