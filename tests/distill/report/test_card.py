@@ -70,7 +70,7 @@ def test_a_card_says_how_the_checkpoint_was_made(tmp_path: Path, raw: dict[str, 
         assert words in body
     assert "/home/someone" not in body
     assert "reviews.csv" in body
-    assert "went on from it" not in body
+    assert "continued from it" not in body
 
 
 def test_a_card_of_the_first_stage_tells_nothing_of_the_second(

@@ -238,7 +238,9 @@ def test_a_configuration_that_is_not_there_is_told_with_what_is(
     for command in ("plan", "run", "status"):
         assert main([command, str(path.with_name("smal.yaml"))]) == 2
         error = capsys.readouterr().err
-        assert "smal.yaml: no such file or folder; expected a configuration; python -m dis" in error
+        assert (
+            "smal.yaml: no such file or folder; expected a configuration, as python -m dis" in error
+        )
         assert error.endswith(f"did you mean {str(path)!r}?\n")
 
 
@@ -460,7 +462,7 @@ def test_a_run_reads_the_datasets_of_its_texts_tests_and_tasks(
     run = load_config(config(tmp_path, tmp_path), overrides)
     assert len(datasets_of(run)) == needed
     assert bool(missing_datasets(run)) == bool(needed)
-    assert ("where texts are your own" in missing_datasets(run)) == (
+    assert ("for texts of your own, set filters.skip" in missing_datasets(run)) == (
         "own" in str(overrides[:1]) and needed > 0
     )
     monkeypatch.setenv("SENTIBENCH_HOME", str(real_data))
@@ -470,9 +472,9 @@ def test_a_run_reads_the_datasets_of_its_texts_tests_and_tasks(
 @pytest.mark.parametrize(
     ("checkpoint", "way"),
     [
-        (".demo/gemma-3-270m", "`make .demo/gemma-3-270m` brings it"),
-        (".demo/qwen-1.5b", "`make .demo/qwen-1.5b` brings it"),
-        (".demo/SmolLM2-135M-Instruct", "`make demo` brings it"),
+        (".demo/gemma-3-270m", "`make .demo/gemma-3-270m` makes it"),
+        (".demo/qwen-1.5b", "`make .demo/qwen-1.5b` makes it"),
+        (".demo/SmolLM2-135M-Instruct", "`make demo` makes it"),
         ("./own", "no such folder in "),
     ],
 )
@@ -505,7 +507,7 @@ def test_what_failed_is_not_asked_again_under_a_launcher(
     monkeypatch.setenv("WORLD_SIZE", "2")
     path = config(tmp_path, tiny_student)
     assert main(["run", str(path), "--retry-failed"]) == 2
-    assert "call `generate --retry-failed` without a launcher" in capsys.readouterr().err
+    assert "run `generate --retry-failed` without a launcher" in capsys.readouterr().err
 
 
 def test_a_setting_that_changes_no_weight_makes_no_training_stale(tiny_student, tmp_path) -> None:

@@ -156,7 +156,7 @@ MISTAKES = [
     (["--task", "revews", "--texts", "t.csv"], "did you mean 'reviews'?"),
     (
         ["--task", "sst2", "--texts", "t.csv"],
-        "got 'sst2', expected a task of your own; known: reviews; another",
+        "got 'sst2', expected a task of your own; known: reviews; make one with",
     ),
     (["--task", "reviews", "--texts", "t.csv", "--text", "x"], "no column 'x'; known: review"),
     (["--task", "reviews", "--texts", "t.csv", "--teacher", "gpt"], "expected openai:MODEL@URL"),

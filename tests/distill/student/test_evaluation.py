@@ -44,5 +44,5 @@ def test_a_task_can_have_a_limit_of_its_own(tiny_student: Path, tmp_path: Path) 
 def test_a_limit_of_a_task_that_is_not_evaluated_is_refused(
     tiny_student: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"evaluation\.limits: sentibench_sst2 is none of"):
+    with pytest.raises(InputError, match=r"evaluation\.limits: sentibench_sst2 is not evaluated"):
         evaluate(str(tiny_student), TASKS, tmp_path, limits={"sentibench_sst2": 3})
