@@ -18,7 +18,7 @@ from distill.config.teachers import Asking, TeacherConfig, VllmTeacher
 from distill.reasons import Reason
 from sentibench.data.cards import Source, load_tasks
 
-SCORING = ("hf", "decisions", "replay")  # backends; a recording holds what its teacher gave
+SCORING = ("hf", "vllm", "decisions", "replay")  # backends; a recording holds what its teacher gave
 MARKERS = ("Sentence", "Review", "Text", "Tweet", "Label", "Human", "User", "Assistant")
 
 
@@ -181,8 +181,8 @@ class Run(Section):
             if backend not in SCORING or not self.icldist.score_choices:
                 got = backend if backend not in SCORING else "icldist.score_choices: false"
                 raise ValueError(
-                    f"{wanted}: expected a teacher that scores labels (backend: hf or decisions, "
-                    f"with icldist.score_choices), got {got}"
+                    f"{wanted}: expected a teacher that scores labels (backend: hf, vllm or "
+                    f"decisions, with icldist.score_choices), got {got}"
                 )
         return self
 

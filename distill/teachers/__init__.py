@@ -44,7 +44,9 @@ def identity(config: TeacherConfig) -> tuple[str, str]:
         recorded = ReplayTeacher(config.store)
         return recorded.name, recorded.revision
     name = f"{config.backend}/{checkpoint_name(config.model)}"
-    given = [config.chat_template_args] if config.chat_template_args else []
+    given: list[object] = [config.chat_template_args] if config.chat_template_args else []
+    if config.backend == "vllm":
+        given.append("scores labels")  # which it wrote once
     return name, fingerprint(config.model, config.dtype, config.chat, *given)
 
 
