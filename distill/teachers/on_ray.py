@@ -77,7 +77,8 @@ class RayTeacher:
             check_machines(ray, self._asking, config, self._store)
             context = ray.data.DataContext.get_current()
             context.enable_progress_bars = context.print_on_execution_start = False
-            rows = ray.data.from_arrow(list(_batches(requests, size))).map_batches(
+            batches = [ray.put(batch) for batch in _batches(requests, size)]  # one here at a time
+            rows = ray.data.from_arrow_refs(batches).map_batches(
                 Worker,
                 fn_constructor_kwargs={
                     "config": _share(config, most),
@@ -86,7 +87,7 @@ class RayTeacher:
                     "secret": secret,
                     "has_answered": self.has_answered,
                 },
-                batch_size=None,  # a block is a batch
+                batch_size=size,  # which a block has
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(min_size=min(fewest, most), max_size=most),
                 num_cpus=self._asking.cpus,

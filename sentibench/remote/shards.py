@@ -72,8 +72,7 @@ def take_shards(store: Store, *, patience_s: float = 10.0) -> None:
         StoreError: If a shard is damaged, or an answer cannot be written.
     """
     deadline = time.monotonic() + patience_s
-    folders = sorted((store.folder / FOLDER).glob("*"))
-    for folder in folders:
+    for folder in sorted((store.folder / FOLDER).glob("*")):
         left_s = max(0.0, deadline - time.monotonic())
         try:
             shard = Store.open(folder, store.teacher, store.revision, patience_s=left_s)
@@ -85,6 +84,5 @@ def take_shards(store: Store, *, patience_s: float = 10.0) -> None:
             store.take([shard])
             store.sync()  # before the only other copy goes
             shutil.rmtree(folder, ignore_errors=True)
-    if folders:
-        with suppress(OSError):  # a worker that still writes has its shard in it
-            (store.folder / FOLDER).rmdir()
+    with suppress(OSError):  # not there, or a worker that still writes has its shard in it
+        (store.folder / FOLDER).rmdir()

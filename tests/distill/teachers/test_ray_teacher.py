@@ -149,14 +149,14 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes of one core each, on this machine."""
+    """Two nodes of one core each, on this machine; that each has a GPU is said, not so."""
     pytest.importorskip("ray", reason=INSTALL)
     from distill.teachers.cluster import load_ray
 
     load_ray()
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 1, "object_store_memory": 80 << 20}
+    node = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80 << 20}
     two = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **node})
     two.add_node(**node)
     yield two
@@ -184,7 +184,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[bytes]]:
 def test_two_nodes_write_the_records_of_one_process(
     cluster: Any, server: Server, alone: dict[str, list[bytes]], tmp_path: Path
 ) -> None:
-    asking = Asking(engine="ray", address=cluster.address, workers=(2, 2), batch=20)
+    asking = Asking(engine="ray", address=cluster.address, workers=(2, 2), batch=20, gpus=1)
     finish(begin(tmp_path, server.url, asking, OPENAI_API_KEY="sk-of-the-driver"))
     assert records(tmp_path) == alone
     assert set(server.seen.values()) == {1}
