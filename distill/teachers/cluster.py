@@ -149,43 +149,65 @@ def check_machines(ray: Any, asking: Asking, teacher: TeacherConfig, store: Path
     given = (teacher, identity(teacher), store, version("sentibench"))
     check = ray.remote(wrong_with_machine)
     pinned = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    asked = {
-        node["NodeManagerAddress"]: check.options(
-            num_cpus=0, scheduling_strategy=pinned(node["NodeID"], soft=False), max_retries=0
-        ).remote(*given)
+    fits = [
+        node
         for node in ray.nodes()
         if node["Alive"]
         and node["Resources"].get("CPU", 0) >= asking.cpus
         and node["Resources"].get("GPU", 0) >= asking.gpus
-    }
-    wait_s = CHECK_S
-    if not asked:  # a cluster that grows with what is wanted gets one
-        wanted = {"num_cpus": asking.cpus, "num_gpus": asking.gpus}
-        asked = {"of the cluster": check.options(**wanted).remote(*given)}
-        wait_s = asking.patience_s
-    for machine, answer in asked.items():
-        try:
-            wrong = ray.get(answer, timeout=wait_s)
-        except ray.exceptions.GetTimeoutError:
-            has = "; ".join(
-                f"{node['Resources'].get('CPU', 0):g} CPUs and "
-                f"{node['Resources'].get('GPU', 0):g} GPUs"
-                for node in ray.nodes()
-                if node["Alive"]
-            )
-            raise TeacherError(
-                f"asking.cpus, asking.gpus: no machine had room for a worker within {wait_s:g} s; "
-                f"got machines of {has}; expected {asking.cpus:g} CPUs and {asking.gpus:g} GPUs "
-                "that are free; lower them, or add a machine"
-            ) from None
-        except ray.exceptions.RayError as error:
-            said = " ".join(str(error).split())
-            raise TeacherError(
-                f"asking.engine: machine {machine} cannot run a worker; got {said[-300:]}; "
-                f"expected sentibench {given[-1]} to be installed there, as it is here"
-            ) from None
-        if wrong:
-            raise TeacherError(f"asking.engine: machine {machine}: {wrong}")
+    ]
+    asked = [
+        check.options(
+            num_cpus=0, scheduling_strategy=pinned(node["NodeID"], soft=False), max_retries=0
+        ).remote(*given)
+        for node in fits
+    ]
+    late = f"asking.engine: machine {{}} did not say within {CHECK_S:g} s whether it can be used"
+    names = [node["NodeManagerAddress"] for node in fits]
+    can_be_used = [
+        _refuse_wrong(ray, machine, answer, CHECK_S, late.format(machine))
+        for machine, answer in zip(names, asked, strict=True)
+    ]
+    if any(can_be_used):
+        return
+    # none is there, or was killed a moment ago; a cluster that grows with what is wanted gets one
+    wanted = check.options(num_cpus=asking.cpus, num_gpus=asking.gpus).remote(*given)
+    has = "; ".join(
+        f"{node['Resources'].get('CPU', 0):g} CPUs and {node['Resources'].get('GPU', 0):g} GPUs"
+        for node in ray.nodes()
+        if node["Alive"]
+    )
+    late = (
+        f"asking.cpus, asking.gpus: no machine had room for a worker within {asking.patience_s:g} "
+        f"s; got machines of {has or 'none'}; expected {asking.cpus:g} CPUs and {asking.gpus:g} "
+        "GPUs that are free; lower them, or add a machine"
+    )
+    _refuse_wrong(ray, "of the cluster", wanted, asking.patience_s, late)
+
+
+def _refuse_wrong(ray: Any, machine: str, answer: Any, wait_s: float, late: str) -> bool:
+    """Whether a machine can be used; False where it is gone meanwhile.
+
+    Raises:
+        TeacherError: If it is there and cannot be used, or, with the words of ``late``, if it has
+            not said so in time.
+    """
+    known = ray.exceptions
+    try:
+        wrong = ray.get(answer, timeout=wait_s)
+    except (known.TaskUnschedulableError, known.NodeDiedError, known.WorkerCrashedError):
+        return False
+    except known.GetTimeoutError:
+        raise TeacherError(late) from None
+    except known.RayError as error:
+        said = " ".join(str(error).split())
+        raise TeacherError(
+            f"asking.engine: machine {machine} cannot run a worker; got {said[-300:]}; expected "
+            f"sentibench {version('sentibench')} to be installed there, as it is here"
+        ) from None
+    if wrong:
+        raise TeacherError(f"asking.engine: machine {machine}: {wrong}")
+    return True
 
 
 def wrong_with_machine(

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -310,6 +311,48 @@ def test_without_ray_the_error_says_what_to_install(monkeypatch, tmp_path: Path)
         load_teacher(teacher_of("http://127.0.0.1:9/v1"), Asking(engine="ray"), tmp_path)
 
 
+# What a machine says of itself, in this process
+
+
+def test_a_machine_that_is_gone_is_left_out_and_any_other_trouble_is_said() -> None:
+    known = pytest.importorskip("ray", reason=INSTALL).exceptions
+    from distill.teachers.cluster import _refuse_wrong
+
+    def said(outcome: Any) -> bool:
+        def get(_answer: None, timeout: float) -> str:
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
+
+        return _refuse_wrong(SimpleNamespace(exceptions=known, get=get), "m", None, 1.0, "late")
+
+    assert said("")
+    assert not said(known.TaskUnschedulableError("the node is dead"))
+    assert not said(known.WorkerCrashedError())
+    for outcome, message in (
+        ("no model", "asking.engine: machine m: no model"),
+        (known.GetTimeoutError("late"), "^late$"),
+        (known.RaySystemError("No module named 'distill'"), "m cannot run a worker; .*'distill'"),
+    ):
+        with pytest.raises(TeacherError, match=message):
+            said(outcome)
+
+
+def test_a_machine_says_what_it_lacks(tiny_student: Path, tmp_path: Path) -> None:
+    from distill.teachers.cluster import wrong_with_machine
+
+    ours = version("sentibench")
+    config = HfTeacher(backend="hf", model=str(tiny_student))
+    known = identity(config)
+    given = (config, known, tmp_path)
+    assert "got no store.json there" in wrong_with_machine(*given, ours)
+    Store.open(tmp_path, *known).close()
+    assert wrong_with_machine(*given, ours) == ""
+    assert wrong_with_machine(*given, "0.0.1").startswith("another version of sentibench; got")
+    other = wrong_with_machine(config, (known[0], "other"), tmp_path, ours)
+    assert other.startswith("teacher.model: another model; got hf/tiny ")
+
+
 # A worker, in this process
 
 
@@ -339,7 +382,7 @@ def test_a_restarted_worker_asks_what_its_shard_lacks(
     assert [type(known[n]) for n in range(4)] == [Answer, Answer, Failure, Answer]
     first._shard.close()  # type: ignore[union-attr]
     found = outcomes(worker(monkeypatch, tmp_path, server.url), REQUESTS[4:10])
-    assert [outcome for _, outcome in found[:4]] == list(known.values())
+    assert found[:4] == [(number + 1, known[number]) for number in range(4)]
     assert sorted(number for number, _ in found) == list(range(6))
     assert set(server.seen.values()) == {1}
 
