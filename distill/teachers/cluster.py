@@ -130,7 +130,8 @@ def _no_cluster(where: str, address: str, own: str, error: Exception) -> Teacher
         )
     return TeacherError(
         f"{where}: no Ray cluster can be used at {address}; got {said[:300]}; expected a cluster "
-        "of which this machine is a part: `ray start --head`, or `ray start --address HOST:PORT`"
+        "of which this machine is a part (`ray start --head`, or `ray start --address HOST:PORT`); "
+        "if the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here as there"
     )
 
 
