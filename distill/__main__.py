@@ -39,7 +39,9 @@ STUDENT = ".demo/SmolLM2-135M-Instruct"  # of the preset own
 TEACHER = "hf:.demo/gemma-3-270m"
 INIT = "write a configuration to begin with; without NAME, list them"
 RATES = {
-    "tokens-per-second": ("N", "of the teacher, prompt and answer tokens together: gives the time"),
+    "tokens-per-second": ("N", "of one machine, prompt and answer tokens together: gives the time"),
+    "machines": ("M", "that answer side by side, default 1"),
+    "usd-per-machine-hour": ("Z", "price of one for an hour: gives the cost, with the time"),
     "usd-per-million-input": ("X", "price of prompt tokens: gives the cost, with the next"),
     "usd-per-million-output": ("Y", "price of answer tokens"),
 }
@@ -187,9 +189,7 @@ def _plan(options: argparse.Namespace) -> None:
     from distill.run.plan_text import Rates, render
 
     run = _configuration(options)
-    rates = Rates(
-        options.tokens_per_second, options.usd_per_million_input, options.usd_per_million_output
-    )
+    rates = Rates(**{name: getattr(options, name) for name in (r.replace("-", "_") for r in RATES)})
     check_labels(run)
     check_tasks(run)
     bring_datasets(run)

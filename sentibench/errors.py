@@ -31,6 +31,10 @@ class StoreError(SentiBenchError):
     """The store of answers is damaged, in use, full, or of another teacher."""
 
 
+class StoreInUseError(StoreError):
+    """Another process holds the store."""
+
+
 class TeacherError(SentiBenchError):
     """Who is asked, a teacher or a server, cannot be reached or answers nothing but errors."""
 

@@ -18,6 +18,7 @@ from distill.config.stages import (
     Perspective,
 )
 from distill.config.teachers import (
+    Asking,
     DecisionsTeacherConfig,
     GoldTeacherConfig,
     HfTeacher,
@@ -37,7 +38,7 @@ from distill.config.training import (
 )
 
 __all__ = ["Attributes", "Evaluation", "FilterConfig", "ICLDist", "KnowDist", "Run", "Section"]
-__all__ += ["CHANGES", "Change", "Cleaning", "Personal", "Texts"]
+__all__ += ["CHANGES", "Asking", "Change", "Cleaning", "Personal", "Texts"]
 __all__ += ["FAMILIES", "OF_KNOWDIST", "PERSPECTIVES", "Family", "Perspective"]
 __all__ += ["GoldTeacherConfig", "HfTeacher", "OpenAITeacherConfig", "ReplayTeacherConfig"]
 __all__ += ["DecisionsTeacherConfig", "ServerTeacherConfig", "TeacherConfig", "VllmTeacher"]

@@ -14,11 +14,11 @@ from pydantic import Field, field_validator, model_validator
 from distill.config.section import Count, Fraction, Section, Share
 from distill.config.sources import Cleaning, Texts
 from distill.config.stages import ICLDist, KnowDist
-from distill.config.teachers import TeacherConfig
+from distill.config.teachers import Asking, TeacherConfig, VllmTeacher
 from distill.reasons import Reason
 from sentibench.data.cards import Source, load_tasks
 
-SCORING = ("hf", "decisions", "replay")  # backends; a recording holds what its teacher gave
+SCORING = ("hf", "vllm", "decisions", "replay")  # backends; a recording holds what its teacher gave
 MARKERS = ("Sentence", "Review", "Text", "Tweet", "Label", "Human", "User", "Assistant")
 
 
@@ -106,6 +106,7 @@ class Run(Section):
         student: A checkpoint that transformers loads.
         trust_remote_code: Whether code that comes with the student's checkpoint is run.
         teacher: Who answers.
+        asking: From where it is asked.
         texts: Sources of user texts.
         cleaning: What is done to the texts first.
         knowdist: Stage 1; None to leave it out.
@@ -121,6 +122,7 @@ class Run(Section):
     student: str
     trust_remote_code: bool = False
     teacher: TeacherConfig
+    asking: Asking = Asking()
     texts: tuple[Texts, ...] = Field(min_length=1)
     cleaning: Cleaning = Cleaning()
     knowdist: KnowDist | None = None
@@ -154,6 +156,19 @@ class Run(Section):
         return self
 
     @model_validator(mode="after")
+    def _has_room_for_workers(self) -> Run:
+        own = (self.knowdist and self.knowdist.teacher) or self.teacher
+        for teacher in (own, self.teacher):
+            if self.asking.engine != "ray" or not isinstance(teacher, VllmTeacher):
+                continue
+            if self.asking.gpus < teacher.tensor_parallel:
+                raise ValueError(
+                    f"asking.gpus: got {self.asking.gpus:g}; expected {teacher.tensor_parallel}, "
+                    "which the teacher's tensor_parallel shares"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _has_distributions(self) -> Run:
         of_texts = self.knowdist and self.knowdist.difficulty
         if of_texts and of_texts.by == "confidence":
@@ -166,8 +181,8 @@ class Run(Section):
             if backend not in SCORING or not self.icldist.score_choices:
                 got = backend if backend not in SCORING else "icldist.score_choices: false"
                 raise ValueError(
-                    f"{wanted}: expected a teacher that scores labels (backend: hf or decisions, "
-                    f"with icldist.score_choices), got {got}"
+                    f"{wanted}: expected a teacher that scores labels (backend: hf, vllm or "
+                    f"decisions, with icldist.score_choices), got {got}"
                 )
         return self
 

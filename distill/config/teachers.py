@@ -1,4 +1,4 @@
-"""The teachers: one section for each backend."""
+"""The teachers: one section for each backend, and how requests get to them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from distill.config.section import Count, NotNegative, Positive, Section
 from sentibench.decisions.dialects import DialectName, without_ours
 from sentibench.remote.exchange import ADDRESS, VARIABLE
 
+CLUSTER = r"auto|local|(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+):\d{1,5}"
 # Keys of a request that other settings write.
 WRITTEN_BY_US = {
     "model": "give teacher.model",
@@ -225,3 +226,45 @@ TeacherConfig = Annotated[
     | GoldTeacherConfig,
     Field(discriminator="backend"),
 ]
+
+
+class Asking(Section):
+    """How requests that have no answer in the store get to the teacher.
+
+    Attributes:
+        engine: ``local``: from this process. ``ray``: from workers of a Ray cluster, which
+            ``pip install 'sentibench[ray]'`` brings. The answers are the same.
+        address: Of the cluster: ``HOST:PORT``, ``auto`` for the one that runs on this machine,
+            ``local`` for a new one of this machine alone; none for that of the environment
+            (RAY_ADDRESS), without which it is ``local``.
+        workers: The fewest and the most workers; in between, their number follows the work.
+        cpus: CPU cores that each worker reserves.
+        gpus: GPUs that each worker reserves; without one it works on the CPU.
+        batch: Requests that a worker is given at once, at most.
+        patience_s: Seconds to wait for a machine on which a worker fits.
+    """
+
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    workers: tuple[Count, Count] = (1, 4)
+    cpus: NotNegative = 1
+    gpus: NotNegative = 0
+    batch: Count = 256
+    patience_s: Positive = 300
+
+    @field_validator("address")
+    @classmethod
+    def _is_reached_from_within(cls, address: str | None) -> str | None:
+        if address is not None and not re.fullmatch(CLUSTER, address):
+            raise ValueError(
+                f"got {address!r}; expected HOST:PORT, auto or local; behind ray:// a driver is "
+                "cut off from its workers' data: start it on a machine of the cluster"
+            )
+        return address
+
+    @model_validator(mode="after")
+    def _has_no_fewer_most_than_fewest(self) -> Asking:
+        fewest, most = self.workers
+        if fewest > most:
+            raise ValueError(f"workers: got [{fewest}, {most}]; expected the smaller number first")
+        return self

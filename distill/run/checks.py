@@ -99,6 +99,11 @@ def check_run(run: Run) -> None:
     from sentibench.harness import task_manager
 
     check_tasks(run)
+    if run.asking.engine == "ray" and find_spec("ray") is None:
+        raise InputError(
+            "asking.engine: ray is not installed; pip install 'sentibench[ray]', or "
+            "asking.engine=local"
+        )
     trust = {"trust_remote_code": run.trust_remote_code}
     check_checkpoint("student", run.student, **trust)
     load_tokenizer(run.student, **trust)

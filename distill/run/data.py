@@ -307,7 +307,7 @@ def filter_stage(
             raise ConfigError(
                 f"{stage}: {' and '.join(run.wants_distributions)}; expected answers that scored "
                 f"labels, got none among {len(kept)} of {teacher.name}: take a teacher that scores "
-                "labels (backend: hf or decisions), or leave these settings out"
+                "labels (backend: hf, vllm or decisions), or leave these settings out"
             )
     samples = [sample_of(k.request, k.response, said.get(k.request.id, ())) for k in kept]
     write_samples(samples, folder / "samples.jsonl")

@@ -314,7 +314,7 @@ def _add_evaluation(
     steps.add(
         "report",
         partial(models.report_run, run, teachers, steps),
-        {"config": run.model_dump(mode="json")},
+        {"config": run.model_dump(mode="json", exclude={"asking"})},  # which changes no number
         (
             *(f"evaluate-{model}" for model in stages.measured(run)),
             *(["agreement"] if tasks else []),

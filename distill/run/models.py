@@ -143,7 +143,8 @@ def _keep_earlier(run: Run) -> None:
         config = json.loads((results / "run.json").read_text(encoding="utf-8"))["config"]
     except (OSError, ValueError, LookupError, TypeError):
         return
-    if config == run.model_dump(mode="json"):
+    config.pop("asking", None)
+    if config == run.model_dump(mode="json", exclude={"asking"}):
         return
     text = json.dumps(config, sort_keys=True)
     kept = run.folder / EARLIER / sha256(text.encode()).hexdigest()[:12]

@@ -406,7 +406,7 @@ def _cost(
     ]
     scale = sum(n for n, _ in told) / sum(n for _, n in told) if told else 1.0
     prompts = fmean(prompt_tokens) * scale * len(waiting)
-    scores = backend == "hf"
+    scores = backend in ("hf", "vllm")
     bounds = [r.decoding.max_new_tokens for r in waiting if not (scores and r.choices)]
     if not bounds:
         return Cost(prompts), "it scores label words and writes nothing"

@@ -27,24 +27,28 @@ class Rates:
     """What the user knows of the teacher.
 
     Attributes:
-        tokens_per_second: Prompt and answer tokens together.
+        tokens_per_second: Of one machine, prompt and answer tokens together.
         usd_per_million_input: US dollars for a million prompt tokens.
         usd_per_million_output: US dollars for a million answer tokens.
+        machines: That answer side by side; None for one.
+        usd_per_machine_hour: US dollars for an hour of one.
     """
 
     tokens_per_second: float | None = None
     usd_per_million_input: float | None = None
     usd_per_million_output: float | None = None
+    machines: float | None = None
+    usd_per_machine_hour: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            is_speed = field.name == "tokens_per_second"
-            if value is None or (0 <= value < math.inf and not (is_speed and value == 0)):
+            divides = field.name in ("tokens_per_second", "machines")
+            if value is None or (0 <= value < math.inf and not (divides and value == 0)):
                 continue
             raise InputError(
                 f"--{field.name.replace('_', '-')}: got {value:g}; expected a number "
-                f"{'above 0' if is_speed else 'of at least 0'}"
+                f"{'above 0' if divides else 'of at least 0'}"
             )
 
     def of(self, teacher: TeacherConfig) -> Rates:
@@ -119,9 +123,15 @@ def _total(asked: Sequence[tuple[Cost, Rates]]) -> Cost:
 
 def _price_lines(asked: Sequence[tuple[Cost, Rates]]) -> Iterator[str]:
     """Time and price, where it is known what they rest on."""
-    speed = asked[0][1].tokens_per_second
+    known_of_all = asked[0][1]
+    speed, n_machines = known_of_all.tokens_per_second, known_of_all.machines or 1.0
     if speed is not None:
-        yield f"time: {_duration(sum(_total(asked)) / speed)} at {speed:,g} tokens per second"
+        seconds = sum(_total(asked)) / speed / n_machines
+        side_by_side = f" on each of {n_machines:g} machines" if n_machines != 1 else ""
+        yield f"time: {_duration(seconds)} at {speed:,g} tokens per second{side_by_side}"
+        if (price := known_of_all.usd_per_machine_hour) is not None:
+            rent = seconds / 3600 * n_machines * price
+            yield f"cost of machines: {rent:,.2f} US dollars at {price:g} for an hour of one"
     dollars = [rates.usd(cost) for cost, rates in asked]
     known = [one for one in dollars if one is not None]
     if len(known) == len(asked):

@@ -63,7 +63,7 @@ def teachers_of(run: Run, loaded: Teacher | None = None) -> dict[StageName, Stag
         name, revision = known[said]
         slug = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{name}-{revision}")
         store = run.out / "answers" / slug.rstrip("-")
-        load = (lambda: loaded) if loaded else partial(load_teacher, config)
+        load = (lambda: loaded) if loaded else partial(load_teacher, config, run.asking, store)
         found[stage] = StageTeacher(config, name, revision, store, load)
     return found
 

@@ -104,8 +104,8 @@ def train(
     with bar.shown:
         trainer.train(resume_from_checkpoint=last_checkpoint(folder / "checkpoints"))
     summary = _summary(encoding, trainer, training.epochs)
+    _save_weights(trainer, tokenizer, folder / "weights")
     if trainer.is_world_process_zero():  # the others wait for the step's record
-        _save_weights(trainer, tokenizer, folder / "weights")
         write_json(folder / "training.json", summary)  # last: it says that the weights are whole
     return summary
 
@@ -187,16 +187,33 @@ class StudentTrainer(Trainer):
         inputs = {key: value.to(self.args.device) for key, value in inputs.items()}
         n_tokens = (inputs["labels"][:, 1:] != UNSUPERVISED).sum()
         n_tokens = self.accelerator.reduce(n_tokens, "sum")  # of all processes
-        parts = list(cut_by_tokens(inputs, self.batch_tokens))
+        parts = self._in_step(list(cut_by_tokens(inputs, self.batch_tokens)))
         total = torch.zeros((), device=self.args.device)
         for number, part in enumerate(parts, 1):
-            last = number == len(parts)
+            # gradients of sharded weights are exchanged at once: whole ones would not fit
+            last = number == len(parts) or self.is_fsdp_enabled
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager():
                     loss = self.compute_loss(model, part, num_items_in_batch=n_tokens)
                 self.accelerator.backward(loss)
             total += loss.detach()
         return total
+
+    def _in_step(self, parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Parts, and where weights are sharded fillers, so that all processes have as many.
+
+        They gather the weights together for every part; one with fewer would keep them waiting.
+        """
+        if not self.is_fsdp_enabled:
+            return parts
+        n = torch.tensor(len(parts), device=self.args.device)
+        torch.distributed.all_reduce(n, torch.distributed.ReduceOp.MAX)
+        last = parts[-1]
+        filler = last | {
+            "labels": torch.full_like(last["labels"], UNSUPERVISED),
+            **({"target": torch.zeros_like(last["target"])} if "target" in last else {}),
+        }
+        return parts + [filler] * (int(n) - len(parts))
 
     def compute_loss(
         self,
@@ -441,7 +458,7 @@ class Candidates(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write where a part of the steps is through."""
         parts = [round(state.max_steps * i / self.n) for i in range(1, self.n)]
-        if state.is_world_process_zero and state.global_step in parts:
+        if state.global_step in parts:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"step-{state.global_step:06d}"
             _save_weights(self.trainer, self.tokenizer, path)
@@ -473,7 +490,13 @@ def _summary(encoding: Encoding, trainer: Trainer, epochs: float) -> dict[str, A
 
 
 def _save_weights(trainer: Trainer, tokenizer: Any, path: Path) -> None:
+    """Write weights and tokenizer from the first process; the others give their shards."""
+    student = trainer.accelerator.unwrap_model(trainer.model)
+    sharded = trainer.is_fsdp_enabled
+    weights = trainer.accelerator.get_state_dict(trainer.model) if sharded else None
+    if not trainer.is_world_process_zero():
+        return
     unfinished = path.with_name(path.name + ".unfinished")
-    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(unfinished)
+    student.save_pretrained(unfinished, state_dict=weights)
     tokenizer.save_pretrained(unfinished)
     replace_folder(unfinished, path)

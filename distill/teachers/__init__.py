@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from pathlib import Path
 
 from distill.checkpoints import checkpoint_name
 from distill.config import (
+    Asking,
     DecisionsTeacherConfig,
     GoldTeacherConfig,
     HfTeacher,
@@ -43,12 +45,21 @@ def identity(config: TeacherConfig) -> tuple[str, str]:
         recorded = ReplayTeacher(config.store)
         return recorded.name, recorded.revision
     name = f"{config.backend}/{checkpoint_name(config.model)}"
-    given = [config.chat_template_args] if config.chat_template_args else []
+    given: list[object] = [config.chat_template_args] if config.chat_template_args else []
+    if config.backend == "vllm":
+        given.append("scores labels")  # which it wrote once
     return name, fingerprint(config.model, config.dtype, config.chat, *given)
 
 
-def load_teacher(config: TeacherConfig) -> Teacher:
+def load_teacher(
+    config: TeacherConfig, asking: Asking | None = None, store: Path | None = None
+) -> Teacher:
     """Load the model, or reach for the server at the first request.
+
+    Args:
+        config: Its settings.
+        asking: From where it is asked; None for this process.
+        store: Folder of its answers, where workers of a cluster have their shards.
 
     Raises:
         TeacherError: If it cannot be loaded.
@@ -57,6 +68,10 @@ def load_teacher(config: TeacherConfig) -> Teacher:
         return GoldTeacher()
     if isinstance(config, ReplayTeacherConfig):
         return ReplayTeacher(config.store)
+    if asking and store and asking.engine == "ray":
+        from distill.teachers.on_ray import RayTeacher
+
+        return RayTeacher(config, asking, store)
     if isinstance(config, OpenAITeacherConfig):
         from distill.teachers.openai import OpenAITeacher
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from distill import config
@@ -47,12 +48,16 @@ class VllmTeacher:
         self.chat, self.template_args = settings.chat, dict(settings.chat_template_args)
 
     def answer(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
-        """Write every answer, chunk by chunk; see ``Teacher``."""
+        """Score label words, write the rest, chunk by chunk; see ``Teacher``."""
         from vllm import SamplingParams
 
+        scored = [request for request in requests if request.choices]
+        for start in range(0, len(scored), CHUNK):
+            yield from self._score(scored[start : start + CHUNK])
         groups: dict[Decoding, list[Request]] = defaultdict(list)
         for request in requests:
-            groups[request.decoding].append(request)
+            if not request.choices:
+                groups[request.decoding].append(request)
         for decoding, group in groups.items():
             sampling = SamplingParams(
                 max_tokens=decoding.max_new_tokens,
@@ -86,6 +91,49 @@ class VllmTeacher:
                     n_prompt = len(output.prompt_token_ids or ())
                     text = self._text(request, best.text) if self.chat else best.text
                     yield request, Answer(text, finish, n_prompt, len(best.token_ids))
+
+    def _score(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer | Failure]]:
+        """Log-likelihoods of label words: of their tokens, as the end of a prompt.
+
+        The parameters are those with which lm-eval's ``vllm`` asks for log-likelihoods.
+        """
+        from vllm import SamplingParams
+
+        if self.chat and (mark := open_mark(self._chat_prompt(requests[0], tokenize=False))):
+            raise TeacherError(
+                "teacher.chat_template_args: labels are scored right behind the prompt, and the "
+                f"chat template ends it inside the reasoning; got {mark!r} at its end; switch the "
+                "reasoning off, as by {enable_thinking: false}, or have labels written by "
+                "icldist.score_choices=false"
+            )
+        room = self.engine.llm_engine.model_config.max_model_len - 1  # vLLM writes one token
+        rows: list[list[int]] = []
+        n_prompts: dict[str, int] = {}
+        for request in requests:
+            prompt = self._chat_prompt(request, tokenize=False) if self.chat else request.prompt
+            space = "" if self.chat else " "
+            words = [self._encode(prompt + space + choice) for choice in request.choices]
+            if (longest := max(map(len, words))) > room:
+                yield request, Failure("too long", f"{longest} tokens; expected {room}", 1)
+                continue
+            n_prompts[request.id] = len(self._encode(prompt))
+            rows += words
+        asked = SamplingParams(temperature=0, prompt_logprobs=1, max_tokens=1, detokenize=False)
+        outputs = self.engine.generate([{"prompt_token_ids": row} for row in rows], asked)
+        scores = iter(zip(rows, outputs, strict=True))
+        for request in requests:
+            if request.id not in n_prompts:
+                continue
+            n_prompt, found = n_prompts[request.id], list[float]()
+            for row, output in islice(scores, len(request.choices)):
+                of_words = zip(row[n_prompt:], output.prompt_logprobs[n_prompt:], strict=True)
+                found.append(sum(known[token].logprob for token, known in of_words))
+            best = request.choices[max(range(len(found)), key=found.__getitem__)]
+            yield request, Answer(best, "choice", n_prompt, 0, tuple(found))
+
+    def _encode(self, text: str) -> list[int]:
+        """Token ids; a chat template has written the special ones already."""
+        return self.engine.get_tokenizer().encode(text, add_special_tokens=not self.chat)
 
     def _length(self, request: Request) -> int:
         """Tokens of the prompt."""

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Protocol, runtime_checkable
 
 from sentibench.errors import TeacherError
 from sentibench.progress import progress
-from sentibench.remote.chat import ChatServer
 from sentibench.remote.records import UNKNOWN, UNREACHED, Answer, Failure, Request, Teacher
+from sentibench.remote.shards import take_shards
 from sentibench.remote.store import Store
 
 UNSAID = Failure("not answered", "the teacher said nothing", 0)
+
+
+@runtime_checkable
+class Server(Protocol):
+    """A teacher that judges what it refuses by whether it has ever answered; ``ChatServer``."""
+
+    has_answered: bool
 
 
 def ask(
@@ -24,6 +32,9 @@ def ask(
     what: str = "requests",
 ) -> list[tuple[Request, Answer | Failure]]:
     """Ask the teacher whatever the store does not hold; may be killed and called again.
+
+    What workers of an earlier call left in shards of the store is taken first, and what workers of
+    this call leave there, last.
 
     Args:
         requests: Twins (equal keys) are asked once.
@@ -42,13 +53,14 @@ def ask(
         TeacherError: If some requests failed for a passing reason.
         StoreError: If an answer cannot be written.
     """
+    take_shards(store)
     # what failed before comes last: a server whose first words are refusals looks wrong
     waiting = sorted(
         store.waiting(requests, retry_failed),
         key=lambda request: store.failure(store.key_of(request)) is not None,
     )
     asked = teacher() if waiting else None
-    if isinstance(asked, ChatServer) and any(store.key_of(one) in store for one in requests):
+    if isinstance(asked, Server) and any(store.key_of(one) in store for one in requests):
         asked.has_answered = True
     unknown: dict[str, Failure] = {}
     with progress(what, "request", len(waiting)) as bar:
@@ -63,6 +75,8 @@ def ask(
                 bar.update()
         except KeyboardInterrupt:
             raise KeyboardInterrupt("what was answered is kept, call again") from None
+        finally:
+            take_shards(store)
     lost = [f for f in unknown.values() if f.reason in passing and f.reason not in accepted]
     if lost:
         raise TeacherError(

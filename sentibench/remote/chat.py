@@ -69,6 +69,18 @@ class ServerSettings(Protocol):
     def extra_body(self) -> Mapping[str, Any]: ...  # noqa: D102
 
 
+def warn_if_unencrypted(settings: ServerSettings, key: str, prefix: str) -> bool:
+    """Log that a key can be read on its way to a server; returns whether it can."""
+    is_open = bool(key) and goes_unencrypted(settings.base_url)
+    if is_open:
+        log.warning(
+            "%sbase_url: the key in %s goes to %s unencrypted; use https, or name another "
+            "variable in %sapi_key_env",
+            *(prefix, settings.api_key_env, settings.base_url, prefix),
+        )
+    return is_open
+
+
 class ChatServer:
     """A model that a server offers under ``/chat/completions`` or ``/completions``.
 
@@ -124,13 +136,8 @@ class ChatServer:
                 nothing but errors comes back.
         """
         key = read_key(self._settings.api_key_env, self._prefix)
-        if key and goes_unencrypted(self._settings.base_url) and not self._is_warned:
-            self._is_warned = True
-            log.warning(
-                "%sbase_url: the key in %s goes to %s unencrypted; use https, or name another "
-                "variable in %sapi_key_env",
-                *(self._prefix, self._settings.api_key_env, self._settings.base_url, self._prefix),
-            )
+        if not self._is_warned:
+            self._is_warned = warn_if_unencrypted(self._settings, key, self._prefix)
         todo: SimpleQueue[Request | None] = SimpleQueue()
         done: SimpleQueue[tuple[Request, Answer | Failure | BaseException]] = SimpleQueue()
         stopped = Event()

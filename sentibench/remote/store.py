@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 
-from sentibench.errors import StoreError
+from sentibench.errors import StoreError, StoreInUseError
 from sentibench.remote.records import Answer, Failure, Request
 
 FORMAT = 1
@@ -51,17 +51,24 @@ class Store(AbstractContextManager["Store"]):
         self._closing = stack.pop_all()
 
     @classmethod
-    def open(cls, folder: Path, teacher: str, revision: str) -> Store:
+    def open(cls, folder: Path, teacher: str, revision: str, *, patience_s: float = 0.0) -> Store:
         """Open for adding; a new folder is made, a torn last line is cut off.
 
+        Args:
+            folder: Where the files are.
+            teacher: Whose answers these are.
+            revision: Of the teacher.
+            patience_s: Seconds to wait for another process that holds the store.
+
         Raises:
-            StoreError: If another process holds the store, it is of another teacher or revision,
-                a line in the middle is damaged, or the disk is full.
+            StoreInUseError: If another process holds the store.
+            StoreError: If it is of another teacher or revision, a line in the middle is damaged,
+                or the disk is full.
         """
         with ExitStack() as stack:
             with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                _lock(folder, stack)
+                _lock(folder, stack, patience_s)
                 if not any((folder / name).exists() for name in ("store.json", "answers.jsonl")):
                     known = {"format": FORMAT, "teacher": teacher, "revision": revision}
                     beside = folder / "store.new"
@@ -152,6 +159,11 @@ class Store(AbstractContextManager["Store"]):
             self._answers.take(other._answers, self)
         for other in others:
             self._failures.take(other._failures, self)
+
+    def sync(self) -> None:
+        """Bring everything to the disk."""
+        self._answers.sync()
+        self._failures.sync()
 
 
 def merge(folders: Sequence[Path], out: Path) -> tuple[int, int]:
@@ -292,10 +304,11 @@ class _Log(Generic[Outcome]):
             self.sync()
 
     def take(self, other: _Log[Outcome], answered: Container[str]) -> None:
-        """Copy the lines of what was not answered so far."""
+        """Copy the lines of what was not answered so far, without those that are here."""
         for key in other.offsets:
-            if key not in answered:
-                self.append(key, other.line(key))
+            line = other.line(key)
+            if key not in answered and not (key in self.offsets and self.line(key) == line):
+                self.append(key, line)
 
     def sync(self) -> None:
         """Bring what was written to the disk, which a power cut asks for and a kill does not."""
@@ -341,15 +354,15 @@ def disk_errors(path: Path) -> Generator[None]:
         raise StoreError(f"{path}: {what}; got {error.strerror or error}") from None
 
 
-def _lock(folder: Path, stack: ExitStack) -> None:
+def _lock(folder: Path, stack: ExitStack, patience_s: float) -> None:
     """Hold the folder by a lock that the kernel frees when the process dies."""
     lock: Any = FileLock(folder / "store.lock", thread_local=False)
     pid = folder / "store.pid"  # apart, as on some systems nobody can read a locked file
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience_s)
     except Timeout:
         holder = pid.read_text().strip() if pid.exists() else ""
-        raise StoreError(
+        raise StoreInUseError(
             f"{folder}: in use; got process {holder or 'unknown'}, expected none; "
             "wait until it ends or stop it"
         ) from None

@@ -19,10 +19,17 @@ from distill.student.samples import Sample, read_samples
 from sentibench.remote.records import Answer, Failure, Request
 
 # --cpu would launch a single process
-TWO = ("--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no")
+TWO = ("--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no")
 
 
-def launch_two(*program: str) -> None:
+# of docs/scale.md
+SHARDED = (
+    *("--use_fsdp", "--fsdp_version", "2", "--fsdp_auto_wrap_policy", "TRANSFORMER_BASED_WRAP"),
+    *("--fsdp_state_dict_type", "FULL_STATE_DICT", "--fsdp_cpu_ram_efficient_loading", "false"),
+)
+
+
+def launch_two(*program: str, how: Sequence[str] = ("--multi_gpu",)) -> None:
     """Run ``program`` under ``accelerate launch`` in two processes on this machine.
 
     A port that was free when somebody looked can be taken a moment later. So the port named here
@@ -30,7 +37,7 @@ def launch_two(*program: str) -> None:
     """
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
-        launch = (sys.executable, "-m", "accelerate.commands.launch", *TWO)
+        launch = (sys.executable, "-m", "accelerate.commands.launch", *how, *TWO)
         done = subprocess.run(
             [*launch, "--main_process_port", str(port), *program],
             env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},

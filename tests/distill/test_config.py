@@ -107,6 +107,15 @@ MISTAKES = [
     ("texts=[{file: a.csv, split: test}]", "texts.0: split: not of a file"),
     ("seed=[", "'seed=[': the value is no YAML"),
     ("student.size=3", "got 'some/student' in student, expected a section"),
+    (
+        "asking={engine: ray, workers: [4, 1]}",
+        "asking: workers: got [4, 1]; expected the smaller number first",
+    ),
+    ("asking.engine=spark", "asking.engine: input should be 'local' or 'ray'; got 'spark'"),
+    (
+        "asking.address=ray://head:10001",
+        "asking.address: got 'ray://head:10001'; expected HOST:PORT, auto or local; behind ray://",
+    ),
 ]
 
 
@@ -211,3 +220,13 @@ def test_gold_demonstrations_need_labels(tmp_path: Path) -> None:
     given = ["icldist.demonstrations=gold", "texts=[{file: reviews.txt}]"]
     with pytest.raises(ConfigError, match="no source of texts has labels"):
         load_config(written(tmp_path), given)
+
+
+def test_workers_need_the_gpus_that_a_teacher_shares(tmp_path: Path) -> None:
+    overrides = [
+        "teacher={backend: vllm, model: org/large, tensor_parallel: 4}",
+        "asking={engine: ray, gpus: 4}",
+    ]
+    assert load_config(written(tmp_path), overrides).asking.gpus == 4
+    with pytest.raises(ConfigError, match=r"asking.gpus: got 2; expected 4, which .*tensor_par"):
+        load_config(written(tmp_path), [*overrides, "asking.gpus=2"])

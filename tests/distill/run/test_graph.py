@@ -183,3 +183,14 @@ def test_a_command_fingerprints_each_checkpoint_once(
     assert main(["status", str(path), server, *more]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 18
     assert looked_at == {str(tiny_student): 1}
+
+
+def test_from_where_a_teacher_is_asked_makes_no_step_stale(tiny_student, tmp_path) -> None:
+    path = config(tmp_path, tiny_student)
+    here, there = (
+        steps_of(load_config(path, overrides), Scripted())
+        for overrides in ([], ["asking={engine: ray, workers: [1, 9]}"])
+    )
+    assert {name: step.settings for name, step in here.items()} == {
+        name: step.settings for name, step in there.items()
+    }

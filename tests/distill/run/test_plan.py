@@ -143,6 +143,24 @@ def test_rates_give_time_and_cost_and_without_them_the_option_is_named(
     ]
 
 
+def test_machines_share_the_time_and_cost_the_same(tiny_student, tmp_path) -> None:
+    on_ray = "asking={engine: ray, address: auto, workers: [2, 9]}"
+    plan = plan_of(load_config(config(tmp_path, tiny_student), [HF, "icldist=null", on_ray]))
+    knowdist = plan.stages[0]
+    hours = sum(knowdist.cost) / 0.05 / 3600
+    one = list(render(plan, Rates(0.05, usd_per_machine_hour=3.0)))
+    four = list(render(plan, Rates(0.05, machines=4, usd_per_machine_hour=3.0)))
+    rent = f"  cost of machines: {hours * 3:,.2f} US dollars at 3 for an hour of one"
+    assert one.count(rent) == four.count(rent) == 2  # of the stage, and of all
+    at = "hours at 0.05 tokens per second"
+    assert f"  time: {hours:,.1f} {at}" in one
+    assert f"  time: {hours / 4:,.1f} {at} on each of 4 machines" in four
+    assert not any("unknown" in line for line in one)
+    assert one[1].startswith("asked by 2 to 9 workers of a Ray cluster (auto), each with 1 CPUs")
+    with pytest.raises(InputError, match="--machines: got 0; expected a number above 0"):
+        Rates(machines=0)
+
+
 def test_the_prices_of_the_settings_give_the_cost_of_each_teacher(tiny_student, tmp_path) -> None:
     dear = OPENAI[:-1] + ", usd_per_million_input: 1000, usd_per_million_output: 2000}"
     own = f"knowdist.{dear.replace('1000', '3000').replace('model: m', 'model: n')}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from small_runs import launch_two, samples, settings
+from small_runs import SHARDED, launch_two, samples, settings
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
@@ -190,6 +190,43 @@ def test_two_processes_learn_what_one_learns(tiny_student: Path, tmp_path: Path)
     launch_two(str(program))
     assert json.loads((tmp_path / "two" / "training.json").read_text())["processes"] == 2
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+
+
+SHARDED_ON_CPUS = """
+from accelerate.state import AcceleratorState, DistributedType, PartialState
+# accelerate shards weights between accelerators alone: two processes on CPUs count as such here
+begin = AcceleratorState.__init__
+def begin_sharded(self, *given, **more):
+    if PartialState._shared_state.get("distributed_type") == DistributedType.MULTI_CPU:
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    begin(self, *given, **more)
+AcceleratorState.__init__ = begin_sharded
+"""
+
+
+def weights_of(folder: Path):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.mark.slow
+def test_two_processes_with_sharded_weights_learn_what_one_learns(
+    tiny_student: Path, tmp_path: Path
+) -> None:
+    # so few tokens at once that the processes have different numbers of parts
+    given = {"epochs": 3, "method": "full", "batch_tokens": 24}
+    train(str(tiny_student), samples(22), settings(**given), tmp_path / "one", seed=3)
+    program = tmp_path / "launched.py"
+    places = {"tests": str(Path(__file__).parents[1]), "student": str(tiny_student)}
+    launched = LAUNCHED.format(**places, folder=str(tmp_path / "two"))
+    program.write_text(SHARDED_ON_CPUS + launched.replace("epochs=3", f"**{given}"))
+    launch_two(str(program), how=SHARDED)
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
+    one, two = (weights_of(tmp_path / name / "weights") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, weight in one.items():
+        assert torch.allclose(weight, two[name], atol=1e-4), name
 
 
 def test_a_folder_without_weights_is_one_clear_error(tmp_path: Path) -> None:

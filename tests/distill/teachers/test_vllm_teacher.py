@@ -23,8 +23,10 @@ class Engine:
         self.given = given
         self.calls: list[list[Any]] = []
 
-    def generate(self, prompts: list[str], sampling: SimpleNamespace) -> list[SimpleNamespace]:
+    def generate(self, prompts: list[Any], sampling: SimpleNamespace) -> list[SimpleNamespace]:
         self.calls.append(prompts)
+        if hasattr(sampling, "prompt_logprobs"):
+            return [self._scored(one["prompt_token_ids"]) for one in prompts]
         return [self._output(prompt, sampling) for prompt in prompts]
 
     def chat(
@@ -46,12 +48,24 @@ class Engine:
             return list(text) if tokenize else text
 
         return SimpleNamespace(
-            encode=lambda text: list(text), apply_chat_template=template, eos_token="<end>"
+            encode=lambda text, add_special_tokens=True: list(text),
+            apply_chat_template=template,
+            eos_token="<end>",
         )
 
     @property
     def llm_engine(self) -> SimpleNamespace:
         return SimpleNamespace(model_config=SimpleNamespace(max_model_len=LENGTH))
+
+    def _scored(self, tokens: list[str]) -> SimpleNamespace:
+        """What is known of each token of a prompt: nothing of the first; others cost a place."""
+        if len(tokens) > LENGTH - 1:
+            raise ValueError("the whole batch is refused")
+        known = [
+            {"?": SimpleNamespace(logprob=0.0)} | {t: SimpleNamespace(logprob=-float(i))}
+            for i, t in enumerate(tokens)
+        ]
+        return SimpleNamespace(prompt_logprobs=[None, *known[1:]])
 
     def _output(self, prompt: str, sampling: SimpleNamespace) -> SimpleNamespace:
         if len(prompt) + sampling.max_tokens > LENGTH:
@@ -112,6 +126,28 @@ def test_a_prompt_that_does_not_fit_is_its_own_failure() -> None:
     assert isinstance(failure, Failure)
     assert failure.reason == "too long"
     assert isinstance(answer, Answer)
+
+
+def test_label_words_are_scored_by_their_own_tokens() -> None:
+    labels = ("good", "bad")
+
+    def asked(word: str) -> Request:
+        return Request(word, (Message("user", word),), word, "here", choices=labels)
+
+    teacher = made("org/large")
+    found = {r.id: o for r, o in teacher.answer([asked("tea"), asked("x" * 60), request("a")])}
+    # by hand: "tea" is 3 tokens, then " good" stands at places 3 to 7 and " bad" at 3 to 6
+    assert found["tea"] == Answer("bad", "choice", 3, 0, (-25.0, -18.0))
+    assert found["a"] == Answer("a", "stop", 5, 1)
+    assert isinstance(found["x" * 60], Failure)
+    assert found["x" * 60].reason == "too long"
+    chat = made("org/large", chat=True)
+    assert next(iter(chat.answer([asked("tea")])))[1] == Answer(
+        "bad", "choice", 3, 0, (-18.0, -12.0)
+    )
+    thinking = made("org/large", chat=True, chat_template_args={"think": True})
+    with pytest.raises(TeacherError, match="ends it inside the reasoning; got '<think>'"):
+        list(thinking.answer([asked("tea")]))
 
 
 def test_a_model_that_is_not_there_is_one_clear_error() -> None:

@@ -1,0 +1,255 @@
+"""A Ray cluster: reach it, or start one on this machine, and check its machines before any work.
+
+What is wrong is said once, with the machine, before a request is sent.
+"""
+
+# pyright: basic, reportMissingImports=false
+# Ray carries no types that would hold, and is an extra: its unknowns end in this module.
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from distill.checkpoints import check_checkpoint
+from distill.config import Asking, HfTeacher, TeacherConfig, VllmTeacher
+from distill.teachers import identity
+from sentibench.errors import SentiBenchError, TeacherError
+from sentibench.remote.shards import FOLDER
+
+CONNECT_S = 5.0
+# of HTTP/2, which gRPC speaks: client and server both begin with their settings
+FRAME, SETTINGS = 9, b"\x04"  # bytes of a frame's head, and its kind in there
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0" * 5
+CHECK_S = 120.0  # for a machine to say whether a worker could work there
+OBJECTS_BYTES = 512 << 20  # what workers and driver share in the memory of this machine alone
+# Read when Ray is imported. Nothing calls outside, and what Ray says is not said twice.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+
+
+def load_ray() -> Any:
+    """Import Ray, quietly.
+
+    Raises:
+        TeacherError: If it is not installed.
+    """
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise TeacherError(
+            f"asking.engine: ray is not installed; got {error}; pip install 'sentibench[ray]', "
+            "or asking.engine=local"
+        ) from None
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return ray
+
+
+@contextmanager
+def connected(asking: Asking) -> Generator[Any]:
+    """Be the driver of a cluster: that of the settings, of RAY_ADDRESS, or one of this machine.
+
+    Yields:
+        The module ``ray``. A cluster that the process is connected to already is left as it is.
+
+    Raises:
+        TeacherError: If the cluster cannot be reached, or has another version of Ray or Python.
+    """
+    ray = load_ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    given = os.environ.get("RAY_ADDRESS", "")
+    where = "asking.address" if asking.address or not given else "RAY_ADDRESS"
+    address = asking.address or given or "local"
+    _refuse_unreachable(ray, where, address)
+    mine = {"include_dashboard": False, "object_store_memory": OBJECTS_BYTES}
+    try:
+        ray.init(
+            address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **(mine if address == "local" else {}),
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        ray.shutdown()  # it may be half connected
+        raise _no_cluster(where, address, ray.__version__, error) from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _refuse_unreachable(ray: Any, where: str, address: str) -> None:
+    """Ask at the address for a server of gRPC: Ray itself would try for minutes."""
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.rpartition(":")
+    if "//" in address or not host or not port.isdigit():
+        raise TeacherError(
+            f"{where}: got {address!r}; expected HOST:PORT, auto or local; behind ray:// the "
+            "driver is cut off from its workers' data: start it on a machine of the cluster"
+        )
+    host = host.strip("[]")
+    if host in ("localhost", "127.0.0.1", "::1"):  # Ray replaces it by the machine's own address
+        host = ray.util.get_node_ip_address()
+    try:
+        with socket.create_connection((host, int(port)), CONNECT_S) as link:
+            if os.environ.get("RAY_USE_TLS", "0") == "0":
+                link.sendall(HELLO)
+                if link.recv(FRAME)[3:4] != SETTINGS:
+                    raise ConnectionError("something that is no Ray cluster")
+    except (OSError, OverflowError) as error:
+        raise TeacherError(
+            f"{where}: no Ray cluster at {host}:{port}; got {error}; expected one that was started "
+            "with `ray start --head`; start it, or leave the address out for a cluster of this "
+            "machine alone"
+        ) from None
+
+
+def _no_cluster(where: str, address: str, own: str, error: Exception) -> TeacherError:
+    said = " ".join(str(error).split())
+    if said.startswith("Version mismatch"):
+        return TeacherError(
+            f"{where}: the cluster at {address} has other versions; got {said[18:]}; expected Ray "
+            f"{own} and one minor version of Python on every machine; install them there, or here"
+        )
+    return TeacherError(
+        f"{where}: no Ray cluster can be used at {address}; got {said[:300]}; expected a cluster "
+        "of which this machine is a part (`ray start --head`, or `ray start --address HOST:PORT`); "
+        "if the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here as there"
+    )
+
+
+def check_machines(ray: Any, asking: Asking, teacher: TeacherConfig, store: Path) -> None:
+    """Refuse a cluster of which a machine that would get workers could not do their work.
+
+    Args:
+        ray: The module, connected.
+        asking: What a worker reserves.
+        teacher: Whose model has to be there.
+        store: Folder of the answers, which all machines have to share.
+
+    Raises:
+        TeacherError: If no machine has room for a worker, or one of them cannot be used.
+    """
+    given = (teacher, identity(teacher), store, version("sentibench"))
+    check = ray.remote(wrong_with_machine)
+    pinned = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    fits = [
+        node
+        for node in ray.nodes()
+        if node["Alive"]
+        and node["Resources"].get("CPU", 0) >= asking.cpus
+        and node["Resources"].get("GPU", 0) >= asking.gpus
+    ]
+    asked = [
+        check.options(
+            num_cpus=0, scheduling_strategy=pinned(node["NodeID"], soft=False), max_retries=0
+        ).remote(*given)
+        for node in fits
+    ]
+    late = f"asking.engine: machine {{}} did not say within {CHECK_S:g} s whether it can be used"
+    names = [node["NodeManagerAddress"] for node in fits]
+    can_be_used = [
+        _refuse_wrong(ray, machine, answer, CHECK_S, late.format(machine))
+        for machine, answer in zip(names, asked, strict=True)
+    ]
+    if any(can_be_used):
+        return
+    # none is there, or was killed a moment ago; a cluster that grows with what is wanted gets one
+    wanted = check.options(num_cpus=asking.cpus, num_gpus=asking.gpus).remote(*given)
+    has = "; ".join(
+        f"{node['Resources'].get('CPU', 0):g} CPUs and {node['Resources'].get('GPU', 0):g} GPUs"
+        for node in ray.nodes()
+        if node["Alive"]
+    )
+    late = (
+        f"asking.cpus, asking.gpus: no machine had room for a worker within {asking.patience_s:g} "
+        f"s; got machines of {has or 'none'}; expected {asking.cpus:g} CPUs and {asking.gpus:g} "
+        "GPUs that are free; lower them, or add a machine"
+    )
+    _refuse_wrong(ray, "of the cluster", wanted, asking.patience_s, late)
+
+
+def _refuse_wrong(ray: Any, machine: str, answer: Any, wait_s: float, late: str) -> bool:
+    """Whether a machine can be used; False where it is gone meanwhile.
+
+    Raises:
+        TeacherError: If it is there and cannot be used, or, with the words of ``late``, if it has
+            not said so in time.
+    """
+    known = ray.exceptions
+    try:
+        wrong = ray.get(answer, timeout=wait_s)
+    except (known.TaskUnschedulableError, known.NodeDiedError, known.WorkerCrashedError):
+        return False
+    except known.GetTimeoutError:
+        raise TeacherError(late) from None
+    except known.RayError as error:
+        said = " ".join(str(error).split())
+        raise TeacherError(
+            f"asking.engine: machine {machine} cannot run a worker; got {said[-300:]}; expected "
+            f"sentibench {version('sentibench')} to be installed there, as it is here"
+        ) from None
+    if wrong:
+        raise TeacherError(f"asking.engine: machine {machine}: {wrong}")
+    return True
+
+
+def wrong_with_machine(
+    teacher: TeacherConfig, known: tuple[str, str], store: Path, installed: str
+) -> str:
+    """Why a worker could not work on the machine where this is called; empty if it could.
+
+    Args:
+        teacher: Whose model has to be here.
+        known: Its name and revision where the run was started.
+        store: Folder of the answers.
+        installed: The version of this package where the run was started.
+    """
+    here = version("sentibench")
+    if here != installed:
+        return f"another version of sentibench; got {here}, expected {installed}; install that one"
+    if not (store / "store.json").is_file():
+        return (
+            f"{store}: got no store.json there, expected the folder of the run; set `out` to a "
+            "folder that all machines share, under one path"
+        )
+    try:
+        (store / FOLDER).mkdir(exist_ok=True)
+        TemporaryFile(dir=store / FOLDER).close()
+    except OSError as error:
+        return (
+            f"{store / FOLDER}: workers cannot write there; got {error.strerror}; give them the "
+            "right to, or set `out` to another folder that all machines share"
+        )
+    if not isinstance(teacher, HfTeacher | VllmTeacher):
+        return ""
+    try:
+        check_checkpoint(
+            "teacher.model", teacher.model, trust_remote_code=teacher.trust_remote_code
+        )
+    except SentiBenchError as error:
+        return str(error)
+    name, revision = identity(teacher)
+    if (name, revision) != known:
+        return (
+            f"teacher.model: another model; got {name} {revision}, expected {' '.join(known)}; "
+            "put the same files there"
+        )
+    return ""
