@@ -24,7 +24,7 @@ from distill.filters.reading import (
 from distill.reasons import Reason
 from distill.texts.decontamination import Contamination
 from distill.texts.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
-from distill.texts.ngrams import words_of
+from distill.texts.ngrams import text_fingerprints
 from sentibench.remote.records import Answer, Failure, Finish, Request
 
 RULES_VERSION = 3
@@ -327,7 +327,7 @@ def _duplicates(fit: Mapping[str, _Draft], similarity: float) -> dict[str, str]:
     same: dict[str, str] = {}
     similar: dict[str, str] = {}
     for id_, draft in fit.items():
-        if not draft.is_prose or len(words_of(draft.text)) < NGRAM_WORDS:
+        if not draft.is_prose or len(text_fingerprints(draft.text, 1)) < NGRAM_WORDS:
             prompt = [message.content for message in draft.request.messages]
             same[id_] = "\n".join([*prompt, draft.text])
         else:

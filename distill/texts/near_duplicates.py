@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.texts.ngrams import BASE, Hashes, fingerprints, words_of
+from distill.texts.ngrams import BASE, Hashes, text_fingerprints
 
 NGRAM_WORDS = 5
 BANDS = 16
@@ -87,7 +87,7 @@ def exact_duplicates(texts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _grams(text: str) -> Hashes:
-    return np.unique(fingerprints(words_of(text), NGRAM_WORDS))
+    return np.unique(text_fingerprints(text, NGRAM_WORDS))
 
 
 def _jaccard(a: Hashes, b: Hashes) -> float:

@@ -319,7 +319,7 @@ def _line(key: str, request: Request, outcome: dict[str, Any]) -> bytes:
     asked = {
         "messages": request.turns,
         "choices": request.choices,
-        "decoding": asdict(request.decoding),
+        "decoding": request.decoding.as_json(),
         "text": request.text,
         "source": request.source,
         "meta": dict(request.meta),
