@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, cast
 
 from distill.config import OF_KNOWDIST, FilterConfig
+from distill.files import Lines
 from distill.filters import checks
-from distill.filters.funnel import Drop, Funnel, count
+from distill.filters.funnel import (
+    Drop,
+    DroppedAnswer,
+    Funnel,
+    Group,
+    Tally,
+    excerpt,
+    group_of,
+)
 from distill.filters.reading import (
     Reading,
     in_the_texts_spelling,
@@ -23,13 +34,22 @@ from distill.filters.reading import (
 )
 from distill.reasons import Reason
 from distill.texts.decontamination import Contamination
-from distill.texts.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
+from distill.texts.near_duplicates import (
+    DIGEST_BYTES,
+    NGRAM_WORDS,
+    bands_of,
+    plain_digest,
+    same_rows,
+    similar_rows,
+)
 from distill.texts.ngrams import text_fingerprints
+from distill.workers import shared
 from sentibench.remote.records import Answer, Failure, Finish, Request
 
 RULES_VERSION = 3
 OTHER = "other"  # family of ICLDist's questions that are not about sentiment
 """Of the checks; raised when one judges otherwise, so that samples filtered before are stale."""
+Pair = tuple[Request, Answer | Failure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +72,36 @@ class Kept:
 
 
 def filter_answers(
-    pairs: Iterable[tuple[Request, Answer | Failure]],
+    pairs: Iterable[Pair],
     config: FilterConfig,
     test_grams: Contamination | None,
     label_words: Sequence[str] = (),
 ) -> tuple[list[Kept], Funnel]:
-    """Keep the answers that are fit to learn from.
+    """Keep the answers that are fit to learn from; see :func:`judge_answers`.
+
+    Args:
+        pairs: Every request once, with its answer or failure.
+        config: What makes an answer unfit.
+        test_grams: The test texts; None leaves contamination unchecked, as the funnel then says.
+        label_words: Words of classes, which are no answer where KnowDist asks for prose.
+    """
+    kept, funnel = judge_answers(list(pairs), config, test_grams, label_words)
+    return list(kept), funnel
+
+
+def judge_answers(
+    pairs: Sequence[Pair],
+    config: FilterConfig,
+    test_grams: Contamination | None,
+    label_words: Sequence[str] = (),
+) -> tuple[Sequence[Kept], Funnel]:
+    """Keep the answers that are fit to learn from, of more than fit into memory.
 
     The result does not depend on the order of the pairs: of near-duplicates the one with the
     smallest request id stays, and what is kept comes in the order of ids.
 
     Args:
-        pairs: Every request once, with its answer or failure.
+        pairs: As for :func:`filter_answers`; read when they are needed, twice if they are kept.
         config: What makes an answer unfit.
         test_grams: The test texts; None leaves contamination unchecked, as the funnel then says.
         label_words: Words of classes, which are no answer where KnowDist asks for prose.
@@ -74,37 +112,180 @@ def filter_answers(
     Raises:
         ValueError: If a request id occurs twice.
     """
-    asked: dict[str, Request] = {}
-    failed: list[tuple[Request, Failure]] = []
-    answered: list[tuple[Request, Answer, Reading]] = []
-    for request, answer in pairs:
-        if request.id in asked:
-            raise ValueError(f"request {request.id}: given twice; rows are joined by id")
-        asked[request.id] = request
-        if isinstance(answer, Failure):
-            failed.append((request, answer))
+    tally, fit = Tally(), _Fit(pairs)
+    ids: set[str] = set()
+    later: list[int] = []  # the end of their reasoning is not there
+    begin_inside = False
+
+    def judge(places: Iterable[int], inside: bool | None) -> list[_Outcome]:
+        given = config, test_grams, label_words
+        return [_outcome(place, *pairs[place], inside, *given) for place in places]
+
+    def note(outcome: _Outcome) -> None:
+        if outcome.draft is not None:
+            fit.add(outcome)
+        elif outcome.failure is not None:
+            tally.failed(outcome.group, outcome.id, outcome.failure)
+        elif outcome.reason is not None:
+            tally.dropped(outcome.group, outcome.reason, outcome.example, outcome.tests)
+
+    for outcome in shared(lambda places: judge(places, None), len(pairs)):
+        if outcome.id in ids:
+            raise ValueError(f"request {outcome.id}: given twice; rows are joined by id")
+        ids.add(outcome.id)
+        tally.asked(outcome.group)
+        begin_inside |= outcome.began_inside
+        if outcome.is_open:
+            later.append(outcome.place)
         else:
-            answered.append((request, answer, read_answer(request, answer)))
-    drops: list[Drop] = []
-    fit: dict[str, _Draft] = {}
-    begin_inside = any(reading.began_inside for _, _, reading in answered)
-    for request, answer, reading in answered:
-        if begin_inside and reading.finish == "length" and not reading.reasoning:
-            # the others' prompts end inside the reasoning, and this answer never left it
-            reading = Reading("", reading.text, "length")
-        outcome = _judge(request, answer, reading, config, test_grams, label_words)
-        if isinstance(outcome, Drop):
-            drops.append(outcome)
-        else:
-            fit[request.id] = outcome
-    if "near-duplicate" not in config.skip:
-        for id_, twin in _duplicates(fit, config.near_duplicate_similarity).items():
-            draft = fit.pop(id_)
-            drops.append(Drop(draft.request, draft.text, "near-duplicate", (twin,)))
-    kept = [Kept(draft.request, draft.text, draft.notes) for _, draft in sorted(fit.items())]
+            note(outcome)
+    inside = begin_inside
+    for outcome in shared(lambda rows: judge((later[n] for n in rows), inside), len(later)):
+        note(outcome)
+    fit.sort()
+    twins = fit.twins(config.near_duplicate_similarity) if "near-duplicate" not in config.skip else {}
+    for row, twin in twins.items():
+        example = DroppedAnswer(fit.ids[row], fit.ids[twin], excerpt(fit.text(row)))
+        tally.dropped(fit.groups[row], "near-duplicate", example)
+    fit.leave_out(twins)
+    for row in range(len(fit)):
+        tally.kept(fit.groups[row], fit.notes(row))
     off: set[Reason] = {*config.skip, *(("contaminated",) if test_grams is None else ())}
-    changes = [(one.request, one.notes) for one in kept]
-    return kept, count(asked.values(), failed, drops, changes, off)
+    return fit, tally.funnel(off)
+
+
+class _Outcome(NamedTuple):
+    """What became of one answer; small, as it goes from one process to another."""
+
+    place: int
+    id: str
+    group: Group
+    began_inside: bool = False
+    is_open: bool = False
+    failure: Failure | None = None
+    reason: Reason | None = None
+    example: DroppedAnswer | None = None
+    tests: tuple[str, ...] = ()
+    draft: bytes | None = None
+    bands: bytes = b""
+    digest: bytes = b""
+
+
+def _outcome(
+    place: int,
+    request: Request,
+    answer: Answer | Failure,
+    begin_inside: bool | None,
+    config: FilterConfig,
+    test_grams: Contamination | None,
+    label_words: Sequence[str],
+) -> _Outcome:
+    """Judge one answer by itself.
+
+    Args:
+        place: Among all.
+        request: What was asked.
+        answer: What came.
+        begin_inside: Whether prompts end inside the reasoning, so that an answer that reached the
+            token limit may never have left it; None as long as nobody knows.
+        config: As for :func:`judge_answers`.
+        test_grams: As for :func:`judge_answers`.
+        label_words: As for :func:`judge_answers`.
+    """
+    known = place, request.id, group_of(request)
+    if isinstance(answer, Failure):
+        return _Outcome(*known, failure=answer)
+    reading = read_answer(request, answer)
+    is_open = reading.finish == "length" and not reading.reasoning
+    if is_open and begin_inside is None:
+        return _Outcome(*known, reading.began_inside, is_open=True)
+    if is_open and begin_inside:
+        reading = Reading("", reading.text, "length")
+    draft = _judge(request, answer, reading, config, test_grams, label_words)
+    if isinstance(draft, Drop):
+        tests = draft.details if draft.reason == "contaminated" else ()
+        dropped = {"reason": draft.reason, "example": draft.example, "tests": tests}
+        return _Outcome(*known, reading.began_inside, **dropped)
+    line = json.dumps([draft.text, draft.notes]).encode() + b"\n"
+    bands, digest = b"", b""
+    if "near-duplicate" in config.skip:
+        pass
+    elif not draft.is_prose or len(text_fingerprints(draft.text, 1)) < NGRAM_WORDS:
+        # Labels and very short answers are alike for good reasons, so they are duplicates only
+        # where prompt and answer are the same.
+        prompt = [message.content for message in request.messages]
+        digest = plain_digest("\n".join([*prompt, draft.text]))
+    else:
+        bands = bands_of(draft.text)
+    return _Outcome(*known, reading.began_inside, draft=line, bands=bands, digest=digest)
+
+
+class _Fit(Sequence[Kept]):
+    """Answers that are fit to learn from: their texts on the disk, the rest in memory.
+
+    Args:
+        pairs: Of which they are some.
+    """
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self._pairs, self._drafts = pairs, Lines[list[Any]](None, json.loads)
+        self.ids: list[str] = []
+        self.groups: list[Group] = []
+        self._places: list[int] = []
+        self._numbers: list[int] = []  # of the drafts
+        self._marks: list[bytes] = []  # what near-duplicates are found by, then exact ones
+
+    def add(self, outcome: _Outcome) -> None:
+        """Add one more, in any order."""
+        self._numbers.append(len(self._drafts))
+        self._drafts.append(outcome.draft or b"")
+        self.ids.append(outcome.id)
+        self.groups.append(outcome.group)
+        self._places.append(outcome.place)
+        self._marks.append(outcome.bands or outcome.digest)
+
+    def sort(self) -> None:
+        """Put them in the order of their ids."""
+        self._take(sorted(range(len(self.ids)), key=self.ids.__getitem__))
+
+    def leave_out(self, rows: Container[int]) -> None:
+        """Keep all but some."""
+        self._take([row for row in range(len(self.ids)) if row not in rows])
+
+    def _take(self, rows: Sequence[int]) -> None:
+        lists = self.ids, self.groups, self._places, self._numbers, self._marks
+        self.ids, self.groups, self._places, self._numbers, self._marks = (
+            [one[row] for row in rows] for one in cast("tuple[list[Any], ...]", lists)
+        )
+
+    def twins(self, similarity: float) -> dict[int, int]:
+        """Row of an answer that teaches what another one teaches -> row of the one that stays."""
+        same = [row for row, mark in enumerate(self._marks) if len(mark) == DIGEST_BYTES]
+        alike = [row for row, mark in enumerate(self._marks) if len(mark) > DIGEST_BYTES]
+        found = same_rows(self._marks[row] for row in same)
+        bands = (self._marks[row] for row in alike)
+        close = similar_rows(bands, lambda row: self.text(alike[row]), similarity)
+        return {same[row]: same[twin] for row, twin in found.items()} | {
+            alike[row]: alike[twin] for row, twin in close.items()
+        }
+
+    def text(self, row: int) -> str:
+        """What is learnt."""
+        return self._drafts[self._numbers[row]][0]
+
+    def notes(self, row: int) -> tuple[str, ...]:
+        """What was changed in the teacher's text."""
+        return tuple(self._drafts[self._numbers[row]][1])
+
+    def __getitem__(self, at: Any) -> Any:
+        rows = range(len(self))[at]
+        return list(map(self._one, rows)) if isinstance(at, slice) else self._one(rows)
+
+    def _one(self, row: int) -> Kept:
+        return Kept(self._pairs[self._places[row]][0], self.text(row), self.notes(row))
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,20 +497,3 @@ def _overlaps(draft: _Draft, test_grams: Contamination) -> tuple[str, ...]:
         texts.append(draft.text)
     found = {name for text in texts for name in test_grams.overlaps(text)}
     return tuple(name for name in test_grams.names if name in found)
-
-
-def _duplicates(fit: Mapping[str, _Draft], similarity: float) -> dict[str, str]:
-    """Find the answers that teach what another one teaches: id -> id of the one that stays.
-
-    Labels and very short answers are alike for good reasons, so they are duplicates only where
-    prompt and answer are the same.
-    """
-    same: dict[str, str] = {}
-    similar: dict[str, str] = {}
-    for id_, draft in fit.items():
-        if not draft.is_prose or len(text_fingerprints(draft.text, 1)) < NGRAM_WORDS:
-            prompt = [message.content for message in draft.request.messages]
-            same[id_] = "\n".join([*prompt, draft.text])
-        else:
-            similar[id_] = draft.text
-    return {**exact_duplicates(same), **near_duplicates(similar, similarity)}
