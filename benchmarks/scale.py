@@ -13,7 +13,6 @@ The test sets that texts are compared with have to be fetched: ``sentibench fetc
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import resource
@@ -21,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from itertools import accumulate
@@ -32,8 +31,8 @@ from distill.config import Run, load_config
 from distill.run.graph import build_steps
 from distill.run.plan import Plan
 from distill.run.stages import teachers_of
-from sentibench.data.read import load_split
 from sentibench.data.cards import load_tasks
+from sentibench.data.read import load_split
 from sentibench.remote.records import Answer, Failure, Request
 
 WORDS = 40_000  # invented ones

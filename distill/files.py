@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from abc import abstractmethod
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -56,7 +57,24 @@ def replace_folder(unfinished: Path, path: Path) -> None:
     unfinished.rename(path)
 
 
-class Lines(Sequence[Item], Generic[Item]):
+class OnDemand(Sequence[Item], Generic[Item]):
+    """A sequence of more items than fit into memory: each is made when it is asked for."""
+
+    @abstractmethod
+    def one(self, number: int) -> Item:
+        """The item of a number from 0 on."""
+
+    @overload
+    def __getitem__(self, at: int) -> Item: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Item]: ...
+    def __getitem__(self, at: int | slice) -> Item | list[Item]:
+        if isinstance(at, slice):
+            return list(map(self.one, range(len(self))[at]))
+        return self.one(range(len(self))[at])
+
+
+class Lines(OnDemand[Item]):
     """The lines of a file as a sequence that stays on the disk; only their places are held.
 
     A process that is forked off may read it too: nobody moves a common place in the file.
@@ -68,7 +86,7 @@ class Lines(Sequence[Item], Generic[Item]):
 
     def __init__(self, path: Path | None, read: Callable[[bytes], Item]) -> None:
         self._read = read
-        self._file = path.open("rb") if path else TemporaryFile(buffering=0)
+        self._file = path.open("rb") if path else TemporaryFile(buffering=0)  # noqa: SIM115
         self._starts = array("q", [0])
         for line in self._file:
             self._starts.append(self._starts[-1] + len(line))
@@ -83,18 +101,9 @@ class Lines(Sequence[Item], Generic[Item]):
         start, end = self._starts[number], self._starts[number + 1]
         return os.pread(self._file.fileno(), end - start, start)
 
-    @overload
-    def __getitem__(self, at: int) -> Item: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Item]: ...
-    def __getitem__(self, at: int | slice) -> Item | list[Item]:
-        numbers = range(len(self))[at]
-        if isinstance(numbers, range):
-            return [self._read(self.line(number)) for number in numbers]
-        return self._read(self.line(numbers))
-
-    def __iter__(self) -> Iterator[Item]:
-        return (self._read(self.line(number)) for number in range(len(self)))
+    def one(self, number: int) -> Item:
+        """The item of a line."""
+        return self._read(self.line(number))
 
     def __len__(self) -> int:
         return len(self._starts) - 1

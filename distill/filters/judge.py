@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
 
 from distill.config import OF_KNOWDIST, FilterConfig
-from distill.files import Lines
+from distill.files import Lines, OnDemand
 from distill.filters import checks
 from distill.filters.funnel import (
     Drop,
@@ -60,11 +60,13 @@ class Kept:
         request: What was asked.
         response: What is learnt: without blanks around it, cut or a label where ``notes`` say so.
         notes: What was changed in the teacher's text.
+        log_likelihoods: Of the choices, where the teacher scored them.
     """
 
     request: Request
     response: str
     notes: tuple[str, ...] = ()
+    log_likelihoods: tuple[float, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not self.response or self.response != self.response.strip():
@@ -126,7 +128,7 @@ def judge_answers(
             fit.add(outcome)
         elif outcome.failure is not None:
             tally.failed(outcome.group, outcome.id, outcome.failure)
-        elif outcome.reason is not None:
+        elif outcome.reason is not None and outcome.example is not None:
             tally.dropped(outcome.group, outcome.reason, outcome.example, outcome.tests)
 
     for outcome in shared(lambda places: judge(places, None), len(pairs)):
@@ -143,7 +145,8 @@ def judge_answers(
     for outcome in shared(lambda rows: judge((later[n] for n in rows), inside), len(later)):
         note(outcome)
     fit.sort()
-    twins = fit.twins(config.near_duplicate_similarity) if "near-duplicate" not in config.skip else {}
+    is_checked = "near-duplicate" not in config.skip
+    twins = fit.twins(config.near_duplicate_similarity) if is_checked else {}
     for row, twin in twins.items():
         example = DroppedAnswer(fit.ids[row], fit.ids[twin], excerpt(fit.text(row)))
         tally.dropped(fit.groups[row], "near-duplicate", example)
@@ -204,8 +207,8 @@ def _outcome(
     draft = _judge(request, answer, reading, config, test_grams, label_words)
     if isinstance(draft, Drop):
         tests = draft.details if draft.reason == "contaminated" else ()
-        dropped = {"reason": draft.reason, "example": draft.example, "tests": tests}
-        return _Outcome(*known, reading.began_inside, **dropped)
+        inside = reading.began_inside
+        return _Outcome(*known, inside, False, None, draft.reason, draft.example, tests)
     line = json.dumps([draft.text, draft.notes]).encode() + b"\n"
     bands, digest = b"", b""
     if "near-duplicate" in config.skip:
@@ -220,7 +223,7 @@ def _outcome(
     return _Outcome(*known, reading.began_inside, draft=line, bands=bands, digest=digest)
 
 
-class _Fit(Sequence[Kept]):
+class _Fit(OnDemand[Kept]):
     """Answers that are fit to learn from: their texts on the disk, the rest in memory.
 
     Args:
@@ -277,12 +280,11 @@ class _Fit(Sequence[Kept]):
         """What was changed in the teacher's text."""
         return tuple(self._drafts[self._numbers[row]][1])
 
-    def __getitem__(self, at: Any) -> Any:
-        rows = range(len(self))[at]
-        return list(map(self._one, rows)) if isinstance(at, slice) else self._one(rows)
-
-    def _one(self, row: int) -> Kept:
-        return Kept(self._pairs[self._places[row]][0], self.text(row), self.notes(row))
+    def one(self, number: int) -> Kept:
+        """Read from where it lies."""
+        request, answer = self._pairs[self._places[number]]
+        scores = answer.log_likelihoods if isinstance(answer, Answer) else ()
+        return Kept(request, self.text(number), self.notes(number), scores)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -56,7 +56,7 @@ def measure_difficulty(
 
 
 def measure_confidence(
-    samples: Sequence[Sample], checkpoint: str, *, trust_remote_code: bool = False
+    samples: Iterable[Sample], checkpoint: str, *, trust_remote_code: bool = False
 ) -> dict[str, float]:
     """Sample id -> how much likelier the teacher finds its label than a small model, in (-1, 1).
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.files import write_lines
+from distill.files import OnDemand
 from sentibench.errors import InputError
+from sentibench.files import beside
 from sentibench.prompts.few_shot import TARGET_DELIMITER, render_few_shot
 
 BATCH = 256  # samples that are tokenised at once
@@ -99,7 +100,7 @@ class Encoding:
     shortened: int
 
 
-class Examples(Sequence[Encoded]):
+class Examples(OnDemand[Encoded]):
     """Encoded samples; their token ids lie in one array, as a tuple takes ten times as much.
 
     Args:
@@ -122,17 +123,14 @@ class Examples(Sequence[Encoded]):
         self._n_prompts.append(example.n_prompt)
         self._dropped.append(example.dropped)
 
-    def __getitem__(self, at: Any) -> Any:
-        numbers = range(len(self))[at]
-        return list(map(self._one, numbers)) if isinstance(at, slice) else self._one(numbers)
+    def one(self, number: int) -> Encoded:
+        """Put together from the arrays."""
+        ids = tuple(self._ids[self._ends[number] : self._ends[number + 1]])
+        known = self._names[number], ids, self._n_prompts[number], self._dropped[number]
+        return Encoded(*known, *self._soft.get(number, ((), ())))
 
     def __len__(self) -> int:
         return len(self._names)
-
-    def _one(self, n: int) -> Encoded:
-        ids = tuple(self._ids[self._ends[n] : self._ends[n + 1]])
-        soft = self._soft.get(n, ((), ()))
-        return Encoded(self._names[n], ids, self._n_prompts[n], self._dropped[n], *soft)
 
     @property
     def lengths_N(self) -> NDArray[np.int64]:
@@ -282,9 +280,15 @@ def _without_end(ids: list[int], tokenizer: Any) -> list[int]:
 
 def write_samples(samples: Iterable[Sample], path: Path) -> None:
     """Write JSON lines, beside and renamed into place."""
-    rows = map(asdict, samples)
-    hard = {"labels", "target"}  # which samples without a distribution do not have
-    write_lines(path, ({k: v for k, v in row.items() if v or k not in hard} for row in rows))
+    with beside(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.writelines(map(sample_line, samples))
+
+
+def sample_line(sample: Sample) -> str:
+    """One line of what ``write_samples`` writes; a sample without a distribution names none."""
+    hard = ("labels", "target")
+    row = {name: getattr(sample, name) for name in Sample.__slots__}
+    return json.dumps({k: v for k, v in row.items() if v or k not in hard}) + "\n"
 
 
 def read_samples(path: Path) -> Iterator[Sample]:

@@ -64,7 +64,8 @@ def similar_rows(
     Returns:
         Row of a duplicate -> row of the kept text, the first that is similar.
     """
-    bands_NB = np.frombuffer(b"".join(bands), np.uint64).reshape(-1, BANDS)
+    joined = b"".join(bands)
+    bands_NB = np.ndarray((len(joined) // (8 * BANDS), BANDS), np.uint64, joined)
     shared_NB = np.zeros(bands_NB.shape, bool)
     for band in range(BANDS):
         _, inverse, counts = np.unique(bands_NB[:, band], return_inverse=True, return_counts=True)
