@@ -188,16 +188,16 @@ def _tokens(run: Run) -> dict[str, Any]:
     from distill.checkpoints import load_tokenizer
     from distill.run.stages import training_of
     from distill.student.samples import encode_samples, read_samples
-    from distill.student.training import _collate, _rows
+    from distill.student.training import Rows
 
-    tokenizer, found = load_tokenizer(run.student), {}
+    tokenizer, found = load_tokenizer(run.student), dict[str, Any]()
     for stage in ("knowdist", "icldist"):
         training = training_of(run, stage)
-        samples = list(read_samples(run.folder / f"{stage}-filter" / "samples.jsonl"))
+        samples = read_samples(run.folder / f"{stage}-filter" / "samples.jsonl")
         encoding = encode_samples(samples, tokenizer, training.max_length)
-        rows = _rows(encoding.examples, training.batch_size)
-        _collate([rows[n] for n in range(min(8, len(rows)))])
-        found[stage] = len(rows)
+        rows = Rows(encoding.examples, training.batch_size)
+        longest = encoding.examples.lengths_N.argsort(kind="stable")[::-1]
+        found[stage] = len(rows), int(longest[0])
     return found
 
 

@@ -87,7 +87,7 @@ def without_bias(pairs: Pairs) -> Corrected:
         if len(of_set) < FEWEST:
             stays[f"under words that fewer than {FEWEST} answers have"] += len(of_set)
             continue
-        scores_NK = _scores(np.array(said.pop(words)))
+        scores_NK: NDArray[np.float64] = _scores(np.array(said.pop(words)))
         scored |= {
             place: (words, scores_K) for place, scores_K in zip(of_set, scores_NK, strict=True)
         }

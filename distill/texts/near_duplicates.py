@@ -15,7 +15,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from distill.texts.ngrams import BASE, Hashes, text_fingerprints
+from distill.texts.ngrams import Hashes, powers, text_fingerprints
 from distill.workers import shared
 
 NGRAM_WORDS = 5
@@ -128,9 +128,7 @@ def bands_of(text: str) -> bytes:
     grams = _grams(text)
     signature = np.full(BANDS * ROWS, np.iinfo(np.uint64).max, np.uint64)
     for start in range(0, len(grams), CHUNK):
-        mixed = grams[start : start + CHUNK, None] * MULTIPLIERS
-        signature = np.minimum(signature, (mixed ^ (mixed >> MIX)).min(axis=0))
-    bands = np.zeros(BANDS, np.uint64)
-    for row in range(ROWS):
-        bands = bands * BASE + signature[row::ROWS]
-    return bands.tobytes()
+        mixed = np.multiply.outer(MULTIPLIERS, grams[start : start + CHUNK])
+        mixed ^= mixed >> MIX
+        signature = np.minimum(signature, mixed.min(axis=1))
+    return (signature.reshape(BANDS, ROWS) @ powers(ROWS)).tobytes()

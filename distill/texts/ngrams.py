@@ -97,11 +97,11 @@ def _runs(hashes_W: Hashes, n: int) -> Hashes:
     size = min(n, len(hashes_W))
     if not size:
         return np.empty(0, np.uint64)
-    return np.correlate(hashes_W, _powers(size), "valid") ^ np.uint64(size)
+    return np.correlate(hashes_W, powers(size), "valid") ^ np.uint64(size)
 
 
 @cache
-def _powers(size: int) -> Hashes:
+def powers(size: int) -> Hashes:
     """Powers of ``BASE`` modulo 2^64, the highest first."""
     return np.array([pow(int(BASE), n, 1 << 64) for n in reversed(range(size))], np.uint64)
 
