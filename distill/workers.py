@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from multiprocessing import get_all_start_methods, get_context
+from threading import Thread
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 CHUNK = 500  # items that a process does at once
 FEWEST = 4_000  # items for which processes are started
+WATCH_S = 0.5
 AHEAD = 3  # chunks for each process that wait or are done
 
 _work: Callable[[range], Any] | None = None  # of this process, which was forked off for it
@@ -49,8 +53,18 @@ def shared(work: Callable[[range], Sequence[Result]], n: int) -> Iterator[Result
 
 
 def _take(work: Callable[[range], Any]) -> None:
+    """Begin as a process that was forked off: Ctrl-C is the parent's, and its end is ours."""
     global _work
     _work = work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """End once the parent was killed: a lock that it held is held by those that it forked off."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os._exit(1)
 
 
 def _do(chunk: range) -> Any:

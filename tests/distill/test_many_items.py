@@ -3,10 +3,14 @@
 import json
 import multiprocessing
 import random
+import signal
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import distill.workers
 from distill.config import Cleaning, FilterConfig, ICLDist, KnowDist, Texts
@@ -77,6 +81,28 @@ def test_an_error_of_shared_work_is_raised_and_work_that_nobody_wants_is_not_don
     assert next(work) == 0
     work.close()
     assert len(list(tmp_path.iterdir())) < 20
+
+
+KILLED = """
+import os, signal, sys, time
+from filelock import FileLock
+import distill.workers as workers
+
+workers.FEWEST = 1
+os.sched_getaffinity = lambda _: {0, 1}
+lock = FileLock(sys.argv[1])
+lock.acquire()
+for _ in workers.shared(lambda chunk: time.sleep(0.1) or list(chunk), 10**6):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@needs_fork
+def test_a_killed_process_leaves_no_lock_behind(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "lock"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    with FileLock(tmp_path / "lock").acquire(timeout=60):
+        pass
 
 
 def answered(n: int) -> list[tuple[Request, Answer | Failure]]:
