@@ -251,6 +251,12 @@ def sizes(run: Run) -> dict[str, int]:
     """Bytes of the larger files, and of the texts in the store: prompts and answers."""
     files = [*run.out.glob("answers/*/answers.*"), *run.folder.glob("*/*.jsonl")]
     found = {str(path.relative_to(run.out)): path.stat().st_size for path in files}
+    found["prompts and answers alone"] = 0
+    for path in run.out.glob("answers/*/answers.jsonl"):
+        with path.open(encoding="utf-8") as file:
+            for row in map(json.loads, file):
+                texts = [*(m["content"] for m in row["request"]["messages"]), row["answer"]["text"]]
+                found["prompts and answers alone"] += sum(len(text.encode()) for text in texts)
     return dict(sorted(found.items()))
 
 

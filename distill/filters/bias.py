@@ -91,9 +91,9 @@ def without_bias(pairs: Pairs) -> Corrected:
         scored |= {
             place: (words, scores_K) for place, scores_K in zip(of_set, scores_NK, strict=True)
         }
-        best_N = scores_NK.argmax(axis=1).tolist()
-        pairs_N = zip(best_N, labels[words], strict=True)
-        moved[" / ".join(words)] = sum(words[n] != label for n, label in pairs_N), len(of_set)
+        best = (words[int(scores_K.argmax())] for scores_K in scores_NK)
+        n_moved = sum(new != label for new, label in zip(best, labels[words], strict=True))
+        moved[" / ".join(words)] = n_moved, len(of_set)
     return Corrected(_Mended(pairs, scored) if scored else pairs, moved, dict(stays))
 
 

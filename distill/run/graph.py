@@ -17,7 +17,7 @@ from distill import prompts
 from distill.checkpoints import fingerprint
 from distill.config import ICLDist, KnowDist, Run, Texts
 from distill.files import digest
-from distill.filters.judge import RULES_VERSION
+from distill.filters.rules import RULES_VERSION
 from distill.prompts.taxonomies import own_tasks
 from distill.report.own_tasks import FILE
 from distill.run import data, measuring, models, stages

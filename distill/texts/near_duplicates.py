@@ -126,9 +126,9 @@ def _jaccard(a: Hashes, b: Hashes) -> float:
 def bands_of(text: str) -> bytes:
     """Hash a text to one value of eight bytes per band; texts that share one may be similar."""
     grams = _grams(text)
-    signature = np.full(BANDS * ROWS, np.iinfo(np.uint64).max, np.uint64)
+    signature: Hashes = np.full(BANDS * ROWS, np.iinfo(np.uint64).max, np.uint64)
     for start in range(0, len(grams), CHUNK):
-        mixed = np.multiply.outer(MULTIPLIERS, grams[start : start + CHUNK])
+        mixed = MULTIPLIERS[:, None] * grams[start : start + CHUNK]
         mixed ^= mixed >> MIX
         signature = np.minimum(signature, mixed.min(axis=1))
-    return (signature.reshape(BANDS, ROWS) @ powers(ROWS)).tobytes()
+    return np.dot(np.ndarray((BANDS, ROWS), np.uint64, signature), powers(ROWS)).tobytes()
