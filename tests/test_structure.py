@@ -51,8 +51,8 @@ distill.config             errors reasons sentibench.data sentibench.decisions s
                            sentibench.files sentibench.remote
 distill.errors             sentibench.errors
 distill.files              sentibench.files
-distill.filters            config errors forms reasons texts sentibench.data sentibench.remote
-                           sentibench.scoring
+distill.filters            config errors files forms reasons texts workers sentibench.data
+                           sentibench.remote sentibench.scoring
 distill.forms              sentibench.scoring
 distill.presets            errors sentibench.data sentibench.decisions sentibench.errors
 distill.prompts            config errors files forms texts sentibench.data sentibench.errors
@@ -61,19 +61,20 @@ distill.reasons
 distill.report             config filters texts sentibench.data sentibench.errors
                            sentibench.files sentibench.pages sentibench.scoring
 distill.run                checkpoints config errors files filters prompts reasons report
-                           selection steps student teachers texts sentibench.checkpoints
-                           sentibench.data sentibench.errors sentibench.harness
+                           selection steps student teachers texts workers sentibench.checkpoints
+                           sentibench.data sentibench.errors sentibench.files sentibench.harness
                            sentibench.pages sentibench.predict sentibench.progress
                            sentibench.prompts sentibench.remote sentibench.scoring
 distill.selection          student sentibench.fast sentibench.progress sentibench.prompts
                            sentibench.scoring
 distill.steps              files sentibench.errors
 distill.student            checkpoints config files sentibench.errors sentibench.fast
-                           sentibench.harness sentibench.progress sentibench.prompts
-                           sentibench.scoring
+                           sentibench.files sentibench.harness sentibench.progress
+                           sentibench.prompts sentibench.scoring
 distill.teachers           checkpoints config sentibench.checkpoints sentibench.decisions
                            sentibench.errors sentibench.fast sentibench.remote
-distill.texts              config sentibench.data sentibench.errors
+distill.texts              config files workers sentibench.data sentibench.errors
+distill.workers
 leaderboard
 leaderboard.__main__       board build exports items page previous runs
                            sentibench.command_line sentibench.data sentibench.errors

@@ -25,6 +25,7 @@ class Texts(Section):
         folder: A folder written by ``datasets``' ``save_to_disk``.
         hub: A dataset of the Hugging Face hub, ``OWNER/NAME`` or ``OWNER/NAME:CONFIGURATION``.
         split: Of ``folder`` or ``hub``, where it holds several; default: train.
+        revision: Of ``hub``: branch, tag or commit; default: its newest state.
         column: Of the text, in a table.
         label_column: Of the gold label, in a table.
         labels: How gold labels of a table are called in this package, ``{"5 stars": "positive"}``.
@@ -42,6 +43,7 @@ class Texts(Section):
     folder: Path | None = None
     hub: str | None = Field(default=None, pattern=r"^\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?$")
     split: str | None = None
+    revision: str | None = None
     column: str = Field(default="text", min_length=1)
     label_column: str | None = Field(default=None, min_length=1)
     labels: dict[str, str] = Field(default={})
@@ -79,9 +81,12 @@ class Texts(Section):
             raise ValueError("mini: of a dataset of this package; remove it")
         of_files = ("delimiter", "encoding")
         of_tables = ("column", "label_column", "labels", "split", "on_bad_rows", *of_files)
-        foreign = {"dataset": of_tables, "file": ("split",), "folder": of_files, "hub": of_files}[
-            given[0]
-        ]
+        foreign = {
+            "dataset": ("revision", *of_tables),
+            "file": ("revision", "split"),
+            "folder": ("revision", *of_files),
+            "hub": of_files,
+        }[given[0]]
         fields = type(self).model_fields
         ignored = [key for key in foreign if getattr(self, key) != fields[key].default]
         if ignored:

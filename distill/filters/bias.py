@@ -18,12 +18,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from distill.files import OnDemand
 from sentibench.remote.records import Answer, Failure, Request
 from sentibench.scoring import calibration
 
 FEWEST = 20  # answers of a set of words; the mean of fewer says little
 SMALLEST = 0.1  # of an even share: a word that is never chosen is not made the likeliest
-Pairs = Sequence[tuple[Request, Answer | Failure]]
+Pair = tuple[Request, Answer | Failure]
+Pairs = Sequence[Pair]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,32 @@ class Corrected:
     as_they_were: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
+class _Mended(OnDemand[Pair]):
+    """Pairs of which some answers have other scores, and so perhaps another label."""
+
+    def __init__(
+        self, pairs: Pairs, scored: Mapping[int, tuple[tuple[str, ...], NDArray[np.float64]]]
+    ) -> None:
+        self._pairs, self._scored = pairs, scored
+
+    def one(self, number: int) -> Pair:
+        """As it was, or with the corrected scores."""
+        request, answer = self._pairs[number]
+        if number not in self._scored or isinstance(answer, Failure):
+            return request, answer
+        words, scores_K = self._scored[number]
+        scores = tuple(map(float, scores_K))
+        return request, replace(answer, text=words[int(scores_K.argmax())], log_likelihoods=scores)
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+
 def without_bias(pairs: Pairs) -> Corrected:
     """Correct the answers that scored labels of user texts; all others stay."""
     places: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    said: dict[tuple[str, ...], list[tuple[float, ...]]] = defaultdict(list)
+    labels: dict[tuple[str, ...], list[str]] = defaultdict(list)
     stays: dict[str, int] = defaultdict(int)
     for place, (request, answer) in enumerate(pairs):
         if not isinstance(answer, Answer) or not answer.log_likelihoods:
@@ -54,22 +79,22 @@ def without_bias(pairs: Pairs) -> Corrected:
             stays["without a number"] += 1
         else:
             places[request.choices].append(place)
-    corrected, moved = list(pairs), dict[str, tuple[int, int]]()
+            said[request.choices].append(answer.log_likelihoods)
+            labels[request.choices].append(answer.text)
+    moved: dict[str, tuple[int, int]] = {}
+    scored: dict[int, tuple[tuple[str, ...], NDArray[np.float64]]] = {}
     for words, of_set in sorted(places.items()):
         if len(of_set) < FEWEST:
             stays[f"under words that fewer than {FEWEST} answers have"] += len(of_set)
             continue
-        answers = [answer for _, answer in (pairs[n] for n in of_set) if isinstance(answer, Answer)]
-        n_moved = 0
-        scores_NK = _scores(np.array([answer.log_likelihoods for answer in answers]))
-        for place, answer, scores_K in zip(of_set, answers, scores_NK, strict=True):
-            label = words[int(scores_K.argmax())]
-            n_moved += label != answer.text
-            scores = tuple(map(float, scores_K))
-            given = replace(answer, text=label, log_likelihoods=scores)
-            corrected[place] = (pairs[place][0], given)
-        moved[" / ".join(words)] = (n_moved, len(answers))
-    return Corrected(corrected, moved, dict(stays))
+        scores_NK: NDArray[np.float64] = _scores(np.array(said.pop(words)))
+        scored |= {
+            place: (words, scores_K) for place, scores_K in zip(of_set, scores_NK, strict=True)
+        }
+        best = (words[int(scores_K.argmax())] for scores_K in scores_NK)
+        n_moved = sum(new != label for new, label in zip(best, labels[words], strict=True))
+        moved[" / ".join(words)] = n_moved, len(of_set)
+    return Corrected(_Mended(pairs, scored) if scored else pairs, moved, dict(stays))
 
 
 def _scores(log_likelihoods_NK: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from distill.filters.reading import AROUND_LABEL, label_alone
-from distill.texts.ngrams import fingerprints, words_of
+from distill.texts.ngrams import fingerprints, text_fingerprints
 from sentibench.remote.records import Request
 
 COPY_WORDS = 5
@@ -33,7 +33,8 @@ UNABLE = re.compile(
 UNABLE_AT_ALL = re.compile(r"i (?:cannot|will not)\W*$")
 REFUSAL_CHARACTERS = 300  # how far the beginning of an answer is looked at
 
-LOOP = re.compile(r"(.{1,12}?)\1{19,}", re.DOTALL)  # bounded, so that no start costs more
+LOOP_CHARACTERS, LOOP_COPIES = 12, 19  # bounded, so that no start costs more
+LOOP = re.compile(rf"(.{{1,{LOOP_CHARACTERS}}}?)\1{{{LOOP_COPIES},}}", re.DOTALL)
 TURN = re.compile(r"<\|\w{1,40}\|>|<(?:start|end)_of_turn>")  # a chat template's own marks
 HEAD = r"[^\W\d_][\w '-]{0,29}"
 HEAD_OF_LINE = re.compile(rf"[ \t]*({HEAD}?)(?: ?#?\d{{1,4}})?:")
@@ -73,13 +74,14 @@ def copied_share(answer: str, text: str) -> float:
         Fraction of the words of the answer that lie in runs of five words of the text. An answer
         of fewer words is a copy of the same text only (1, else 0).
     """
-    words = words_of(answer)
-    if not words:
+    runs_G = text_fingerprints(answer, COPY_WORDS)
+    n_words = len(text_fingerprints(answer, 1))
+    if not n_words:
         return 0.0
-    runs_G = fingerprints(words, COPY_WORDS)
-    copied_G = np.isin(runs_G, fingerprints(words_of(text), COPY_WORDS))
-    covered_W = np.zeros(len(words), bool)
-    for start in range(min(COPY_WORDS, len(words))):
+    known = set(text_fingerprints(text, COPY_WORDS).tolist())  # faster than isin, which sorts
+    copied_G = np.fromiter((run in known for run in runs_G.tolist()), bool, len(runs_G))
+    covered_W = np.zeros(n_words, bool)
+    for start in range(min(COPY_WORDS, n_words)):
         covered_W[start : start + len(copied_G)] |= copied_G
     return float(covered_W.mean())
 
@@ -106,12 +108,31 @@ def repeated_share(text: str, min_words: int) -> float:
     """
     words = text.split()
     line = " ".join(words)
-    loops = sum(match.end() - match.start() for match in LOOP.finditer(line))
+    found = LOOP.finditer(line) if _may_loop(line) else ()
+    loops = sum(match.end() - match.start() for match in found)
     share = loops / max(len(line), 1)
     if len(words) >= min_words:
         runs = fingerprints(words, REPEAT_WORDS)
         share = max(share, 1 - len(np.unique(runs)) / len(runs))
     return share
+
+
+def _may_loop(line: str) -> bool:
+    """Whether ``LOOP`` can be in a line: a tenth of the cost of its search.
+
+    A pattern of p characters that follows itself 19 times is 19 p characters in a row each of which
+    is the same as the one p places on.
+    """
+    codes = np.frombuffer(line.encode("utf-32-le", "surrogatepass"), np.uint32)
+    for n in range(1, min(LOOP_CHARACTERS, len(codes) // (LOOP_COPIES + 1)) + 1):
+        differ = np.flatnonzero(codes[n:] != codes[:-n])
+        n_same = len(codes) - n - len(differ)
+        if n_same < LOOP_COPIES * n:
+            continue
+        ends = np.concatenate(([-1], differ, [len(codes) - n]))
+        if np.diff(ends).max() > LOOP_COPIES * n:
+            return True
+    return False
 
 
 def has_repeated_line(text: str, copies: int) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
-from heapq import nsmallest
-from itertools import chain
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
@@ -91,15 +90,91 @@ class Drop:
     reason: Reason
     details: tuple[str, ...] = ()
 
+    @property
+    def example(self) -> DroppedAnswer:
+        """What is shown of it."""
+        return DroppedAnswer(self.request.id, ", ".join(self.details), excerpt(self.answer))
+
+
+Group = tuple[str, str]
+"""Family and source."""
+
+
+def group_of(request: Request) -> Group:
+    """The row of the table that counts a request."""
+    return str(request.meta.get("family") or "none"), request.source
+
+
+class Tally:
+    """Counts what became of every request, one after the other, in any order."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[Group, Counter[str]] = defaultdict(Counter)
+        self._failures, self._changes, self._overlaps = (Counter[str]() for _ in range(3))
+        self._examples: defaultdict[str, list[DroppedAnswer]] = defaultdict(list)
+        self._unanswered: defaultdict[str, list[DroppedAnswer]] = defaultdict(list)
+
+    def asked(self, group: Group) -> None:
+        """A request was made."""
+        self._counts[group]["asked"] += 1
+
+    def failed(self, group: Group, id_: str, failure: Failure) -> None:
+        """It has no answer."""
+        self._counts[group]["failed"] += 1
+        self._failures[failure.reason] += 1
+        _remember(self._unanswered[failure.reason], DroppedAnswer(id_, failure.detail, ""))
+
+    def dropped(
+        self, group: Group, reason: Reason, example: DroppedAnswer, tests: Iterable[str] = ()
+    ) -> None:
+        """Its answer is not learnt from; ``tests`` are those that it overlaps."""
+        self._counts[group][reason] += 1
+        self._overlaps.update(tests)
+        _remember(self._examples[reason], example)
+
+    def kept(self, group: Group, changes: Iterable[str] = ()) -> None:
+        """Its answer is learnt from, after these changes."""
+        self._counts[group]["kept"] += 1
+        self._changes.update(changes)
+
+    def funnel(self, off: Container[Reason]) -> Funnel:
+        """All counts.
+
+        Args:
+            off: Reasons that were switched off.
+
+        Raises:
+            ValueError: If a request is lost, or counted twice.
+        """
+        counts = self._counts
+        for group, n in counts.items():
+            if 2 * n["asked"] != n.total():
+                ends = n.total() - n["asked"]
+                raise ValueError(
+                    f"funnel of {group}: {n['asked']} asked, but {ends} failed, dropped or kept"
+                )
+        rows = [_row(*group, counts[group]) for group in sorted(counts)]
+        unanswered = {reason: tuple(self._unanswered[reason]) for reason in sorted(self._failures)}
+        found = self._examples
+        return Funnel(
+            table=(*rows, _row("all", "all", sum(counts.values(), Counter[str]()))),
+            failures=dict(sorted(self._failures.items())),
+            changed=dict(sorted(self._changes.items())),
+            overlaps=dict(sorted(self._overlaps.items())),
+            not_checked=tuple(reason for reason in REASONS if reason in off),
+            examples={reason: tuple(found[reason]) for reason in REASONS if reason in found},
+            failure_examples=unanswered,
+        )
+
 
 def count(
     asked: Iterable[Request],
-    failed: Sequence[tuple[Request, Failure]],
-    drops: Sequence[Drop],
-    kept: Sequence[tuple[Request, tuple[str, ...]]],
+    failed: Iterable[tuple[Request, Failure]],
+    drops: Iterable[Drop],
+    kept: Iterable[tuple[Request, tuple[str, ...]]],
     off: Container[Reason],
 ) -> Funnel:
-    """Count what became of every request.
+    """Count what became of every request; see :class:`Tally`.
 
     Args:
         asked: All requests.
@@ -107,44 +182,24 @@ def count(
         drops: Answers dropped; the examples do not depend on their order.
         kept: The requests of the answers that are kept, and what was changed in these.
         off: Reasons that were switched off.
-
-    Raises:
-        ValueError: If a request is lost, or counted twice.
     """
-    counts: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    became = chain(
-        ((request, "asked") for request in asked),
-        ((request, "failed") for request, _ in failed),
-        ((drop.request, drop.reason) for drop in drops),
-        ((request, "kept") for request, _ in kept),
-    )
-    for request, column in became:
-        family = str(request.meta.get("family") or "none")
-        counts[family, request.source][column] += 1
-    for group, n in counts.items():
-        if 2 * n["asked"] != n.total():
-            ends = n.total() - n["asked"]
-            raise ValueError(
-                f"funnel of {group}: {n['asked']} asked, but {ends} failed, dropped or kept"
-            )
-    rows = [_row(*group, counts[group]) for group in sorted(counts)]
-    found: defaultdict[Reason, list[DroppedAnswer]] = defaultdict(list)
-    for drop in drops:
-        example = DroppedAnswer(drop.request.id, ", ".join(drop.details), _excerpt(drop.answer))
-        found[drop.reason].append(example)
-    unanswered: defaultdict[str, list[DroppedAnswer]] = defaultdict(list)
+    tally = Tally()
+    for request in asked:
+        tally.asked(group_of(request))
     for request, failure in failed:
-        unanswered[failure.reason].append(DroppedAnswer(request.id, failure.detail, ""))
-    overlaps = chain.from_iterable(drop.details for drop in drops if drop.reason == "contaminated")
-    return Funnel(
-        table=(*rows, _row("all", "all", sum(counts.values(), Counter[str]()))),
-        failures=_sorted(failure.reason for _, failure in failed),
-        changed=_sorted(change for _, changes in kept for change in changes),
-        overlaps=_sorted(overlaps),
-        not_checked=tuple(reason for reason in REASONS if reason in off),
-        examples={r: tuple(nsmallest(EXAMPLES, found[r])) for r in REASONS if r in found},
-        failure_examples={r: tuple(nsmallest(EXAMPLES, unanswered[r])) for r in sorted(unanswered)},
-    )
+        tally.failed(group_of(request), request.id, failure)
+    for drop in drops:
+        tests = drop.details if drop.reason == "contaminated" else ()
+        tally.dropped(group_of(drop.request), drop.reason, drop.example, tests)
+    for request, changes in kept:
+        tally.kept(group_of(request), changes)
+    return tally.funnel(off)
+
+
+def _remember(examples: list[DroppedAnswer], one: DroppedAnswer) -> None:
+    """Keep the smallest ones."""
+    insort(examples, one)
+    del examples[EXAMPLES:]
 
 
 def _row(family: str, source: str, n: Mapping[str, int]) -> dict[str, int | str]:
@@ -155,11 +210,7 @@ def _row(family: str, source: str, n: Mapping[str, int]) -> dict[str, int | str]
     }
 
 
-def _sorted(values: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(values).items()))
-
-
-def _excerpt(text: str) -> str:
+def excerpt(text: str) -> str:
     """Return the beginning of a text on one line."""
     line = " ".join(text[: 4 * EXCERPT_CHARACTERS].split())
     short = line[:EXCERPT_CHARACTERS].rstrip()

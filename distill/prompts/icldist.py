@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import count, cycle
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from distill.config import ICLDist
 from distill.forms import Form, write
 from distill.prompts import OTHER_TASKS
+from distill.prompts.ordering import Ordering
 from distill.prompts.taxonomies import Shown, Taxonomy, chosen_taxonomies
 from distill.texts.sources import Text
 from sentibench.errors import InputError, refuse_missing
@@ -43,9 +45,10 @@ def demonstration_requests(texts: Sequence[Text], stage: ICLDist, seed: int) -> 
     if stage.demonstrations == "gold":
         return []
     requests: list[Request] = []
-    size = pool_size(texts, stage)
+    ordering = Ordering(texts)
+    size = pool_size(ordering, stage)
     for taxonomy in chosen_taxonomies(stage):
-        for text in _pool(texts, taxonomy, seed, 0 if taxonomy.fixed else size):
+        for text in _pool(ordering, taxonomy, seed, 0 if taxonomy.fixed else size):
             rng = random.Random(f"{seed}/{taxonomy.name}/{text.id}")
             shown = _examples(rng, taxonomy)
             instruction = taxonomy.instruction("full", taxonomy.named, 0)
@@ -71,7 +74,7 @@ def demonstration_requests(texts: Sequence[Text], stage: ICLDist, seed: int) -> 
     return requests
 
 
-def pool_size(texts: Sequence[Text], stage: ICLDist) -> int:
+def pool_size(ordering: Ordering, stage: ICLDist) -> int:
     """How many texts of a source and taxonomy are labelled to serve as demonstrations.
 
     As many as there are samples of the pair, so that few are shown often; at least twice as many as
@@ -79,7 +82,7 @@ def pool_size(texts: Sequence[Text], stage: ICLDist) -> int:
     """
     if not max(stage.shots):
         return 0
-    n_pairs = len(chosen_taxonomies(stage)) * len({text.source for text in texts})
+    n_pairs = len(chosen_taxonomies(stage)) * len(set(ordering.sources))
     n_samples = math.ceil(stage.samples * (1 - stage.other_tasks) / max(n_pairs, 1))
     return stage.pool or min(POOL, max(2 * max(stage.shots) + 1, n_samples))
 
@@ -106,12 +109,16 @@ def gold_demonstrations(
     texts: Sequence[Text], stage: ICLDist, seed: int
 ) -> dict[tuple[str, str], str]:
     """(taxonomy, text id) -> class, where a text's gold label is a class of the taxonomy."""
-    size = pool_size(texts, stage)
-    return {
-        (taxonomy.name, text.id): cast(str, taxonomy.class_of(text.label))
-        for taxonomy in chosen_taxonomies(stage)
-        for text in _pool([t for t in texts if taxonomy.class_of(t.label)], taxonomy, seed, size)
-    }
+    ordering = Ordering(texts)
+    size = pool_size(ordering, stage)
+
+    def labelled(taxonomy: Taxonomy) -> Iterator[tuple[tuple[str, str], str]]:
+        class_of = cache(taxonomy.class_of)
+        pool = _pool(ordering, taxonomy, seed, size, lambda n: bool(class_of(ordering.labels[n])))
+        for text in pool:
+            yield (taxonomy.name, text.id), cast(str, class_of(text.label))
+
+    return {key: label for one in chosen_taxonomies(stage) for key, label in labelled(one)}
 
 
 def icldist_requests(
@@ -120,30 +127,49 @@ def icldist_requests(
     stage: ICLDist,
     seed: int,
 ) -> list[Request]:
+    """All few-shot prompts of the stage; see :func:`each_icldist_request`."""
+    return list(each_icldist_request(Ordering(texts), demonstrations, stage, seed))
+
+
+def each_icldist_request(
+    ordering: Ordering,
+    demonstrations: Mapping[tuple[str, str], str],
+    stage: ICLDist,
+    seed: int,
+    wanted: Container[int] | None = None,
+) -> Iterator[Request]:
     """Build the few-shot prompts of the stage.
 
     Args:
-        texts: All texts of the run; none is asked about in a prompt that shows it with its answer.
+        ordering: Of all texts; none is asked about in a prompt that shows it with its answer.
         demonstrations: (taxonomy, text id) -> class.
         stage: Axes and number of samples.
         seed: Each sample has a generator of its own, so that changing one axis changes no other.
+        wanted: Numbers of the prompts that are made; None for all.
 
     Raises:
         InputError: If no taxonomy has demonstrations.
     """
-    by_id = {text.id: text for text in texts}
+    texts = ordering.texts
+    taxonomies = {taxonomy.name: taxonomy for taxonomy in chosen_taxonomies(stage)}
+    fixed = {name: {shown.text for shown in taxonomies[name].fixed} for name in taxonomies}
+    of_demonstrations = {identity for _, identity in demonstrations}
+    by_id: dict[str, Text] = {}
+    not_fixed: set[tuple[str, str]] = set()  # a source has a text that is no fixed demonstration
+    for text in texts:
+        if text.id in of_demonstrations:
+            by_id[text.id] = text
+        not_fixed.update((name, text.source) for name in fixed if text.text not in fixed[name])
     pools: dict[tuple[str, str], list[tuple[Text, str]]] = defaultdict(list)
     for (name, identity), label in sorted(demonstrations.items()):
         text = by_id[identity]
         pools[name, text.source].append((text, label))
-    taxonomies = {taxonomy.name: taxonomy for taxonomy in chosen_taxonomies(stage)}
-    fixed = {name: {shown.text for shown in taxonomies[name].fixed} for name in taxonomies}
-    sources = sorted({text.source for text in texts})
+    sources = sorted(set(ordering.sources))
     usable = [
         (name, source)
         for name in sorted(taxonomies)
         for source in sources
-        if {text.text for text in texts if text.source == source} - fixed[name]
+        if (name, source) in not_fixed
         and (len(pools[name, source]) > max(stage.shots) or not max(stage.shots) or fixed[name])
     ]
     if not usable:
@@ -159,24 +185,31 @@ def icldist_requests(
             f"icldist: no taxonomy has more than {max(stage.shots)} demonstrations of one source; "
             f"got {len(texts)} texts, {got}; give more texts, fewer shots, or {way}"
         )
-    queries: dict[str, Iterator[Text]] = {}
-    for source in {text.source for text in texts}:
-        own = sorted((t for t in texts if t.source == source), key=lambda text: text.id)
-        random.Random(f"{seed}/queries/{source}").shuffle(own)
-        queries[source] = cycle(own)
+    queries = {
+        source: cycle(
+            ordering.shuffled(
+                f"{seed}/queries/{source}", lambda n, source=source: ordering.sources[n] == source
+            )
+        )
+        for source in sources
+    }
     others = load_other_tasks(stage.other_files, lists=stage.other_lists)
-    requests: list[Request] = []
     for number in range(stage.samples):
         rng = random.Random(f"{seed}/icldist/{number}")
-        if rng.random() < stage.other_tasks:
+        is_other = rng.random() < stage.other_tasks
+        name, source = ("", "") if is_other else rng.choice(usable)
+        drawn = None if is_other else next(queries[source])  # also where it is not wanted
+        while drawn is not None and fixed[name] and texts[drawn].text in fixed[name]:
+            drawn = next(queries[source])
+        if wanted is not None and number not in wanted:
+            continue
+        if drawn is None:
             question = _other_question(rng, others, stage)
         else:
-            name, source = rng.choice(usable)
-            query = next(text for text in queries[source] if text.text not in fixed[name])
+            query = texts[drawn]
             pool = [(t, label) for t, label in pools[name, source] if t.id != query.id]
             question = _sentiment_question(rng, query, pool, taxonomies[name], stage)
-        requests.append(_request(f"icldist/{number:07d}", question, stage, seed))
-    return requests
+        yield _request(f"icldist/{number:07d}", question, stage, seed)
 
 
 class _Question(NamedTuple):
@@ -327,13 +360,21 @@ def load_other_tasks(
 def coverage(requests: Iterable[Request]) -> dict[str, Counter[str]]:
     """How many requests there are per value of each axis."""
     axes = ("family", "taxonomy", "label_words", "form", "instruction", "shots")
-    metas = [request.meta for request in requests]
-    return {axis: Counter(str(meta[axis]) for meta in metas) for axis in axes}
+    found = {axis: Counter[str]() for axis in axes}
+    for request in requests:
+        for axis in axes:
+            found[axis][str(request.meta[axis])] += 1
+    return found
 
 
-def _pool(texts: Sequence[Text], taxonomy: Taxonomy, seed: int, size: int) -> list[Text]:
+def _pool(
+    ordering: Ordering,
+    taxonomy: Taxonomy,
+    seed: int,
+    size: int,
+    fits: Callable[[int], bool] | None = None,
+) -> list[Text]:
     """The first texts of every source in the taxonomy's own order."""
-    order = sorted(texts, key=lambda text: text.id)
-    random.Random(f"{seed}/pool/{taxonomy.name}").shuffle(order)
     place = defaultdict[str, Iterator[int]](count)  # within the source
-    return [text for text in order if next(place[text.source]) < size]
+    order = ordering.shuffled(f"{seed}/pool/{taxonomy.name}", fits)
+    return [ordering.texts[n] for n in order if next(place[ordering.sources[n]]) < size]

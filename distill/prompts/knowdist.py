@@ -8,7 +8,7 @@ composed from attributes that the teacher lists.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined, Template, TemplateError
@@ -16,6 +16,7 @@ from jinja2 import Environment, StrictUndefined, Template, TemplateError
 from distill.config import KnowDist
 from distill.errors import ConfigError
 from distill.prompts.attributes import FAMILY, Attribute, compose
+from distill.prompts.ordering import Ordering
 from distill.texts.sources import Text
 from sentibench.errors import refuse_missing
 from sentibench.remote.records import Decoding, Message, Request
@@ -76,44 +77,56 @@ def opening_of(stage: KnowDist) -> str:
 def knowdist_requests(
     texts: Sequence[Text], stage: KnowDist, seed: int, attributes: Sequence[Attribute] = ()
 ) -> list[Request]:
+    """All requests of the stage; see :func:`each_knowdist_request`."""
+    return list(each_knowdist_request(Ordering(texts), stage, seed, attributes))
+
+
+def n_knowdist_requests(n_texts: int, stage: KnowDist) -> int:
+    """How many requests the stage has: its samples, or all pairs of a text and a prompt."""
+    return min(stage.samples, n_texts * len(load_templates(stage)))
+
+
+def each_knowdist_request(
+    ordering: Ordering,
+    stage: KnowDist,
+    seed: int,
+    attributes: Sequence[Attribute] = (),
+    wanted: Container[int] | None = None,
+) -> Iterator[Request]:
     """Ask for every text in turn, families and perspectives evenly spread.
 
     Args:
-        texts: Not contaminated, in any order.
+        ordering: Of the texts, which are not contaminated, in any order.
         stage: How many samples; a text is asked about again, in another way, only when all were
             asked about as often.
         seed: Of the order of the texts and the decoding.
         attributes: That the teacher listed; a share of the requests is composed from them.
-
-    Returns:
-        ``stage.samples`` requests, or as many as there are (text, prompt) pairs.
+        wanted: Numbers of the requests that are made; None for all.
     """
     templates = load_templates(stage)
     names = list(templates)
-    order = sorted(texts, key=lambda text: text.id)
-    random.Random(f"{seed}/knowdist").shuffle(order)
+    order = ordering.shuffled(f"{seed}/knowdist")
     decoding = Decoding(stage.response_tokens, stage.temperature, stop=STOP, seed=seed)
     domain = opening_of(stage)
-    requests: list[Request] = []
-    for number in range(min(stage.samples, len(order) * len(names))):
+    share = stage.attributes.share if stage.attributes and attributes else 0.0
+    for number in range(n_knowdist_requests(len(order), stage)):
+        if wanted is not None and number not in wanted:
+            continue
         again, place = divmod(number, len(order))
-        text, name = order[place], names[(place + again) % len(names)]
-        rng = random.Random(f"{seed}/knowdist/{number}")
-        if stage.attributes and attributes and rng.random() < stage.attributes.share:
+        text, name = ordering.texts[order[place]], names[(place + again) % len(names)]
+        rng = random.Random(f"{seed}/knowdist/{number}") if share else None
+        if rng and rng.random() < share:
             identity = f"knowdist/{FAMILY}/{number:07d}"
             prompt, meta = compose(rng, text, attributes)
         else:
             identity, prompt = f"knowdist/{name}/{text.id}", templates[name].render(text=text.text)
             family, _, perspective = name.partition("_")
             meta = {"family": family, "perspective": perspective}
-        requests.append(
-            Request(
-                id=identity,
-                messages=(Message("user", domain + prompt),),
-                text=text.text,
-                source=text.source,
-                decoding=decoding,
-                meta={**meta, "gold": text.label},
-            )
+        yield Request(
+            id=identity,
+            messages=(Message("user", domain + prompt),),
+            text=text.text,
+            source=text.source,
+            decoding=decoding,
+            meta={**meta, "gold": text.label},
         )
-    return requests

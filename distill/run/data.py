@@ -8,31 +8,32 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from distill.config import Attributes, FilterConfig, KnowDist, Run
 from distill.errors import ConfigError
-from distill.files import write_json, write_lines
+from distill.files import Lines, OnDemand, write_json, write_lines
 from distill.filters.bias import Corrected, Pairs, without_bias
-from distill.filters.funnel import count
-from distill.filters.judge import Kept, filter_answers
+from distill.filters.funnel import Tally, count, group_of
+from distill.filters.judge import Kept, Pair, judge_answers
 from distill.filters.losses import check_losses
 from distill.filters.reading import read_answer
 from distill.prompts.attributes import Attribute, attribute_requests, listed, read_attributes
 from distill.prompts.icldist import (
     coverage,
     demonstration_requests,
+    each_icldist_request,
     gold_demonstrations,
-    icldist_requests,
 )
-from distill.prompts.knowdist import knowdist_requests, opening_of
+from distill.prompts.knowdist import each_knowdist_request, opening_of
+from distill.prompts.ordering import Ordering
 from distill.prompts.taxonomies import (
     chosen_taxonomies,
     load_taxonomies,
@@ -51,17 +52,19 @@ from distill.run.stages import (
     training_stages,
 )
 from distill.selection.difficulty import select_hard_samples
-from distill.student.samples import Sample, read_samples, write_samples
+from distill.student.samples import Sample, read_samples, sample_line, write_samples
 from distill.texts.cleaning import masked
 from distill.texts.decontamination import Contamination, load_tests
-from distill.texts.sources import Text, draw_texts
+from distill.texts.sources import Draw, Text, each_text
+from distill.workers import shared
 from sentibench.errors import nearest
-from sentibench.remote.asking import ask
-from sentibench.remote.records import Answer, Failure, Request
+from sentibench.files import beside
+from sentibench.remote.asking import ask, ask_waiting, outcomes
+from sentibench.remote.records import Answer, Decoding, Failure, Message, Request
 from sentibench.remote.store import Store
 from sentibench.scoring import calibration
 
-REQUEST = TypeAdapter(Request)
+NOT_ANSWERED, ANSWERED = b'"answered": false', b'"answered": true'
 Tests = Callable[[], Contamination | None]
 Labels = Mapping[tuple[str, str], str]
 """(taxonomy, text id) -> class."""
@@ -84,12 +87,13 @@ def tests_of(run: Run) -> Tests:
 
 def draw(run: Run, tests: Tests, folder: Path) -> Summary:
     """Draw the texts and check them against the test sets."""
-    drawn = draw_texts(run.texts, run.seed, tests(), run.cleaning)
-    refuse_unknown_labels(run, drawn.texts)
-    write_lines(folder / "texts.jsonl", map(asdict, drawn.texts))
-    counts = {"left_out": rows_of(drawn.left_out), "changed": rows_of(drawn.changed)}
-    write_json(folder / "funnel.json", {**counts, "examples": drawn.examples})
-    return {"texts": len(drawn.texts), **counts}
+    counted = Draw()
+    texts = each_text(run.texts, run.seed, tests(), run.cleaning, counted)
+    rows = ({name: getattr(t, name) for name in Text.__slots__} for t in known_labels(run, texts))
+    write_lines(folder / "texts.jsonl", rows)
+    counts = {"left_out": rows_of(counted.left_out), "changed": rows_of(counted.changed)}
+    write_json(folder / "funnel.json", {**counts, "examples": counted.examples})
+    return {"texts": counted.n_texts, **counts}
 
 
 def rows_of(counts: Mapping[tuple[str, str], int]) -> list[tuple[str, str, int]]:
@@ -97,21 +101,29 @@ def rows_of(counts: Mapping[tuple[str, str], int]) -> list[tuple[str, str, int]]
     return [(source, why, n) for (source, why), n in sorted(counts.items())]
 
 
-def refuse_unknown_labels(run: Run, texts: Sequence[Text]) -> None:
-    """Refuse labels of the user's tables that no task of the run knows: they would not be used.
+def known_labels(run: Run, texts: Iterable[Text]) -> Iterator[Text]:
+    """Pass texts on, and refuse labels of the user's tables that no task of the run knows.
+
+    They would not be used.
 
     Raises:
-        ConfigError: If there is such a label.
+        ConfigError: After the last text, if there is such a label.
     """
+    own = {source.source for source in run.texts if source.label_column}
+    found = Counter[str]()
+    for text in texts:
+        if text.source in own and text.label:
+            found[text.label] += 1
+        yield text
     if run.icldist is None:
         return
     taxonomies = chosen_taxonomies(run.icldist)
-    own = {source.source for source in run.texts if source.label_column}
     known = {name for one in taxonomies for name in one.names or one.classes}
-    given = (text.label for text in texts if text.source in own and text.label)
-    foreign = Counter(
-        label for label in given if not any(one.class_of(label) for one in taxonomies)
-    ).most_common()
+    foreign = [
+        (label, n)
+        for label, n in found.most_common()
+        if not any(one.class_of(label) for one in taxonomies)
+    ]
     if not foreign:
         return
     raise ConfigError(
@@ -123,21 +135,29 @@ def refuse_unknown_labels(run: Run, texts: Sequence[Text]) -> None:
     )
 
 
-def read_texts(folder: Path) -> list[Text]:
-    """The texts that were drawn."""
-    content = (folder / "texts.jsonl").read_text(encoding="utf-8")
-    return [Text(**json.loads(line)) for line in content.splitlines()]
+def read_texts(folder: Path) -> Lines[Text]:
+    """The texts that were drawn, which stay on the disk."""
+    return Lines(folder / "texts.jsonl", lambda line: Text(**json.loads(line)))
 
 
-def unlearned_texts(run: Run) -> list[str]:
+def unlearned_texts(run: Run) -> Sequence[str]:
     """The texts of the run that the last student did not learn from, in their order."""
-    learned: set[str] = set()
+    seen: set[bytes] = set()
     for stage in training_stages(run):
         for source in sources_of(run, stage):
             for sample in read_samples(run.folder / kept_step(run, source) / "samples.jsonl"):
-                learned |= {sample.text, *(text for text, _ in sample.demonstrations)}
-    drawn = dict.fromkeys(text.text for text in read_texts(run.folder / "texts"))
-    return [text for text in drawn if text not in learned]
+                seen.update(map(_digest, (sample.text, *(t for t, _ in sample.demonstrations))))
+    found = Lines[str](None, json.loads)
+    for text in read_texts(run.folder / "texts"):
+        digest = _digest(text.text)
+        if digest not in seen:
+            seen.add(digest)
+            found.append(json.dumps(text.text).encode() + b"\n")
+    return found
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def label_demonstrations(
@@ -146,7 +166,7 @@ def label_demonstrations(
     """Let the teacher label the texts that will be demonstrations."""
     assert run.icldist is not None
     texts = read_texts(run.folder / "texts")
-    requests = masked_requests(run, demonstration_requests(texts, run.icldist, run.seed))
+    requests = list(masked_requests(run, demonstration_requests(texts, run.icldist, run.seed)))
     asked = ask_all(requests, teacher, "demonstrations", retry_failed, run.filters)
     kept = _filter("demonstrations", _corrected(run, asked), run.filters, tests(), folder)
     labels = [[k.request.meta["taxonomy"], k.request.meta["text"], k.response] for k in kept]
@@ -209,7 +229,19 @@ def build_requests(
     labels: Labels | None,
     attributes: Sequence[Attribute] = (),
 ) -> list[Request]:
-    """The questions of a stage.
+    """All questions of a stage; see :func:`each_request`."""
+    return list(each_request(run, stage, texts, labels, attributes))
+
+
+def each_request(
+    run: Run,
+    stage: StageName,
+    texts: Sequence[Text],
+    labels: Labels | None,
+    attributes: Sequence[Attribute] = (),
+    wanted: Container[int] | None = None,
+) -> Iterator[Request]:
+    """The questions of a stage, made one after the other.
 
     Args:
         run: The configuration.
@@ -217,24 +249,26 @@ def build_requests(
         texts: All texts of the run.
         labels: Of demonstrations; None for gold labels, and for KnowDist, which has none.
         attributes: Of which KnowDist composes instructions.
+        wanted: Numbers of the questions that are made; None for all.
     """
-    found = settings_of(run, stage)
+    found, ordering = settings_of(run, stage), Ordering(texts)
     if isinstance(found, KnowDist):
-        return knowdist_requests(texts, found, run.seed, attributes)
+        return each_knowdist_request(ordering, found, run.seed, attributes, wanted)
     labels = gold_demonstrations(texts, found, run.seed) if labels is None else labels
-    return masked_requests(run, icldist_requests(texts, labels, found, run.seed))
+    return masked_requests(run, each_icldist_request(ordering, labels, found, run.seed, wanted))
 
 
-def masked_requests(run: Run, requests: Sequence[Request]) -> list[Request]:
+def masked_requests(run: Run, requests: Iterable[Request]) -> Iterator[Request]:
     """Requests without the personal data that ``cleaning.mask`` names.
 
     Texts were masked when they were drawn; demonstrations of a card and held-out items were not.
     """
     if not run.cleaning.mask:
-        return list(requests)
+        yield from requests
+        return
     hide = partial(masked, settings=run.cleaning)
-    return [
-        replace(
+    for request in requests:
+        yield replace(
             request,
             messages=tuple(replace(m, content=hide(m.content)) for m in request.messages),
             text=hide(request.text),
@@ -245,8 +279,6 @@ def masked_requests(run: Run, requests: Sequence[Request]) -> list[Request]:
                 if key in request.meta
             },
         )
-        for request in requests
-    ]
 
 
 def ask_stage(
@@ -255,62 +287,132 @@ def ask_stage(
     """Ask the teacher what the stage needs, and write down what was asked.
 
     The steps behind this one read that file: requests are made once, by this version of the code.
+    While the teacher is asked they are in another file, which does not say yet what was answered.
     """
     labelled = labels_by_teacher(run, stage)
     labels = read_labels(run.folder / "demonstrations") if labelled else None
     is_composed = attributes_of(run) and stage == "knowdist"
     attributes = read_listed(run.folder / "attributes") if is_composed else ()
-    requests = build_requests(run, stage, read_texts(run.folder / "texts"), labels, attributes)
-    asked = ask_all(requests, teacher, stage, retry_failed, run.filters)
-    answers = {request.id: answer for request, answer in asked if isinstance(answer, Answer)}
-    keys = (request.key(teacher.name, teacher.revision) for request in requests)
-    rows = (
-        {"key": key, "answered": request.id in answers} | asdict(request)
-        for key, request in zip(keys, requests, strict=True)
-    )
-    write_lines(folder / "requests.jsonl", rows)
+    texts, waiting = read_texts(run.folder / "texts"), folder / "waiting.jsonl"
+    made = each_request(run, stage, texts, labels, attributes)
+    identity = teacher.name, teacher.revision
+    with beside(waiting) as unfinished, unfinished.open("wb") as file:
+        file.writelines(_line(request, request.key(*identity)) for request in made)
+    requests = Lines(waiting, _request_of_line)
+    tally, n_prompt_tokens, n_answer_tokens = Tally(), 0, 0
+    with (
+        Store.open(teacher.store, *identity) as store,
+        beside(folder / "requests.jsonl") as unfinished,
+        unfinished.open("wb") as file,
+    ):
+        unknown = ask_waiting(requests, teacher.load, store, retry_failed=retry_failed, what=stage)
+        for number, (request, outcome) in enumerate(outcomes(requests, store, unknown)):
+            tally.asked(group_of(request))
+            line = requests.line(number)
+            if isinstance(outcome, Failure):
+                tally.failed(group_of(request), request.id, outcome)
+            else:
+                tally.kept(group_of(request))
+                n_prompt_tokens += outcome.prompt_tokens
+                n_answer_tokens += outcome.completion_tokens
+                line = line.replace(NOT_ANSWERED, ANSWERED, 1)
+            file.write(line)
+        funnel = tally.funnel(())
+        check_losses(stage, funnel, run.filters)
+    waiting.unlink()
     summary: Summary = {
         "requests": len(requests),
-        "answered": len(answers),
-        "teacher_prompt_tokens": sum(answer.prompt_tokens for answer in answers.values()),
-        "teacher_answer_tokens": sum(answer.completion_tokens for answer in answers.values()),
+        "answered": funnel.total("kept"),
+        "teacher_prompt_tokens": n_prompt_tokens,
+        "teacher_answer_tokens": n_answer_tokens,
     }
     if stage == "icldist":
         summary["coverage"] = {axis: dict(n) for axis, n in coverage(requests).items()}
     return summary
 
 
-def read_requests(folder: Path) -> list[tuple[str, Request]]:
-    """Key and request, as they were asked."""
-    with (folder / "requests.jsonl").open(encoding="utf-8") as file:
-        return [(row["key"], REQUEST.validate_python(row)) for row in map(json.loads, file)]
+def _line(request: Request, key: str) -> bytes:
+    """A request as its file has it, not answered yet; ``asdict`` would be slow."""
+    row = {
+        "key": key,
+        "answered": False,
+        "id": request.id,
+        "messages": request.turns,
+        "text": request.text,
+        "source": request.source,
+        "choices": request.choices,
+        "decoding": request.decoding.as_json(),
+        "meta": dict(request.meta),
+    }
+    return json.dumps(row).encode() + b"\n"
+
+
+def _keyed_request(line: bytes) -> tuple[str, Request]:
+    row: Any = json.loads(line)
+    decoding: Any = row["decoding"]
+    decoding["stop"] = tuple(decoding["stop"])
+    return row["key"], Request(
+        id=row["id"],
+        messages=tuple(Message(**message) for message in row["messages"]),
+        text=row["text"],
+        source=row["source"],
+        choices=tuple(row["choices"]),
+        decoding=Decoding(**decoding),
+        meta=row["meta"],
+    )
+
+
+def _request_of_line(line: bytes) -> Request:
+    return _keyed_request(line)[1]
+
+
+def read_requests(folder: Path) -> Lines[tuple[str, Request]]:
+    """Key and request, as they were asked; they stay on the disk."""
+    return Lines(folder / "requests.jsonl", _keyed_request)
+
+
+class Answered(OnDemand[Pair]):
+    """Requests and what became of them, read from their file and the teacher's store."""
+
+    def __init__(self, requests: Sequence[tuple[str, Request]], store: Store) -> None:
+        self._requests, self._store = requests, store
+
+    def one(self, number: int) -> Pair:
+        """A request, and its answer or why there is none."""
+        key, request = self._requests[number]
+        outcome = self._store.get(key) or self._store.failure(key)
+        return request, outcome or Failure("not answered", "", 0)
+
+    def __len__(self) -> int:
+        return len(self._requests)
 
 
 def filter_stage(
     run: Run, stage: StageName, teacher: StageTeacher, tests: Tests, folder: Path
 ) -> Summary:
     """Keep the answers that are fit to learn from."""
-    pairs: list[tuple[Request, Answer | Failure]] = []
     with Store.read(teacher.store) as store:
-        for key, request in read_requests(run.folder / f"{stage}-ask"):
-            outcome = store.get(key) or store.failure(key)
-            pairs.append((request, outcome or Failure("not answered", "", 0)))
-    found = _corrected(run, pairs)
-    kept = _filter(f"{stage}-filter", found, run.filters, tests(), folder)
-    summary: Summary = {"kept": len(kept), "of": len(pairs)}
-    said: dict[str, tuple[float, ...]] = {}
-    if needs_distributions(run, stage):
-        answers = [(r.id, a.log_likelihoods) for r, a in found.pairs if isinstance(a, Answer)]
-        said = {identity: scores for identity, scores in answers if scores}
-        summary["with_distributions"] = sum(k.request.id in said for k in kept)
-        if run.wants_distributions and not summary["with_distributions"]:
-            raise ConfigError(
-                f"{stage}: {' and '.join(run.wants_distributions)}; expected answers that scored "
-                f"labels, got none among {len(kept)} of {teacher.name}: take a teacher that scores "
-                "labels (backend: hf, vllm or decisions), or leave these settings out"
-            )
-    samples = [sample_of(k.request, k.response, said.get(k.request.id, ())) for k in kept]
-    write_samples(samples, folder / "samples.jsonl")
+        pairs = Answered(read_requests(run.folder / f"{stage}-ask"), store)
+        found = _corrected(run, pairs)
+        kept = _filter(f"{stage}-filter", found, run.filters, tests(), folder)
+        summary: Summary = {"kept": len(kept), "of": len(pairs)}
+        with_targets = needs_distributions(run, stage)
+        if with_targets:
+            summary["with_distributions"] = sum(bool(one.log_likelihoods) for one in kept)
+            if run.wants_distributions and not summary["with_distributions"]:
+                raise ConfigError(
+                    f"{stage}: {' and '.join(run.wants_distributions)}; expected answers that "
+                    f"scored labels, got none among {len(kept)} of {teacher.name}: take a teacher "
+                    "that scores labels (backend: hf, vllm or decisions), or leave these out"
+                )
+
+        def lines(rows: range) -> list[str]:
+            chosen = (kept[row] for row in rows)
+            scored = ((one, one.log_likelihoods if with_targets else ()) for one in chosen)
+            return [sample_line(sample_of(k.request, k.response, said)) for k, said in scored]
+
+        with beside(folder / "samples.jsonl") as unfinished, unfinished.open("w") as file:
+            file.writelines(shared(lines, len(kept)))
     return summary
 
 
@@ -320,29 +422,29 @@ def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
 
     found = settings_of(run, stage)
     assert found.difficulty is not None
-    samples = list(read_samples(run.folder / f"{stage}-filter" / "samples.jsonl"))
+    path = run.folder / f"{stage}-filter" / "samples.jsonl"
     model = found.difficulty.model or run.student
     training = found.training
     trust = {"trust_remote_code": run.trust_remote_code}
     if found.difficulty.by == "confidence":
-        measured = measure_confidence(samples, model, **trust)
+        measured = measure_confidence(read_samples(path), model, **trust)
     else:
         measured = measure_difficulty(
-            samples, model, training.max_length, training.batch_tokens, **trust
+            read_samples(path), model, training.max_length, training.batch_tokens, **trust
         )
-    requests = read_requests(run.folder / f"{stage}-ask")
-    groups = {request.id: _group_of(request) for _, request in requests}
+    asked = read_requests(run.folder / f"{stage}-ask")
+    groups = {request.id: _group_of(request) for _, request in asked}
     chosen = set(select_hard_samples(measured, groups, found.difficulty.keep, run.seed))
     with_targets = found.difficulty.by == "confidence"
+    n_samples = sum(1 for _ in read_samples(path))
     if not chosen:
-        raise ConfigError(
-            f"{stage}.difficulty.keep: none of {len(samples)} samples is left; raise it"
-        )
-    unscored = {s.id for s in samples if not s.target} if with_targets else set[str]()
-    kept = [sample for sample in samples if sample.id in chosen | unscored]
+        raise ConfigError(f"{stage}.difficulty.keep: none of {n_samples} samples is left; raise it")
+    if with_targets:
+        chosen |= {sample.id for sample in read_samples(path) if not sample.target}
+    kept = (sample for sample in read_samples(path) if sample.id in chosen)
     write_samples(kept, folder / "samples.jsonl")
     write_json(folder / "difficulty.json", measured)
-    return {"kept": len(kept), "of": len(samples)}
+    return {"kept": sum(1 for _ in read_samples(folder / "samples.jsonl")), "of": n_samples}
 
 
 def sample_of(request: Request, response: str, log_likelihoods: Sequence[float] = ()) -> Sample:
@@ -396,11 +498,11 @@ def _filter(
     config: FilterConfig,
     tests: Contamination | None,
     folder: Path,
-) -> list[Kept]:
+) -> Sequence[Kept]:
     """What is fit to learn from; what became of the rest is written down first."""
     taxonomies = [*load_taxonomies().values(), *map(taxonomy_of, own_tasks().values())]
     words = sorted({word for one in taxonomies for words in one.word_sets for word in words})
-    kept, funnel = filter_answers(found.pairs, config, tests, words)
+    kept, funnel = judge_answers(found.pairs, config, tests, words)
     counts = {"corrected": found.moved, "not_corrected": found.as_they_were}
     funnel = funnel.model_copy(update=counts)
     write_json(folder / "funnel.json", funnel.model_dump(mode="json"))

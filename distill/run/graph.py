@@ -16,7 +16,7 @@ from typing import Any, cast
 from distill import prompts
 from distill.config import ICLDist, KnowDist, Run, Texts
 from distill.files import digest
-from distill.filters.judge import RULES_VERSION
+from distill.filters.rules import RULES_VERSION
 from distill.prompts.taxonomies import own_tasks
 from distill.report.own_tasks import FILE
 from distill.run import data, measuring, models, stages
@@ -63,7 +63,8 @@ class _Steps(dict[str, Step]):
 
 def _texts(texts: Texts) -> dict[str, Any]:
     """The settings of a source; how a table is read counts where it is not the default."""
-    plain = {name for name in ("delimiter", "encoding", "hub") if getattr(texts, name) is None}
+    since = ("delimiter", "encoding", "hub", "revision")
+    plain = {name for name in since if getattr(texts, name) is None}
     plain |= {"on_bad_rows"} if texts.on_bad_rows == "stop" else set()
     return texts.model_dump(mode="json", exclude=plain)
 

@@ -122,7 +122,7 @@ def asked_model(run: Run, teacher: StageTeacher, retry_failed: bool, folder: Pat
 
     def outcomes(questions: Sequence[Question]) -> Iterator[tuple[Request, Answer | Failure]]:
         requests = [_request_of(question, settings, run.seed) for question in questions]
-        requests = masked_requests(run, requests)
+        requests = list(masked_requests(run, requests))
         asked, usage = _ask(requests, teacher, "evaluate-teacher", run, retry_failed)
         reading = run.filters.model_copy(update={"skip": NOT_READING})
         _, funnel = filter_answers(asked, reading, None)
@@ -266,7 +266,7 @@ def _requests(
         for number, (prompt, text) in asked.items()
     ]
     requests = [_request_of(question, settings, run.seed) for question in questions]
-    return masked_requests(run, requests)
+    return list(masked_requests(run, requests))
 
 
 def ask_both(run: Run, teacher: StageTeacher, folder: Path) -> Summary:

@@ -58,7 +58,7 @@ def train_stage(
     from distill.student.training import train
 
     files = [run.folder / step / "samples.jsonl" for step in kept]
-    samples = [sample for file in files for sample in read_samples(file)]
+    samples = (sample for file in files for sample in read_samples(file))
     given = {"trust_remote_code": run.trust_remote_code}
     return train(checkpoint, samples, training, folder, seed=run.seed, **given)
 

@@ -15,18 +15,18 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from distill.checkpoints import check_checkpoint, load_tokenizer, parameters_of
-from distill.config import ReplayTeacherConfig, Run, Training
+from distill.config import KnowDist, ReplayTeacherConfig, Run, Training
 from distill.filters.reading import read_answer
 from distill.prompts.attributes import Attribute, attribute_requests
 from distill.prompts.icldist import coverage, demonstration_requests
-from distill.prompts.knowdist import opening_of
+from distill.prompts.knowdist import n_knowdist_requests, opening_of
 from distill.run.data import (
     Labels,
-    build_requests,
+    each_request,
+    known_labels,
     read_labels,
     read_listed,
     read_texts,
-    refuse_unknown_labels,
     rows_of,
     sample_of,
     tests_of,
@@ -49,7 +49,7 @@ from distill.run.stages import (
 from distill.steps import State, Step, states
 from distill.student.samples import encode_samples
 from distill.teachers.gold import gold_label
-from distill.texts.sources import Text, draw_texts
+from distill.texts.sources import Draw, Text, each_text
 from sentibench.data.cards import load_tasks
 from sentibench.errors import InputError
 from sentibench.prompts.few_shot import TARGET_DELIMITER
@@ -57,8 +57,11 @@ from sentibench.remote.records import Answer, Request
 from sentibench.remote.store import Store
 
 # Requests of a stage whose tokens are counted, drawn at random where there are more: any share of
-# them is then known to within 0.8 points (one standard error).
-COUNTED = 4_000
+# them is then known to within 1.6 points (one standard error).
+COUNTED = 1_000
+# Requests of a stage that are made, and texts of a source that are looked at where they were not
+# drawn yet: of more, so many are drawn at random, and what is said of all is about right.
+MADE = LOOKED_AT = 20_000
 EXAMPLES = 3
 FREE = ("replay", "gold")  # teachers that are no model
 PLACEHOLDERS = (
@@ -85,6 +88,7 @@ class StagePlan:
             ``evaluation`` of the teacher, ``agreement`` of teacher and student.
         axes: Number of requests per value of each axis.
         n_requests: All of them.
+        n_made: Requests that were made, drawn at random; all numbers of requests rest on them.
         answered: Requests that the store answers already.
         failed: Requests that failed before, which are asked again on demand alone.
         waiting: Requests that would be asked; twins are asked once.
@@ -102,6 +106,7 @@ class StagePlan:
     stage: str
     axes: Mapping[str, Counter[str]]
     n_requests: int
+    n_made: int
     answered: int
     failed: int
     waiting: int
@@ -146,7 +151,9 @@ class Plan:
         teachers: Who would answer; none is loaded.
 
     Attributes:
-        texts: Drawn anew, or those of the run where they are drawn already.
+        texts: Drawn anew, or those of the run where they are drawn already; of large sources some.
+        n_texts: How many there are of each source.
+        is_sampled: Whether that, and what is left out, is known of some texts alone.
         left_out: (source, reason, number).
         changed: (source, kind of change, number).
         stages: In the order in which the teacher is asked.
@@ -168,7 +175,8 @@ class Plan:
         self.states: dict[str, tuple[State, str]] = states(steps.values())
         check_checkpoint("student", run.student, trust_remote_code=run.trust_remote_code)
         self._tokenizer = load_tokenizer(run.student, trust_remote_code=run.trust_remote_code)
-        self.texts, self.left_out, self.changed = self._draw()
+        self.is_sampled = False
+        self.texts, self.n_texts, self.left_out, self.changed = self._draw()
         self.placeholders = self.gold = 0
         self.stages = list(self._stages())
         self.trainings = [self._training(name) for name in training_stages(run)]
@@ -206,17 +214,43 @@ class Plan:
         is_done = self.states.get(name, ("", ""))[0] == "done"
         return self.steps[name].summary() if is_done else None
 
-    def _draw(self) -> tuple[list[Text], Losses, Losses]:
+    def _draw(self) -> tuple[Sequence[Text], Counter[str], Losses, Losses]:
         summary = self._done("texts")
         if summary is not None:
             left_out, changed = (
                 [tuple(r) for r in summary[key]] for key in ("left_out", "changed")
             )
-            return read_texts(self.steps["texts"].folder), left_out, changed
-        run = self.run
-        draw = draw_texts(run.texts, run.seed, tests_of(run)(), run.cleaning)
-        refuse_unknown_labels(run, draw.texts)
-        return list(draw.texts), rows_of(draw.left_out), rows_of(draw.changed)
+            texts = read_texts(self.steps["texts"].folder)
+            return texts, Counter(text.source for text in texts), left_out, changed
+        run, draw = self.run, Draw()
+        given = run.texts, run.seed, tests_of(run)(), run.cleaning, draw
+        drawn = list(known_labels(run, each_text(*given, most=LOOKED_AT)))
+        taken = Counter(text.source for text in drawn)
+        for source in run.texts:
+            name = source.source
+            n_looked_at, n_rows = draw.looked_at[name]
+            if n_looked_at == n_rows or taken[name] == source.count:
+                continue
+            self.is_sampled, factor = True, n_rows / n_looked_at
+            taken[name] = min(round(taken[name] * factor), source.count or n_rows)
+            for counts in (draw.left_out, draw.changed):
+                scaled = {key: round(n * factor) for key, n in counts.items() if key[0] == name}
+                counts.update({key: n - counts[key] for key, n in scaled.items()})
+        return drawn, taken, rows_of(draw.left_out), rows_of(draw.changed)
+
+    def _made(
+        self, stage: StageName, labels: Labels | None, attributes: Sequence[Attribute] = ()
+    ) -> tuple[list[Request], int]:
+        """The requests of a stage, or some that are drawn at random; and how many there are."""
+        found = settings_of(self.run, stage)
+        n, n_here = (
+            (n_knowdist_requests(n, found) if isinstance(found, KnowDist) else found.samples)
+            for n in (self.n_texts.total(), len(self.texts))
+        )
+        rng = random.Random(f"{self.run.seed}/plan/made/{stage}")
+        wanted = set(rng.sample(range(n_here), MADE)) if n_here > MADE else None
+        made = each_request(self.run, stage, self.texts, labels, attributes, wanted)
+        return list(made), n
 
     def _stages(self) -> Iterator[StagePlan]:
         run, texts = self.run, self.texts
@@ -226,13 +260,13 @@ class Plan:
                 opening = opening_of(run.knowdist)
                 asked = attribute_requests(texts, run.knowdist.attributes, run.seed, opening)
                 yield self._stage("attributes", asked)
-            yield self._stage("knowdist", build_requests(run, "knowdist", texts, None, found))
+            yield self._stage("knowdist", *self._made("knowdist", None, found))
         if run.icldist:
             asked = demonstration_requests(texts, run.icldist, run.seed)
             if asked:
                 yield self._stage("demonstrations", asked)
             labels = self._labels(asked) if asked else None
-            yield self._stage("icldist", build_requests(run, "icldist", texts, labels))
+            yield self._stage("icldist", *self._made("icldist", labels))
         if asked_teacher(run, "teacher", self._teachers) and "teacher" in measured(run):
             yield self._stage("evaluation", evaluation_requests(run))
         is_guess = self.is_guessed("agreement")
@@ -263,7 +297,9 @@ class Plan:
         self.gold = len(asked) - self.placeholders
         return labels
 
-    def _stage(self, stage: str, requests: Sequence[Request]) -> StagePlan:
+    def _stage(self, stage: str, requests: Sequence[Request], n: int | None = None) -> StagePlan:
+        n = len(requests) if n is None else n
+        factor = n / len(requests)
         counted = self._counted(stage, requests)
         teacher = self.teacher_of(stage)
         backend = teacher.config.backend
@@ -297,15 +333,20 @@ class Plan:
             dropped = [self._dropped(r, response, limit) for r, response, n in samples if n > limit]
         bases = Counter(response.basis for response in responses)
         cost, cost_basis = _cost(backend, prompt_tokens, waiting, answers)
+        axes = coverage(requests) if stage == "icldist" else _axes(stage, requests)
         return StagePlan(
             stage=stage,
-            axes=coverage(requests) if stage == "icldist" else _axes(stage, requests),
-            n_requests=len(requests),
-            answered=answered,
-            failed=failed,
-            waiting=len(waiting),
-            unanswerable=unanswerable,
-            cost=cost,
+            axes={
+                axis: Counter({value: round(factor * m) for value, m in counts.items()})
+                for axis, counts in axes.items()
+            },
+            n_requests=n,
+            n_made=len(requests),
+            answered=round(factor * answered),
+            failed=round(factor * failed),
+            waiting=round(factor * len(waiting)),
+            unanswerable=round(factor * unanswerable),
+            cost=Cost(factor * cost.prompt_tokens, factor * cost.answer_tokens),
             cost_basis=cost_basis,
             prompt_tokens=tuple(prompt_tokens),
             response_tokens=(sum(lengths) - sum(prompt_tokens)) / len(counted),

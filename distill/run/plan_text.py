@@ -83,7 +83,7 @@ def render(plan: Plan, rates: Rates) -> list[str]:
         plan=plan,
         rates=rates,
         teachers=dict.fromkeys(teacher.name for teacher in teachers),
-        drawn=Counter(text.source for text in plan.texts),
+        drawn=plan.n_texts,
         asked=asked,
         unpriced=[of_stage for cost, of_stage in asked if of_stage.usd(cost) is None],
         free=FREE,

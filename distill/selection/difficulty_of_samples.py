@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from sentibench.scoring import calibration
 
 
 def measure_difficulty(
-    samples: Sequence[Sample],
+    samples: Iterable[Sample],
     checkpoint: str,
     max_length: int,
     batch_tokens: int,
@@ -42,20 +42,21 @@ def measure_difficulty(
     model = model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     positions = HeadPositions(model)
     examples = encode_samples(samples, tokenizer, max_length).examples
-    order = sorted(examples, key=lambda example: -len(example.ids))
+    order = np.argsort(-examples.lengths_N, kind="stable").tolist()
     found: dict[str, float] = {}
     with progress("difficulty", "sample", len(order)) as bar:
         start = 0
         while start < len(order):
-            batch = order[start : start + max(1, batch_tokens // len(order[start].ids))]
-            found |= _measure(batch, model, positions)
+            longest = len(examples[order[start]].ids)
+            batch = order[start : start + max(1, batch_tokens // longest)]
+            found |= _measure([examples[n] for n in batch], model, positions)
             start += len(batch)
             bar.update(len(batch))
     return found
 
 
 def measure_confidence(
-    samples: Sequence[Sample], checkpoint: str, *, trust_remote_code: bool = False
+    samples: Iterable[Sample], checkpoint: str, *, trust_remote_code: bool = False
 ) -> dict[str, float]:
     """Sample id -> how much likelier the teacher finds its label than a small model, in (-1, 1).
 

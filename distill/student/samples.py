@@ -10,14 +10,23 @@ the last supervised token is the end of the text, so the student learns to stop.
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from distill.files import write_lines
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.files import OnDemand
 from sentibench.errors import InputError
+from sentibench.files import beside
 from sentibench.prompts.few_shot import TARGET_DELIMITER, render_few_shot
+
+BATCH = 256  # samples that are tokenised at once
+LAST_LINES = 10_000  # of prompts, whose tokens are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +95,157 @@ class Encoding:
         shortened: Samples that lost demonstrations.
     """
 
-    examples: tuple[Encoded, ...]
+    examples: Examples
     too_long: tuple[str, ...]
     shortened: int
 
 
-def encode_samples(samples: Sequence[Sample], tokenizer: Any, max_length: int) -> Encoding:
+class Examples(OnDemand[Encoded]):
+    """Encoded samples; their token ids lie in one array, as a tuple takes ten times as much.
+
+    Args:
+        n_ids: Size of the vocabulary.
+    """
+
+    def __init__(self, n_ids: int) -> None:
+        self._ids = array("H" if n_ids <= 1 << 16 else "I")
+        self._ends, self._n_prompts, self._dropped = array("q", [0]), array("i"), array("i")
+        self._names: list[str] = []
+        self._soft: dict[int, tuple[Any, tuple[float, ...]]] = {}  # words and target, where any
+
+    def append(self, example: Encoded) -> None:
+        """Add one more, behind the last."""
+        if example.target:
+            self._soft[len(self)] = example.words, example.target
+        self._names.append(example.id)
+        self._ids.extend(example.ids)
+        self._ends.append(len(self._ids))
+        self._n_prompts.append(example.n_prompt)
+        self._dropped.append(example.dropped)
+
+    def one(self, number: int) -> Encoded:
+        """Put together from the arrays."""
+        ids = tuple(self._ids[self._ends[number] : self._ends[number + 1]])
+        known = self._names[number], ids, self._n_prompts[number], self._dropped[number]
+        return Encoded(*known, *self._soft.get(number, ((), ())))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def lengths_N(self) -> NDArray[np.int64]:
+        """Tokens of each."""
+        return np.diff(np.array(self._ends))
+
+    @property
+    def n_supervised(self) -> int:
+        """Tokens of all that are supervised."""
+        return len(self._ids) - sum(self._n_prompts)
+
+    @property
+    def n_shortened(self) -> int:
+        """How many lost demonstrations."""
+        return sum(n > 0 for n in self._dropped)
+
+
+def encode_samples(samples: Iterable[Sample], tokenizer: Any, max_length: int) -> Encoding:
     """Tokenise samples; demonstrations give way first, then the sample.
+
+    Args:
+        samples: Taken one after the other.
+        tokenizer: Of the student.
+        max_length: Tokens of a sample at most.
 
     Raises:
         InputError: If no sample fits.
     """
-    encoded = [_encode(sample, tokenizer, max_length) for sample in samples]
-    examples = tuple(example for example in encoded if example is not None)
+    examples, too_long = Examples(len(tokenizer)), list[str]()
+    prompts, taken = PromptLengths(tokenizer), iter(samples)
+    while batch := list(islice(taken, BATCH)):
+        for sample, example in zip(batch, _encode_batch(batch, prompts, max_length), strict=True):
+            if example is None:
+                too_long.append(sample.id)
+            else:
+                examples.append(example)
     if not examples:
         raise InputError(
-            f"training.max_length: none of {len(samples)} samples fits {max_length} tokens; "
+            f"training.max_length: none of {len(too_long)} samples fits {max_length} tokens; "
             "raise it or give shorter texts"
         )
-    pairs = zip(samples, encoded, strict=True)
-    too_long = tuple(sample.id for sample, example in pairs if example is None)
-    return Encoding(examples, too_long, sum(example.dropped > 0 for example in examples))
+    return Encoding(examples, tuple(too_long), examples.n_shortened)
+
+
+class PromptLengths:
+    """How many tokens of a sample are its prompt: as many as the prompt alone has.
+
+    To tokenise every prompt a second time would double the work. Where the tokenizer cuts a text
+    into words first, what stands before the last line break of a prompt is the same tokens in the
+    prompt and in the sample, and the last lines of prompts are few. Both ways are compared on the
+    first batch; where they differ once, all prompts are tokenised.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        self._may_cut = backend is not None and backend.pre_tokenizer is not None
+        self._is_checked = False
+        self._last_lines: dict[str, list[int]] = {}
+
+    def of(self, prompts: Sequence[str], encoded: Any) -> list[int]:
+        """Tokens of each prompt.
+
+        Args:
+            prompts: Of a batch.
+            encoded: What the tokenizer made of the prompts with their responses.
+        """
+        if not self._may_cut:
+            return [self._whole(prompt) for prompt in prompts]
+        found = [self._by_last_line(prompt, encoded[n]) for n, prompt in enumerate(prompts)]
+        if not self._is_checked:
+            whole = [self._whole(prompt) for prompt in prompts]
+            pairs = zip(found, whole, strict=True)
+            self._may_cut, self._is_checked = all(n in (None, m) for n, m in pairs), True
+            return whole
+        pairs = zip(prompts, found, strict=True)
+        return [self._whole(prompt) if n is None else n for prompt, n in pairs]
+
+    def _by_last_line(self, prompt: str, encoding: Any) -> int | None:
+        """None where the last line break begins no token."""
+        cut = prompt.rfind("\n")
+        first = encoding.char_to_token(cut) if cut > 0 else None
+        if first is None or encoding.token_to_chars(first)[0] != cut:
+            return None
+        line = prompt[cut:]
+        ids = self._last_lines.get(line)
+        if ids is None:
+            ids = list(self.tokenizer(line, add_special_tokens=False)["input_ids"])
+            if len(self._last_lines) < LAST_LINES:
+                self._last_lines[line] = ids
+        # the last token of a prompt may be another one where something follows
+        is_same = encoding.ids[first : first + len(ids) - 1] == ids[:-1]
+        return first + len(ids) if is_same and len(ids) > 1 else None
+
+    def _whole(self, prompt: str) -> int:
+        before = self.tokenizer(prompt)["input_ids"]
+        ends = len(before) > 1 and before[-1] == self.tokenizer.eos_token_id
+        return len(before) - ends
+
+
+def _encode_batch(
+    samples: Sequence[Sample], prompts: PromptLengths, max_length: int
+) -> list[Encoded | None]:
+    tokenizer = prompts.tokenizer
+    texts = [sample.prompt + TARGET_DELIMITER + sample.response.strip() for sample in samples]
+    encoded = tokenizer(texts, verbose=False)
+    lengths = prompts.of([sample.prompt for sample in samples], encoded)
+    found: list[Encoded | None] = []
+    for sample, ids, n_prompt in zip(samples, encoded["input_ids"], lengths, strict=True):
+        ids = _without_end(ids, tokenizer)
+        if len(ids) + 1 > max_length or sample.labels:
+            found.append(_encode(sample, tokenizer, max_length))
+        else:
+            found.append(Encoded(sample.id, (*ids, tokenizer.eos_token_id), n_prompt, 0))
+    return found
 
 
 def _encode(sample: Sample, tokenizer: Any, max_length: int) -> Encoded | None:
@@ -131,16 +270,25 @@ def _encode(sample: Sample, tokenizer: Any, max_length: int) -> Encoded | None:
 
 
 def _ids(text: str, tokenizer: Any) -> list[int]:
+    return _without_end(list(tokenizer(text)["input_ids"]), tokenizer)
+
+
+def _without_end(ids: list[int], tokenizer: Any) -> list[int]:
     """Ids without an end of text: some tokenizers close every text themselves."""
-    ids = list(tokenizer(text)["input_ids"])
     return ids[:-1] if ids[-1] == tokenizer.eos_token_id else ids
 
 
 def write_samples(samples: Iterable[Sample], path: Path) -> None:
     """Write JSON lines, beside and renamed into place."""
-    rows = map(asdict, samples)
-    hard = {"labels", "target"}  # which samples without a distribution do not have
-    write_lines(path, ({k: v for k, v in row.items() if v or k not in hard} for row in rows))
+    with beside(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        file.writelines(map(sample_line, samples))
+
+
+def sample_line(sample: Sample) -> str:
+    """One line of what ``write_samples`` writes; a sample without a distribution names none."""
+    hard = ("labels", "target")
+    row = {name: getattr(sample, name) for name in Sample.__slots__}
+    return json.dumps({k: v for k, v in row.items() if v or k not in hard}) + "\n"
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
@@ -150,14 +298,20 @@ def read_samples(path: Path) -> Iterator[Sample]:
         InputError: With the line that is no sample.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        file = path.open("rb")
     except OSError as error:
         raise InputError(f"{path}: cannot be read; {error.strerror}") from None
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            shown = tuple((text, label) for text, label in row.pop("demonstrations"))
-            labels, target = tuple(row.pop("labels", ())), tuple(row.pop("target", ()))
-            yield Sample(**row, demonstrations=shown, labels=labels, target=target)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{path} line {number}: no sample; {error}") from None
+    with file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield sample_of_line(line)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise InputError(f"{path} line {number}: no sample; {error}") from None
+
+
+def sample_of_line(line: bytes) -> Sample:
+    """Read one line of what ``write_samples`` wrote."""
+    row = json.loads(line)
+    shown = tuple((text, label) for text, label in row.pop("demonstrations"))
+    labels, target = tuple(row.pop("labels", ())), tuple(row.pop("target", ()))
+    return Sample(**row, demonstrations=shown, labels=labels, target=target)

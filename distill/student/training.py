@@ -14,7 +14,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ UNSUPERVISED = -100  # torch's ignore_index
 
 def train(
     checkpoint: str,
-    samples: Sequence[Sample],
+    samples: Iterable[Sample],
     training: Training,
     folder: Path,
     *,
@@ -92,7 +92,7 @@ def train(
         batch_tokens=training.batch_tokens,
         soft=soft,
         has_branches=has_branches,
-        train_dataset=_rows(encoding.examples, training.batch_size),
+        train_dataset=Rows(encoding.examples, training.batch_size),
         data_collator=_collate if soft is None else soft.collate(_collate),
         callbacks=[bar, Log(folder / "log.jsonl"), SaveByTime(save_every_s)],
     )
@@ -299,15 +299,23 @@ def cut_by_tokens(inputs: dict[str, torch.Tensor], batch_tokens: int) -> Iterato
         start += len(rows)
 
 
-def _rows(examples: Sequence[Encoded], batch_size: int) -> list[dict[str, list[Any]]]:
-    """Samples, and rows without a label up to whole batches.
+class Rows(torch.utils.data.Dataset):
+    """Samples as they are needed, and rows without a label up to whole batches.
 
     Several processes would fill the last batch of an epoch with samples of its beginning, and one
     process would not: their curves would differ.
     """
-    n_fillers = -len(examples) % batch_size
-    filler = {"ids": [0], "labels": [UNSUPERVISED], "words": [], "target": []}
-    return [*map(_row, examples), *(filler,) * n_fillers]
+
+    def __init__(self, examples: Sequence[Encoded], batch_size: int) -> None:
+        self.examples, self.batch_size = examples, batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.examples) // self.batch_size) * self.batch_size
+
+    def __getitem__(self, number: int) -> dict[str, list[Any]]:
+        if number >= len(self.examples):
+            return {"ids": [0], "labels": [UNSUPERVISED], "words": [], "target": []}
+        return _row(self.examples[number])
 
 
 def _row(example: Encoded) -> dict[str, list[Any]]:
@@ -474,7 +482,6 @@ def last_checkpoint(folder: Path) -> str | None:
 def _summary(encoding: Encoding, trainer: Trainer, epochs: float) -> dict[str, Any]:
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     tenth = max(1, len(losses) // 10)
-    supervised = sum(len(example.ids) - example.n_prompt for example in encoding.examples)
     return {
         "samples": len(encoding.examples),
         "left_out_too_long": len(encoding.too_long),
@@ -482,8 +489,8 @@ def _summary(encoding: Encoding, trainer: Trainer, epochs: float) -> dict[str, A
         "steps": trainer.state.global_step,
         "processes": trainer.args.world_size,
         "precision": "bfloat16" if trainer.args.bf16 else "float32",
-        "supervised_tokens": round(epochs * supervised),
-        "tokens": round(epochs * sum(len(example.ids) for example in encoding.examples)),
+        "supervised_tokens": round(epochs * encoding.examples.n_supervised),
+        "tokens": round(epochs * int(encoding.examples.lengths_N.sum())),
         "first_loss_nats_per_token": sum(losses[:tenth]) / tenth if losses else None,
         "last_loss_nats_per_token": sum(losses[-tenth:]) / tenth if losses else None,
     }

@@ -7,11 +7,12 @@ hashes are kept, never the text.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from distill.texts.ngrams import Hashes, fingerprints, words_of
+from distill.texts.ngrams import Hashes, fingerprints, text_fingerprints, words_of
 from sentibench.data.cards import Source, load_tasks
 from sentibench.data.read import load_split
 from sentibench.errors import InputError
@@ -23,6 +24,8 @@ A test text of fewer words overlaps with a text that is, normalised, the same as
 """
 
 MAX_TESTS = 64  # one bit each
+FIRST_BITS = 24
+SHIFT = np.uint64(64 - FIRST_BITS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,12 +37,20 @@ class Contamination:
         ngram_words: Length of a run, in words.
         hashes_H: H hashes, ascending, each once.
         tests_H: Per hash the tests that have it, one bit each in the order of ``names``.
+        begins: Whether a hash begins with these bits: most runs of a text are in no test, which
+            one look here tells and a search in ``hashes_H`` takes 20 for.
     """
 
     names: tuple[str, ...]
     ngram_words: int
     hashes_H: Hashes
     tests_H: Hashes
+    begins: NDArray[np.bool_] = field(init=False)
+
+    def __post_init__(self) -> None:
+        begins = np.zeros(1 << FIRST_BITS, bool)
+        begins[self.hashes_H >> SHIFT] = True
+        object.__setattr__(self, "begins", begins)
 
     @classmethod
     def of_texts(
@@ -73,8 +84,9 @@ class Contamination:
 
     def overlaps(self, text: str) -> tuple[str, ...]:
         """Return the names of the tests that share a run of words, or a short text, with a text."""
-        grams = fingerprints(words_of(text), self.ngram_words)
-        if not len(self.hashes_H) or not len(grams):
+        grams = text_fingerprints(text, self.ngram_words)
+        grams = grams[self.begins[grams >> SHIFT]]
+        if not len(grams):
             return ()
         at = np.minimum(np.searchsorted(self.hashes_H, grams), len(self.hashes_H) - 1)
         found = 0

@@ -10,12 +10,13 @@ Source: Broder 1997, On the resemblance and containment of documents.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import blake2b
 
 import numpy as np
-from numpy.typing import NDArray
 
-from distill.texts.ngrams import BASE, Hashes, fingerprints, words_of
+from distill.texts.ngrams import Hashes, powers, text_fingerprints
+from distill.workers import shared
 
 NGRAM_WORDS = 5
 BANDS = 16
@@ -23,6 +24,7 @@ ROWS = 8
 BUCKET_SIZE = 16
 """Kept texts that a later text is compared with, per band: more share only stock phrases."""
 
+DIGEST_BYTES = 16
 CHUNK = 4096  # hashes; 4 MiB at a time
 # Raw words of the generator: its stream is the same in all versions of numpy.
 MULTIPLIERS = np.random.PCG64(0).random_raw(BANDS * ROWS).astype(np.uint64) | np.uint64(1)
@@ -44,30 +46,46 @@ def near_duplicates(texts: Mapping[str, str], threshold: float) -> dict[str, str
         id of a duplicate -> id of the kept text, the smallest that is similar.
     """
     ids = sorted(texts)
-    bands_NB = np.zeros((len(ids), BANDS), np.uint64)
-    for row, id_ in enumerate(ids):
-        bands_NB[row] = _bands(_grams(texts[id_]))
+    bands = shared(lambda rows: [bands_of(texts[ids[row]]) for row in rows], len(ids))
+    found = similar_rows(bands, lambda row: texts[ids[row]], threshold)
+    return {ids[row]: ids[twin] for row, twin in found.items()}
+
+
+def similar_rows(
+    bands: Iterable[bytes], text_of: Callable[[int], str], threshold: float
+) -> dict[int, int]:
+    """Find the texts that are nearly the same as an earlier, kept one.
+
+    Args:
+        bands: Of each text, by :func:`bands_of`.
+        text_of: Gives a text by its row; asked for those that share a band alone.
+        threshold: See :func:`near_duplicates`.
+
+    Returns:
+        Row of a duplicate -> row of the kept text, the first that is similar.
+    """
+    joined = b"".join(bands)
+    bands_NB = np.ndarray((len(joined) // (8 * BANDS), BANDS), np.uint64, joined)
     shared_NB = np.zeros(bands_NB.shape, bool)
     for band in range(BANDS):
         _, inverse, counts = np.unique(bands_NB[:, band], return_inverse=True, return_counts=True)
         shared_NB[:, band] = counts[inverse] > 1
 
-    duplicates: dict[str, str] = {}
-    kept: dict[str, Hashes] = {}
-    buckets: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
-    for row in np.flatnonzero(shared_NB.any(axis=1)):
-        id_ = ids[row]
-        grams = _grams(texts[id_])
+    duplicates: dict[int, int] = {}
+    kept: dict[int, Hashes] = {}
+    buckets: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for row in np.flatnonzero(shared_NB.any(axis=1)).tolist():
+        grams = _grams(text_of(row))
         cells = [(int(band), int(bands_NB[row, band])) for band in np.flatnonzero(shared_NB[row])]
         candidates = sorted({other for cell in cells for other in buckets[cell]})
         twin = next((c for c in candidates if _jaccard(grams, kept[c]) >= threshold), None)
         if twin is not None:
-            duplicates[id_] = twin
+            duplicates[row] = twin
             continue
-        kept[id_] = grams
+        kept[row] = grams
         for cell in cells:
             if len(buckets[cell]) < BUCKET_SIZE:
-                buckets[cell].append(id_)
+                buckets[cell].append(row)
     return duplicates
 
 
@@ -77,17 +95,26 @@ def exact_duplicates(texts: Mapping[str, str]) -> dict[str, str]:
     Returns:
         id of a duplicate -> the smallest id with the same text.
     """
-    first: dict[str, str] = {}
-    duplicates: dict[str, str] = {}
-    for id_ in sorted(texts):
-        kept = first.setdefault(" ".join(texts[id_].split()), id_)
-        if kept != id_:
-            duplicates[id_] = kept
-    return duplicates
+    ids = sorted(texts)
+    found = same_rows(plain_digest(texts[id_]) for id_ in ids)
+    return {ids[row]: ids[twin] for row, twin in found.items()}
+
+
+def same_rows(digests: Iterable[bytes]) -> dict[int, int]:
+    """Row of a text -> the first row with the same digest, where that is an earlier one."""
+    first: dict[bytes, int] = {}
+    rows = ((row, first.setdefault(digest, row)) for row, digest in enumerate(digests))
+    return {row: kept for row, kept in rows if kept != row}
+
+
+def plain_digest(text: str) -> bytes:
+    """What two texts share that are the same but for whitespace: 128 bits of a hash."""
+    plain = " ".join(text.split()).encode("utf-8", "surrogatepass")
+    return blake2b(plain, digest_size=DIGEST_BYTES).digest()
 
 
 def _grams(text: str) -> Hashes:
-    return np.unique(fingerprints(words_of(text), NGRAM_WORDS))
+    return np.unique(text_fingerprints(text, NGRAM_WORDS))
 
 
 def _jaccard(a: Hashes, b: Hashes) -> float:
@@ -96,13 +123,12 @@ def _jaccard(a: Hashes, b: Hashes) -> float:
     return common / max(len(a) + len(b) - common, 1)
 
 
-def _bands(grams: Hashes) -> NDArray[np.uint64]:
-    """Hash a set of runs to one value per band."""
-    signature = np.full(BANDS * ROWS, np.iinfo(np.uint64).max, np.uint64)
+def bands_of(text: str) -> bytes:
+    """Hash a text to one value of eight bytes per band; texts that share one may be similar."""
+    grams = _grams(text)
+    signature: Hashes = np.full(BANDS * ROWS, np.iinfo(np.uint64).max, np.uint64)
     for start in range(0, len(grams), CHUNK):
-        mixed = grams[start : start + CHUNK, None] * MULTIPLIERS
-        signature = np.minimum(signature, (mixed ^ (mixed >> MIX)).min(axis=0))
-    bands = np.zeros(BANDS, np.uint64)
-    for row in range(ROWS):
-        bands = bands * BASE + signature[row::ROWS]
-    return bands
+        mixed = MULTIPLIERS[:, None] * grams[start : start + CHUNK]
+        mixed ^= mixed >> MIX
+        signature = np.minimum(signature, mixed.min(axis=1))
+    return np.dot(np.ndarray((BANDS, ROWS), np.uint64, signature), powers(ROWS)).tobytes()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from html import unescape
 from unicodedata import normalize
@@ -28,6 +28,8 @@ NOISE = re.compile(
     r"|\\n"  # a line break stored as two characters (Yelp)
     r"|-[lr][rscr]b-"  # -LRB-: a bracket in SST2
 )
+SIGNS_OF_NOISE = ("<", "http", "www.", "@", "\\n", "b-")
+"""One of them is in every match of ``NOISE``, and finding them costs a tenth of it."""
 PIECE = re.compile(r"\S{1,500}")
 NEGATION = re.compile(r"(?<=\w)n['’]t\b")
 WORD = re.compile(r"[^\W_]+")
@@ -41,8 +43,13 @@ def words_of(text: str) -> list[str]:
     "doesn't" and the "does n't" of a tokenised text give the same words. Emoji are no words. A
     script without blanks gives one word per run of letters, so a text in it is matched whole.
     """
-    text = nfkc(INVISIBLE.sub("", unescape(text))).casefold()
-    return WORD.findall(NEGATION.sub(" n't", NOISE.sub(" ", text)))
+    text = unescape(text)
+    text = (text if text.isascii() else nfkc(INVISIBLE.sub("", text))).casefold()
+    if any(sign in text for sign in SIGNS_OF_NOISE):
+        text = NOISE.sub(" ", text)
+    if "'" in text or "’" in text:
+        text = NEGATION.sub(" n't", text)
+    return WORD.findall(text)
 
 
 def nfkc(text: str) -> str:
@@ -64,14 +71,39 @@ def fingerprints(words: Sequence[str], n: int) -> Hashes:
         W - n + 1 hashes in text order; of a shorter text one hash of the whole; of no words none.
         Runs of different lengths do not collide on purpose: the length is part of the hash.
     """
-    size = min(n, len(words))
+    return _runs(_word_hashes(words), n)
+
+
+@lru_cache(maxsize=64)
+def text_fingerprints(text: str, n: int) -> Hashes:
+    """Hash every run of n words of a text; see :func:`fingerprints`. Not to be changed.
+
+    A text is looked at for several reasons in a row, and prompts have much in common.
+    """
+    return _runs(_hashes_of_text(text), n)
+
+
+@lru_cache(maxsize=64)
+def _hashes_of_text(text: str) -> Hashes:
+    return _word_hashes(words_of(text))
+
+
+def _word_hashes(words: Sequence[str]) -> Hashes:
+    return np.fromiter(map(_word_hash, words), np.uint64, len(words))
+
+
+def _runs(hashes_W: Hashes, n: int) -> Hashes:
+    """Hashes of runs: each a polynomial whose coefficients are the hashes of its words."""
+    size = min(n, len(hashes_W))
     if not size:
         return np.empty(0, np.uint64)
-    hashes_W = np.fromiter(map(_word_hash, words), np.uint64, len(words))
-    hashes_G = np.zeros(len(words) - size + 1, np.uint64)
-    for start in range(size):
-        hashes_G = hashes_G * BASE + hashes_W[start : start + len(hashes_G)]
-    return hashes_G ^ np.uint64(size)
+    return np.correlate(hashes_W, powers(size), "valid") ^ np.uint64(size)
+
+
+@cache
+def powers(size: int) -> Hashes:
+    """Powers of ``BASE`` modulo 2^64, the highest first."""
+    return np.array([pow(int(BASE), n, 1 << 64) for n in reversed(range(size))], np.uint64)
 
 
 @lru_cache(maxsize=1 << 18)

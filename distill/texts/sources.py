@@ -6,20 +6,25 @@ share a long passage with a test set never reach a teacher.
 
 from __future__ import annotations
 
+import marshal
 import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from distill.config import Cleaning, Texts
+from distill.files import Lines
 from distill.texts.cleaning import clean, has_words, masked
 from distill.texts.decontamination import Contamination
+from distill.workers import shared
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
-from sentibench.data.tables import Row, Table, folded, plain_text, read_table
+from sentibench.data.tables import Row, Stream, folded, plain_text, stream_table
 from sentibench.errors import InputError
 
 LOOKED_AT = 500  # texts of a source that are compared before it is drawn from
@@ -46,21 +51,30 @@ class Text:
     label: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Draw:
     """The texts of a run, and what became of the others.
 
     Attributes:
-        texts: As they were cleaned.
+        texts: As they were cleaned; none where they were passed on one by one.
+        n_texts: How many they are.
         left_out: Texts and rows by source and reason.
         changed: Drawn texts that were cleaned, by source and kind of change.
         examples: Reason or kind of change -> at most three excerpts.
+        looked_at: Texts that were cleaned, and those that there are, by source.
     """
 
-    texts: tuple[Text, ...]
-    left_out: Counter[tuple[str, str]]
-    changed: Counter[tuple[str, str]]
-    examples: Mapping[str, Sequence[str]]
+    texts: tuple[Text, ...] = ()
+    n_texts: int = 0
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    changed: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    examples: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    looked_at: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+
+    def show(self, what: str, text: str) -> None:
+        """Remember an excerpt, if there are few of the kind."""
+        if len(self.examples[what]) < EXAMPLES:
+            self.examples[what].append(" ".join(text[:EXCERPT_CHARACTERS].split()))
 
 
 def draw_texts(
@@ -69,54 +83,107 @@ def draw_texts(
     tests: Contamination | None,
     cleaning: Cleaning = CLEANING,
 ) -> Draw:
-    """Draw from every source, in its own seeded order.
+    """Draw from every source, into memory; see :func:`each_text`."""
+    draw = Draw()
+    draw.texts = tuple(each_text(sources, seed, tests, cleaning, draw))
+    return draw
+
+
+def each_text(
+    sources: Sequence[Texts],
+    seed: int,
+    tests: Contamination | None,
+    cleaning: Cleaning,
+    draw: Draw,
+    most: int | None = None,
+) -> Iterator[Text]:
+    """Draw from every source, in its own seeded order, one text after the other.
 
     Args:
         sources: At least one.
         seed: Of the order in which a source is drawn.
         tests: What must not be trained on; None leaves that unchecked.
         cleaning: What is done to the texts first.
+        draw: Counts what becomes of them.
+        most: Texts of each source that are looked at; None for all.
 
     Raises:
         InputError: If a source cannot be read, or nothing of it is left.
     """
-    texts: list[Text] = []
-    left_out: Counter[tuple[str, str]] = Counter()
-    changed: Counter[tuple[str, str]] = Counter()
-    examples: defaultdict[str, list[str]] = defaultdict(list)
-    seen: dict[str, str] = {}
-
-    def show(what: str, text: str) -> None:
-        if len(examples[what]) < EXAMPLES:
-            examples[what].append(" ".join(text[:EXCERPT_CHARACTERS].split()))
-
+    seen: dict[bytes, bytes] = {}  # digests of texts, folded and as they are
     for source in sources:
-        rows = list(read_texts(source, left_out))
-        random.Random(f"{seed}/{source.source}").shuffle(rows)
-        taken = 0
-        _refuse_a_test_set(source, rows, tests)
-        for text in rows:
+        rows = Lines[Text](None, lambda content: Text(*marshal.loads(content)))
+        for text in read_texts(source, draw.left_out):
+            rows.append(marshal.dumps((text.id, text.text, text.source, text.label)))
+        order = list(range(len(rows)))
+        random.Random(f"{seed}/{source.source}").shuffle(order)
+        _refuse_a_test_set(source, [rows[n] for n in order[:LOOKED_AT]], tests)
+        order, taken = order[:most], 0
+
+        def prepare(
+            places: range, rows: Lines[Text] = rows, order: Sequence[int] = order
+        ) -> list[_Prepared]:
+            return [_prepared(rows[order[place]], tests, cleaning) for place in places]
+
+        for place, one in enumerate(shared(prepare, len(order))):
             if source.count is not None and taken == source.count:
+                draw.looked_at[source.source] = place, len(rows)
                 break
-            cleaned, changes = clean(text.text, cleaning)
-            # as it was before: what is masked might hide that it is a test's
-            contaminated = tests is not None and bool(tests.overlaps(text.text))
-            reason = _unfit(text.text, cleaned, seen, contaminated, cleaning)
+            twin = seen.get(one.same) if not one.unfit else None
+            reason = one.unfit
+            if twin is not None:
+                reason = "duplicate" if twin == one.digest else "equal but for case"
+            reason = reason or ("contaminated" if one.contaminated else "")
             if reason:
-                left_out[source.source, reason] += 1
-                show(reason, cleaned if cleaned else masked(text.text, cleaning))
+                draw.left_out[source.source, reason] += 1
+                draw.show(reason, one.excerpt)
                 continue
-            for change, example in changes.items():
-                changed[source.source, change] += 1
-                show(change, example)
-            seen[_same(cleaned, cleaning)] = cleaned
-            texts.append(replace(text, text=cleaned))
+            for change, example in one.changes.items():
+                draw.changed[source.source, change] += 1
+                draw.show(change, example)
+            seen[one.same] = one.digest
+            draw.n_texts += 1
             taken += 1
+            yield one.text
+        else:
+            draw.looked_at[source.source] = len(order), len(rows)
         if not taken:
-            reasons = [f"{n} {r}" for (name, r), n in left_out.items() if name == source.source]
+            reasons = [
+                f"{n} {r}" for (name, r), n in draw.left_out.items() if name == source.source
+            ]
             why = f"left out: {', '.join(reasons)}" if reasons else "the source is empty"
             raise InputError(f"texts.{source.source}: no text is left; {why}")
-    return Draw(tuple(texts), left_out, changed, examples)
+
+
+class _Prepared(NamedTuple):
+    """A text that was looked at by itself; the others decide whether it is new."""
+
+    text: Text
+    unfit: str
+    contaminated: bool
+    excerpt: str
+    changes: Mapping[str, str]
+    same: bytes
+    digest: bytes
+
+
+def _prepared(text: Text, tests: Contamination | None, cleaning: Cleaning) -> _Prepared:
+    cleaned, changes = clean(text.text, cleaning)
+    # as it was before: what is masked might hide that it is a test's
+    contaminated = tests is not None and bool(tests.overlaps(text.text))
+    return _Prepared(
+        replace(text, text=cleaned),
+        _unfit(text.text, cleaned, cleaning),
+        contaminated,
+        (cleaned if cleaned else masked(text.text, cleaning))[:EXCERPT_CHARACTERS],
+        changes,
+        _digest(cleaned if "case" in cleaning.skip else folded(cleaned)),
+        _digest(cleaned),
+    )
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _refuse_a_test_set(source: Texts, rows: Sequence[Text], tests: Contamination | None) -> None:
@@ -134,26 +201,14 @@ def _refuse_a_test_set(source: Texts, rows: Sequence[Text], tests: Contamination
         )
 
 
-def _unfit(
-    text: str, cleaned: str, seen: Mapping[str, str], contaminated: bool, cleaning: Cleaning
-) -> str:
+def _unfit(text: str, cleaned: str, cleaning: Cleaning) -> str:
     if not text.strip():
         return "empty"
     if SURROGATE.search(text):  # half a character, as in a text that was cut
         return "not encodable"
     if "no words" not in cleaning.skip and not has_words(cleaned):
         return "no words"
-    if not cleaned:
-        return "empty"
-    twin = seen.get(_same(cleaned, cleaning))
-    if twin is not None:
-        return "duplicate" if twin == cleaned else "equal but for case"
-    return "contaminated" if contaminated else ""
-
-
-def _same(text: str, cleaning: Cleaning) -> str:
-    """What two texts share of which one is left out."""
-    return text if "case" in cleaning.skip else folded(text)
+    return "" if cleaned else "empty"
 
 
 def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -> Iterator[Text]:
@@ -175,12 +230,10 @@ def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -
             identity = f"{name}/{example.index:06d}"
             yield Text(identity, example.sentence, name, example.label)
         return
-    tables = [_table(source, place) for place in _places(source)]
-    for table in tables:
-        for reason, n in table.dropped.items():
-            dropped[name, reason] += n
-    rows, labelled = [row for table in tables for row in table.rows], 0
-    for number, row in enumerate(rows):
+    streams = [_stream(source, place) for place in _places(source)]
+    columns, labelled = "", 0
+    for number, row in enumerate(row for stream in streams for row in stream.rows):
+        columns = columns or ", ".join(map(str, row.values))
         text = row.values.get(source.column)
         if source.column not in row.values:
             got = ", ".join(map(str, row.values)) or "none"
@@ -202,10 +255,12 @@ def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -
                 )
             label = source.labels.get(label, label)
         yield Text(f"{name}/{number:06d}", text, name, label)
-    if source.label_column and rows and not labelled:
-        got = ", ".join(map(str, rows[0].values))
+    for stream in streams:
+        for reason, n in stream.dropped.items():
+            dropped[name, reason] += n
+    if source.label_column and columns and not labelled:
         raise InputError(
-            f"{source.place}: no row has the label_column {source.label_column!r}; got {got}"
+            f"{source.place}: no row has the label_column {source.label_column!r}; got {columns}"
         )
 
 
@@ -221,16 +276,17 @@ def _places(source: Texts) -> list[str]:
     return list(map(str, source.files))
 
 
-def _table(source: Texts, place: str) -> Table:
+def _stream(source: Texts, place: str) -> Stream:
     """The rows of a file or folder; a text file has one column."""
-    table = read_table(
+    stream = stream_table(
         place,
         delimiter=source.delimiter,
         encoding=source.encoding,
         split=source.split or "train",
+        revision=source.revision,
         on_bad_rows=source.on_bad_rows,
     )
-    if table.form.startswith("text") and source.column != "text":
-        rows = (Row(row.where, {source.column: row.values["text"]}) for row in table.rows)
-        return replace(table, rows=tuple(rows))
-    return table
+    if stream.form.startswith("text") and source.column != "text":
+        rows = (Row(row.where, {source.column: row.values["text"]}) for row in stream.rows)
+        return replace(stream, rows=rows)
+    return stream

@@ -115,6 +115,7 @@ def stream_table(
     delimiter: str | None = None,
     encoding: str | None = None,
     split: str = "train",
+    revision: str | None = None,
     on_bad_rows: OnBadRows = "stop",
 ) -> Stream:
     """Open a table, which may be larger than memory unless it is one JSON list.
@@ -126,6 +127,7 @@ def stream_table(
         delimiter: Of CSV; None to find it.
         encoding: Of text files; None to find it.
         split: Of a folder or a dataset of the hub that holds several.
+        revision: Branch, tag or commit of a dataset of the hub; None for its newest state.
         on_bad_rows: Whether a row that differs from its header stops the reading, or is left out
             and counted.
 
@@ -134,7 +136,8 @@ def stream_table(
             row is raised when that row is taken.
     """
     if str(place).startswith(HUB):
-        return Stream("datasets", _read_hub(str(place).removeprefix(HUB), split), Counter())
+        rows = _read_hub(str(place).removeprefix(HUB), split, revision)
+        return Stream("datasets", rows, Counter())
     path = Path(place)
     refuse_missing(path, f"a table ({', '.join(ENDINGS)}), or a folder that datasets saved")
     compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
@@ -424,8 +427,8 @@ def _read_folder(path: Path, split: str) -> Iterator[Row]:
     return _named_classes(str(path), loaded.features, loaded)
 
 
-def _read_hub(name: str, split: str) -> Iterator[Row]:
-    """A dataset of the hub, or of its cache where HF_HUB_OFFLINE is set."""
+def _read_hub(name: str, split: str, revision: str | None) -> Iterator[Row]:
+    """A dataset of the hub, row by row; from its cache where HF_HUB_OFFLINE is set."""
     from datasets import config, load_dataset
     from datasets.exceptions import DatasetsError
     from requests import RequestException, head
@@ -434,7 +437,9 @@ def _read_hub(name: str, split: str) -> Iterator[Row]:
     try:
         if not config.HF_HUB_OFFLINE:  # the library itself would try for half a minute
             head(config.HF_ENDPOINT, timeout=HUB_TIMEOUT_S)
-        loaded: Any = load_dataset(name, subset or None, split=split)
+        streamed = not config.HF_HUB_OFFLINE  # a cache is read from the disk anyway
+        given: Any = {"split": split, "revision": revision, "streaming": streamed}
+        loaded: Any = load_dataset(name, subset or None, **given)
     except RequestException:
         raise InputError(
             f"{where}: {config.HF_ENDPOINT} cannot be reached; set HF_HUB_OFFLINE=1 to "
@@ -443,7 +448,17 @@ def _read_hub(name: str, split: str) -> Iterator[Row]:
     except (OSError, ValueError, DatasetsError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{where}: cannot be loaded: {reason}") from None
-    return _named_classes(where, loaded.features, loaded)
+
+    def rows() -> Iterator[Row]:
+        try:
+            yield from _named_classes(where, loaded.features or {}, loaded)
+        except (OSError, ValueError, DatasetsError) as error:  # those of requests are OSErrors
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"{where}: breaks off: {reason}; run again, or download it and give its folder"
+            ) from None
+
+    return rows()
 
 
 def _named_classes(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from sentibench.errors import TeacherError
 from sentibench.progress import progress
@@ -31,13 +31,33 @@ def ask(
     accepted: Collection[str] = (),
     what: str = "requests",
 ) -> list[tuple[Request, Answer | Failure]]:
+    """Ask what waits; see :func:`ask_waiting`.
+
+    Returns:
+        (request, answer or failure) in the order of the requests.
+    """
+    given: Any = {"retry_failed": retry_failed, "passing": passing, "accepted": accepted}
+    unknown = ask_waiting(requests, teacher, store, **given, what=what)
+    return list(outcomes(requests, store, unknown))
+
+
+def ask_waiting(
+    requests: Sequence[Request],
+    teacher: Callable[[], Teacher],
+    store: Store,
+    *,
+    retry_failed: bool = False,
+    passing: Collection[str] = (UNREACHED,),
+    accepted: Collection[str] = (),
+    what: str = "requests",
+) -> dict[str, Failure]:
     """Ask the teacher whatever the store does not hold; may be killed and called again.
 
     What workers of an earlier call left in shards of the store is taken first, and what workers of
     this call leave there, last.
 
     Args:
-        requests: Twins (equal keys) are asked once.
+        requests: Twins (equal keys) are asked once. They may stay on the disk until then.
         teacher: Loads the teacher whose answers the store holds; not called where nothing waits.
         store: Open for writing.
         retry_failed: Ask again what failed in an earlier call.
@@ -47,7 +67,7 @@ def ask(
         what: Name of the bar.
 
     Returns:
-        (request, answer or failure) in the order of the requests.
+        Failures that are not written down, by key.
 
     Raises:
         TeacherError: If some requests failed for a passing reason.
@@ -55,10 +75,7 @@ def ask(
     """
     take_shards(store)
     # what failed before comes last: a server whose first words are refusals looks wrong
-    waiting = sorted(
-        store.waiting(requests, retry_failed),
-        key=lambda request: store.failure(store.key_of(request)) is not None,
-    )
+    waiting = store.waiting(requests, retry_failed)
     asked = teacher() if waiting else None
     if isinstance(asked, Server) and any(store.key_of(one) in store for one in requests):
         asked.has_answered = True
@@ -84,9 +101,13 @@ def ask(
             + ("did not reach it" if lost[0].reason == UNREACHED else "have no answer")
             + f", for instance: {lost[0].detail}; what was answered is kept, call again"
         )
-    outcomes: list[tuple[Request, Answer | Failure]] = []
+    return unknown
+
+
+def outcomes(
+    requests: Iterable[Request], store: Store, unknown: Mapping[str, Failure]
+) -> Iterator[tuple[Request, Answer | Failure]]:
+    """What became of requests that were asked; ``unknown`` is what :func:`ask_waiting` gave."""
     for request in requests:
         key = store.key_of(request)
-        outcome = store.get(key) or store.failure(key) or unknown.get(key) or UNSAID
-        outcomes.append((request, outcome))
-    return outcomes
+        yield request, store.get(key) or store.failure(key) or unknown.get(key) or UNSAID

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Container, Generator, Iterable, Sequence
+from collections.abc import Callable, Container, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar, overload
 
 from filelock import FileLock, Timeout
 
@@ -25,8 +26,29 @@ from sentibench.remote.records import Answer, Failure, Request
 
 FORMAT = 1
 SYNC_SECONDS = 1.0
+BLOCK = 1 << 13  # bytes, more than most lines have
+KEY = re.compile(rb'\{"key": "([0-9a-f]{64})", "id": "')
 
 Outcome = TypeVar("Outcome", Answer, Failure)
+
+
+class Some(Sequence[Request]):
+    """Some of many requests, which may stay on the disk until they are asked."""
+
+    def __init__(self, requests: Sequence[Request], numbers: Sequence[int]) -> None:
+        self._requests, self._numbers = requests, numbers
+
+    @overload
+    def __getitem__(self, at: int) -> Request: ...
+    @overload
+    def __getitem__(self, at: slice) -> Some: ...
+    def __getitem__(self, at: int | slice) -> Request | Some:
+        if isinstance(at, slice):
+            return Some(self._requests, self._numbers[at])
+        return self._requests[self._numbers[at]]
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
 
 class Store(AbstractContextManager["Store"]):
@@ -139,19 +161,23 @@ class Store(AbstractContextManager["Store"]):
         if key not in self:
             log.append(key, _line(key, request, outcome))
 
-    def waiting(self, requests: Iterable[Request], retry_failed: bool = False) -> list[Request]:
+    def waiting(self, requests: Sequence[Request], retry_failed: bool = False) -> Some:
         """Return the requests that are still to be asked, in order, the first of twins only.
+
+        Those that failed before come last.
 
         Args:
             requests: Any number; those with equal keys are twins.
             retry_failed: Whether a request that failed is asked again.
         """
-        found: dict[str, Request] = {}
-        for request in requests:
+        fresh, failed, seen = list[int](), list[int](), set[bytes]()
+        for number, request in enumerate(requests):
             key = self.key_of(request)
-            if key not in self and (retry_failed or key not in self._failures.offsets):
-                found.setdefault(key, request)
-        return list(found.values())
+            if key in self or (known := bytes.fromhex(key)) in seen:
+                continue
+            seen.add(known)
+            (failed if key in self._failures.offsets else fresh).append(number)
+        return Some(requests, [*fresh, *(failed if retry_failed else ())])
 
     def take(self, others: Sequence[Store]) -> None:
         """Copy the answers of other stores of this teacher, then the failures without one."""
@@ -236,7 +262,7 @@ class _Log(Generic[Outcome]):
         """Note every line; return the length of a torn last one."""
         for number, line in enumerate(file, 1):
             try:
-                self._note(self._parse(line)[0])
+                self._note(_key_of_line(line) or self._parse(line)[0])
             except (ValueError, KeyError, TypeError) as error:
                 # What another process is writing has no newline yet: never look behind that.
                 is_last = not line.endswith(b"\n") or not file.read(1)
@@ -263,9 +289,14 @@ class _Log(Generic[Outcome]):
             self.offsets[key] = self._end
 
     def line(self, key: str) -> bytes:
-        """The line of a known key, as it was written."""
-        self._reader.seek(self.offsets[key])
-        return self._reader.readline()
+        """The line of a known key, as it was written; forked processes may ask too."""
+        found, at = b"", self.offsets[key]
+        while b"\n" not in found:
+            block = os.pread(self._reader.fileno(), BLOCK, at + len(found))
+            if not block:
+                return found
+            found += block
+        return found[: found.index(b"\n") + 1]
 
     def get(self, key: str) -> Outcome | None:
         """The record of a key, read from the disk."""
@@ -332,7 +363,7 @@ def _line(key: str, request: Request, outcome: dict[str, Any]) -> bytes:
     asked = {
         "messages": request.turns,
         "choices": request.choices,
-        "decoding": asdict(request.decoding),
+        "decoding": request.decoding.as_json(),
         "text": request.text,
         "source": request.source,
         "meta": dict(request.meta),
@@ -340,6 +371,15 @@ def _line(key: str, request: Request, outcome: dict[str, Any]) -> bytes:
     row = {"key": key, "id": request.id, **outcome, "request": asked}
     # Not escaped to ASCII: JSON reads two escaped surrogates back as one character.
     return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _key_of_line(line: bytes) -> str:
+    """The key of a line that begins and ends as all do; empty for any other.
+
+    To read all of a line takes ten times as long. What is wrong inside is seen when it is read.
+    """
+    found = KEY.match(line)
+    return found[1].decode() if found and line.endswith(b"}}\n") else ""
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from distill.filters.checks import (
     repeated_share,
 )
 from distill.filters.funnel import Drop, count
-from distill.filters.judge import _CHECKS, Kept, filter_answers
+from distill.filters.judge import Kept, filter_answers
 from distill.filters.reading import label_of
+from distill.filters.rules import _CHECKS
 from distill.reasons import REASONS
 from distill.texts.decontamination import Contamination
 from sentibench.remote.records import Answer, Failure, Message, Request

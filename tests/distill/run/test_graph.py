@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from small_runs import Scripted, config, do, requests_of, samples_of, steps_of
 
-import distill.filters.judge
+import distill.filters.rules
 import distill.run.graph
 import sentibench.checkpoints
 from distill import prompts
 from distill.__main__ import main
 from distill.config import load_config
-from distill.filters.judge import RULES_VERSION
+from distill.filters.rules import RULES_VERSION
 from distill.prompts import icldist, knowdist, taxonomies
 from distill.steps import states
 

@@ -346,6 +346,32 @@ def test_counted_requests_meet_every_kind_of_prompt(tiny_student, tmp_path, monk
     assert any("of 80 requests drawn at random" in line for line in render(plan, Rates()))
 
 
+def test_of_many_texts_and_requests_a_plan_makes_some_and_says_so(
+    tiny_student, tmp_path, monkeypatch
+) -> None:
+    rows = [json.dumps({"text": f"review number {i % 600} is fine"}) for i in range(640)]
+    (tmp_path / "many.jsonl").write_text("\n".join(rows))
+    texts = f"texts=[{{file: {tmp_path / 'many.jsonl'}}}]"
+    settings = [texts, "knowdist.samples=5000", "icldist.samples=300"]
+    whole = by_stage(planned(tmp_path, tiny_student, *settings))
+    monkeypatch.setattr(distill.run.plan, "MADE", 120)
+    monkeypatch.setattr(distill.run.plan, "LOOKED_AT", 320)
+    plan = planned(tmp_path, tiny_student, *settings)
+    some = by_stage(plan)
+    assert plan.is_sampled
+    assert 600 <= plan.n_texts["many"] <= 640
+    assert some["knowdist"].n_requests == 8 * plan.n_texts["many"]
+    for stage, n_made in (("knowdist", 120), ("icldist", 120)):
+        assert (some[stage].n_made, whole[stage].n_made) == (n_made, whole[stage].n_requests)
+        assert some[stage].waiting == some[stage].n_requests
+        for axis, counts in some[stage].axes.items():
+            assert abs(counts.total() - some[stage].n_requests) <= len(counts)
+            assert set(counts) <= set(whole[stage].axes[axis])
+    shown = "\n".join(render(plan, Rates()))
+    assert "Texts: about" in shown
+    assert "Requests of icldist: 300, counted on 120 drawn at random" in shown
+
+
 def test_disk_space_is_that_of_the_students(tiny_student, tmp_path) -> None:
     from transformers import AutoModelForCausalLM
 

@@ -1,6 +1,7 @@
 """The guards of training data: something is supervised, the end is, demonstrations give way."""
 
 import copy
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,15 @@ import pytest
 pytest.importorskip("torch")
 
 from distill.checkpoints import load_tokenizer
-from distill.student.samples import Sample, encode_samples, read_samples, write_samples
+from distill.student.samples import (
+    BATCH,
+    PromptLengths,
+    Sample,
+    _encode,
+    encode_samples,
+    read_samples,
+    write_samples,
+)
 from sentibench.errors import InputError
 from sentibench.prompts.few_shot import render_few_shot
 
@@ -69,6 +78,26 @@ def test_a_tokenizer_without_an_end_is_refused(tiny_tokenizer, tmp_path: Path) -
     endless.save_pretrained(tmp_path)
     with pytest.raises(InputError, match="cannot learn to stop"):
         load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize("may_cut", [True, False])
+def test_prompts_counted_within_their_samples_have_as_many_tokens_as_alone(
+    may_cut: bool, tiny_tokenizer, monkeypatch
+) -> None:
+    if not may_cut:  # as a tokenizer whose tokens reach over what stands before the last line
+        monkeypatch.setattr(PromptLengths, "_by_last_line", lambda *_: 3)
+    samples = [
+        Sample(str(n), f"{'A text. ' * (n % 7)}\n \nText {n}:\n{end}", f"said {n}", "x")
+        for n, end in zip(range(3 * BATCH), cycle(["Label:", "", " a", "\n\n", "Say é:"]))
+    ]
+    encoding = encode_samples(samples, tiny_tokenizer, 500)
+    assert len(encoding.examples) == len(samples)
+    for given, example in zip(samples, encoding.examples, strict=True):
+        assert example == _encode(given, tiny_tokenizer, 500)
+    lengths = [len(example.ids) for example in encoding.examples]
+    assert encoding.examples.lengths_N.tolist() == lengths
+    n_prompt = sum(example.n_prompt for example in encoding.examples)
+    assert encoding.examples.n_supervised == sum(lengths) - n_prompt
 
 
 def test_samples_read_back_as_they_were_and_a_damaged_line_is_named(tmp_path: Path) -> None:

@@ -169,23 +169,44 @@ def test_classes_in_parquet_files_of_datasets_are_their_names(tmp_path: Path) ->
     assert table.form == "Parquet"
 
 
-def test_a_dataset_of_the_hub_is_read_with_its_class_names(monkeypatch) -> None:
+@pytest.mark.parametrize("is_offline", [False, True])
+def test_a_dataset_of_the_hub_is_streamed_with_its_class_names(is_offline, monkeypatch) -> None:
     import datasets
 
     asked = []
 
     def load(*given, **more):
-        asked.append((*given, more["split"]))
+        asked.append((*given, more))
         features = datasets.Features(y=datasets.ClassLabel(names=["bad", "good"]))
-        return datasets.Dataset.from_list([{"y": 0}, {"y": 1}], features=features)
+        found = datasets.Dataset.from_list([{"y": 0}, {"y": 1}], features=features)
+        return found.to_iterable_dataset() if more["streaming"] else found
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     monkeypatch.setattr("requests.head", lambda *_, timeout: asked.append(timeout))
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
-    table = read_table("hub:owner/name:small", split="dev")
-    assert values(table) == [{"y": "bad"}, {"y": "good"}]
-    assert table.rows[0].where == "hub:owner/name:small: row 0"
-    assert asked == [5.0, ("owner/name", "small", "dev")]
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", is_offline)
+    stream = stream_table("hub:owner/name:small", split="dev", revision="v1")
+    rows = list(stream.rows)
+    assert [row.values for row in rows] == [{"y": "bad"}, {"y": "good"}]
+    assert rows[0].where == "hub:owner/name:small: row 0"
+    given = {"split": "dev", "revision": "v1", "streaming": not is_offline}
+    assert asked[-1] == ("owner/name", "small", given)
+    assert asked[:-1] == ([] if is_offline else [5.0])
+
+
+def test_a_dataset_of_the_hub_that_breaks_off_is_one_error(monkeypatch) -> None:
+    import datasets
+
+    def rows():
+        yield {"text": "first"}
+        raise OSError("connection\nlost")
+
+    made = datasets.IterableDataset.from_generator(rows)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: made)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    stream = stream_table("hub:a/b")
+    assert next(stream.rows).values == {"text": "first"}
+    with pytest.raises(InputError, match="hub:a/b: breaks off: connection lost; run again"):
+        next(stream.rows)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -176,8 +177,9 @@ def test_a_failure_is_no_answer_and_is_asked_again_only_on_demand(tmp_path: Path
         assert [key for key, _ in answers(store)] == [key_of(requests[0])]
         assert len(store) == 1
         assert store.failure(bad) == Failure("server", "second", 3)
-        assert store.waiting(requests) == requests[2:]
-        assert store.waiting(requests, retry_failed=True) == requests[1:]
+        assert list(store.waiting(requests)) == requests[2:]
+        failed_last = [*requests[2:], requests[1]]
+        assert list(store.waiting(requests, retry_failed=True)) == failed_last
         store.add(requests[1], answer_to(requests[1]))
         store.fail(requests[1], Failure("server", "too late"))
         store.fail(requests[2], Failure("refused", "no"))
@@ -185,7 +187,7 @@ def test_a_failure_is_no_answer_and_is_asked_again_only_on_demand(tmp_path: Path
         assert store.get(bad) == answer_to(requests[1])
         assert store.failure(bad) is None
         assert failures(store) == [(key_of(requests[2]), Failure("refused", "no"))]
-        assert store.waiting(requests, retry_failed=True) == requests[2:]
+        assert list(store.waiting(requests, retry_failed=True)) == [requests[3], requests[2]]
     assert len(lines(tmp_path, "failures.jsonl")) == 3
 
 
@@ -193,7 +195,7 @@ def test_twins_are_asked_once_and_the_first_answer_wins(tmp_path: Path) -> None:
     first, twin = asked(1), Request("other/name", asked(1).messages, "another", "yelp")
     assert key_of(first) == key_of(twin)
     with opened(tmp_path) as store:
-        assert store.waiting([first, twin, asked(2)]) == [first, asked(2)]
+        assert list(store.waiting([first, twin, asked(2)])) == [first, asked(2)]
         store.add(first, Answer("first", "stop"))
         store.add(twin, Answer("second", "stop"))
     assert len(lines(tmp_path)) == 1
@@ -301,7 +303,7 @@ def test_a_last_line_torn_anywhere_is_cut_off_and_asked_anew(
         assert path.stat().st_size == length
         with opened(tmp_path) as store:
             assert store.repaired == length - first
-            (lost,) = store.waiting(map(asked, (1, 2, 3, 4)))
+            (lost,) = store.waiting([asked(n) for n in (1, 2, 3, 4)])
             if name == "answers.jsonl":
                 store.add(lost, answer_to(lost))
                 assert store.get(key_of(lost)) == answer_to(lost)
@@ -361,6 +363,42 @@ def test_damage_elsewhere_is_reported_with_its_line_and_changes_nothing(
     path.write_bytes(b"".join(line + b"\n" for line in kept))  # as the message says
     with opened(tmp_path) as store:
         assert len(store) == 4  # and the lock was let go
+
+
+def test_a_long_record_is_read_and_one_that_is_damaged_inside_is_reported_when_it_is_read(
+    tmp_path: Path,
+) -> None:
+    long = Answer("many words " * 5_000, "stop")
+    with opened(tmp_path) as store:
+        store.add(asked(1), long)
+        store.add(asked(2), answer_to(asked(2)))
+        assert store.get(key_of(asked(1))) == long
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"finish": "stop"', b'"finish": "stop,', 1))
+    with Store.read(tmp_path) as store:
+        assert store.get(key_of(asked(2))) == answer_to(asked(2))
+        with pytest.raises(StoreError, match=r"answers\.jsonl byte 0: damaged; got"):
+            store.get(key_of(asked(1)))
+
+
+def test_requests_that_wait_stay_where_they_are_until_they_are_asked(tmp_path: Path) -> None:
+    class OnTheDisk(Sequence):
+        n_read = 0
+
+        def __getitem__(self, number):
+            self.n_read += 1
+            return [asked(n) for n in range(5)][number]
+
+        def __len__(self) -> int:
+            return 5
+
+    with opened(tmp_path) as store:
+        store.add(asked(3), answer_to(asked(3)))
+        requests = OnTheDisk()
+        waiting = store.waiting(requests)
+        n_read = requests.n_read
+        assert (len(waiting), waiting[3], list(waiting[:2])) == (4, asked(4), [asked(0), asked(1)])
+        assert requests.n_read == n_read + 3
 
 
 def test_a_record_half_written_by_another_process_is_not_seen(tmp_path: Path) -> None:
@@ -630,7 +668,7 @@ def main(command: str, folder: Path, count: int = 0) -> None:
             sys.stdin.read()
         if command == "fill":
             resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        for request in store.waiting(map(asked, range(count))):
+        for request in store.waiting([asked(n) for n in range(count)]):
             try:
                 store.add(request, answer_to(request))
             except StoreError as error:

@@ -1,0 +1,72 @@
+"""Much work of one kind, shared between the cores of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import islice
+from multiprocessing import get_all_start_methods, get_context
+from threading import Thread
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+CHUNK = 500  # items that a process does at once
+FEWEST = 4_000  # items for which processes are started
+WATCH_S = 0.5
+AHEAD = 3  # chunks for each process that wait or are done
+
+_work: Callable[[range], Any] | None = None  # of this process, which was forked off for it
+
+
+def shared(work: Callable[[range], Sequence[Result]], n: int) -> Iterator[Result]:
+    """Do work on items 0 to n - 1; yield the results in their order.
+
+    Processes are forked off, so they see what this one has, and only results are sent. Where a
+    system has no fork, or there is little to do, this process does it.
+
+    Args:
+        work: Gives the results of a range of items. It changes nothing that others see.
+        n: Number of items.
+    """
+    chunks = (range(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK))
+    n_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if n < FEWEST or n_workers < 2 or "fork" not in get_all_start_methods():
+        for chunk in chunks:
+            yield from work(chunk)
+        return
+    pool = ProcessPoolExecutor(n_workers, get_context("fork"), _take, (work,))
+    try:
+        waiting: deque[Future[Sequence[Result]]] = deque()
+        for chunk in islice(chunks, AHEAD * n_workers):
+            waiting.append(pool.submit(_do, chunk))
+        while waiting:
+            yield from waiting.popleft().result()
+            for chunk in islice(chunks, 1):
+                waiting.append(pool.submit(_do, chunk))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _take(work: Callable[[range], Any]) -> None:
+    """Begin as a process that was forked off: Ctrl-C is the parent's, and its end is ours."""
+    global _work
+    _work = work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """End once the parent was killed: a lock that it held is held by those that it forked off."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os._exit(1)
+
+
+def _do(chunk: range) -> Any:
+    assert _work is not None
+    return _work(chunk)
