@@ -11,8 +11,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from sentibench.checkpoints import WEIGHTS
 from sentibench.errors import InputError, SentiBenchError
+from sentibench.predict.checkpoints import WEIGHTS
 
 BROUGHT_BY = {
     ".demo/SmolLM2-135M-Instruct": "make demo",

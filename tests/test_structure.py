@@ -22,7 +22,6 @@ TABLE = """
 sentibench                 predict versions
 sentibench.__main__        sentibench command_line data errors export harness many new_task
                            peers predict progress prompts scoring serve
-sentibench.checkpoints     predict
 sentibench.command_line    errors
 sentibench.data            errors versions
 sentibench.decisions       data errors harness prompts remote
@@ -32,7 +31,7 @@ sentibench.export          command_line data errors fast files predict progress 
 sentibench.fast            errors versions
 sentibench.files
 sentibench.harness         data errors prompts scoring versions
-sentibench.many            checkpoints data errors files harness progress prompts
+sentibench.many            data errors files harness predict progress prompts
 sentibench.new_task        data errors files prompts
 sentibench.pages           scoring
 sentibench.peers           data errors files scoring
@@ -46,7 +45,7 @@ sentibench.versions        errors
 distill
 distill.__main__           config presets report run steps sentibench.command_line
                            sentibench.errors sentibench.remote
-distill.checkpoints        sentibench.checkpoints sentibench.errors
+distill.checkpoints        sentibench.errors sentibench.predict
 distill.config             errors reasons sentibench.data sentibench.decisions sentibench.errors
                            sentibench.files sentibench.remote
 distill.errors             sentibench.errors
@@ -61,8 +60,8 @@ distill.reasons
 distill.report             config filters texts sentibench.data sentibench.errors
                            sentibench.files sentibench.pages sentibench.scoring
 distill.run                checkpoints config errors files filters prompts reasons report
-                           selection steps student teachers texts workers sentibench.checkpoints
-                           sentibench.data sentibench.errors sentibench.files sentibench.harness
+                           selection steps student teachers texts workers sentibench.data
+                           sentibench.errors sentibench.files sentibench.harness
                            sentibench.pages sentibench.predict sentibench.progress
                            sentibench.prompts sentibench.remote sentibench.scoring
 distill.selection          student sentibench.fast sentibench.progress sentibench.prompts
@@ -71,8 +70,8 @@ distill.steps              files sentibench.errors
 distill.student            checkpoints config files sentibench.errors sentibench.fast
                            sentibench.files sentibench.harness sentibench.progress
                            sentibench.prompts sentibench.scoring
-distill.teachers           checkpoints config sentibench.checkpoints sentibench.decisions
-                           sentibench.errors sentibench.fast sentibench.remote
+distill.teachers           checkpoints config sentibench.decisions sentibench.errors sentibench.fast
+                           sentibench.predict sentibench.remote
 distill.texts              config files workers sentibench.data sentibench.errors
 distill.workers
 leaderboard

@@ -23,10 +23,10 @@ from distill.run import data, measuring, models, stages
 from distill.run.stages import StageName, StageTeacher
 from distill.steps import Step, Work
 from distill.texts import cleaning
-from sentibench.checkpoints import fingerprint
 from sentibench.data.cards import TASK_VERSION
 from sentibench.data.read import MINI_FOLDER
 from sentibench.predict import temperatures
+from sentibench.predict.checkpoints import fingerprint
 
 BEHIND_TRAINING: Any = {"choose": {"tasks", "limit"}, "report_to": True}
 """Settings that change no weight."""

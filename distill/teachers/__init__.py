@@ -18,9 +18,9 @@ from distill.config import (
 )
 from distill.teachers.gold import GoldTeacher
 from distill.teachers.replay import ReplayTeacher
-from sentibench.checkpoints import fingerprint
 from sentibench.decisions.server import DecisionsServer
 from sentibench.decisions.server import identity as decisions_identity
+from sentibench.predict.checkpoints import fingerprint
 from sentibench.remote.records import Teacher
 
 

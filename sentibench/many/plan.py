@@ -21,10 +21,10 @@ from pydantic import (
     model_validator,
 )
 
-from sentibench.checkpoints import fingerprint
 from sentibench.data.cards import TASK_VERSION, load_tasks
 from sentibench.errors import InputError, refuse_missing
 from sentibench.harness import expand_names, task_manager
+from sentibench.predict.checkpoints import fingerprint
 from sentibench.prompts.demonstrations import DEFAULT_SEED
 
 FAST = "sentibench-hf"

@@ -11,7 +11,7 @@ from small_runs import Scripted, config, do, requests_of, samples_of, steps_of
 
 import distill.filters.rules
 import distill.run.graph
-import sentibench.checkpoints
+import sentibench.predict.checkpoints
 from distill import prompts
 from distill.__main__ import main
 from distill.config import load_config
@@ -170,7 +170,7 @@ def test_a_command_fingerprints_each_checkpoint_once(
     tiny_student, tmp_path, monkeypatch, capsys
 ) -> None:
     looked_at: Counter[str] = Counter()
-    fingerprint = sentibench.checkpoints.fingerprint
+    fingerprint = sentibench.predict.checkpoints.fingerprint
 
     def counting(model: str, *settings) -> str:
         looked_at[model] += 1

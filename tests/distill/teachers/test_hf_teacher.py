@@ -10,9 +10,9 @@ torch = pytest.importorskip("torch")
 from distill import config  # noqa: E402
 from distill.filters.reading import read_answer  # noqa: E402
 from distill.teachers.hf import HfTeacher  # noqa: E402
-from sentibench.checkpoints import fingerprint  # noqa: E402
 from sentibench.errors import TeacherError  # noqa: E402
 from sentibench.predict import temperatures  # noqa: E402
+from sentibench.predict.checkpoints import fingerprint  # noqa: E402
 from sentibench.remote.records import Answer, Decoding, Failure, Message, Request  # noqa: E402
 
 
