@@ -134,9 +134,10 @@ def test_a_dataset_of_the_hub_is_a_source(monkeypatch) -> None:
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    texts = Texts(hub="owner/name:small", column="review", split="dev")
+    texts = Texts(hub="owner/name:small", column="review", split="dev", revision="v2")
     assert [(t.id, t.text) for t in read_texts(texts)] == [("name/000000", "fine")]
-    assert asked == [(("owner/name", "small"), {"split": "dev"})]
+    expected = {"split": "dev", "revision": "v2", "streaming": False}  # offline: from the cache
+    assert asked == [(("owner/name", "small"), expected)]
 
 
 def test_a_pattern_names_several_files(tmp_path: Path, monkeypatch) -> None:
