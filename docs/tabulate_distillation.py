@@ -5,8 +5,8 @@ python docs/tabulate_distillation.py ROW=FOLDER ... [-- A-B ...]
 FOLDER is a row of `sentibench run-many`, OUT/ROW, with a folder for each seed; or a folder with
 results of the default seed, such as RUN/evaluate-MODEL/results. The first table has the scores of
 the rows, the mean over the seeds that all of them have; the second the differences A minus B with
-95% intervals of a paired bootstrap over items, and what they say: an interval above 0, below 0, or
-neither.
+95% intervals of a paired bootstrap over items, and where they lie: above 0, below 0, or with 0
+among them. Tasks that a row lacks are named on stderr and left out.
 """
 
 import sys
@@ -39,6 +39,8 @@ def read_rows(folders: Mapping[str, Path]) -> tuple[list[str], dict[str, Rows]]:
     files = {name: [newest_samples(of[seed]) for seed in seeds] for name, of in of_rows.items()}
     of_seeds = [of_seed for of_row in files.values() for of_seed in of_row]
     common = set(of_seeds[0]).intersection(*of_seeds)
+    if lacking := sorted({task for of in of_seeds for task in of} - common):
+        print(f"left out, as not all rows have it: {', '.join(lacking)}", file=sys.stderr)
     found: dict[str, Rows] = {}
     for name, task in load_tasks().items():
         if name in common:
@@ -64,8 +66,8 @@ def scopes_of(tasks: Sequence[str]) -> dict[str, list[str]]:
 
 
 def verdict(low: float, high: float) -> str:
-    """What an interval of a difference says."""
-    return "holds" if low > 0 else "does not hold" if high < 0 else "cannot be told"
+    """Where an interval lies."""
+    return "above 0" if low > 0 else "below 0" if high < 0 else "contains 0"
 
 
 def main(arguments: list[str]) -> None:

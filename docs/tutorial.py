@@ -49,7 +49,9 @@ DEMO = Path("docs/distill_demo")
 
 # %%
 for name in ("reviews.jsonl", "posts.jsonl"):
-    texts = [json.loads(line)["text"] for line in (DEMO / name).read_text().splitlines()]
+    texts = [
+        json.loads(line)["text"] for line in (DEMO / name).read_text(encoding="utf-8").splitlines()
+    ]
     print(f"{name}: {len(texts)} texts, such as: {texts[0]}")
 
 # %% [markdown]
@@ -60,7 +62,7 @@ for name in ("reviews.jsonl", "posts.jsonl"):
 # NAME, base_url: URL}`.
 
 # %%
-print((DEMO / "demo.yaml").read_text())
+print((DEMO / "demo.yaml").read_text(encoding="utf-8"))
 
 # %% [markdown]
 # ## The plan
@@ -71,7 +73,7 @@ print((DEMO / "demo.yaml").read_text())
 # %%
 config = str(DEMO / "demo.yaml")
 settings = [f"student={STUDENT}", f"out={OUT}", f"evaluation.tasks={json.dumps(TASKS)}"]
-distill(["plan", config, *settings])
+assert distill(["plan", config, *settings]) == 0
 
 # %% [markdown]
 # ## The answers
@@ -81,7 +83,7 @@ distill(["plan", config, *settings])
 # learn from are dropped.
 
 # %%
-distill(["filter", config, *settings])
+assert distill(["filter", config, *settings]) == 0
 RUN = OUT / "demo"
 
 
@@ -112,7 +114,7 @@ for row in funnel["table"]:
 # student after each stage. If you stop it, call it again: it goes on where it was.
 
 # %%
-distill(["run", config, *settings])
+assert distill(["run", config, *settings]) == 0
 
 # %% [markdown]
 # ## What it gained
@@ -141,5 +143,6 @@ for prediction in classifier(["A small film with a large heart.", "I want my eve
 # The same results make a page that you can publish.
 
 # %%
-leaderboard(["build", str(RUN / "results"), "--source", "mini", "--out", str(OUT / "site")])
+results = str(RUN / "results")
+assert leaderboard(["build", results, "--source", "mini", "--out", str(OUT / "site")]) == 0
 print(f"page: {OUT / 'site' / 'index.html'}; report of the run: {RUN / 'report.html'}")

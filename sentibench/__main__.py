@@ -92,6 +92,7 @@ def _build_parser() -> argparse.ArgumentParser:
     many.add_argument("plan", type=Path, metavar="MODELS.yaml", help="models, tasks, seeds, out")
     many.add_argument("--workers", type=int, metavar="N", help="processes; default: the plan's")
     many.add_argument("--out", type=Path, metavar="FOLDER", help="default: the plan's, or results")
+    many.add_argument("--replace", action="store_true", help="replace results of other settings")
 
     listing = add(_list, "show the tasks")
     listing.add_argument("--markdown", action="store_true", help="as a Markdown table")
@@ -220,7 +221,7 @@ def _run_many(options: argparse.Namespace) -> int:
     given = {"workers": options.workers, "out": options.out}
     many = read_plan(options.plan, {k: value for k, value in given.items() if value is not None})
     units = units_of(many)
-    found = run_many(many, units)
+    found = run_many(many, units, replace=options.replace)
     print(f"{found.n_done} measured, {found.n_before} were there before, of {len(units)}")
     source = " --source mini" if all("_mini" in unit.task for unit in units) else ""
     print(f"next: python -m leaderboard build {many.out}{source} --out site")

@@ -31,7 +31,7 @@ sentibench.export          command_line data errors fast files predict progress 
 sentibench.fast            errors versions
 sentibench.files
 sentibench.harness         data errors prompts scoring versions
-sentibench.many            data errors files harness predict progress prompts
+sentibench.many            data errors fast files harness predict progress prompts
 sentibench.new_task        data errors files prompts
 sentibench.pages           scoring
 sentibench.peers           data errors files scoring

@@ -115,7 +115,7 @@ def measure(run: Run, row: str, checkpoint: str, options: argparse.Namespace) ->
             "out": run.out / "measured",
         }
     )
-    found = run_many(many, units_of(many))
+    found = run_many(many, units_of(many), replace=True)
     if found.lost:
         raise InputError(f"{row}: {next(iter(found.lost))}")
 

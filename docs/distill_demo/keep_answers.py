@@ -6,19 +6,18 @@ python docs/distill_demo/keep_answers.py RUNS/answers/NAME docs/distill_demo/ans
 """
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
 
 def main(store: Path, out: Path) -> None:
-    """Write the store beside the run's configuration; answers are found by the keys of requests."""
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
-    shutil.copy(store / "store.json", out)
-    lines = (store / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    """Write a new folder; answers are found by the keys of requests."""
+    lines = (store / "answers.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n")
     rows = [{k: row[k] for k in ("key", "id", "answer")} for row in map(json.loads, lines)]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    known = (store / "store.json").read_bytes()
+    out.mkdir(parents=True)
+    (out / "store.json").write_bytes(known)
     (out / "answers.jsonl").write_text(text, encoding="utf-8")
 
 

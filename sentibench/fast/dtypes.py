@@ -15,3 +15,8 @@ def cpu_dtype() -> str:
     looks: Any = torch.cpu
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return "bfloat16" if any(getattr(looks, name, bool)() for name in names) else "float32"
+
+
+def resolved(dtype: str) -> str:
+    """What ``auto`` is on this machine; other names, and ``auto`` on a GPU, as they are."""
+    return cpu_dtype() if dtype == "auto" and not torch.cuda.is_available() else dtype

@@ -51,7 +51,7 @@ class Model(_Strict):
         adapters: Folders with LoRA weights for it; each is a model of its own.
     """
 
-    name: str = Field("", pattern=r"^[\w.-]*$")
+    name: str = Field(pattern=r"^\w[\w.-]*$")
     model: str = FAST
     args: dict[str, Any] = {}
     batch_size: int | str = 1
@@ -60,10 +60,15 @@ class Model(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
         values = cast("dict[str, Any]", given)
-        if not isinstance(given, dict) or values.get("name"):
+        if values.get("name"):
+            if values.get("adapters"):
+                raise ValueError("name: not with adapters, which are called after their folders")
             return values
-        args = cast("dict[str, Any]", values.get("args") or {})
+        args: Any = values.get("args") or {}
+        args = cast("dict[str, Any]", args) if isinstance(args, dict) else {}
         named = args.get("pretrained") or args.get("model") or values.get("model") or FAST
         return {**values, "name": Path(str(named)).name}
 
@@ -78,6 +83,11 @@ class Model(_Strict):
             )
             for adapter in self.adapters
         ] or [self]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether each worker has a copy of its own; a server is asked by one of them."""
+        return "pretrained" in self.args
 
     @property
     def base(self) -> tuple[str, dict[str, Any], int | str]:
@@ -119,8 +129,11 @@ class Many(_Strict):
         names = [model.name for model in self.models]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(
-                f"models: two of them have the name {min(twice)!r}; give each a name of its own"
+                f"models: two of them have the name {min(twice)!r}; give each a name of its own, "
+                "an adapter as {name: NAME, args: {pretrained: BASE, peft: FOLDER}}"
             )
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: one is there twice; got {list(self.seeds)}")
         return self
 
     @property
@@ -152,10 +165,15 @@ class Unit:
     @property
     def is_done(self) -> bool:
         """Whether its results are there, and are of the same settings and weights."""
+        return self.found == self.identity
+
+    @property
+    def found(self) -> str:
+        """The identity of the results that are there; empty without results."""
         try:
-            return (self.folder / DONE).read_text(encoding="utf-8") == self.identity
+            return (self.folder / DONE).read_text(encoding="utf-8")
         except (OSError, ValueError):
-            return False
+            return ""
 
     def __str__(self) -> str:
         return f"{self.model.name}, {self.task}, seed {self.seed}"
@@ -211,7 +229,13 @@ def units_of(many: Many) -> list[Unit]:
             for task in tasks:
                 limit = many.limits.get(task, many.limit)
                 known = {"model": model.model, "args": model.args, "weights": weights}
-                known |= {"task": task, "card": cards[task], "seed": seed, "limit": limit}
+                known |= {
+                    "dtype": _dtype_of(model),
+                    "task": task,
+                    "card": cards[task],
+                    "seed": seed,
+                    "limit": limit,
+                }
                 folder = many.out / model.name / str(seed) / task
                 identity = json.dumps(known, sort_keys=True, default=str)
                 found.append(Unit(model, task, seed, limit, folder, identity))
@@ -223,6 +247,16 @@ def _card_of(task: str) -> str:
     known = load_tasks().get(task)
     path = known.card.path if known is not None and known.source == "own" else None
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path else TASK_VERSION
+
+
+def _dtype_of(model: Model) -> str:
+    """What the fast model computes in: ``auto`` is another type on another processor."""
+    given = str(model.args.get("dtype", "auto"))
+    if model.model != FAST:
+        return given
+    from sentibench.fast.dtypes import resolved
+
+    return resolved(given)
 
 
 def _weights_of(model: Model) -> Sequence[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
@@ -49,20 +49,29 @@ class _Busy:
     model: Model | None = None
 
 
-def run_many(many: Many, units: Sequence[Unit]) -> Found:
+def run_many(many: Many, units: Sequence[Unit], *, replace: bool = False) -> Found:
     """Measure what is not there yet; may be killed and called again.
 
     Args:
         many: The plan.
         units: Its units.
+        replace: Whether results of other settings or weights may be replaced.
 
     Raises:
-        InputError: If another process works in the folder, or it cannot be written.
+        InputError: If another process works in the folder, it cannot be written, or it has results
+            of other settings.
     """
     with _alone_in(many.out):
         waiting = [unit for unit in units if not unit.is_done]
-        for part in many.out.glob("*/*/*.part-*"):  # of a killed call
-            shutil.rmtree(part, ignore_errors=True)
+        others = [unit for unit in waiting if unit.found]
+        if others and not replace:
+            raise InputError(
+                f"run-many: {many.out}: {len(others)} of {len(units)} units have results of other "
+                f"settings or weights, such as {others[0]}; give another out, or --replace"
+            )
+        for unit in waiting:
+            for part in unit.folder.parent.glob(f"{unit.task}.part-*"):  # of a killed call
+                shutil.rmtree(part, ignore_errors=True)
         found = Found(n_before=len(units) - len(waiting))
         with progress("run-many", "unit", len(units), initial=found.n_before) as bar:
             for unit, (kind, why) in _measured(many, waiting):
@@ -75,15 +84,14 @@ def run_many(many: Many, units: Sequence[Unit]) -> Found:
 
 def _measured(many: Many, waiting: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
     """Hand out units and give what became of them, in the order in which they end."""
-    waiting, deaths = list(waiting), dict[Unit, int]()
+    waiting, deaths, measured = list(waiting), dict[Unit, int](), set[str]()
     n_workers = min(many.n_workers, len(waiting))
     devices = [
         many.devices[n % len(many.devices)] if many.devices else None for n in range(n_workers)
     ]
     workers = [_start(device, n_workers) for device in devices]
     try:
-        for worker in workers:
-            _hand_out(worker, waiting, workers)
+        _hand_out(workers, waiting)
         while busy := {w.connection: w for w in workers if w.unit is not None}:
             for connection in wait(list(busy)):
                 worker = busy[cast(Connection, connection)]
@@ -91,19 +99,20 @@ def _measured(many: Many, waiting: list[Unit]) -> Iterator[tuple[Unit, Outcome]]
                 if outcome is None:
                     deaths[unit] = deaths.get(unit, 0) + 1
                     n = workers.index(worker)
-                    workers[n] = worker = _start(devices[n], n_workers)
+                    workers[n] = _start(devices[n], n_workers)
                     if deaths[unit] < DEATHS:
                         waiting.insert(0, unit)
-                    else:
-                        why = f"{DEATHS} workers died of it; is there enough memory?"
-                        yield unit, ("failed", why)
-                else:
-                    yield unit, outcome
-                    if outcome[0] == "no model":  # so it would be for its other units
-                        for other in [one for one in waiting if one.model == unit.model]:
-                            waiting.remove(other)
-                            yield other, outcome
-                _hand_out(worker, waiting, workers)
+                        continue
+                    kind = "failed" if unit.model.name in measured else "no model"
+                    outcome = kind, f"{DEATHS} workers died of it; is there enough memory?"
+                yield unit, outcome
+                if outcome[0] == "done":
+                    measured.add(unit.model.name)
+                if outcome[0] == "no model":  # so it would be for its other units
+                    for other in [one for one in waiting if one.model == unit.model]:
+                        waiting.remove(other)
+                        yield other, outcome
+            _hand_out(workers, waiting)
     finally:
         for worker in workers:
             worker.connection.close()
@@ -123,24 +132,31 @@ def _received(worker: _Busy) -> tuple[Unit, Outcome | None]:
         return unit, None
 
 
-def _hand_out(worker: _Busy, waiting: list[Unit], workers: Sequence[_Busy]) -> None:
-    """Give a worker the unit that costs it least to begin.
+def _hand_out(workers: Sequence[_Busy], waiting: list[Unit]) -> None:
+    """Give each idle worker the unit that costs it least to begin.
 
     That is one of the model it holds; else one of the same base; else one of a model that no other
-    worker holds.
+    worker holds. A model that is no local one, a server say, is asked by one worker at a time.
     """
-    if not waiting:
-        return
-    others = [other.model for other in workers if other is not worker and other.unit]
+    for worker in workers:
+        if worker.unit is not None:
+            continue
+        others = [other.model for other in workers if other is not worker and other.unit]
 
-    def cost(unit: Unit) -> tuple[bool, bool, bool]:
-        has_base = worker.model is not None and unit.model.base == worker.model.base
-        return unit.model != worker.model, not has_base, unit.model in others
+        def cost(
+            unit: Unit, worker: _Busy = worker, others: Sequence[Model | None] = others
+        ) -> tuple[bool, bool, bool]:
+            has_base = worker.model is not None and unit.model.base == worker.model.base
+            return unit.model != worker.model, not has_base, unit.model in others
 
-    unit = min(waiting, key=cost)
-    waiting.remove(unit)
-    worker.unit, worker.model = unit, unit.model
-    worker.connection.send(unit)
+        free = [one for one in waiting if one.model.is_local or one.model not in others]
+        if not free:
+            continue
+        unit = min(free, key=cost)
+        waiting.remove(unit)
+        worker.unit, worker.model = unit, unit.model
+        with suppress(OSError):  # it died while it was idle; that is seen when it is read
+            worker.connection.send(unit)
 
 
 def _start(device: str | None, n_workers: int) -> _Busy:
@@ -167,10 +183,10 @@ def _environment(n_threads: int) -> Generator[None]:
 
 @contextmanager
 def _alone_in(out: Path) -> Generator[None]:
+    lock: Any = FileLock(out / "run-many.lock", timeout=0)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with FileLock(out / "run-many.lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
         raise InputError(
             f"run-many: {out}: another process works in this folder; wait for its end, or give "
@@ -180,3 +196,7 @@ def _alone_in(out: Path) -> Generator[None]:
         raise InputError(
             f"run-many: {out}: cannot be written; {error.strerror or error}; give another out"
         ) from None
+    try:
+        yield
+    finally:
+        lock.release()

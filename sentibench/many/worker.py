@@ -9,6 +9,7 @@ import traceback
 from functools import cache
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Literal
 
 from sentibench.errors import InputError, SentiBenchError
@@ -34,13 +35,13 @@ class Worker:
     def measure(self, unit: Unit) -> Outcome:
         """Measure a unit, into its folder; whatever goes wrong is told, and is no exception."""
         error_file = unit.folder.with_name(f"{unit.task}.error.txt")
-        error_file.unlink(missing_ok=True)
         try:
             model = self._load(unit.model)
         except Exception as error:
             return "no model", _told(error, error_file)
         try:
             self._save(unit, model)
+            error_file.unlink(missing_ok=True)
         except Exception as error:
             return "failed", _told(error, error_file)
         return "done", ""
@@ -79,7 +80,8 @@ class Worker:
             if not list(part.rglob("results_*.json")):
                 raise InputError(f"{unit.folder}: the results could not be saved")
             write_beside(part / DONE, unit.identity)
-            shutil.rmtree(unit.folder, ignore_errors=True)  # of other settings
+            (unit.folder / DONE).unlink(missing_ok=True)  # half a folder is no result
+            shutil.rmtree(unit.folder, ignore_errors=True)
             part.rename(unit.folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -90,11 +92,16 @@ def _manager(seed: int) -> Any:
     return task_manager(demo_seed=seed)
 
 
-def _told(error: Exception, path: Any) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_beside(path, "".join(traceback.format_exception(error)))
+def _told(error: Exception, path: Path) -> str:
+    """One line; the traceback goes into a file beside the results."""
     said = str(error) if isinstance(error, SentiBenchError) else f"{type(error).__name__}: {error}"
-    return f"{' '.join(said.split())[:300]}; more in {path}"
+    said = " ".join(said.split())[:300]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_beside(path, "".join(traceback.format_exception(error)))
+    except OSError:  # a full disk, which may be the error itself
+        return said
+    return f"{said}; more in {path}"
 
 
 def work(connection: Connection, device: str | None) -> None:

@@ -73,6 +73,8 @@ def take_shards(store: Store, *, patience_s: float = 10.0) -> None:
     """
     deadline = time.monotonic() + patience_s
     for folder in sorted((store.folder / FOLDER).glob("*")):
+        if not folder.is_dir():  # what a file system or a browser of files left there
+            continue
         left_s = max(0.0, deadline - time.monotonic())
         try:
             shard = Store.open(folder, store.teacher, store.revision, patience_s=left_s)

@@ -306,7 +306,8 @@ class _Log(Generic[Outcome]):
         try:
             found, outcome = self._parse(line)
         except (ValueError, KeyError, TypeError):
-            raise self._damaged(f"byte {self.offsets[key]}", line) from None
+            number = self._line_number(self.offsets[key])
+            raise self._damaged(f"line {number}", line) from None
         if found != key:
             raise StoreError(f"{self.path}: changed while open; got {found}, expected {key}")
         return outcome
@@ -335,11 +336,25 @@ class _Log(Generic[Outcome]):
             self.sync()
 
     def take(self, other: _Log[Outcome], answered: Container[str]) -> None:
-        """Copy the lines of what was not answered so far, without those that are here."""
+        """Copy the lines of what was not answered so far, without those that are here.
+
+        Every line is read, here and there: a damaged one is no answer that displaces a good one.
+        """
         for key in other.offsets:
+            other.get(key)
+            self.get(key)
             line = other.line(key)
             if key not in answered and not (key in self.offsets and self.line(key) == line):
                 self.append(key, line)
+
+    def _line_number(self, offset: int) -> int:
+        """The number of the line that begins at an offset; the first is 1."""
+        n_before = 0
+        with self.path.open("rb") as file:
+            while offset > 0 and (block := file.read(min(BLOCK, offset))):
+                n_before += block.count(b"\n")
+                offset -= len(block)
+        return n_before + 1
 
     def sync(self) -> None:
         """Bring what was written to the disk, which a power cut asks for and a kill does not."""

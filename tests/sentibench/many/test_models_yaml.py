@@ -27,6 +27,12 @@ def written(folder: Path, **content) -> Path:
         ({"models": [{"pretrained": "a"}]}, "models.0.pretrained: unknown key; known: name, model"),
         ({"models": ["x/a", "y/a"]}, "the name 'a'; give each a name of its own"),
         ({"models": [{"name": "../a"}]}, "models.0.name"),
+        ({"models": [".."]}, "models.0.name"),
+        ({"models": ["."]}, "models.0.name"),
+        ({"models": [{"adapters": ["../.."]}]}, "name"),
+        ({"models": [{"args": "pretrained=a,dtype=float32"}]}, "models.0.args"),
+        ({"models": [{"name": "b", "adapters": ["a"]}]}, "called after their folders"),
+        ({"models": ["a"], "seeds": [1, 2, 1]}, "seeds: one is there twice"),
         ({"models": ["a"], "limit": 0}, "limit: "),
         ({"models": ["a"], "workers": 0}, "workers: "),
     ],
@@ -100,7 +106,12 @@ def test_what_cannot_be_measured_is_refused_before_any_work(wrong, told) -> None
         units_of(Many(**given))
 
 
-def test_other_settings_or_weights_are_another_measurement(checkpoint, tmp_path) -> None:
+def test_other_settings_or_weights_are_another_measurement(
+    checkpoint, tmp_path, monkeypatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    multiplies = torch.cpu._is_avx512_bf16_supported()
     copy = tmp_path / "model"
     shutil.copytree(checkpoint, copy)
 
@@ -113,6 +124,9 @@ def test_other_settings_or_weights_are_another_measurement(checkpoint, tmp_path)
     first.folder.mkdir(parents=True)
     (first.folder / DONE).write_text(first.identity)
     assert unit().is_done
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: not multiplies)
+    assert not unit().is_done  # auto is another type there
+    monkeypatch.undo()
     assert not unit(limit=2).is_done
     half = {"name": "model", "args": {"pretrained": str(copy), "dtype": "bfloat16"}}
     assert not unit(models=(half,)).is_done

@@ -160,6 +160,29 @@ def test_a_damaged_shard_is_named_and_nothing_is_removed(tmp_path: Path) -> None
     assert len(lines(path.parent)) == 4
 
 
+@pytest.mark.parametrize("damaged", ["shard", "store"])
+def test_a_line_that_is_damaged_inside_displaces_no_good_one(damaged: str, tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.add(asked(1), Answer("It is 1.", "stop"))
+    wrote(tmp_path, "w1", range(3))
+    shard = tmp_path / FOLDER / "w1"
+    path = (shard if damaged == "shard" else tmp_path) / "answers.jsonl"
+    number = next(n for n, line in enumerate(lines(path.parent), 1) if b"It is 1." in line)
+    path.write_bytes(path.read_bytes().replace(b'"It is 1.", ', b'"It is 1., '))
+    with opened(tmp_path) as store, pytest.raises(StoreError, match=f"answers.jsonl line {number}"):
+        take_shards(store)
+    assert len(lines(shard)) == 3  # the good one may be in it
+
+
+def test_a_file_beside_the_shards_stops_nothing(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    wrote(tmp_path, "w1", range(3))
+    (tmp_path / FOLDER / ".DS_Store").write_bytes(b"x")
+    with opened(tmp_path) as store:
+        take_shards(store)
+        assert len(store) == 3
+
+
 def test_a_shard_of_another_teacher_is_refused(tmp_path: Path) -> None:
     opened(tmp_path).close()
     wrote(tmp_path, "w1", range(1))

@@ -377,7 +377,7 @@ def test_a_long_record_is_read_and_one_that_is_damaged_inside_is_reported_when_i
     path.write_bytes(path.read_bytes().replace(b'"finish": "stop"', b'"finish": "stop,', 1))
     with Store.read(tmp_path) as store:
         assert store.get(key_of(asked(2))) == answer_to(asked(2))
-        with pytest.raises(StoreError, match=r"answers\.jsonl byte 0: damaged; got"):
+        with pytest.raises(StoreError, match=r"answers\.jsonl line 1: damaged; got"):
             store.get(key_of(asked(1)))
 
 
@@ -436,7 +436,7 @@ def test_a_file_that_is_edited_while_open_gives_no_wrong_answer(tmp_path: Path) 
     with Store.read(tmp_path) as store:
         with path.open("r+b") as file:
             file.write(second[: len(first)] + b"\n" + third)
-        with pytest.raises(StoreError, match=r"answers\.jsonl byte 0: damaged; got"):
+        with pytest.raises(StoreError, match=r"answers\.jsonl line 1: damaged; got"):
             store.get(key_of(asked(1)))
     path.write_bytes(first + b"\n")
     swapped = first.replace(key_of(asked(1)).encode(), b"0" * 64)
