@@ -9,3 +9,7 @@ class ConfigError(InputError):
 
 class LossError(SentiBenchError):
     """Fewer answers survived a step than have to."""
+
+
+class ProcessLostError(SentiBenchError):
+    """A process that shared the work of a step was killed from outside."""

@@ -8,9 +8,10 @@ import shutil
 from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from errno import ENOSPC
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import Any, Generic, TypeVar, overload
 
 from sentibench.files import beside, write_beside
@@ -80,7 +81,8 @@ class Lines(OnDemand[Item]):
     A process that is forked off may read it too: nobody moves a common place in the file.
 
     Args:
-        path: A file whose lines all end; None for a new one that goes when nobody holds it.
+        path: A file whose lines all end; None for a new one in the folder for
+            temporary files (TMPDIR), which is removed at the end.
         read: Makes an item of a line.
     """
 
@@ -92,8 +94,13 @@ class Lines(OnDemand[Item]):
             self._starts.append(self._starts[-1] + len(line))
 
     def append(self, line: bytes) -> None:
-        """Write one more line, behind the last."""
-        self._file.write(line)
+        """Write one more line, behind the last.
+
+        Raises:
+            OSError: If it cannot be written as a whole.
+        """
+        if self._file.write(line) < len(line):
+            raise OSError(ENOSPC, os.strerror(ENOSPC), gettempdir())
         self._starts.append(self._starts[-1] + len(line))
 
     def line(self, number: int) -> bytes:

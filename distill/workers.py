@@ -8,10 +8,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import get_all_start_methods, get_context
 from threading import Thread
 from typing import Any, TypeVar
+
+from distill.errors import ProcessLostError
 
 Result = TypeVar("Result")
 
@@ -32,6 +35,9 @@ def shared(work: Callable[[range], Sequence[Result]], n: int) -> Iterator[Result
     Args:
         work: Gives the results of a range of items. It changes nothing that others see.
         n: Number of items.
+
+    Raises:
+        ProcessLostError: If a process was killed, for want of memory say.
     """
     chunks = (range(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK))
     n_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
@@ -39,7 +45,7 @@ def shared(work: Callable[[range], Sequence[Result]], n: int) -> Iterator[Result
         for chunk in chunks:
             yield from work(chunk)
         return
-    pool = ProcessPoolExecutor(n_workers, get_context("fork"), _take, (work,))
+    pool = ProcessPoolExecutor(n_workers, get_context("fork"), _take, (work, os.getpid()))
     try:
         waiting: deque[Future[Sequence[Result]]] = deque()
         for chunk in islice(chunks, AHEAD * n_workers):
@@ -48,16 +54,21 @@ def shared(work: Callable[[range], Sequence[Result]], n: int) -> Iterator[Result
             yield from waiting.popleft().result()
             for chunk in islice(chunks, 1):
                 waiting.append(pool.submit(_do, chunk))
+    except BrokenProcessPool:
+        raise ProcessLostError(
+            "a process that shared the work was killed; expected memory for "
+            f"{n_workers} of them; close other programs and run again"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _take(work: Callable[[range], Any]) -> None:
+def _take(work: Callable[[range], Any], parent: int) -> None:
     """Begin as a process that was forked off: Ctrl-C is the parent's, and its end is ours."""
     global _work
     _work = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    Thread(target=_leave_with, args=(parent,), daemon=True).start()
 
 
 def _leave_with(parent: int) -> None:

@@ -73,7 +73,7 @@ distill.student            checkpoints config files sentibench.errors sentibench
 distill.teachers           checkpoints config sentibench.decisions sentibench.errors sentibench.fast
                            sentibench.predict sentibench.remote
 distill.texts              config files workers sentibench.data sentibench.errors
-distill.workers
+distill.workers            errors
 leaderboard
 leaderboard.__main__       board build exports items page previous runs
                            sentibench.command_line sentibench.data sentibench.errors

@@ -206,6 +206,11 @@ class StudentTrainer(Trainer):
         """
         if not self.is_fsdp_enabled:
             return parts
+        if self.soft is not None and not self.has_branches:  # their forwards differ in number
+            raise InputError(
+                "training.loss: mixed and soft cannot be trained with sharded weights (FSDP) where "
+                "the student's attention is not sdpa; expected loss: hard, or no FSDP"
+            )
         n = torch.tensor(len(parts), device=self.args.device)
         torch.distributed.all_reduce(n, torch.distributed.ReduceOp.MAX)
         last = parts[-1]

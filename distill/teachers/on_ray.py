@@ -94,11 +94,17 @@ class RayTeacher:
                 num_gpus=self._asking.gpus,
             )
             given = {"batch_size": None, "batch_format": "pyarrow", "prefetch_batches": 0}
-            for batch in rows.iter_batches(**given):
-                for row in batch.to_pylist():
-                    if row["wrong"]:
-                        raise TeacherError(row["wrong"])
-                    yield requests[row["number"]], pickle.loads(row["outcome"])
+            try:
+                for batch in rows.iter_batches(**given):
+                    for row in batch.to_pylist():
+                        if row["wrong"]:
+                            raise TeacherError(row["wrong"])
+                        yield requests[row["number"]], pickle.loads(row["outcome"])
+            except ray.exceptions.RayError as error:
+                raise TeacherError(
+                    f"asking.engine: the cluster failed: {' '.join(str(error).split())[-300:]}; "
+                    "what was answered is kept; look at its machines and run again"
+                ) from None
 
 
 class Worker:

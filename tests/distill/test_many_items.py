@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import random
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from filelock import FileLock
 
 import distill.workers
 from distill.config import Cleaning, FilterConfig, ICLDist, KnowDist, Texts
+from distill.errors import ProcessLostError
 from distill.files import Lines, write_lines
 from distill.filters.checks import LOOP, _may_loop
 from distill.filters.judge import filter_answers, judge_answers
@@ -95,6 +97,18 @@ lock.acquire()
 for _ in workers.shared(lambda chunk: time.sleep(0.1) or list(chunk), 10**6):
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+@needs_fork
+@pytest.mark.usefixtures("many")
+def test_a_process_that_is_killed_ends_the_work_in_one_line() -> None:
+    def work(rows: range) -> list[int]:
+        if rows.start:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return list(rows)
+
+    with pytest.raises(ProcessLostError, match="was killed; expected memory"):
+        list(shared(work, 100))
 
 
 @needs_fork
