@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryFile, gettempdir
 from typing import Any, Generic, TypeVar, overload
 
-from sentibench.files import beside, write_beside
+from sentibench.files import beside, read_at, write_beside
 
 Item = TypeVar("Item")
 
@@ -106,7 +106,7 @@ class Lines(OnDemand[Item]):
     def line(self, number: int) -> bytes:
         """A line as it was written."""
         start, end = self._starts[number], self._starts[number + 1]
-        return os.pread(self._file.fileno(), end - start, start)
+        return read_at(self._file, end - start, start)
 
     def one(self, number: int) -> Item:
         """The item of a line."""

@@ -38,7 +38,7 @@ sentibench.peers           data errors files scoring
 sentibench.predict         data errors fast files prompts scoring
 sentibench.prompts         data errors
 sentibench.progress
-sentibench.remote          errors progress
+sentibench.remote          errors files progress
 sentibench.scoring         data errors
 sentibench.serve           data errors predict prompts
 sentibench.versions        errors

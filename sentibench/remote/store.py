@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Generic, TypeVar, overload
 from filelock import FileLock, Timeout
 
 from sentibench.errors import StoreError, StoreInUseError
+from sentibench.files import read_at
 from sentibench.remote.records import Answer, Failure, Request
 
 FORMAT = 1
@@ -292,7 +293,7 @@ class _Log(Generic[Outcome]):
         """The line of a known key, as it was written; forked processes may ask too."""
         found, at = b"", self.offsets[key]
         while b"\n" not in found:
-            block = os.pread(self._reader.fileno(), BLOCK, at + len(found))
+            block = read_at(self._reader, BLOCK, at + len(found))
             if not block:
                 return found
             found += block
