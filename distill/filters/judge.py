@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from distill.config import FilterConfig
 from distill.files import Lines, OnDemand
+from distill.filters.bias import Pair
 from distill.filters.funnel import (
     Drop,
     DroppedAnswer,
@@ -36,8 +37,6 @@ from distill.texts.near_duplicates import (
 from distill.texts.ngrams import text_fingerprints
 from distill.workers import shared
 from sentibench.remote.records import Answer, Failure, Request
-
-Pair = tuple[Request, Answer | Failure]
 
 
 @dataclass(frozen=True, slots=True)

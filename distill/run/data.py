@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ from distill.selection.difficulty import select_hard_samples
 from distill.student.samples import Sample, read_samples, sample_line, write_samples
 from distill.texts.cleaning import masked
 from distill.texts.decontamination import Contamination, load_tests
-from distill.texts.sources import Draw, Text, each_text
+from distill.texts.sources import Draw, Text, digest_of, each_text
 from distill.workers import shared
 from sentibench.errors import nearest
 from sentibench.files import beside
@@ -146,18 +145,14 @@ def unlearned_texts(run: Run) -> Sequence[str]:
     for stage in training_stages(run):
         for source in sources_of(run, stage):
             for sample in read_samples(run.folder / kept_step(run, source) / "samples.jsonl"):
-                seen.update(map(_digest, (sample.text, *(t for t, _ in sample.demonstrations))))
+                seen.update(map(digest_of, (sample.text, *(t for t, _ in sample.demonstrations))))
     found = Lines[str](None, json.loads)
     for text in read_texts(run.folder / "texts"):
-        digest = _digest(text.text)
+        digest = digest_of(text.text)
         if digest not in seen:
             seen.add(digest)
             found.append(json.dumps(text.text).encode() + b"\n")
     return found
-
-
-def _digest(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def label_demonstrations(

@@ -177,12 +177,13 @@ def _prepared(text: Text, tests: Contamination | None, cleaning: Cleaning) -> _P
         contaminated,
         (cleaned if cleaned else masked(text.text, cleaning))[:EXCERPT_CHARACTERS],
         changes,
-        _digest(cleaned if "case" in cleaning.skip else folded(cleaned)),
-        _digest(cleaned),
+        digest_of(cleaned if "case" in cleaning.skip else folded(cleaned)),
+        digest_of(cleaned),
     )
 
 
-def _digest(text: str) -> bytes:
+def digest_of(text: str) -> bytes:
+    """16 bytes that stand for a text among millions."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

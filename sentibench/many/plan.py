@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from sentibench.data.card_form import StrictLoader
 from sentibench.data.cards import TASK_VERSION, load_tasks
 from sentibench.errors import InputError, refuse_missing
 from sentibench.harness import expand_names, task_manager
@@ -191,7 +192,7 @@ def read_plan(path: Path, given: Mapping[str, Any] = MappingProxyType({})) -> Ma
     """
     refuse_missing(path, "a file such as models: [CHECKPOINT, CHECKPOINT]", "run-many: ")
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)
         return Many.model_validate({**content, **given} if isinstance(content, dict) else content)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         first = " ".join(str(error).split())[:200]

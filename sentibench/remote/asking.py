@@ -77,8 +77,9 @@ def ask_waiting(
     # what failed before comes last: a server whose first words are refusals looks wrong
     waiting = store.waiting(requests, retry_failed)
     asked = teacher() if waiting else None
-    if isinstance(asked, Server) and any(store.key_of(one) in store for one in requests):
-        asked.has_answered = True
+    # of an empty store no request need be read
+    if isinstance(asked, Server) and len(store):
+        asked.has_answered |= any(store.key_of(one) in store for one in requests)
     unknown: dict[str, Failure] = {}
     with progress(what, "request", len(waiting)) as bar:
         try:

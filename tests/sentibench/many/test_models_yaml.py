@@ -53,7 +53,9 @@ def test_options_override_the_plan_and_are_checked_like_it(tmp_path) -> None:
         read_plan(path, {"workers": 0})
 
 
-@pytest.mark.parametrize("content", [b"models: [", b"\xff\xfe\x00", b"- a"])
+@pytest.mark.parametrize(
+    "content", [b"models: [", b"\xff\xfe\x00", b"- a", b"models: [a]\nmodels: [b]"]
+)
 def test_a_file_that_is_no_plan_is_refused(content, tmp_path) -> None:
     path = tmp_path / "models.yaml"
     path.write_bytes(content)
