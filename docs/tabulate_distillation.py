@@ -5,8 +5,8 @@ python docs/tabulate_distillation.py ROW=FOLDER ... [-- A-B ...]
 FOLDER is a row of `sentibench run-many`, OUT/ROW, with a folder for each seed; or a folder with
 results of the default seed, such as RUN/evaluate-MODEL/results. The first table has the scores of
 the rows, the mean over the seeds that all of them have; the second the differences A minus B with
-95% intervals of a paired bootstrap over items, and where they lie: above 0, below 0, or with 0
-among them. Tasks that a row lacks are named on stderr and left out.
+95% intervals of a paired bootstrap over items, in bold where the interval leaves out zero. Tasks
+that a row lacks are named on stderr and left out.
 """
 
 import sys
@@ -60,14 +60,11 @@ def scopes_of(tasks: Sequence[str]) -> dict[str, list[str]]:
         "all": list(tasks),
         "seen": [task for task in tasks if cards[task].name in SEEN],
         "unseen labels": [t for t in tasks if cards[t].is_label_task and cards[t].name not in SEEN],
-        "fine-grained": [task for task in tasks if not cards[task].is_label_task],
+        "basic": [task for task in tasks if cards[task].category == "basic"],
+        "multifaceted": [task for task in tasks if cards[task].category == "multifaceted"],
+        "fine-grained": [task for task in tasks if cards[task].category == "finegrained"],
     }
     return {name: members for name, members in scopes.items() if members}
-
-
-def verdict(low: float, high: float) -> str:
-    """Where an interval lies."""
-    return "above 0" if low > 0 else "below 0" if high < 0 else "contains 0"
 
 
 def main(arguments: list[str]) -> None:
@@ -101,8 +98,8 @@ def main(arguments: list[str]) -> None:
         cells = [f"**{percent(value)}** ± {percent(error)}" for value, error in pairs_of]
         print(f"| mean of {name} | |", " | ".join(cells), "|")
     if pairs:
-        print("\n| difference |", " | ".join(f"{name} | " for name in scopes), "|")
-        print("|---" * (1 + 2 * len(scopes)) + "|")
+        print("\n| difference |", " | ".join(scopes), "|")
+        print("|---" * (1 + len(scopes)) + "|")
     for pair in pairs:
         a, b = (names.index(name) for name in pair_of(pair, names))
         cells: list[str] = []
@@ -110,7 +107,10 @@ def main(arguments: list[str]) -> None:
             differs = estimate(
                 mean.values_M[a] - mean.values_M[b], mean.draws_BM[:, a] - mean.draws_BM[:, b]
             )
-            cells += [span(differs, signed=True), verdict(differs.low, differs.high)]
+            is_sure = differs.low > 0 or differs.high < 0
+            cells.append(
+                f"**{span(differs, signed=True)}**" if is_sure else span(differs, signed=True)
+            )
         print(f"| {names[a]} minus {names[b]} |", " | ".join(cells), "|")
 
 

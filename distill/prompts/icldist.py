@@ -121,16 +121,6 @@ def gold_demonstrations(
     return {key: label for one in chosen_taxonomies(stage) for key, label in labelled(one)}
 
 
-def icldist_requests(
-    texts: Sequence[Text],
-    demonstrations: Mapping[tuple[str, str], str],
-    stage: ICLDist,
-    seed: int,
-) -> list[Request]:
-    """All few-shot prompts of the stage; see :func:`each_icldist_request`."""
-    return list(each_icldist_request(Ordering(texts), demonstrations, stage, seed))
-
-
 def each_icldist_request(
     ordering: Ordering,
     demonstrations: Mapping[tuple[str, str], str],

@@ -17,7 +17,6 @@ from distill.config import KnowDist
 from distill.errors import ConfigError
 from distill.prompts.attributes import FAMILY, Attribute, compose
 from distill.prompts.ordering import Ordering
-from distill.texts.sources import Text
 from sentibench.errors import refuse_missing
 from sentibench.remote.records import Decoding, Message, Request
 
@@ -72,13 +71,6 @@ def load_templates(stage: KnowDist) -> Mapping[str, Template]:
 def opening_of(stage: KnowDist) -> str:
     """What all prompts of the stage begin with: the domain of the texts, where it is known."""
     return f"Every text is from this domain: {stage.domain}.\n\n" if stage.domain else ""
-
-
-def knowdist_requests(
-    texts: Sequence[Text], stage: KnowDist, seed: int, attributes: Sequence[Attribute] = ()
-) -> list[Request]:
-    """All requests of the stage; see :func:`each_knowdist_request`."""
-    return list(each_knowdist_request(Ordering(texts), stage, seed, attributes))
 
 
 def n_knowdist_requests(n_texts: int, stage: KnowDist) -> int:

@@ -217,17 +217,6 @@ def attributes_of(run: Run) -> Attributes | None:
     return run.knowdist and run.knowdist.attributes
 
 
-def build_requests(
-    run: Run,
-    stage: StageName,
-    texts: Sequence[Text],
-    labels: Labels | None,
-    attributes: Sequence[Attribute] = (),
-) -> list[Request]:
-    """All questions of a stage; see :func:`each_request`."""
-    return list(each_request(run, stage, texts, labels, attributes))
-
-
 def each_request(
     run: Run,
     stage: StageName,

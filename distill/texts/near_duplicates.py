@@ -89,17 +89,6 @@ def similar_rows(
     return duplicates
 
 
-def exact_duplicates(texts: Mapping[str, str]) -> dict[str, str]:
-    """Find the texts that are the same as one of smaller id, whitespace aside.
-
-    Returns:
-        id of a duplicate -> the smallest id with the same text.
-    """
-    ids = sorted(texts)
-    found = same_rows(plain_digest(texts[id_]) for id_ in ids)
-    return {ids[row]: ids[twin] for row, twin in found.items()}
-
-
 def same_rows(digests: Iterable[bytes]) -> dict[int, int]:
     """Row of a text -> the first row with the same digest, where that is an earlier one."""
     first: dict[bytes, int] = {}

@@ -30,7 +30,6 @@ from sentibench.errors import InputError
 LOOKED_AT = 500  # texts of a source that are compared before it is drawn from
 MOST_OVERLAP = 0.5
 EXAMPLES, EXCERPT_CHARACTERS = 3, 80  # per reason, and of one
-CLEANING = Cleaning()
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -75,18 +74,6 @@ class Draw:
         """Remember an excerpt, if there are few of the kind."""
         if len(self.examples[what]) < EXAMPLES:
             self.examples[what].append(" ".join(text[:EXCERPT_CHARACTERS].split()))
-
-
-def draw_texts(
-    sources: Sequence[Texts],
-    seed: int,
-    tests: Contamination | None,
-    cleaning: Cleaning = CLEANING,
-) -> Draw:
-    """Draw from every source, into memory; see :func:`each_text`."""
-    draw = Draw()
-    draw.texts = tuple(each_text(sources, seed, tests, cleaning, draw))
-    return draw
 
 
 def each_text(

@@ -25,10 +25,10 @@ from sentibench.data.card_form import StrictLoader
 from sentibench.data.cards import TASK_VERSION, load_tasks
 from sentibench.errors import InputError, refuse_missing
 from sentibench.harness import expand_names, task_manager
+from sentibench.harness.evaluation import FAST
 from sentibench.predict.checkpoints import fingerprint
 from sentibench.prompts.demonstrations import DEFAULT_SEED
 
-FAST = "sentibench-hf"
 DONE = "unit.json"  # what was measured; written last, so it stands for a whole result
 FOLDERS = ("pretrained", "peft", "delta")  # arguments of a model that may name a folder
 

@@ -9,8 +9,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from whole_lists import build_requests
+
 from distill.config import ICLDistTraining, Run
-from distill.run.data import build_requests, read_labels, read_requests, read_texts
+from distill.run.data import read_labels, read_requests, read_texts
 from distill.run.graph import build_steps
 from distill.run.plan import Plan
 from distill.run.stages import StageName, teachers_of

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from whole_lists import draw_texts, icldist_requests, knowdist_requests
 
 import distill.workers
 from distill.config import Cleaning, FilterConfig, ICLDist, KnowDist, Texts
@@ -19,14 +20,10 @@ from distill.errors import ProcessLostError
 from distill.files import Lines, write_lines
 from distill.filters.checks import LOOP, _may_loop
 from distill.filters.judge import filter_answers, judge_answers
-from distill.prompts.icldist import (
-    each_icldist_request,
-    gold_demonstrations,
-    icldist_requests,
-)
-from distill.prompts.knowdist import each_knowdist_request, knowdist_requests
+from distill.prompts.icldist import each_icldist_request, gold_demonstrations
+from distill.prompts.knowdist import each_knowdist_request
 from distill.prompts.ordering import Ordering
-from distill.texts.sources import Draw, Text, draw_texts, each_text
+from distill.texts.sources import Draw, Text, each_text
 from distill.workers import shared
 from sentibench.remote.records import Answer, Failure, Message, Request
 

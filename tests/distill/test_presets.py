@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter
+from whole_lists import build_requests
 
 from distill.__main__ import main
 from distill.config import TeacherConfig, load_config
 from distill.errors import ConfigError
 from distill.presets import ABLATIONS, descriptions, preset, teacher_named, write_preset
 from distill.prompts.icldist import coverage
-from distill.run.data import build_requests, read_texts
+from distill.run.data import read_texts
 from distill.run.graph import build_steps
 from distill.run.stages import StageName
 

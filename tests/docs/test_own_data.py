@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from whole_lists import exact_duplicates
 
-from distill.texts.near_duplicates import exact_duplicates, near_duplicates
+from distill.texts.near_duplicates import near_duplicates
 from sentibench.data.tables import read_table
 
 FOLDER = Path(__file__).parents[2] / "docs" / "own_data"

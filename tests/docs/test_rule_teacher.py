@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import requests
+from whole_lists import knowdist_requests
 
 from distill.config import FilterConfig, KnowDist, OpenAITeacherConfig
 from distill.filters.judge import filter_answers
-from distill.prompts.knowdist import knowdist_requests
 from distill.prompts.taxonomies import load_taxonomies
 from distill.teachers.openai import OpenAITeacher
 from distill.texts.sources import Text

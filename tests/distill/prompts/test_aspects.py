@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from whole_lists import icldist_requests
 
 from distill.config import FilterConfig, ICLDist
 from distill.filters.judge import filter_answers
 from distill.filters.reading import read_tuples, tuples_of
 from distill.forms import Form, read_lines, write
-from distill.prompts.icldist import STOP_OF_LINES, demonstration_requests, icldist_requests
+from distill.prompts.icldist import STOP_OF_LINES, demonstration_requests
 from distill.prompts.taxonomies import HERE, chosen_taxonomies, load_taxonomies
 from distill.texts.sources import Text
 from sentibench.remote.records import Answer, Message, Request

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 
 from jinja2 import Environment, meta
+from whole_lists import knowdist_requests
 
 from distill.config import Attributes, KnowDist
 from distill.prompts.attributes import (
@@ -14,7 +15,6 @@ from distill.prompts.attributes import (
     listed,
     read_attributes,
 )
-from distill.prompts.knowdist import knowdist_requests
 from distill.texts.sources import Text
 
 TEXTS = [Text(f"cafes/{i:03d}", f"The tea {i} was weak.", "cafes", "negative") for i in range(60)]

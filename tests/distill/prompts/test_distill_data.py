@@ -7,10 +7,10 @@ from pathlib import Path
 
 import yaml
 from jinja2 import Environment, StrictUndefined, meta
+from whole_lists import knowdist_requests
 
 import distill
 from distill.config import KnowDist
-from distill.prompts.knowdist import knowdist_requests
 from distill.texts.sources import Text
 
 FOLDER = Path(distill.__file__).parent / "prompts"

@@ -5,11 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
+from whole_lists import icldist_requests
 
 from distill.config import ICLDist
 from distill.errors import ConfigError
 from distill.filters.reading import tuples_of
-from distill.prompts.icldist import demonstration_requests, icldist_requests
+from distill.prompts.icldist import demonstration_requests
 from distill.prompts.taxonomies import chosen_taxonomies
 from distill.texts.sources import Text
 from sentibench.__main__ import main

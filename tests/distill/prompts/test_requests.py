@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from whole_lists import icldist_requests, knowdist_requests
 
 from distill.config import ICLDist, KnowDist
 from distill.errors import ConfigError
@@ -14,10 +15,8 @@ from distill.prompts.icldist import (
     coverage,
     demonstration_requests,
     gold_demonstrations,
-    icldist_requests,
     load_other_tasks,
 )
-from distill.prompts.knowdist import knowdist_requests
 from distill.prompts.taxonomies import Taxonomy, chosen_taxonomies, load_taxonomies
 from distill.texts.sources import Text
 from sentibench.errors import InputError

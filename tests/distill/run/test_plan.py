@@ -15,13 +15,15 @@ from small_runs import Scripted, built, config, do, plan_of, requests_of, steps_
 
 pytest.importorskip("peft")
 
+from whole_lists import build_requests
+
 import distill.run.plan
 from distill.__main__ import main
 from distill.checkpoints import load_tokenizer
 from distill.config import load_config
 from distill.errors import LossError
 from distill.prompts.taxonomies import load_taxonomies
-from distill.run.data import build_requests, read_texts, sample_of
+from distill.run.data import read_texts, sample_of
 from distill.run.plan import Plan, StagePlan
 from distill.run.plan_text import Rates, histogram, quantile, render, safe, shortened
 from distill.student.samples import encode_samples

@@ -1,10 +1,11 @@
 """What is taken out of texts, and what is left alone."""
 
 import pytest
+from whole_lists import draw_texts
 
 from distill.config import CHANGES, Cleaning, Texts
 from distill.texts.cleaning import clean
-from distill.texts.sources import Draw, draw_texts, read_texts
+from distill.texts.sources import Draw, read_texts
 from sentibench.errors import InputError
 
 MASKS = ("mail", "phone", "handle")

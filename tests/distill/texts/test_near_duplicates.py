@@ -4,9 +4,10 @@ import random
 import time
 
 import pytest
+from whole_lists import exact_duplicates
 
 import distill.texts.near_duplicates as near_duplicates_module
-from distill.texts.near_duplicates import NGRAM_WORDS, exact_duplicates, near_duplicates
+from distill.texts.near_duplicates import NGRAM_WORDS, near_duplicates
 
 
 def words(*numbers: int) -> str:

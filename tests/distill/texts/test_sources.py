@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from whole_lists import draw_texts
 
 from distill.config import Texts
 from distill.texts.decontamination import Contamination
-from distill.texts.sources import draw_texts, read_texts
+from distill.texts.sources import read_texts
 from sentibench.errors import InputError
 
 WORDS = "one two three four five six seven eight nine ten eleven twelve thirteen"
