@@ -103,6 +103,10 @@ class Lines(OnDemand[Item]):
             raise OSError(ENOSPC, os.strerror(ENOSPC), gettempdir())
         self._starts.append(self._starts[-1] + len(line))
 
+    def close(self) -> None:
+        """Let go of the file: Windows removes none that is open."""
+        self._file.close()
+
     def line(self, number: int) -> bytes:
         """A line as it was written."""
         start, end = self._starts[number], self._starts[number + 1]

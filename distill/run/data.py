@@ -303,6 +303,7 @@ def ask_stage(
             file.write(line)
         funnel = tally.funnel(())
         check_losses(stage, funnel, run.filters)
+    requests.close()
     waiting.unlink()
     summary: Summary = {
         "requests": len(requests),
