@@ -53,6 +53,7 @@ def test_yaml_block_is_taken(block, tmp_path: Path) -> None:
             if value == {"backend": "gold"}:  # of which the page says what it needs
                 del content["knowdist"]
                 content["icldist"] = {"samples": 8, "demonstrations": "gold"}
+                content["texts"] = [{"dataset": "sst2", "count": 8}]
             config.write_text(yaml.safe_dump(content))
             load_config(config, [])
     else:
