@@ -303,8 +303,6 @@ def ask_stage(
             file.write(line)
         funnel = tally.funnel(())
         check_losses(stage, funnel, run.filters)
-    requests.close()
-    waiting.unlink()
     summary: Summary = {
         "requests": len(requests),
         "answered": funnel.total("kept"),
@@ -313,6 +311,8 @@ def ask_stage(
     }
     if stage == "icldist":
         summary["coverage"] = {axis: dict(n) for axis, n in coverage(requests).items()}
+    requests.close()
+    waiting.unlink()
     return summary
 
 
