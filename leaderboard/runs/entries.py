@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -128,25 +129,31 @@ def collect_entries(
 ) -> list[Entry]:
     """Group runs: newest per model, protocol, task and seed; older ones are history.
 
-    A limited run never replaces a full one: it is an entry of its own. Runs of one model from
-    different folders are one entry, and so are runs of two models that models.yaml gives one name.
+    A limited run never replaces a fuller one: it is an entry of its own, but where the fuller runs
+    are of other tasks. Runs of one model from different folders are one entry, and so are runs of
+    two models that models.yaml gives one name.
 
     Args:
         runs: Of any tasks.
         declared: What is declared of their models.
         tasks: Of the board; runs of others are left out.
     """
-    groups: dict[str, list[TaskRun]] = defaultdict(list)
+    groups: dict[str, dict[float | None, list[TaskRun]]] = defaultdict(lambda: defaultdict(list))
     task_names = {task.name for task in tasks}
     of_board = [run for run in runs if run.task.name in task_names]
     names = {run.model for run in of_board}
     joined = declared.joined_names(names)
     for run in of_board:
-        limit = None if run.samples.is_whole else f"limit {run.facts.limit}"
-        parts = (joined[run.model], _way_of_asking(run), identity(run), limit)
-        groups[json.dumps(parts, sort_keys=True)].append(run)
+        limit = None if run.samples.is_whole else run.facts.limit or 0
+        parts = (joined[run.model], _way_of_asking(run), identity(run))
+        groups[json.dumps(parts, sort_keys=True)][limit].append(run)
+    rows = {
+        f"{key}, limit {limit}": row
+        for key, of_limit in groups.items()
+        for limit, row in _rows_of(of_limit).items()
+    }
     entries: list[Entry] = []
-    for key, group in sorted(groups.items()):
+    for key, group in sorted(rows.items()):
         kept, history, conflicts = _newest(group)
         kept, apart = _complete_seeds(kept, len(tasks))
         first = next(iter(kept.values()))[0]
@@ -157,6 +164,21 @@ def collect_entries(
         name = f"m{hashlib.sha256(key.encode()).hexdigest()[:10]}"
         entries.append(Entry(name, info, identity(first), kept, history, apart, reasons))
     return entries
+
+
+def _rows_of(
+    of_limit: Mapping[float | None, Sequence[TaskRun]],
+) -> Mapping[float | None, Sequence[TaskRun]]:
+    """Runs of one model by limit, the fullest first; those of other tasks join a fuller row."""
+    rows: dict[float | None, list[TaskRun]] = {}
+    for limit in sorted(of_limit, key=lambda limit: -math.inf if limit is None else -limit):
+        tasks = {run.task.name for run in of_limit[limit]}
+        fuller = (row for row in rows.values() if not tasks & {run.task.name for run in row})
+        row = next(fuller, None)
+        if row is None:
+            row = rows[limit] = []
+        row += of_limit[limit]
+    return rows
 
 
 def _way_of_asking(run: TaskRun) -> dict[str, Any]:

@@ -86,6 +86,12 @@ class Model(_Strict):
         ] or [self]
 
     @property
+    def known_as(self) -> str:
+        """What lm-eval's results call it: the first of these arguments that is given."""
+        names = ("peft", "delta", "pretrained", "model")
+        return next((str(self.args[name]) for name in names if self.args.get(name)), self.model)
+
+    @property
     def is_local(self) -> bool:
         """Whether each worker has a copy of its own; a server is asked by one of them."""
         return "pretrained" in self.args

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Generator, Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any, cast
 from filelock import FileLock, Timeout
 
 from sentibench.errors import InputError
+from sentibench.files import write_beside
 from sentibench.many.plan import Many, Model, Unit
 from sentibench.many.worker import Outcome, work
 from sentibench.progress import progress
@@ -69,6 +71,8 @@ def run_many(many: Many, units: Sequence[Unit], *, replace: bool = False) -> Fou
                 f"run-many: {many.out}: {len(others)} of {len(units)} units have results of other "
                 f"settings or weights, such as {others[0]}; give another out, or --replace"
             )
+        for model in many.models:
+            _write_name(many.out / model.name, model)
         for unit in waiting:
             for part in unit.folder.parent.glob(f"{unit.task}.part-*"):  # of a killed call
                 shutil.rmtree(part, ignore_errors=True)
@@ -80,6 +84,13 @@ def run_many(many: Many, units: Sequence[Unit], *, replace: bool = False) -> Fou
                     found.lost.setdefault(why, []).append(unit)
                 bar.update()
     return found
+
+
+def _write_name(folder: Path, model: Model) -> None:
+    """Say what the leaderboard calls a model: many students lie in folders of one name."""
+    folder.mkdir(exist_ok=True)
+    named = {"models": {model.known_as: {"name": model.name}}}
+    write_beside(folder / "run.json", json.dumps(named, indent=2) + "\n")
 
 
 def _measured(many: Many, waiting: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:

@@ -71,6 +71,17 @@ def test_runs_of_one_model_under_one_protocol_are_one_entry(other, n_entries: in
     ]
 
 
+def test_a_limited_run_joins_the_row_of_fuller_runs_of_other_tasks_alone() -> None:
+    whole, limited = run(), run(card="imdb", right=(1,) * 5)
+    (entry,) = collected([whole, limited])
+    assert entry.all_runs == [limited, whole]
+    assert "limited run: not all items" in entry.reasons
+    again = run(right=(1,) * 5)  # of a task that was run on all items too
+    first, second = collected([whole, limited, again])
+    assert {len(first.all_runs), len(second.all_runs)} == {1, 2}
+    assert [whole] in ([*first.all_runs], [*second.all_runs])
+
+
 def test_a_precision_or_revision_counts_as_the_one_that_was_used() -> None:
     asked = [run(dtype=f"{torch}bfloat16", model_args=given, commit="c1") for torch, given in (
         ("torch.", {"dtype": "auto"}), ("", {"dtype": "bfloat16", "revision": "main"}), ("", {}),

@@ -70,6 +70,11 @@ def test_many_models_have_the_scores_of_single_runs_and_are_measured_once(
         0,
         "8 measured, 0 were there before, of 8",
     ), first.stderr
+    site = tmp_path / "site"
+    build = ["-m", "leaderboard", "build", str(out), "--out", str(site), "--replicates", "100"]
+    subprocess.run([sys.executable, *build], check=True)
+    rows = json.loads((site / "leaderboard.json").read_text())["rows"]
+    assert "half" in {row["name"] for row in rows}  # one row where auto is bfloat16 too
     alone = tmp_path / "alone"
     arguments = ["run", "--model", "sentibench-hf", "--model_args", f"pretrained={checkpoint}"]
     arguments += ["--tasks", TASKS[1], "--limit", "12", "--metadata", '{"demo_seed": 52}']
