@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from os import cpu_count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import cast
 
 from leaderboard.board import Board, schema_text, to_json
@@ -188,7 +188,7 @@ def _notes(entries: Sequence[Entry], declared: Declared, names: Set[str]) -> lis
             "for that, fetch the dataset: sentibench fetch opener"
         )
     for entry in entries:
-        if len(entry.folders) > 1:
+        if len({PurePosixPath(folder).parts[:1] for folder in entry.folders}) > 1:
             notes.append(f"{entry.info.name}: its runs are in {', '.join(entry.folders)}")
         for seed in sorted({run.seed for run in entry.apart}):
             notes.append(f"{entry.info.name}: seed {seed} was not run on all tasks: left out")

@@ -279,6 +279,16 @@ def test_a_row_from_several_folders_is_noted(
     assert "note: m: seed 52 was not run on all tasks: left out" in check
 
 
+def test_a_row_whose_runs_lie_below_one_folder_is_not_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mini(tmp_path / "results" / "m" / "sst2", "m", cards=("sst2",))
+    mini(tmp_path / "results" / "m" / "imdb", "m", cards=("imdb",))
+    _, check = built(tmp_path / "results", capsys)
+    assert "1 row" in check
+    assert "its runs are in" not in check
+
+
 # As other versions and other models of lm-eval write
 FORMS: dict[str, tuple[dict[str, Any], str, dict[str, str]]] = {
     "vllm": (

@@ -1,0 +1,49 @@
+"""The committed results page and the table beside it have the same figures."""
+
+import json
+
+from documented import ROOT
+
+from sentibench.data.cards import load_tasks
+
+PAGE = ROOT / "docs" / "distillation_page"
+NAMES = {
+    "base": "SmolLM2-135M-Instruct",
+    "KnowDist": "KnowDist",
+    "ICLDist": "ICLDist",
+    "mixed": "one mixed stage",
+    "two-stage": "two stages",
+}
+
+
+def test_the_page_has_the_scores_of_the_table() -> None:
+    text = (ROOT / "docs" / "distillation_results.md").read_text(encoding="utf-8")
+    table = text.partition("## SmolLM2-135M-Instruct")[2].partition("| task |")[2]
+    header, _, *rows = table.split("\n")
+    columns = [cell.strip() for cell in header.split("|")][1:-1]
+    board = json.loads((PAGE / "leaderboard.json").read_text(encoding="utf-8"))
+    scores = {row["name"]: row["scores"]["official"] for row in board["rows"]}
+    titles = {t.card.title: name for name, t in load_tasks().items() if t.source == "real"}
+    compared = 0
+    for line in rows[: len(titles)]:
+        title, n_items, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        task = titles[title.removesuffix(", seen")]
+        for column, cell in zip(columns, cells, strict=True):
+            found = scores[NAMES[column]][task]
+            assert (f"{100 * found['value']:.1f}", found["n"]) == (cell, int(n_items)), (
+                task,
+                column,
+            )
+            compared += 1
+    assert compared == 12 * len(NAMES)
+
+
+def test_the_page_has_no_text_of_a_dataset_and_no_folder_of_a_machine() -> None:
+    pages = sorted(PAGE.iterdir())
+    assert len(pages) == 7
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert "/tmp/" not in text
+        assert "__tmp__" not in text
+    board = json.loads((PAGE / "leaderboard.json").read_text(encoding="utf-8"))
+    assert '"text"' not in json.dumps(board)
