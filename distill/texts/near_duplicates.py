@@ -1,7 +1,8 @@
 """Which texts say the same as another one: MinHash over runs of five words, checked exactly.
 
-Candidates come from banded MinHash signatures (near-linear in the number of texts), and each is
-then compared by its exact Jaccard similarity, so nothing below the threshold is ever reported.
+Candidates come from banded MinHash signatures, which rensa computes (near-linear in the number of
+texts). Each is then compared by its exact Jaccard similarity, so nothing below the threshold is
+ever reported.
 With 16 bands of 8 values, a pair of similarity 0.8 becomes a candidate with probability 0.95, one
 of 0.9 with 0.9999; identical ones always.
 Source: Broder 1997, On the resemblance and containment of documents.
@@ -12,10 +13,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
+from typing import Any, cast
 
 import numpy as np
+import rensa
 
-from distill.texts.ngrams import Hashes, powers, text_fingerprints
+from distill.texts.ngrams import Hashes, powers, text_fingerprints, words_of
 from distill.workers import shared
 
 NGRAM_WORDS = 5
@@ -25,10 +28,8 @@ BUCKET_SIZE = 16
 """Kept texts that a later text is compared with, per band: more share only stock phrases."""
 
 DIGEST_BYTES = 16
-CHUNK = 4096  # hashes; 4 MiB at a time
-# Raw words of the generator: its stream is the same in all versions of numpy.
-MULTIPLIERS = np.random.PCG64(0).random_raw(BANDS * ROWS).astype(np.uint64) | np.uint64(1)
-MIX = np.uint64(32)
+SEED = 42
+RMinHash: Any = cast(Any, rensa).RMinHash  # rensa publishes no types
 
 
 def near_duplicates(texts: Mapping[str, str], threshold: float) -> dict[str, str]:
@@ -114,10 +115,9 @@ def _jaccard(a: Hashes, b: Hashes) -> float:
 
 def bands_of(text: str) -> bytes:
     """Hash a text to one value of eight bytes per band; texts that share one may be similar."""
-    grams = _grams(text)
-    signature: Hashes = np.full(BANDS * ROWS, np.iinfo(np.uint64).max, np.uint64)
-    for start in range(0, len(grams), CHUNK):
-        mixed = MULTIPLIERS[:, None] * grams[start : start + CHUNK]
-        mixed ^= mixed >> MIX
-        signature = np.minimum(signature, mixed.min(axis=1))
-    return np.dot(np.ndarray((BANDS, ROWS), np.uint64, signature), powers(ROWS)).tobytes()
+    words = words_of(text)
+    n_runs = max(1, len(words) - NGRAM_WORDS + 1)
+    signature = RMinHash(num_perm=BANDS * ROWS, seed=SEED)
+    signature.update([" ".join(words[n : n + NGRAM_WORDS]) for n in range(n_runs)])
+    values = np.fromiter(signature.digest(), np.uint64, BANDS * ROWS)
+    return np.dot(np.ndarray((BANDS, ROWS), np.uint64, values), powers(ROWS)).tobytes()

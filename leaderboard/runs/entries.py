@@ -138,19 +138,22 @@ def collect_entries(
         declared: What is declared of their models.
         tasks: Of the board; runs of others are left out.
     """
-    groups: dict[str, dict[float | None, list[TaskRun]]] = defaultdict(lambda: defaultdict(list))
     task_names = {task.name for task in tasks}
     of_board = [run for run in runs if run.task.name in task_names]
     names = {run.model for run in of_board}
     joined = declared.joined_names(names)
+
+    def key_of(run: TaskRun, *more: str | None) -> str:
+        parts = (joined[run.model], _way_of_asking(run), identity(run), *more)
+        return json.dumps(parts, sort_keys=True)
+
+    groups: dict[str, list[TaskRun]] = defaultdict(list)
     for run in of_board:
-        limit = None if run.samples.is_whole else run.facts.limit or 0
-        parts = (joined[run.model], _way_of_asking(run), identity(run))
-        groups[json.dumps(parts, sort_keys=True)][limit].append(run)
+        groups[key_of(run)].append(run)
     rows = {
-        f"{key}, limit {limit}": row
-        for key, of_limit in groups.items()
-        for limit, row in _rows_of(of_limit).items()
+        key_of(row[0], limit): row
+        for group in groups.values()
+        for limit, row in _rows_of(group).items()
     }
     entries: list[Entry] = []
     for key, group in sorted(rows.items()):
@@ -166,17 +169,18 @@ def collect_entries(
     return entries
 
 
-def _rows_of(
-    of_limit: Mapping[float | None, Sequence[TaskRun]],
-) -> Mapping[float | None, Sequence[TaskRun]]:
+def _rows_of(runs: Sequence[TaskRun]) -> Mapping[str | None, Sequence[TaskRun]]:
     """Runs of one model by limit, the fullest first; those of other tasks join a fuller row."""
-    rows: dict[float | None, list[TaskRun]] = {}
-    for limit in sorted(of_limit, key=lambda limit: -math.inf if limit is None else -limit):
+    of_limit: dict[float, list[TaskRun]] = defaultdict(list)
+    for run in runs:
+        of_limit[math.inf if run.samples.is_whole else run.facts.limit or 0].append(run)
+    rows: dict[str | None, list[TaskRun]] = {}
+    for limit in sorted(of_limit, reverse=True):
         tasks = {run.task.name for run in of_limit[limit]}
         fuller = (row for row in rows.values() if not tasks & {run.task.name for run in row})
         row = next(fuller, None)
         if row is None:
-            row = rows[limit] = []
+            row = rows[None if limit == math.inf else f"limit {limit}"] = []
         row += of_limit[limit]
     return rows
 
