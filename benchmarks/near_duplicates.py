@@ -1,7 +1,7 @@
-"""Our MinHash beside that of rensa (Rust, PyPI): seconds of one processor, and recall.
+"""Our near-duplicates beside rensa's own search: seconds of one processor, and recall.
 
-python benchmarks/near_duplicates.py N, after pip install rensa. There are N synthetic texts, and a
-changed copy of every twentieth whose similarity is at least 0.8. Both have 16 bands of 8 values.
+python benchmarks/near_duplicates.py N. There are N synthetic texts, and a changed copy of every
+twentieth whose similarity is at least 0.8. Both have rensa's signatures in 16 bands of 8 values.
 Recall is the share of these copies that are found: ours after the exact comparison, rensa's as
 candidates, so that an exact comparison would still have to follow.
 """
