@@ -188,11 +188,19 @@ def _notes(entries: Sequence[Entry], declared: Declared, names: Set[str]) -> lis
             "for that, fetch the dataset: sentibench fetch opener"
         )
     for entry in entries:
-        if len({PurePosixPath(folder).parts[:1] for folder in entry.folders}) > 1:
+        if len(entry.folders) > 1 and not _lie_in_one_run(entry.folders, declared):
             notes.append(f"{entry.info.name}: its runs are in {', '.join(entry.folders)}")
         for seed in sorted({run.seed for run in entry.apart}):
             notes.append(f"{entry.info.name}: seed {seed} was not run on all tasks: left out")
     return notes
+
+
+def _lie_in_one_run(folders: Sequence[str], declared: Declared) -> bool:
+    """Whether one folder with a ``run.json`` has them all."""
+    return any(
+        all(PurePosixPath(folder).is_relative_to(run) for folder in folders)
+        for run in declared.manifests
+    )
 
 
 def _build(options: argparse.Namespace) -> None:

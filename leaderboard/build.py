@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shlex
 from collections import Counter, defaultdict
@@ -310,9 +311,9 @@ def _joint_hash(keys: Iterable[tuple[str, str]]) -> str:
 
 
 def _commands(entry: Entry) -> list[str]:
-    """What makes a row again: a line per seed, or per task of what is no language model."""
+    """What makes a row again: a line per seed and limit, or per task of no language model."""
     if entry.wording != "nobody":
-        return [_command(of_seed) for of_seed in _by_seed(entry)]
+        return [_command(runs) for runs in _by_seed_and_limit(entry)]
     return [
         shlex.join(
             (
@@ -325,10 +326,13 @@ def _commands(entry: Entry) -> list[str]:
     ]
 
 
-def _by_seed(entry: Entry) -> list[list[TaskRun]]:
-    """The runs of each seed, seeds ascending."""
-    seeds = sorted({run.seed for run in entry.all_runs})
-    return [[run for run in entry.all_runs if run.seed == seed] for seed in seeds]
+def _by_seed_and_limit(entry: Entry) -> list[list[TaskRun]]:
+    """The runs of each seed and limit, seeds ascending, and the fullest first."""
+    found: dict[tuple[int, float], list[TaskRun]] = defaultdict(list)
+    for run in entry.all_runs:
+        limit = math.inf if run.facts.limit is None else run.facts.limit
+        found[run.seed, -limit].append(run)
+    return [runs for _, runs in sorted(found.items(), key=lambda pair: pair[0])]
 
 
 def _command(runs: Sequence[TaskRun]) -> str:

@@ -67,7 +67,7 @@ CURVE: dict[str, Sequence[str]] = {
     for n in (250, 500, 1_000, 2_000, WHOLE)
     if n < WHOLE or by == "random"  # all of them are no selection
 }
-"""How much is enough: so many samples, drawn or selected (docs/distillation_results.md)."""
+"""How much is enough: so many samples, drawn or selected."""
 ALL = ROWS | CURVE
 
 

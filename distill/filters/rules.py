@@ -24,7 +24,7 @@ from distill.reasons import Reason
 from distill.texts.decontamination import Contamination
 from sentibench.remote.records import Answer, Finish, Request
 
-RULES_VERSION = 3
+RULES_VERSION = 4
 """Of the checks; raised when one judges otherwise, so that samples filtered before are stale."""
 OTHER = "other"  # family of ICLDist's questions that are not about sentiment
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -129,9 +128,9 @@ def collect_entries(
 ) -> list[Entry]:
     """Group runs: newest per model, protocol, task and seed; older ones are history.
 
-    A limited run never replaces a fuller one: it is an entry of its own, but where the fuller runs
-    are of other tasks. Runs of one model from different folders are one entry, and so are runs of
-    two models that models.yaml gives one name.
+    A limited run never replaces a fuller one. It joins a fuller entry that lacks its task and has
+    its seeds, or is an entry of its own. Runs of one model from different folders are one entry,
+    and so are runs of two models that models.yaml gives one name.
 
     Args:
         runs: Of any tasks.
@@ -170,19 +169,38 @@ def collect_entries(
 
 
 def _rows_of(runs: Sequence[TaskRun]) -> Mapping[str | None, Sequence[TaskRun]]:
-    """Runs of one model by limit, the fullest first; those of other tasks join a fuller row."""
-    of_limit: dict[float, list[TaskRun]] = defaultdict(list)
+    """Runs of one model by limit, the fullest first.
+
+    The limited runs of a task join the first fuller row that lacks this task and has their seeds.
+    """
+    of_limit: dict[str | None, list[TaskRun]] = defaultdict(list)
     for run in runs:
-        of_limit[math.inf if run.samples.is_whole else run.facts.limit or 0].append(run)
+        of_limit[None if run.samples.is_whole else f"limit {run.facts.limit}"].append(run)
     rows: dict[str | None, list[TaskRun]] = {}
-    for limit in sorted(of_limit, reverse=True):
-        tasks = {run.task.name for run in of_limit[limit]}
-        fuller = (row for row in rows.values() if not tasks & {run.task.name for run in row})
-        row = next(fuller, None)
-        if row is None:
-            row = rows[None if limit == math.inf else f"limit {limit}"] = []
-        row += of_limit[limit]
+    for limit in sorted(of_limit, key=lambda limit: _place(limit, of_limit)):
+        of_task: dict[str, list[TaskRun]] = defaultdict(list)
+        for run in of_limit[limit]:
+            of_task[run.task.name].append(run)
+        places = {
+            task: next(
+                (
+                    row
+                    for row in rows.values()
+                    if task not in {run.task.name for run in row}
+                    and {run.seed for run in of} == {run.seed for run in row}
+                ),
+                None,
+            )
+            for task, of in of_task.items()
+        }
+        for task, row in places.items():
+            (rows.setdefault(limit, []) if row is None else row).extend(of_task[task])
     return rows
+
+
+def _place(limit: str | None, of_limit: Mapping[str | None, Sequence[TaskRun]]) -> tuple[bool, int]:
+    """Whole runs first, then those with most items."""
+    return limit is not None, -max(run.samples.n_items for run in of_limit[limit])
 
 
 def _way_of_asking(run: TaskRun) -> dict[str, Any]:

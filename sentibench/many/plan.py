@@ -88,7 +88,7 @@ class Model(_Strict):
     @property
     def known_as(self) -> str:
         """What lm-eval's results call it: the first of these arguments that is given."""
-        names = ("peft", "delta", "pretrained", "model")
+        names = ("peft", "delta", "pretrained", "model", "path", "engine")
         return next((str(self.args[name]) for name in names if self.args.get(name)), self.model)
 
     @property

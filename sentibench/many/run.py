@@ -87,10 +87,26 @@ def run_many(many: Many, units: Sequence[Unit], *, replace: bool = False) -> Fou
 
 
 def _write_name(folder: Path, model: Model) -> None:
-    """Say what the leaderboard calls a model: many students lie in folders of one name."""
-    folder.mkdir(exist_ok=True)
-    named = {"models": {model.known_as: {"name": model.name}}}
-    write_beside(folder / "run.json", json.dumps(named, indent=2) + "\n")
+    """Say what the leaderboard calls a model: many students lie in folders of one name.
+
+    What is said of it there already is left as it is.
+
+    Raises:
+        InputError: If the file is no JSON, or cannot be written.
+    """
+    path = folder / "run.json"
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if model.known_as in found.setdefault("models", {}):
+            return
+        found["models"][model.known_as] = {"name": model.name}
+        folder.mkdir(exist_ok=True)
+        write_beside(path, json.dumps(found, indent=2) + "\n")
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"run-many: {path}: the name of the model cannot be written there; {error}; expected "
+            "a JSON object in a folder that can be written"
+        ) from None
 
 
 def _measured(many: Many, waiting: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:

@@ -589,6 +589,17 @@ def test_a_row_of_several_seeds_has_a_command_for_each(tmp_path: Path) -> None:
     assert "--tasks sentibench_mini_sst2 --metadata demo_seed=52 --" in second
 
 
+def test_a_row_of_several_limits_has_a_command_for_each(tmp_path: Path) -> None:
+    mini(tmp_path / "results" / "a", "m", 0.5, cards=("sst2", "mint"))
+    mini(tmp_path / "results" / "b", "m", 0.5, cards=("imdb",), limit=5)
+    (row,) = view_of(tmp_path / "results", 100).rows
+    first, second = row.command.splitlines()
+    assert "--limit" not in first
+    assert "sentibench_mini_imdb" not in first
+    assert "--tasks sentibench_mini_imdb " in second
+    assert "--limit 5" in second
+
+
 @pytest.mark.parametrize(("given", "shown"), [(16, "--batch_size 16 "), (None, "")])
 def test_a_command_names_the_batch_size_where_the_run_had_one(
     given: int | None, shown: str, tmp_path: Path

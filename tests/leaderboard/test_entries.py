@@ -71,15 +71,30 @@ def test_runs_of_one_model_under_one_protocol_are_one_entry(other, n_entries: in
     ]
 
 
-def test_a_limited_run_joins_the_row_of_fuller_runs_of_other_tasks_alone() -> None:
-    whole, limited = run(), run(card="imdb", right=(1,) * 5)
+def tasks_of(*given) -> list[list[tuple[str, int]]]:
+    """Of each entry, the most runs first: task and seed of its runs."""
+    entries = sorted(collected(given), key=lambda entry: -len(entry.all_runs))
+    assert not any(entry.apart for entry in entries)
+    return [sorted((r.task.card.name, r.seed) for r in entry.all_runs) for entry in entries]
+
+
+def test_limited_runs_join_the_row_that_lacks_their_task_and_has_their_seeds() -> None:
+    five, whole, limited = (1,) * 5, run(), run(card="imdb", right=(1,) * 5)
     (entry,) = collected([whole, limited])
-    assert entry.all_runs == [limited, whole]
     assert "limited run: not all items" in entry.reasons
-    again = run(right=(1,) * 5)  # of a task that was run on all items too
-    first, second = collected([whole, limited, again])
-    assert {len(first.all_runs), len(second.all_runs)} == {1, 2}
-    assert [whole] in ([*first.all_runs], [*second.all_runs])
+    again = run(right=five)  # of a task that was run on all items too
+    assert tasks_of(whole, limited, again) == [[("imdb", 42), ("sst2", 42)], [("sst2", 42)]]
+    seeds = whole, run(seed=52)  # one small run takes no seed from them
+    assert tasks_of(*seeds, limited) == [[("sst2", 42), ("sst2", 52)], [("imdb", 42)]]
+    assert tasks_of(run(right=five), run(card="imdb", right=(1,) * 3)) == [
+        [("imdb", 42), ("sst2", 42)]
+    ]
+
+
+def test_a_row_of_whole_runs_has_the_key_that_it_had_before() -> None:
+    (entry,) = collected([run()])
+    limited = collected([run(right=(1,) * 5)])[0]
+    assert (entry.key, limited.key) == ("m4b15ff6de5", "m0c0f0bedba")
 
 
 def test_a_precision_or_revision_counts_as_the_one_that_was_used() -> None:

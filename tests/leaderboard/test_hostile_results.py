@@ -279,14 +279,17 @@ def test_a_row_from_several_folders_is_noted(
     assert "note: m: seed 52 was not run on all tasks: left out" in check
 
 
-def test_a_row_whose_runs_lie_below_one_folder_is_not_noted(
+def test_a_row_whose_runs_lie_in_the_folder_of_one_run_is_not_noted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mini(tmp_path / "results" / "m" / "sst2", "m", cards=("sst2",))
     mini(tmp_path / "results" / "m" / "imdb", "m", cards=("imdb",))
+    (tmp_path / "results" / "m" / "run.json").write_text('{"models": {"m": {"name": "n"}}}')
     _, check = built(tmp_path / "results", capsys)
     assert "1 row" in check
     assert "its runs are in" not in check
+    (tmp_path / "results" / "m" / "run.json").unlink()
+    assert "its runs are in" in built(tmp_path / "results", capsys)[1]
 
 
 # As other versions and other models of lm-eval write

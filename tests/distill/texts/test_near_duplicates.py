@@ -2,12 +2,13 @@
 
 import random
 import time
+from hashlib import sha256
 
 import pytest
 from whole_lists import exact_duplicates
 
 import distill.texts.near_duplicates as near_duplicates_module
-from distill.texts.near_duplicates import NGRAM_WORDS, near_duplicates
+from distill.texts.near_duplicates import NGRAM_WORDS, bands_of, near_duplicates
 
 
 def words(*numbers: int) -> str:
@@ -139,3 +140,7 @@ def test_no_texts_have_no_duplicates() -> None:
 )
 def test_exact_duplicates_differ_in_blanks_only(a: str, b: str, are_same: bool) -> None:
     assert exact_duplicates({"2": a, "1": b}) == ({"2": "1"} if are_same else {})
+
+
+def test_the_bands_of_a_text_are_those_that_rensa_has_given_since_0_5() -> None:
+    assert sha256(bands_of(words(*range(40)))).hexdigest()[:16] == "831ef8f9c8b08b76"

@@ -1,5 +1,6 @@
 """What models.yaml asks for."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 import yaml
 
 from sentibench.errors import InputError
-from sentibench.many.plan import DONE, Many, read_plan, units_of
+from sentibench.many.plan import DONE, Many, Model, read_plan, units_of
+from sentibench.many.run import _write_name
 
 TASK = "sentibench_mini_sst2"
 
@@ -135,3 +137,35 @@ def test_other_settings_or_weights_are_another_measurement(
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     assert not unit().is_done
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"pretrained": "base"},
+        {"pretrained": "base", "peft": "adapter"},
+        {"pretrained": "base", "delta": "delta", "peft": "adapter"},
+        {"model": "served", "base_url": "http://localhost"},
+        {"path": "nemo"},
+        {"engine": "engine"},
+    ],
+)
+def test_a_model_is_known_as_lm_eval_calls_it(args: dict[str, str]) -> None:
+    from lm_eval.loggers.evaluation_tracker import GeneralConfigTracker
+
+    model = Model(name="shown", args=args)
+    assert model.known_as == GeneralConfigTracker._get_model_name(args)
+
+
+def test_facts_in_run_json_are_kept_and_a_broken_one_is_told(tmp_path: Path) -> None:
+    model, path = Model(name="shown", args={"pretrained": "m"}), tmp_path / "shown" / "run.json"
+    _write_name(path.parent, model)
+    assert json.loads(path.read_text()) == {"models": {"m": {"name": "shown"}}}
+    facts = {"models": {"m": {"name": "mine", "role": "student"}}, "other": 1}
+    path.write_text(json.dumps(facts))
+    _write_name(path.parent, model)
+    assert json.loads(path.read_text()) == facts
+    for broken in ("[]", "{", '{"models": 1}'):
+        path.write_text(broken)
+        with pytest.raises(InputError, match="expected a JSON object"):
+            _write_name(path.parent, model)
