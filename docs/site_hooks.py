@@ -6,6 +6,7 @@ named instead. The tutorial, a script with cells, becomes a page.
 
 import re
 from pathlib import Path
+from shutil import copy
 from typing import Any, cast
 
 import jupytext
@@ -22,6 +23,12 @@ def on_files(files: Any, config: Any) -> None:
         for cell in cells
     ]
     files.append(File.generated(config, "tutorial.md", content="\n\n".join(parts)))
+
+
+def on_post_build(config: Any) -> None:
+    """The results page links to its table in Markdown as a file; mkdocs would make it a page."""
+    table = Path("distillation_page", "leaderboard.md")
+    copy(Path(__file__).parent / table, Path(config["site_dir"]) / table)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
