@@ -198,9 +198,9 @@ def _rows_of(runs: Sequence[TaskRun]) -> Mapping[str | None, Sequence[TaskRun]]:
     return rows
 
 
-def _place(limit: str | None, of_limit: Mapping[str | None, Sequence[TaskRun]]) -> tuple[bool, int]:
-    """Whole runs first, then those with most items."""
-    return limit is not None, -max(run.samples.n_items for run in of_limit[limit])
+def _place(limit: str | None, of_limit: Mapping[str | None, Sequence[TaskRun]]) -> tuple[Any, ...]:
+    """Whole runs first, then those with most items; the order of files decides nothing."""
+    return limit is not None, -max(run.samples.n_items for run in of_limit[limit]), str(limit)
 
 
 def _way_of_asking(run: TaskRun) -> dict[str, Any]:
