@@ -332,7 +332,7 @@ def _by_seed_and_limit(entry: Entry) -> list[list[TaskRun]]:
     for run in entry.all_runs:
         limit = math.inf if run.facts.limit is None else run.facts.limit
         found[run.seed, -limit].append(run)
-    return [runs for _, runs in sorted(found.items(), key=lambda pair: pair[0])]
+    return [found[key] for key in sorted(found)]
 
 
 def _command(runs: Sequence[TaskRun]) -> str:

@@ -181,21 +181,19 @@ def _rows_of(runs: Sequence[TaskRun]) -> Mapping[str | None, Sequence[TaskRun]]:
         of_task: dict[str, list[TaskRun]] = defaultdict(list)
         for run in of_limit[limit]:
             of_task[run.task.name].append(run)
-        places = {
-            task: next(
-                (
-                    row
-                    for row in rows.values()
-                    if task not in {run.task.name for run in row}
-                    and {run.seed for run in of} == {run.seed for run in row}
-                ),
-                None,
-            )
-            for task, of in of_task.items()
-        }
-        for task, row in places.items():
-            (rows.setdefault(limit, []) if row is None else row).extend(of_task[task])
+        found = [
+            (of, next((row for row in rows.values() if _joins(of, row)), None))
+            for of in of_task.values()
+        ]
+        for of, row in found:
+            (rows.setdefault(limit, []) if row is None else row).extend(of)
     return rows
+
+
+def _joins(of_task: Sequence[TaskRun], row: Sequence[TaskRun]) -> bool:
+    """Whether a row lacks the task of these runs, and has their seeds."""
+    is_there = of_task[0].task.name in {run.task.name for run in row}
+    return not is_there and {run.seed for run in of_task} == {run.seed for run in row}
 
 
 def _place(limit: str | None, of_limit: Mapping[str | None, Sequence[TaskRun]]) -> tuple[Any, ...]:
