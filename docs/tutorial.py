@@ -13,7 +13,7 @@
 # # Tutorial: from texts to a student to a page
 #
 # You have texts and a large model. You want a small model that does the same work. This tutorial
-# goes the whole way in small steps:
+# has five steps:
 #
 # 1. look at the texts;
 # 2. let the large model, the teacher, answer questions about them;
@@ -21,12 +21,11 @@
 # 4. measure what the training changed;
 # 5. use the student, and publish a page.
 #
-# It needs no hub and no GPU. The teacher's answers were recorded, so the teacher is not needed
-# either.
+# It needs no model hub, no GPU, and no teacher model: the teacher's answers are recorded.
 #
-# Install once, in a clone of the project: `make setup .demo/SmolLM2-135M-Instruct`. Then run this
-# file with `.venv/bin/python docs/tutorial.py`, or make a notebook of it with `jupytext --to
-# notebook docs/tutorial.py`.
+# Install once, in a clone of the repository: `make setup .demo/SmolLM2-135M-Instruct`. Then run
+# this file with `.venv/bin/python docs/tutorial.py`. Or convert it into a notebook with `jupytext
+# --to notebook docs/tutorial.py`.
 
 # %%
 import json
@@ -45,7 +44,7 @@ DEMO = Path("docs/distill_demo")
 # %% [markdown]
 # ## The texts
 #
-# A file with one JSON object per line is enough. No text has a label.
+# The input is two files with one JSON object per line. The texts have no labels.
 
 # %%
 for name in ("reviews.jsonl", "posts.jsonl"):
@@ -57,9 +56,9 @@ for name in ("reviews.jsonl", "posts.jsonl"):
 # %% [markdown]
 # ## The configuration
 #
-# A run is one YAML file: a student, a teacher, texts, and two stages. Here the teacher is a
-# recording (`backend: replay`). With a model behind a server it would be `{backend: openai, model:
-# NAME, base_url: URL}`.
+# One YAML file configures a run: its student, teacher, texts and two stages. Here the teacher is a
+# store of recorded answers (`backend: replay`). For a model behind a server, write `{backend:
+# openai, model: NAME, base_url: URL}`.
 
 # %%
 print((DEMO / "demo.yaml").read_text(encoding="utf-8"))
@@ -67,8 +66,8 @@ print((DEMO / "demo.yaml").read_text(encoding="utf-8"))
 # %% [markdown]
 # ## The plan
 #
-# `plan` counts the requests before anybody is asked. In a terminal the command is `python -m
-# distill plan docs/distill_demo/demo.yaml`. Settings behind the file override those in it.
+# `plan` counts the requests and sends none. In a terminal the command is `python -m distill plan
+# docs/distill_demo/demo.yaml`. Settings after the file name override those in the file.
 
 # %%
 config = str(DEMO / "demo.yaml")
@@ -78,9 +77,9 @@ assert distill(["plan", config, *settings]) == 0
 # %% [markdown]
 # ## The answers
 #
-# The teacher answers first. In stage 1, KnowDist, it explains a text or restates it. In stage 2,
-# ICLDist, it sees a few examples and names the label of another text. Answers that are not fit to
-# learn from are dropped.
+# `filter` asks the teacher and drops answers that are not fit to learn from. In stage 1, KnowDist,
+# the teacher explains or restates a text. In stage 2, ICLDist, it sees a few demonstrations and
+# labels another text.
 
 # %%
 assert distill(["filter", config, *settings]) == 0
@@ -100,7 +99,8 @@ show("knowdist-filter", 2)
 show("icldist-filter", 2)
 
 # %% [markdown]
-# The funnel counts what became of every answer, by task and source of the text.
+# The funnel counts kept and dropped answers, with the reasons. A row is one family of prompts and
+# one source of texts. The last row has the totals.
 
 # %%
 funnel = json.loads((RUN / "icldist-filter" / "funnel.json").read_text(encoding="utf-8"))
@@ -110,8 +110,8 @@ for row in funnel["table"]:
 # %% [markdown]
 # ## The student
 #
-# `run` does what is missing: it trains stage 1, goes on from there with stage 2, and measures the
-# student after each stage. If you stop it, call it again: it goes on where it was.
+# `run` does the missing steps. It trains the student in stage 1, trains the result in stage 2, and
+# measures the base model and both students. If it was stopped, call it again: it continues.
 
 # %%
 assert distill(["run", config, *settings]) == 0
@@ -119,8 +119,8 @@ assert distill(["run", config, *settings]) == 0
 # %% [markdown]
 # ## What it gained
 #
-# `run.json` holds the scores. A standard error says how much another draw of items would move a
-# score.
+# `run.json` holds the scores. Each is printed with its standard error in parentheses, which
+# estimates how much the score would change with other test items.
 
 # %%
 for task, scores in load_manifest(RUN / "results" / "run.json").score_rows():
@@ -130,7 +130,8 @@ for task, scores in load_manifest(RUN / "results" / "run.json").score_rows():
 # %% [markdown]
 # ## Using the student
 #
-# The student is an ordinary checkpoint. `Classifier` labels texts with probabilities.
+# The student is an ordinary checkpoint of transformers. `Classifier` gives each text a label, and a
+# probability for each label.
 
 # %%
 classifier = Classifier(str(RUN / "icldist-merge" / "student"), "sentibench_mini_sst2")
@@ -140,7 +141,7 @@ for prediction in classifier(["A small film with a large heart.", "I want my eve
 # %% [markdown]
 # ## The page
 #
-# The same results make a page that you can publish.
+# `leaderboard` makes a page from the same results.
 
 # %%
 results = str(RUN / "results")

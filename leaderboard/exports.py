@@ -102,7 +102,7 @@ def to_markdown(board: Board, metric: str = "official") -> str:
     ]
     for row in board.rows:
         name, reason = _markdown(row.name), row.reasons[0] if row.reasons else ""
-        what = "ranked apart" if row.rank else "not ranked"
+        what = "ranked separately" if row.rank else "not ranked"
         note = "" if row.ranked else f" ({what}: {_markdown(reason)})"
         cells = [quote(row.cell(metric, column)) for column in titles]
         lines.append(f"| {rank_text(row, metric)} | {name}{note} | {' | '.join(cells)} |")

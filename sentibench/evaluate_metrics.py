@@ -19,7 +19,9 @@ from sentibench.scoring.predictions import in_item_order, score_predictions
 
 
 class SentiBenchMetric(evaluate.Metric):
-    """Score of one task: predictions are answer texts, references the item numbers.
+    """Scores predictions on the test set of one task.
+
+    Predictions are answer texts. References are the positions of their items in the test file.
 
     Example:
         >>> metric = SentiBenchMetric("mini_sst2")

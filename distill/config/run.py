@@ -26,15 +26,16 @@ class Evaluation(Section):
     """What the harness measures.
 
     Attributes:
-        tasks: Names as after ``lm_eval --tasks``.
-        limit: First items of each task; None for all.
-        limits: Task -> first items, where they are not ``limit``: long texts cost more.
-        dtype: Of the weights; bfloat16 is faster where the machine multiplies it.
+        tasks: Names of tasks or groups, as for ``lm_eval --tasks``.
+        limit: Items of each task that are measured, from its first one; ``null`` for all.
+        limits: The same for single tasks, by name, in place of ``limit``.
+        dtype: Type of the weights of all measured models. ``bfloat16`` is faster if the processor
+            supports it.
         teacher: Whether the teacher is measured too.
-        agreement: Texts that the last student did not learn from, on which its answers to own tasks
-            are compared with the teacher's, at most; 0 for none.
-        calibration: Validation items of each label task from which the last student's temperature
-            is fitted, at most; 0 for none. At least 20 are needed.
+        agreement: Own tasks only: most texts on which the answers of teacher and last student are
+            compared. The student did not learn from these texts. 0 for no comparison.
+        calibration: Most validation items of each label task from which the temperature of the last
+            student is fitted. At least 20 are needed. 0 for no temperature.
     """
 
     tasks: tuple[str, ...] = ("sentibench",)
@@ -50,27 +51,27 @@ class FilterConfig(Section):
     """What makes an answer unfit. One that has to be a label is only judged as a label.
 
     Attributes:
-        skip: Reasons that are not checked; the funnel names them.
-        refusal_words: A refusal has at most this many words (by whitespace).
-        cut_off: What happens to an answer that reached the token limit.
-        copied_share: An answer is a copy if at least this fraction of its words lies in runs of
-            five words of the user text.
-        example_share: The same of the prompt around the text, where worked examples are: what is
-            taken from them says nothing of the text, but a set phrase is.
+        skip: Reasons that are not checked. ``funnel.json`` lists them.
+        refusal_words: An answer with more words, separated by whitespace, is no refusal.
+        cut_off: An answer that reached the token limit is dropped, or cut after its last sentence.
+        copied_share: An answer is a copy if at least this fraction of its words is in runs of five
+            words of the user text.
+        example_share: The same for the rest of the prompt, where worked examples are.
         repetition_share: An answer repeats itself if at least this fraction of its runs of four
-            words are repeats, or of its characters lie in one short pattern repeated.
-        repetition_words: Fewer words are not searched for repeated runs.
-        repeated_lines: So many copies of one line, at least half of all lines, are a repetition.
-        run_on: What happens to an answer that goes on into another review or turn.
-        run_on_markers: Words that, before a colon at the beginning of a line, open another review;
-            those of the prompt are found in the prompt.
-        min_words: Fewest words of a free answer (by whitespace).
-        max_words: Most words of a free answer (by whitespace).
-        near_duplicate_similarity: Jaccard similarity of the runs of five words from which on two
-            free answers are the same; in (0, 1].
-        min_kept: Share of the requests that has to be left after a step that asks or filters;
-            below it the run stops and says why.
-        allow_loss: Whether the run goes on all the same, as long as anything is left.
+            words are repeats. The same holds for its characters in one short repeated pattern.
+        repetition_words: Answers with fewer words are not searched for repeated runs of words.
+        repeated_lines: An answer repeats itself if one line occurs this often and is at least half
+            of all lines.
+        run_on: An answer that continues with another review or turn is dropped, or cut there.
+        run_on_markers: An answer continues with another review if a later line begins with one of
+            these words and a colon. Such words of the prompt count too.
+        min_words: Fewest words of a prose answer, separated by whitespace.
+        max_words: Most words of a prose answer, separated by whitespace.
+        near_duplicate_similarity: Two prose answers are duplicates if the Jaccard similarity of
+            their runs of five words is at least this.
+        min_kept: Share of its requests that must be left after each step that asks or filters.
+            Below it, the run stops and prints the reasons.
+        allow_loss: Whether the run continues below ``min_kept``, as long as anything is left.
     """
 
     skip: tuple[Reason, ...] = ()
@@ -102,20 +103,22 @@ class Run(Section):
     """The whole of a distillation run.
 
     Attributes:
-        name: Of the folder below ``out``, and of the students.
-        student: A checkpoint that transformers loads.
+        name: Name of the run's folder below ``out``, and the first part of the students' names.
+        student: Checkpoint of the student before training: a folder, or a name that transformers
+            finds.
         trust_remote_code: Whether code that comes with the student's checkpoint is run.
-        teacher: Who answers.
-        asking: From where it is asked.
+        teacher: The model that answers.
+        asking: How requests are sent to the teacher.
         texts: Sources of user texts.
-        cleaning: What is done to the texts first.
-        knowdist: Stage 1; None to leave it out.
-        icldist: Stage 2; None to leave it out.
-        mixed: Train once, on the samples of both stages, with ICLDist's training settings.
-        filters: Which answers are learnt from.
+        cleaning: How texts are cleaned before they are drawn.
+        knowdist: Stage 1; ``null`` to leave it out.
+        icldist: Stage 2; ``null`` to leave it out.
+        mixed: Whether there is only one training, on the samples of both stages, with the settings
+            ``icldist.training``.
+        filters: Which answers the student learns from.
         evaluation: What is measured.
-        out: Runs that share it share the answers of a teacher.
-        seed: Of every draw.
+        out: Folder of the runs. Runs with the same folder share the answers of a teacher.
+        seed: Seed of all random draws.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

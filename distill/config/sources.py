@@ -18,24 +18,24 @@ class Texts(Section):
     """One source of user texts.
 
     Attributes:
-        dataset: A dataset of the benchmark; its training split, with gold labels.
-        file: By its ending: CSV, TSV, JSON, JSON lines, Parquet, or text with one text per line;
-            ``.gz`` or ``.zst`` may be behind an ending of text. A pattern such as
-            ``shards/*.jsonl.gz`` names several.
+        dataset: A dataset of the benchmark. Its training split is read, with gold labels.
+        file: A file. Its ending determines how it is read: CSV, TSV, JSON, JSON lines, Parquet, or
+            ``.txt`` with one text per line. Text files may be compressed (``.gz``, ``.zst``). A
+            pattern such as ``shards/*.jsonl.gz`` names several files.
         folder: A folder written by ``datasets``' ``save_to_disk``.
         hub: A dataset of the Hugging Face hub, ``OWNER/NAME`` or ``OWNER/NAME:CONFIGURATION``.
-        split: Of ``folder`` or ``hub``, where it holds several; default: train.
-        revision: Of ``hub``: branch, tag or commit; default: its newest state.
-        column: Of the text, in a table.
-        label_column: Of the gold label, in a table.
-        labels: How gold labels of a table are called in this package, ``{"5 stars": "positive"}``.
-        name: What reports call the source; default the dataset or the file's name.
-        count: Texts drawn at most; None for all.
-        mini: The package's own small texts instead of the dataset.
-        delimiter: Of a CSV file; default: found.
-        encoding: Of a text file; default: UTF-8, or found.
-        on_bad_rows: Whether a row that is not as its header says, or has an empty label, stops the
-            run, or is left out and counted.
+        split: Split of ``folder`` or ``hub``, if there are several; default: train.
+        revision: Branch, tag or commit of ``hub``; default: the newest state.
+        column: Column of the text.
+        label_column: Column of the gold label.
+        labels: Renames gold labels of a table, such as ``{"5 stars": "positive"}``.
+        name: Name of the source in reports; default: the name of the dataset or file.
+        count: Most texts that are drawn; ``null`` for all.
+        mini: Whether the package's own small texts are read instead of the dataset.
+        delimiter: Delimiter of a CSV file; default: detected.
+        encoding: Encoding of a text file; default: UTF-8, or detected.
+        on_bad_rows: What happens at a row that does not fit the header, or has an empty label.
+            ``stop``: the run stops. ``drop``: the row is left out and counted.
     """
 
     dataset: str | None = None
@@ -135,12 +135,13 @@ class Cleaning(Section):
     """What is done to texts before they are drawn. Every change and every loss is counted.
 
     Attributes:
-        skip: What is not done. ``markup``: tags of HTML are taken out. ``entities``: ``&amp;`` and
-            its like are decoded. ``links``: bare links are taken out. ``no words``: texts without
-            a letter are left out. ``case``: texts that equal another but for case and whitespace
-            are left out.
-        mask: Personal data that placeholders replace: mail addresses, phone numbers, handles. No
-            teacher sees them, and no file of the run holds them.
+        skip: Rules that are switched off. ``markup``: HTML tags are removed. ``entities``: HTML
+            entities such as ``&amp;`` are decoded. ``links``: bare links are removed. ``no words``:
+            texts without a letter are left out. ``case``: texts that differ from another only in
+            case and whitespace are left out.
+        mask: Personal data that are replaced by placeholders: mail addresses, phone numbers,
+            handles. Exception: lm-eval reads the held-out items unmasked, and writes them to
+            ``results/``.
     """
 
     skip: tuple[Change | Literal["no words", "case"], ...] = ()

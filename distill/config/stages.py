@@ -23,11 +23,12 @@ class Attributes(Section):
     """Instructions composed from attributes that the teacher lists (CompEffDist, 2510.24425).
 
     Attributes:
-        texts: So many texts are read for attributes.
-        min_texts: An attribute is used if it was named in so many of them.
-        values: Values of an attribute that a prompt may offer, at most.
-        share: Of KnowDist's requests that are composed from them; the others are ours.
-        tokens: New tokens of a list of attributes, at most.
+        texts: Number of texts whose attributes the teacher is asked for.
+        min_texts: An attribute is used if the teacher named it in at least this many of them.
+        values: Most values of an attribute that a prompt offers.
+        share: Share of KnowDist's requests that are composed from attributes. The others use our
+            templates.
+        tokens: Most new tokens of a list of attributes.
     """
 
     texts: Count = 200
@@ -41,20 +42,22 @@ class KnowDist(Section):
     """Stage 1: the teacher explains and restates texts, the student learns what it wrote.
 
     Attributes:
-        samples: Requests to the teacher.
-        families: Kinds of task: to explain a text, to restate it.
-        perspectives: What a request asks about; empty for no particular one.
-        few_shot: Show two worked examples, for a teacher that follows no instructions.
-        templates: A folder with Jinja files named like ours that replace them.
-        response_tokens: New tokens of an answer at most, those of reasoning included.
-        temperature: Of the teacher; 0 is greedy.
-        attributes: Compose instructions from attributes that the teacher lists; None for ours
-            alone.
-        domain: What all texts are, in a few words, such as "reviews of kitchen goods"; the prompts
-            say so.
-        teacher: Of this stage alone; None for the run's. A model that labels well may write badly.
-        difficulty: Train on the hard samples alone; None for all.
-        training: Of this stage.
+        samples: Requests to the teacher, at most one for each pair of text and template.
+        families: Kinds of request: to explain a text, to restate it.
+        perspectives: What a request asks about; ``[]`` for nothing in particular.
+        few_shot: Whether prompts show two worked examples, for a teacher that does not follow
+            instructions.
+        templates: A folder of Jinja files that replace our files of the same names.
+        response_tokens: Most new tokens of an answer, reasoning included.
+        temperature: Temperature of the teacher; 0 for greedy decoding.
+        attributes: Composes a part of the requests from attributes that the teacher names; ``null``
+            for our templates alone.
+        domain: What all texts are, in a few words, such as "reviews of kitchen goods". The prompts
+            begin with it.
+        teacher: The teacher of this stage alone; ``null`` for that of the run. A model that labels
+            well may write badly.
+        difficulty: Trains on the hard samples alone; ``null`` for all samples.
+        training: Training of the student in this stage.
     """
 
     samples: Count = 1000
@@ -85,28 +88,31 @@ class ICLDist(Section):
 
     Attributes:
         samples: Few-shot prompts.
-        shots: Numbers of demonstrations that a prompt may have, drawn evenly.
-        demonstrations: Whether their labels are gold (where the source has them) or the teacher's.
-        tasks: What is asked: ``sentiment``, ``emotion``, ``aspects`` (pairs of an aspect and its
-            polarity), one of their taxonomies such as ``sentiment_3``, or an own task by its name.
-        pool: Texts of each source and taxonomy that are labelled to be demonstrations; default: as
-            many as the samples need.
-        label_words: Whether labels appear under other words than the usual ones.
-        taxonomies: Whether classes are cut in other ways (two, three, five polarities; emotions;
-            aspects with and without neutral ones).
-        instructions: Kinds of instruction, drawn evenly.
+        shots: Numbers of demonstrations in a prompt. Each prompt has one of them, drawn evenly.
+        demonstrations: Who labels the demonstrations. ``teacher``: the teacher. ``gold``: only
+            texts with a gold label become demonstrations.
+        tasks: What prompts ask for: ``sentiment``, ``emotion``, ``aspects`` (with their polarity),
+            a taxonomy of these such as ``sentiment_3``, or an own task by its name.
+        pool: Texts of each source and taxonomy that are labelled as demonstrations; default: as
+            many as the samples need, at most 64.
+        label_words: Whether some prompts have other words than the usual ones for the labels.
+        taxonomies: Whether prompts use several sets of classes: two, three or five polarities;
+            emotions; aspects with and without neutral ones.
+        instructions: Kinds of instruction. Each prompt has one of them, drawn evenly.
         other_tasks: Share of the samples that are not about sentiment.
-        other_lists: Whether these include tasks whose answers are lists, as those of extraction.
-        other_files: JSON lines of more such tasks, ``{"task", "instruction", "input", "output"}``.
-        correct_bias: Whether a liking of the teacher for some label words is taken out of what it
-            scored, by the mean over all texts. For texts whose classes are about equally frequent.
-        label_tokens: New tokens of an answer that is a label, at most; a model that thinks aloud
-            needs 1024 or more. Where labels are scored, nothing is written.
-        response_tokens: New tokens of a free answer, of other tasks, at most.
-        score_choices: Whether a teacher that sees likelihoods scores the label words; else it
+        other_lists: Whether our other tasks include those with lists as answers.
+        other_files: Files with more other tasks, in JSON lines:
+            ``{"task", "instruction", "input", "output"}``.
+        correct_bias: Whether the teacher's preference for some label words is removed from its
+            scores, by the mean over all texts. The classes must be about equally frequent.
+        label_tokens: Most new tokens of an answer that is a label. A model that writes its
+            reasoning needs 1024 or more. Scored labels are not written.
+        response_tokens: Most new tokens of any other answer, such as a list of aspects or the
+            answer of another task.
+        score_choices: Whether a teacher with log-likelihoods scores the label words. Otherwise it
             writes its answer.
-        difficulty: Train on the hard samples alone; None for all.
-        training: Of this stage.
+        difficulty: Trains on the hard samples alone; ``null`` for all samples.
+        training: Training of the student in this stage.
     """
 
     samples: Count = 1000

@@ -39,11 +39,12 @@ class HfTeacher(Section):
     Attributes:
         backend: ``hf``.
         model: A folder, or a name that transformers finds.
-        dtype: Of the weights; ``auto`` for that of the checkpoint, on a CPU for bfloat16 where it
-            multiplies that, else float32; ``int8`` for eight bits on a CPU.
-        batch_tokens: Tokens that go through the model at once; none to find it.
+        dtype: Type of the weights. ``auto``: that of the checkpoint; on a CPU, bfloat16 if the CPU
+            supports it, else float32. ``int8``: eight bits, only on a CPU.
+        batch_tokens: Most tokens of a batch, padding included; ``null`` for a default that depends
+            on the device.
         chat: Whether prompts go through the model's chat template.
-        chat_template_args: Given to that template, ``{enable_thinking: false}``.
+        chat_template_args: Arguments of that template, such as ``{enable_thinking: false}``.
         trust_remote_code: Whether code that comes with the checkpoint is run.
     """
 
@@ -64,11 +65,11 @@ class VllmTeacher(Section):
     Attributes:
         backend: ``vllm``.
         model: A folder, or a name that vLLM finds.
-        dtype: Of the weights; ``auto`` for that of the checkpoint.
-        tensor_parallel: GPUs that share the model.
-        max_length: Most tokens of prompt and answer together; none for the model's own.
+        dtype: Type of the weights; ``auto`` for that of the checkpoint.
+        tensor_parallel: Number of GPUs that share the model.
+        max_length: Most tokens of prompt and answer together; ``null`` for the model's own limit.
         chat: Whether prompts go through the model's chat template.
-        chat_template_args: Given to that template, ``{enable_thinking: false}``.
+        chat_template_args: Arguments of that template, such as ``{enable_thinking: false}``.
         trust_remote_code: Whether code that comes with the checkpoint is run.
     """
 
@@ -88,19 +89,21 @@ class ServerTeacherConfig(Section):
     """What all teachers behind a server have; the key is read from the environment.
 
     Attributes:
-        model: As the server calls it.
-        base_url: ``http(s)://host/v1``, without user, password and query.
-        api_key_env: The environment variable that holds the key.
-        revision: Tells two models of one name apart, for example a date.
-        extra_body: Further keys of every request, in place of ours where they have one name; a key
-            that is null is left out, ``{temperature: null, seed: null}``.
-        concurrency: Requests at once.
-        timeout_s: Seconds until a request is given up.
+        model: Name of the model on the server.
+        base_url: Address of the server: ``http(s)://host/v1``, without user, password and query.
+        api_key_env: Name of the environment variable that holds the key.
+        revision: Distinguishes two models of the same name, for example by a date.
+        extra_body: Additional keys of every request. They replace keys of the same name. A key that
+            is null is left out of the request: ``{temperature: null, seed: null}``.
+        concurrency: Most requests at the same time.
+        timeout_s: Seconds until one attempt of a request is given up.
         max_attempts: How often a request is sent before it counts as failed.
-        requests_per_minute: The server's limit; none for no limit.
-        tokens_per_minute: The server's limit, prompts and answers together; none for no limit.
-        usd_per_million_input: Price of prompt tokens in US dollars, for ``plan`` and the report.
-        usd_per_million_output: The same of answer tokens.
+        requests_per_minute: Limit of the server; ``null`` for no limit.
+        tokens_per_minute: Limit of the server for prompts and answers together; ``null`` for no
+            limit.
+        usd_per_million_input: Price of a million prompt tokens in US dollars, for ``plan`` and the
+            report.
+        usd_per_million_output: Price of a million answer tokens in US dollars.
     """
 
     model: str
@@ -159,9 +162,9 @@ class OpenAITeacherConfig(ServerTeacherConfig):
 
     Attributes:
         backend: ``openai``.
-        style: Whether prompts are sent as chats or as texts to be continued.
-        response_format: Sent with requests for a label: a mapping as it is, or ``label`` for a JSON
-            schema whose only key ``label`` holds one of the request's labels.
+        style: ``chat``: prompts are sent as chats. ``completions``: as texts to be continued.
+        response_format: Sent with requests for a label. ``label``: a JSON schema whose only key
+            ``label`` has one of the request's labels. A mapping is sent unchanged.
     """
 
     backend: Literal["openai"]
@@ -174,12 +177,14 @@ class DecisionsTeacherConfig(ServerTeacherConfig):
 
     Attributes:
         backend: ``decisions``.
-        dialect: How labels are asked for: ``POST /v1/systemone``, ``POST /v1/decisions`` as OpenAI
-            or as SGLang has it, or the first token's log-probabilities of ``POST
+        dialect: How labels are requested. ``systemone``: by ``POST /v1/systemone``. ``decisions``:
+            by ``POST /v1/decisions`` in OpenAI's form. ``sglang``: by the same path in SGLang's
+            form. ``chat``: by the log-probabilities of the first token of ``POST
             /v1/chat/completions``.
-        letters: Whether the options are A, B, C ... and the labels their descriptions; for servers
-            that want options of one token.
-        label_body: Further keys of requests for labels, where these are not ``extra_body``.
+        letters: Whether the options are A, B, C ... and the labels are their descriptions. This is
+            for servers that need options of one token.
+        label_body: Additional keys of requests for labels, in place of ``extra_body``; ``null`` for
+            those of ``extra_body``.
     """
 
     backend: Literal["decisions"]
@@ -232,16 +237,17 @@ class Asking(Section):
     """How requests that have no answer in the store get to the teacher.
 
     Attributes:
-        engine: ``local``: from this process. ``ray``: from workers of a Ray cluster, which
-            ``pip install 'sentibench[ray]'`` brings. The answers are the same.
-        address: Of the cluster: ``HOST:PORT``, ``auto`` for the one that runs on this machine,
-            ``local`` for a new one of this machine alone; none for that of the environment
-            (RAY_ADDRESS), without which it is ``local``.
-        workers: The fewest and the most workers; in between, their number follows the work.
+        engine: Who sends the requests. ``local``: this process. ``ray``: workers of a Ray cluster
+            (``pip install 'sentibench[ray]'``). The answers are the same.
+        address: Address of the cluster: ``HOST:PORT``. ``auto``: the cluster on this machine.
+            ``local``: a new one on this machine alone. ``null``: the address in RAY_ADDRESS, or
+            ``local`` if it is not set.
+        workers: The smallest and the largest number of workers. Between them, the number depends on
+            the work.
         cpus: CPU cores that each worker reserves.
-        gpus: GPUs that each worker reserves; without one it works on the CPU.
-        batch: Requests that a worker is given at once, at most.
-        patience_s: Seconds to wait for a machine on which a worker fits.
+        gpus: GPUs that each worker reserves; with 0 it works on the CPU.
+        batch: Most requests that a worker gets at once.
+        patience_s: Seconds to wait for a machine that has room for a worker.
     """
 
     engine: Literal["local", "ray"] = "local"

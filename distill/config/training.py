@@ -18,10 +18,11 @@ class Lora(Section):
     """Low-rank adapters (Hu et al. 2021).
 
     Attributes:
-        r: Rank.
-        alpha: The adapter's output is scaled by ``alpha / r``.
-        dropout: Share of the adapter's inputs that is dropped while training.
-        target_modules: Names of layers, as in peft; ``all-linear`` for all of the decoder.
+        r: Rank of the adapters.
+        alpha: The output of an adapter is multiplied by ``alpha / r``.
+        dropout: Share of an adapter's inputs that are dropped in training.
+        target_modules: Names of layers, as in peft. ``all-linear``: all linear layers but the
+            output layer.
     """
 
     r: Count = 16
@@ -34,9 +35,9 @@ class BestCheckpoint(Section):
     """Choose among checkpoints of a training by lm-eval on validation items, never on test items.
 
     Attributes:
-        checkpoints: How many, evenly spaced; the last is the end of the training.
-        tasks: Their mean score decides; of datasets with a validation split.
-        limit: First items of each task.
+        checkpoints: Number of checkpoints, evenly spaced. The last is the end of the training.
+        tasks: Tasks with a validation split. The checkpoint with the highest mean score is used.
+        limit: Items of each task, from its first one; ``null`` for all.
     """
 
     checkpoints: int = Field(default=3, ge=2)
@@ -63,10 +64,10 @@ class Difficulty(Section):
 
     Attributes:
         keep: Fraction of the samples.
-        by: What is hard. ``difficulty``: tokens of the answer that the small model would not write.
-            ``confidence``: labels of which the teacher is surer than the small model (after LLKD,
-            arXiv 2411.08028); samples whose labels the teacher did not score are all kept.
-        model: Under which their difficulty is measured; None for the student.
+        by: What is hard. ``difficulty``: the small model ranks the tokens of the answer low.
+            ``confidence``: the teacher is surer of its label than the small model (after LLKD,
+            arXiv 2411.08028). Then all samples whose labels the teacher did not score are kept.
+        model: The small model; ``null`` for the student.
     """
 
     keep: Fraction
@@ -78,22 +79,24 @@ class Training(Section):
     """What both stages set; each has defaults of its own for the rest.
 
     Attributes:
-        method: LoRA, LoRA on a base held in 4 bits (needs bitsandbytes), or all weights.
-        lora: Of the methods ``lora`` and ``qlora``.
-        learning_rate: The highest; low-rank adapters need higher ones than all weights.
+        method: ``lora``: LoRA. ``qlora``: LoRA on a base held in 4 bits (needs bitsandbytes).
+            ``full``: all weights are trained.
+        lora: Adapters of the methods ``lora`` and ``qlora``.
+        learning_rate: The highest learning rate. Adapters need a higher one than ``full``.
         epochs: Passes over the samples.
         batch_size: Samples of an optimizer step, over all processes.
-        batch_tokens: Tokens, padding included, that go through a model at once; label words of
+        batch_tokens: Tokens that go through a model at once, padding included. Label words of
             several tokens are not counted.
-        max_length: Most tokens of a sample; a longer one loses demonstrations, or is left out.
+        max_length: Most tokens of a sample. A longer one loses demonstrations. If it is still too
+            long, it is left out.
         schedule: How the learning rate falls after the warm-up.
         warmup_share: Share of the steps in which the learning rate rises.
-        weight_decay: Of AdamW.
-        betas: Of AdamW.
-        precision: Of the forward pass; weights and optimizer stay in float32. ``auto`` is bfloat16
-            where the device multiplies it, else float32.
-        choose: Among checkpoints; None for the end of the training.
-        report_to: Services that are sent each step through transformers' own callbacks.
+        weight_decay: Weight decay of AdamW.
+        betas: Betas of AdamW.
+        precision: Type of the forward pass; weights and optimizer stay in float32. ``auto``:
+            bfloat16 if the device supports it, else float32.
+        choose: Chooses the best checkpoint of the training; ``null`` for its end.
+        report_to: Services that get each step, through callbacks of transformers.
     """
 
     method: Literal["lora", "qlora", "full"] = "lora"
@@ -133,11 +136,11 @@ class ICLDistTraining(Training):
     """ICLDist's schedule (Zhang et al. 2025, appendix): linear, 2% warm-up, decay 0.01.
 
     Attributes:
-        loss: What is learnt where the teacher scored the labels. ``hard``: the likeliest label.
-            ``soft``: the teacher's distribution over the labels. ``mixed``: both. Other answers are
-            learnt as they were written, whatever the loss.
-        soft_weight: Share of the distribution in a mixed loss; None for a half.
-        soft_temperature: By which the log-probabilities of both models are divided first; None for
+        loss: What the student learns if the teacher scored the labels. ``hard``: the likeliest
+            label. ``soft``: the teacher's distribution over the labels. ``mixed``: both. Other
+            answers are learned as they were written.
+        soft_weight: Weight of the distribution in a mixed loss; ``null`` for a half.
+        soft_temperature: The log-probabilities of both models are first divided by it; ``null`` for
             1.
     """
 

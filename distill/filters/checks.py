@@ -74,16 +74,21 @@ def copied_share(answer: str, text: str) -> float:
         Fraction of the words of the answer that lie in runs of five words of the text. An answer
         of fewer words is a copy of the same text only (1, else 0).
     """
-    runs_G = text_fingerprints(answer, COPY_WORDS)
-    n_words = len(text_fingerprints(answer, 1))
-    if not n_words:
+    runs = text_fingerprints(answer, COPY_WORDS).tolist()
+    known = _runs_of(text)
+    if known.isdisjoint(runs):
         return 0.0
-    known = set(text_fingerprints(text, COPY_WORDS).tolist())  # faster than isin, which sorts
-    copied_G = np.fromiter((run in known for run in runs_G.tolist()), bool, len(runs_G))
-    covered_W = np.zeros(n_words, bool)
-    for start in range(min(COPY_WORDS, n_words)):
+    covered_W = np.zeros(len(text_fingerprints(answer, 1)), bool)
+    copied_G = np.array([run in known for run in runs])
+    for start in range(min(COPY_WORDS, len(covered_W))):
         covered_W[start : start + len(copied_G)] |= copied_G
     return float(covered_W.mean())
+
+
+@lru_cache(maxsize=256)
+def _runs_of(text: str) -> frozenset[int]:
+    """Hashes of a text's runs of words; what is around the text of a prompt comes again."""
+    return frozenset(text_fingerprints(text, COPY_WORDS).tolist())
 
 
 def is_bare_copy(answer: str, text: str) -> bool:
@@ -113,7 +118,7 @@ def repeated_share(text: str, min_words: int) -> float:
     share = loops / max(len(line), 1)
     if len(words) >= min_words:
         runs = fingerprints(words, REPEAT_WORDS)
-        share = max(share, 1 - len(np.unique(runs)) / len(runs))
+        share = max(share, 1 - len(set(runs.tolist())) / len(runs))
     return share
 
 
@@ -125,11 +130,10 @@ def _may_loop(line: str) -> bool:
     """
     codes = np.frombuffer(line.encode("utf-32-le", "surrogatepass"), np.uint32)
     for n in range(1, min(LOOP_CHARACTERS, len(codes) // (LOOP_COPIES + 1)) + 1):
-        differ = np.flatnonzero(codes[n:] != codes[:-n])
-        n_same = len(codes) - n - len(differ)
-        if n_same < LOOP_COPIES * n:
+        is_same = codes[n:] == codes[:-n]
+        if np.count_nonzero(is_same) < LOOP_COPIES * n:
             continue
-        ends = np.concatenate(([-1], differ, [len(codes) - n]))
+        ends = np.concatenate(([-1], np.flatnonzero(~is_same), [len(is_same)]))
         if np.diff(ends).max() > LOOP_COPIES * n:
             return True
     return False
@@ -181,13 +185,17 @@ def prompt_markers(request: Request) -> tuple[str, ...]:
         near = LINE_BEFORE_TEXT.search(before.rstrip()[-40:]) if text else None
         if near:
             found.append(near[1])
-        lines = ["", *(before + after).splitlines()]
-        for above, line in pairwise(lines):
-            head = None if above.strip() else HEAD_OF_LINE.match(line)
-            if head:
-                openings[head[1]] += 1
+        openings.update(_openings(before + after))
     found += [head for head, n in openings.items() if n > 1]
     return tuple(dict.fromkeys(found))
+
+
+@lru_cache(maxsize=256)
+def _openings(prompt: str) -> tuple[str, ...]:
+    """The words before a colon with which paragraphs begin; the same for many texts."""
+    lines = ["", *prompt.splitlines()]
+    heads = (HEAD_OF_LINE.match(line) for above, line in pairwise(lines) if not above.strip())
+    return tuple(head[1] for head in heads if head)
 
 
 @lru_cache(maxsize=256)

@@ -92,7 +92,8 @@ def read_answer(request: Request, answer: Answer) -> Reading:
 
 def is_json(text: str) -> bool:
     """Whether a text is an object or a list of JSON, in a fence or not."""
-    return isinstance(_json_of(_unfenced(text)), (tuple, list))
+    bare = _unfenced(text).lstrip()
+    return bare.startswith(("{", "[")) and isinstance(_json_of(bare), (tuple, list))
 
 
 def label_of(text: str, labels: Sequence[str]) -> str | None:

@@ -85,7 +85,16 @@ def text_fingerprints(text: str, n: int) -> Hashes:
 
 @lru_cache(maxsize=64)
 def _hashes_of_text(text: str) -> Hashes:
-    return _word_hashes(words_of(text))
+    """Hash the words of a text by its paragraphs, since prompts have many of these in common."""
+    if "<" in text or "&" in text:  # markup may reach from one paragraph into the next
+        return _word_hashes(words_of(text))
+    pairs = (paragraph.partition(": ")[::2] for paragraph in text.split("\n\n"))
+    return np.concatenate([_hashes_of_part(part) for pair in pairs for part in pair])
+
+
+@lru_cache(maxsize=1 << 12)
+def _hashes_of_part(part: str) -> Hashes:
+    return _word_hashes(words_of(part))
 
 
 def _word_hashes(words: Sequence[str]) -> Hashes:

@@ -31,8 +31,8 @@ from sentibench.pages.text import counted, percent, short, visible, without_surr
 HERE = Path(__file__).parent
 GROUPS = {
     "ranked": "Ranked",
-    "server": "The server words the prompt: ranked among themselves",
-    "labels": "The server words the prompt and only decides: ranked by the datasets with labels",
+    "server": "The server writes the prompt: ranked among themselves",
+    "labels": "The server writes the prompt and only decides: ranked by the datasets with labels",
     "nobody": "Not a language model: ranked by the datasets with labels",
     "unranked": "Measured, not ranked",
     "reported": "Reported in publications, not measured here",

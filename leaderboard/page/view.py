@@ -22,9 +22,9 @@ SIZES = (
     ("xl", "10 B and more", 1e10, math.inf),
 )
 PROTOCOL = {
-    "shots": "Worked examples in the prompt",
+    "shots": "Demonstrations in the prompt",
     "chat_template": "Chat template",
-    "multiturn": "Examples as turns of a chat",
+    "multiturn": "Demonstrations as turns of a chat",
     "system_instruction": "System instruction",
     "gen_kwargs": "Changed generation settings",
 }
@@ -68,7 +68,7 @@ def columns_of(board: Board) -> list[Column]:
     is_single = len(board.tasks) == 1  # then the mean is the task, which has no column of its own
     of_all = board.tasks[0].name if is_single else "Mean of all datasets"
     columns = [
-        Column("rank", "Rank", "rank", "Where 95 of 100 redraws of the items put it", views=every),
+        Column("rank", "Rank", "rank", "The place in 95 of 100 draws of the items", views=every),
         Column("overall", board.averages["overall"], "average", of_all, "Averages", True, every),
         Column("plot", "Plot", "plot", "", "Averages", views=("averages",)),
         *(
@@ -95,17 +95,16 @@ def columns_of(board: Board) -> list[Column]:
             "seeds",
             "Seeds",
             "fact",
-            "How many choices of worked examples were run; below it the standard deviation of the "
-            "overall score between them",
+            "Number of seeds; below it the standard deviation of the overall score over the seeds",
             "About",
             views=("averages", "about"),
         ),
         *(
             Column(name, title, "fact", hint, "About", views=("about",))
             for name, title, hint in (
-                ("invalid", "Unreadable", "Share of answers that are no allowed label or list"),
+                ("invalid", "Unreadable", "Share of answers without a readable label or list"),
                 ("speed", "Items/s", "Items per second of the whole run, loading included"),
-                ("memory", "Memory", "Largest memory that the run took"),
+                ("memory", "Memory", "Largest memory of the run"),
                 ("licence", "Licence", "As declared"),
                 ("trained", "Trained on", "Datasets that its makers declare as training data"),
             )

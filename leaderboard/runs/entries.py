@@ -39,7 +39,7 @@ SAME_BACKENDS = {"sentibench-hf": "hf", "hf-auto": "hf", "huggingface": "hf"}
 
 Wording = Literal["benchmark", "server", "labels", "nobody"]
 SERVER_BACKEND = "sentibench-decisions"
-SERVER_WORDS = "the server words the prompt"
+SERVER_WORDS = "the server writes the prompt"
 LABELS_ALONE = "label tasks alone"
 """Why rows of a decisions endpoint are ranked among themselves alone; how each begins."""
 NO_MODEL = "not a language model"
@@ -240,7 +240,7 @@ def _newest(group: Sequence[TaskRun]) -> tuple[RunsOfTasks, tuple[TaskRun, ...],
             twins.add(slot)
         newest[slot] = run
     conflicts = [
-        f"two runs of one date: {name}, seed {seed}: which is newer is not known"
+        f"two runs of {name}, seed {seed}, have one date: which is newer is not known"
         for name, seed in sorted(twins)
     ]
     by_task: dict[str, tuple[TaskRun, ...]] = {}
@@ -304,7 +304,7 @@ def _reasons_of_a_model(run: TaskRun) -> Iterable[str]:
             got = short(json.dumps(given[name]), 200)
             yield f"other protocol: {name} is {got}, not {json.dumps(value)}"
     for what in sorted(run.samples.unverified - {"official"}):
-        yield f"{what} were not saved, so nothing can be computed again"
+        yield f"{what} were not saved, so they cannot be checked"
     is_regular = run.samples.is_whole and run.protocol == regular and run.seed in PAPER_SEEDS
     if is_regular and run.samples.prompt_key != run.task.pins.prompts.get(run.seed):
         yield f"other prompts: {run.task.name}, seed {run.seed}"

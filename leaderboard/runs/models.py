@@ -196,7 +196,7 @@ def load_declared(
     for parent, infos in read.items():
         for model in [m for m, info in infos.items() if taken[_plain(info.name)] - {m}]:
             claimed = infos.pop(model).name
-            reason = f"models: it calls {short_name(model)!r} {claimed!r}, another model's name"
+            reason = f"models: {short_name(model)!r} has the name {claimed!r} of another model"
             problems.append(Problem((PurePosixPath(parent) / "run.json").as_posix(), reason))
     return Declared(publisher, read), problems
 

@@ -218,7 +218,7 @@ def load_results(
     runs = [run for of_file, _ in read for run in of_file]
     problems = [problem for _, of_file in read for problem in of_file]
     problems += [
-        Problem(path.relative_to(folder).as_posix(), "no results file of this run: cut off?")
+        Problem(path.relative_to(folder).as_posix(), "no results file beside it: cut off?")
         for path in files_below(folder, re.compile(r"samples_.*\.jsonl"))
         if not results_beside(path).is_file()
     ]
@@ -462,7 +462,7 @@ def _facts_of_a_peer(summary: _Summary, name: str) -> Facts:
     method = given.get("method") if isinstance(given, dict) else None
     if not is_plain_line(method):
         raise Unusable(
-            f"says that it is no language model, but not what: expected model_args.method, a line "
+            "not a language model, but without a description: expected model_args.method, a line "
             f"of up to {MAX_LINE} characters without slashes"
         )
     found = _facts(summary, name)

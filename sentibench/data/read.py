@@ -37,15 +37,15 @@ class Split:
 
 @lru_cache(maxsize=64)
 def load_split(task: Task, split: str) -> Split:
-    """Load one split of a task, fetching it first if this machine has never seen it.
+    """Load one split of a task. If this machine does not have the dataset, it is fetched first.
 
     Args:
         task: The task.
         split: ``train``, ``val`` or ``test``.
 
     Raises:
-        DataError: If the file is missing and cannot be fetched, differs from its recorded hash, or
-            is not in the format of its dataset.
+        DataError: If the file cannot be fetched or read, does not have its recorded hash, or is not
+            in the format of its dataset.
     """
     expected = split_file(task, split)
     if task.source == "real":

@@ -88,19 +88,20 @@ class Written:
 
 
 class SentiBenchLM(HFLM):
-    """A causal model of ``transformers`` that scores labels at the label positions only.
+    """The model behind ``--model sentibench-hf``: lm-eval's ``hf`` for causal models, but faster.
 
     Args:
-        batch_tokens: Tokens of a batch, padding included; a longer prompt is a batch of its own.
-            Default 1,024 on the CPU, 16,384 elsewhere. ``batch_size`` counts only where lm-eval's
-            own code runs.
-        dtype: As of lm-eval's ``hf``, but on the CPU ``auto`` is `cpu_dtype` and not the
-            checkpoint's; or ``int8``: eight-bit linear layers on the CPU, all else in bfloat16, see
-            `quantise`.
+        batch_tokens: Tokens of a batch, padding included. A longer prompt is a batch of its own.
+            Default: 1,024 on the CPU, 16,384 elsewhere. ``batch_size`` is used only where
+            lm-eval's own code runs.
+        dtype: The same as for lm-eval's ``hf``, with two differences. On the CPU, ``auto`` is the
+            dtype that is fastest on this processor. On the CPU, ``int8`` computes linear layers in
+            eight bits and everything else in bfloat16.
         kwargs: All other arguments of lm-eval's ``hf``.
 
     Raises:
-        InputError: If ``batch_tokens`` is no positive whole number, or the model cannot be int8.
+        InputError: If ``batch_tokens`` is not a positive whole number, or the model cannot use
+            int8.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class SentiBenchLM(HFLM):
         """Load the model for lm-eval's command; see the base class.
 
         Raises:
-            InputError: If nothing can be loaded with these arguments.
+            InputError: If the model cannot be loaded with these arguments.
         """
         if "pretrained" not in arg_dict:
             raise InputError(
@@ -198,7 +199,7 @@ class SentiBenchLM(HFLM):
             ) from error
 
     def get_model_info(self) -> dict[str, Any]:
-        """What lm-eval writes of the model into its results; with the memory that it took."""
+        """Facts that lm-eval writes into its results file, with the largest memory used."""
         info = super().get_model_info()
         if self.is_int8:  # the layers that are left say bfloat16
             info["model_dtype"] = "int8"
@@ -213,16 +214,15 @@ class SentiBenchLM(HFLM):
         return info
 
     def use_adapter(self, folder: str) -> bool:
-        """Put another adapter in the place of the one that the model was loaded with.
+        """Replace the LoRA adapter of the model by another one.
 
-        The base stays in memory. Its products are not shared between adapters: behind the first
-        adapted layer the states differ, so there is nothing that two of them have in common.
+        The base model stays in memory. What `keep_beginning` kept is lost.
 
         Args:
-            folder: With LoRA weights for the same base.
+            folder: LoRA weights for the same base model.
 
         Returns:
-            Whether that could be done; if not, the model has to be loaded anew.
+            True if the adapter is in use. False: load the model again.
         """
         if not self.peft or not self.uses_head_positions:
             return False
@@ -261,7 +261,7 @@ class SentiBenchLM(HFLM):
     def loglikelihood(
         self, requests: list[Any], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """Score continuations, each text tokenised once; see lm-eval's ``hf``."""
+        """Score continuations, as lm-eval's ``hf`` does. Each text is tokenised once."""
         pairs = [request.args for request in requests]
         if not self.uses_head_positions or self.enable_thinking or any(c == "" for c, _ in pairs):
             return super().loglikelihood(requests, disable_tqdm)  # pyright: ignore[reportCallIssue]
@@ -277,15 +277,15 @@ class SentiBenchLM(HFLM):
     def log_likelihoods(
         self, pairs: Sequence[tuple[str, str]], known: Container[tuple[str, str]] = ()
     ) -> list[float]:
-        """Log-likelihoods of (prompt, continuation), for callers other than lm-eval.
+        """Log-likelihoods of continuations, for programs other than lm-eval.
 
         Args:
-            pairs: N of them.
-            known: Those whose scores the caller has. A batch with no other is left out. The other
-                batches keep their rows, since other neighbours would change last digits.
+            pairs: N pairs (prompt, continuation).
+            known: Pairs whose scores you have already. A batch is left out if all its pairs are
+                known. The other batches stay the same, so their last digits do too.
 
         Returns:
-            N numbers in nats; NaN for what was left out.
+            N numbers in nats; NaN for pairs that were left out.
         """
         requests = [SimpleNamespace(args=pair) for pair in pairs]
         self._known = known
@@ -295,18 +295,18 @@ class SentiBenchLM(HFLM):
             self._known = ()
 
     def n_tokens(self, prompts: Sequence[str]) -> list[int]:
-        """Tokens of each prompt, as many as the model has room for."""
+        """Number of tokens of each prompt, at most the model's maximum length."""
         ids = self._encode_all(list({*prompts}), self.tokenizer.decode(self.prefix_token_id))
         return [min(len(ids[prompt]), self.max_length) for prompt in prompts]
 
     def keep_beginning(self, prompts: Sequence[str]) -> None:
-        """Keep what prompts begin with, for all calls to come; for weights that do not change.
+        """Compute the common beginning of prompts once and keep it for later calls.
 
-        A call with few prompts, each of which begins so, then costs no more per prompt than one
-        with many.
+        Later calls with few prompts are then as fast per prompt as calls with many. Use it only if
+        the weights do not change.
 
         Args:
-            prompts: Two or more that differ where others will.
+            prompts: Two or more prompts. They must differ where later prompts will differ.
         """
         ids = self._encode_all(prompts, self.tokenizer.decode(self.prefix_token_id))
         rows: list[Prompt] = [(tuple(row), []) for row in ids.values()]
@@ -361,7 +361,7 @@ class SentiBenchLM(HFLM):
         return scores
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        """Greedy answers up to the first stop string; see lm-eval's ``hf``."""
+        """Write greedy answers up to the first stop string, as lm-eval's ``hf`` does."""
         plans: list[dict[str, Any]] = [
             dict(normalize_gen_kwargs(request.args[1], self.max_gen_toks)) for request in requests
         ]
@@ -414,19 +414,19 @@ class SentiBenchLM(HFLM):
         return ids[-room:]
 
     def pool_tokens(self) -> int:
-        """Positions, padding included, whose keys and values may be held at a time."""
+        """Number of tokens whose keys and values fit in memory at a time, padding included."""
         free = _free_bytes(self.device) // (2 * COPIES * self.bytes_per_token)
         return max(1, min(POOL * self.batch_tokens, free))
 
     def write_greedily(
         self, prompts: Sequence[Sequence[int]], until: Sequence[str], n_new: int
     ) -> Iterator[Written]:
-        """Yield every greedy answer when it is finished.
+        """Yield every greedy answer as soon as it is finished.
 
         Args:
-            prompts: Token ids; equal prompts are answered once.
-            until: An answer ends before the first of these strings, or at the model's own end.
-            n_new: New tokens at most.
+            prompts: Token ids. Equal prompts are answered once.
+            until: An answer ends before the first of these strings, or at the model's end token.
+            n_new: Maximum number of new tokens.
         """
         own_end = self.tok_decode([self.eot_token_id], skip_special_tokens=False)
         stops = handle_stop_sequences(list(until), eos=own_end)
@@ -555,11 +555,11 @@ class SentiBenchLM(HFLM):
 
 
 def load_model(pretrained: str, **arguments: Any) -> SentiBenchLM:
-    """Load the model, onto the GPU where there is one.
+    """Load a model as ``--model sentibench-hf`` does, on the GPU if there is one.
 
     Args:
-        pretrained: A folder, or a name that transformers finds.
-        arguments: Others as after ``--model_args``.
+        pretrained: A folder, or a name on the Hugging Face hub.
+        arguments: Other arguments of ``--model_args``.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return cast(Any, SentiBenchLM)(pretrained=pretrained, device=device, **arguments)

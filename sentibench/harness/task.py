@@ -235,14 +235,15 @@ class DemonstrationSampler(ContextSampler):
 
 
 def task_manager(**metadata: Any) -> Any:
-    """A manager that knows our tasks alone, for evaluations called from Python.
+    """A task manager of lm-eval that knows only the tasks of SentiBench and your own tasks.
 
-    ``lm_eval.simple_evaluate(tasks=["sentibench"], task_manager=task_manager(), ...)``: lm-eval's
-    default manager reads 14,000 other task files first, which takes seconds at every call.
+    ``lm_eval.simple_evaluate(tasks=["sentibench"], task_manager=task_manager(), ...)``
+
+    The default manager of lm-eval reads 14,000 other task files. This takes seconds at every call.
 
     Args:
-        metadata: As after ``--metadata``: ``demo_seed=52``, or ``split="val"`` for the items on
-            which settings are chosen.
+        metadata: The same as ``--metadata`` of lm-eval: ``demo_seed=52`` draws other
+            demonstrations, ``split="val"`` asks the items for development.
     """
     return TaskManager(
         include_path=[str(folder) for folder in (tasks_folder(), *own_folders())],

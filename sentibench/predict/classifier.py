@@ -68,27 +68,28 @@ Tell = Callable[[str, Labelled | Extracted], object]  # a prompt and its answer
 
 
 class Classifier:
-    """Labels texts with a checkpoint, as lm-eval asks it on the task.
+    """Labels texts with a checkpoint, or extracts opinions, with the prompts of a task.
 
     Args:
-        checkpoint: A folder that transformers loads, or a name of the hub.
-        task: A task's name; may be left out where the checkpoint's ``sentibench.json`` holds one.
-        shots: Demonstrations in a prompt; default what the file says, else the task's number.
-        threshold: In [0, 1]; a label less likely than this is not given.
-        target: What the opinion is about, where the task asks for one.
-        temperature: By which log-likelihoods are divided; default what ``calibration.json`` beside
-            the checkpoint says of the task, else 1.
-        dtype: Of the weights.
-        batch_tokens: Tokens of a batch, padding included; None for the model's own choice.
-        trust_remote_code: Whether code that comes with the checkpoint is run.
+        checkpoint: A folder that transformers loads, or a name on the Hugging Face hub.
+        task: Name of a task. Optional if the checkpoint has a ``sentibench.json`` with a task.
+        shots: Number of demonstrations in a prompt. Default: the number in ``sentibench.json``,
+            else that of the task.
+        threshold: In [0, 1]. If the likeliest label is less likely than this, the label is None.
+        target: Who or what the opinion is about, for tasks that ask about a target.
+        temperature: Log-likelihoods are divided by it. Default: the value for the task in the
+            checkpoint's ``calibration.json``, else 1.
+        dtype: Of the weights: float32, bfloat16, float16, int8 or auto.
+        batch_tokens: Tokens of a batch, padding included. None: the default of the model.
+        trust_remote_code: Whether to run code that comes with the checkpoint.
 
     Attributes:
-        settings: What decides the answers, for a work that is resumed.
-        temperature: By which log-likelihoods are divided.
-        is_calibrated: Whether that is the checkpoint's own for the task.
+        settings: All settings that can change an answer.
+        temperature: Log-likelihoods are divided by it.
+        is_calibrated: Whether the temperature is from the checkpoint's ``calibration.json``.
 
     Raises:
-        InputError: If one of these does not fit, or the checkpoint cannot be loaded.
+        InputError: If an argument has a wrong value, or the checkpoint cannot be loaded.
     """
 
     def __init__(
@@ -151,17 +152,19 @@ class Classifier:
     def __call__(
         self, texts: Sequence[str], on_answer: OnAnswer | None = None, known: Container[int] = ()
     ) -> list[Labelled] | list[Extracted]:
-        """Label texts.
+        """Answer texts.
 
         Args:
-            texts: N texts. An empty one is not asked about.
-            on_answer: Called with every answer when it is there, and with the numbers of its texts:
-                equal texts are asked about once.
-            known: Numbers of texts whose answers the caller has. The model leaves out batches of
-                these alone, so no other answer changes by a digit.
+            texts: N texts. The model does not see empty texts.
+            on_answer: Called as soon as an answer is known, with the positions of its texts and
+                the answer. Equal texts have one answer.
+            known: Positions of texts whose answers you have already. A batch is left out if all
+                its texts are known. The other batches stay the same, so their answers do too.
 
         Returns:
-            N answers in the order of the texts; what was left out has none.
+            N answers in the order of the texts. Label tasks: ``label``, ``probability`` and
+            ``probabilities``. Extraction tasks: ``tuples``, ``readable`` and ``answer``. Empty and
+            left-out texts have no label, or no tuples.
         """
         if isinstance(texts, str):
             raise InputError("Classifier: got one text, expected a list of texts")
@@ -197,11 +200,12 @@ class Classifier:
         *,
         on_answer: Callable[[], object] | None = None,
     ) -> NDArray[np.float64]:
-        """Score the labels, without a temperature.
+        """Compute the log-likelihoods of the labels, without a temperature.
 
         Args:
             texts: N texts, none of them empty.
-            targets: Of each text, where the task asks about one; default that of the classifier.
+            targets: The target of each text, for tasks that ask about a target. Default: that of
+                the classifier.
             on_answer: Called once for every text that was answered.
 
         Returns:

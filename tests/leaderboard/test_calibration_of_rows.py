@@ -265,5 +265,5 @@ def test_the_headline_ties_and_plot_are_of_rows_under_the_papers_protocol() -> N
     assert view.tie_letters(found, "official") == view.tie_letters(board, "official")
     assert view.plot_of_intervals(found, "official") == view.plot_of_intervals(board, "official")
     page = render_page(found, {})
-    assert "The server words the prompt: ranked among themselves" in page
-    assert "Ranked apart: the server words the prompt." in page
+    assert "The server writes the prompt: ranked among themselves" in page
+    assert "Ranked separately: the server writes the prompt." in page

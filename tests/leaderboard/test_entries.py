@@ -229,7 +229,7 @@ def test_the_cards_decide_about_data_and_prompts_however_many_rows_have_others()
 def test_two_runs_of_one_date_are_named_whatever_their_order() -> None:
     first = run(date=5, file="a/results.json")
     second = run(date=5, file="b/results.json", right=[0] * N)
-    reason = "two runs of one date: sentibench_mini_sst2, seed 42: which is newer is not known"
+    reason = "two runs of sentibench_mini_sst2, seed 42, have one date: which is newer is not known"
     for order in ([first, second], [second, first]):
         (entry,) = collected(order)
         assert entry.reasons[0] == reason
@@ -255,7 +255,7 @@ def test_what_cannot_be_computed_again_has_no_rank(what: str) -> None:
     given = runs("m", 0.5)
     given[2] = replace(given[2], samples=replace(given[2].samples, unverified=frozenset([what])))
     (entry,) = collected(given)
-    expected = (f"{what} were not saved, so nothing can be computed again",)
+    expected = (f"{what} were not saved, so they cannot be checked",)
     assert entry.reasons == (() if what == "official" else expected)
 
 

@@ -421,7 +421,7 @@ def test_a_manifest_speaks_for_the_models_of_its_own_folder(tmp_path: Path) -> N
     manifest(tmp_path / "two", plain="Leader")
     names, reasons = shown()
     assert names == ["My student", "leader", "plain"]
-    claim = "two/run.json: models: it calls 'plain' 'Leader', another model's name"
+    claim = "two/run.json: models: 'plain' has the name 'Leader' of another model"
     assert reasons == [claim]
     manifest(tmp_path / "two", plain="Honest")
     assert shown() == (["Honest", "My student", "leader"], [])

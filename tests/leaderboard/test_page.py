@@ -188,9 +188,9 @@ def test_settings_that_say_nothing_are_not_printed() -> None:
     }
     row = replace(make_board().rows[0], protocol=protocol, badges=(Badge("dtype", "None"),))
     page = render_page(replace(make_board(), rows=(row,)), None)
-    assert "<dt>Worked examples in the prompt</dt><dd>0</dd>" in page
+    assert "<dt>Demonstrations in the prompt</dt><dd>0</dd>" in page
     assert "<dt>Chat template</dt><dd>yes</dd>" in page
-    for absent in ("Examples as turns", "System instruction", "generation settings", ">dtype<"):
+    for absent in ("Demonstrations as", "System instruction", "generation settings", ">dtype<"):
         assert absent not in page
 
 

@@ -89,13 +89,14 @@ def test_the_page_and_its_tables_show_peers_apart(tmp_path: Path) -> None:
     assert page.count(TITLE) == 1
     assert '<tbody class="nobody">' in page
     assert ">probe by hand; label tasks alone" in page  # below its name; the group says the rest
-    assert "Ranked apart: not a language model: probe by hand" in page
+    assert "Ranked separately: not a language model: probe by hand" in page
     assert "<dt>Not a language model</dt>" in page
-    assert "The server words the prompt" not in page
-    assert "Worked examples in the prompt" in page  # of the model
+    assert "The server writes the prompt" not in page
+    assert "Demonstrations in the prompt" in page  # of the model
     probe = next(row for row in board.rows if row.name == "probe")
     assert view.protocol_facts(probe) == []
-    (line,) = [line for line in to_markdown(board).splitlines() if "| probe (ranked apart" in line]
+    lines = to_markdown(board).splitlines()
+    (line,) = [line for line in lines if "| probe (ranked separately" in line]
     assert "not a language model" in line
 
 
@@ -151,7 +152,7 @@ def test_what_a_peer_is_has_to_be_a_plain_line(tmp_path: Path, method: object) -
     runs, problems = load_results(tmp_path)
     assert runs == []
     (problem,) = problems
-    assert problem.reason.startswith("says that it is no language model, but not what")
+    assert problem.reason.startswith("not a language model, but without a description")
 
 
 def test_arguments_of_a_peer_as_one_text_are_refused(tmp_path: Path) -> None:

@@ -269,7 +269,7 @@ async function copyCell(cell) {
   const found = whole(cell);
   if (!found) return;
   const text = quote(found);
-  say((await copy(text)) ? `Copied ${text}` : `This browser lets nothing be copied: ${text}`);
+  say((await copy(text)) ? `Copied ${text}` : `This browser does not allow copying: ${text}`);
 }
 
 function move(cell, key) {
@@ -302,7 +302,7 @@ table.addEventListener("pointerover", (event) => {
   if (!cell || cell.title) return;
   if (cell.matches(".rank")) {
     const rank = info[rows.indexOf(cell.parentNode)].rank[state.metric];
-    if (rank) cell.title = `Place ${rank[0]}; between ${rank[1]} in 95 of 100 draws` + (rank[3] === "–" ? "" : `; p against the row above: ${rank[3]}`);
+    if (rank) cell.title = `Place ${rank[0]}; in 95 of 100 draws: ${rank[1]}` + (rank[3] === "–" ? "" : `; p against the row above: ${rank[3]}`);
   } else {
     const found = whole(cell);
     if (!found) return;
@@ -337,7 +337,7 @@ function sentence(a, b) {
     const [x, y] = [known.get(a), known.get(b)];
     const ranked = x.group === y.group && x.rank[state.metric] && y.rank[state.metric];
     line.append(name(a), " and ", name(b), ranked
-      ? ": of so many models only neighbours in the ranking are compared item by item."
+      ? ": with so many models, only neighbours in the ranking are compared item by item."
       : ": only ranked models are compared item by item; below are their scores, each with its own interval.");
     return line;
   }
@@ -417,10 +417,10 @@ function against(key) {
   const made = make("table", undefined, "small");
   const lines = data.rows.filter((row) => row.key !== key).map((row) => pairOf(key, row.key)).filter(Boolean);
   fill(made, `${names.get(key)} minus each other model, overall, in points`,
-    ["Model", "Difference", "95% interval", "p", "Told apart", "Found in 8 of 10, from"], lines.map((c) => makeRow([
+    ["Model", "Difference", "95% interval", "p", "Told apart", "Smallest difference"], lines.map((c) => makeRow([
       rowHead(names.get(c.b)), make("td", signed((c.difference / 10).toFixed(1)), "num"), make("td", span(c.low, c.high), "num"),
       make("td", pText(c.p), "num"), make("td", c.p < 0.05 ? "yes" : "no", c.p < 0.05 ? "sure" : ""), make("td", points(c.detectable), "num")])));
-  return lines.length ? made : make("p", "This model has no rank, so it is compared with others only side by side: tick a second one.", "note");
+  return lines.length ? made : make("p", "This model has no rank. Tick a second model to see the scores of both side by side.", "note");
 }
 
 function showCompared() {
@@ -487,7 +487,7 @@ function showMatrices() {
       continue;
     }
     const matrix = make("table", undefined, "small");
-    fill(matrix, `${row.name}: the right label in rows, what was answered in columns`, ["Right", ...labels, "unreadable"], counts.map((line, i) => {
+    fill(matrix, `${row.name}: right labels in rows, answers in columns`, ["Right", ...labels, "unreadable"], counts.map((line, i) => {
       const total = line.reduce((sum, n) => sum + n, 0) || 1;
       return makeRow([rowHead(labels[i]), ...line.map((n, j) =>
         make("td", String(n), `shade-${Math.round((4 * n) / total)}${i === j ? " hit" : ""}`))]);

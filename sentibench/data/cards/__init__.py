@@ -370,10 +370,10 @@ def _tasks(folders: tuple[Path, ...]) -> Mapping[str, Task]:
 
 
 def load_tasks() -> Mapping[str, Task]:
-    """Return all 12 + 12 tasks, then the own ones, by the name that users type.
+    """Return all tasks by name: the twelve real ones, the twelve small ones, your own ones.
 
     Raises:
-        InputError: If an own card is not as it must be.
+        InputError: If the card of an own task has a mistake.
     """
     return _tasks(own_folders())
 
