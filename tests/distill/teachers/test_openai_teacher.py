@@ -404,7 +404,7 @@ def test_answers_asked_for_in_another_way_are_of_another_revision() -> None:
 
 @pytest.mark.parametrize("key", ["messages", "model", "max_tokens", "stream", "response_format"])
 def test_an_extra_body_does_not_write_what_other_settings_write(key: str) -> None:
-    with pytest.raises(ValueError, match=f"'{key}' is no extra key; "):
+    with pytest.raises(ValueError, match=f"got '{key}', which cannot be set here; "):
         made("http://host/v1", extra_body={key: 1})
 
 
