@@ -536,7 +536,9 @@ def test_a_server_that_went_away_leaves_the_step_open(tiny_student, tmp_path) ->
     run = load_config(config(tmp_path, tiny_student))
     first = steps_of(run, Leaving())
     first["texts"].do()
-    with pytest.raises(TeacherError, match=r"12 of 16 requests did not reach it.*call again$"):
+    with pytest.raises(
+        TeacherError, match=r"12 of 16 requests did not reach the server.*run again$"
+    ):
         first["knowdist-ask"].do()
     teacher = Scripted()
     second = steps_of(run, teacher)
