@@ -128,7 +128,7 @@ class Step:
             where = getattr(error, "filename", None) or self.folder
             why = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
             raise StoreError(
-                f"{self.name}: {where}: cannot be written; got {why}; finished work is kept; "
+                f"{self.name}: {where}: got {why}; finished work is kept; "
                 "correct this, then run the command again"
             ) from None
         return summary
