@@ -255,8 +255,8 @@ def _begun(run: Run, steps: Sequence[Step]) -> Generator[None]:
                     stack.enter_context(lock.acquire(timeout=0))
                 except Timeout:
                     raise StoreError(
-                        f"{folder}: another process is working on this run; wait for it, or set "
-                        "another name"
+                        f"{folder}: another process is working on this run; wait until it ends, or "
+                        "give this run another name"
                     ) from None
         if any(state != "done" for state, _ in states(in_order(steps)).values()):
             check_run(run)

@@ -14,6 +14,7 @@ from typing import Any
 from sentibench.errors import InputError, SentiBenchError
 from sentibench.predict.checkpoints import WEIGHTS
 
+CHECK = "check the folder or the name"
 BROUGHT_BY = {
     ".demo/SmolLM2-135M-Instruct": "make demo",
     ".demo/gemma-3-270m": "make .demo/gemma-3-270m",
@@ -64,7 +65,7 @@ def loading(where: str, model: str, kind: type[SentiBenchError] = InputError) ->
     try:
         yield
     except loading_errors() as error:
-        raise kind(f"{where}: {model!r} cannot be loaded; {_why(error)}") from None
+        raise kind(f"{where}: {model!r} cannot be loaded; {_why(error, CHECK)}") from None
 
 
 def check_checkpoint(key: str, checkpoint: str, *, trust_remote_code: bool = False) -> None:
@@ -86,7 +87,7 @@ def check_checkpoint(key: str, checkpoint: str, *, trust_remote_code: bool = Fal
     if not folder.exists() and checkpoint.startswith((".", "/", "~")):
         hint = {
             "/": "",
-            "~": "; ~ is not expanded, write the folder out",
+            "~": "; ~ is not replaced by your home folder, write the whole path",
             ".": f" in {Path.cwd()}",
         }[checkpoint[0]]
         if checkpoint in BROUGHT_BY:
@@ -109,18 +110,18 @@ def check_checkpoint(key: str, checkpoint: str, *, trust_remote_code: bool = Fal
     except loading_errors() as error:
         here = "" if folder.exists() else f"no such folder in {Path.cwd()}; "
         raise InputError(
-            f"{key}: transformers cannot load {checkpoint!r}; {here}{_why(error)}"
+            f"{key}: transformers cannot load {checkpoint!r}; {here}{_why(error, CHECK)}"
         ) from None
 
 
-def _why(error: Exception) -> str:
-    """The first sentence of a message that may go on for pages."""
+def _why(error: Exception, remedy: str) -> str:
+    """The first sentence of a message that may go on for pages, and a remedy."""
     if "trust_remote_code" in str(error):
         return (
             "it needs code that comes with it; read that code, then set trust_remote_code: true, "
             "beside student, or in the section of the teacher"
         )
-    return " ".join(str(error).split()).split(". ")[0][:200]
+    return f"got: {' '.join(str(error).split()).split('. ')[0][:200]}; {remedy}"
 
 
 def load_tokenizer(checkpoint: str, *, trust_remote_code: bool = False) -> Any:
@@ -136,8 +137,8 @@ def load_tokenizer(checkpoint: str, *, trust_remote_code: bool = False) -> Any:
         tokenizer: Any = AutoTokenizer.from_pretrained(checkpoint, **given)
     except (OSError, ValueError, ImportError) as error:
         raise InputError(
-            f"student: no tokenizer in {checkpoint!r}; {_why(error)}; name a folder with a "
-            "tokenizer"
+            f"student: no tokenizer in {checkpoint!r}; "
+            f"{_why(error, 'name a folder with a tokenizer')}"
         ) from None
     if tokenizer.eos_token_id is None:
         raise InputError(

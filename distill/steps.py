@@ -103,7 +103,7 @@ class Step:
             return self._join_in()
         state, why = self.state()
         if state == "waits":
-            raise InputError(f"{self.name}: waits {why}; run that step first")
+            raise InputError(f"{self.name}: cannot begin, as it waits {why}; do that first")
         if state == "done" and not again:
             return self.summary()
         inputs = self._inputs()
@@ -128,7 +128,8 @@ class Step:
             where = getattr(error, "filename", None) or self.folder
             why = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
             raise StoreError(
-                f"{self.name}: {where}: {why}; finished work is kept; run the command again"
+                f"{self.name}: {where}: got {why}; finished work is kept; "
+                "correct this, then run the command again"
             ) from None
         return summary
 

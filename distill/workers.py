@@ -56,7 +56,7 @@ def shared(work: Callable[[range], Sequence[Result]], n: int) -> Iterator[Result
                 waiting.append(pool.submit(_do, chunk))
     except BrokenProcessPool:
         raise ProcessLostError(
-            "a process that shared the work was killed; expected memory for "
+            "a worker process was killed, probably because memory was short; expected memory for "
             f"{n_workers} of them; close other programs and run again"
         ) from None
     finally:

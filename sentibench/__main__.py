@@ -423,7 +423,7 @@ def _prompts(options: argparse.Namespace) -> None:
     task = task_named(options.task, "prompts")
     seed = parse_seed(options.seed, "prompts --seed")
     if options.limit is not None and options.limit < 1:
-        raise InputError(f"prompts --limit: got {options.limit}, expected a number from 1")
+        raise InputError(f"prompts --limit: got {options.limit}, expected at least 1")
     from sentibench.harness import render_prompts
 
     shots = task.card.shots if options.shots is None else options.shots

@@ -101,7 +101,7 @@ def write_card(asked: NewTask, folder: Path, *, replace: bool = False) -> Iterat
         for split, place in asked.files.items()
     }
     if empty := [asked.files[split] for split, table in tables.items() if not table.rows]:
-        raise InputError(f"{empty[0]}: got no item, expected some")
+        raise InputError(f"{empty[0]}: got no row, expected at least one; add items to it")
     files = {split: place for split, place in asked.files.items() if split != "demonstrations"}
     contents = {split: _content_of(place, tables[split]) for split, place in files.items()}
     places = {split: _place(asked, split, path) for split in files}

@@ -40,10 +40,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Run:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read; {error}") from None
-    raw = _parsed(text, f"{path}: no YAML")
+        raise ConfigError(
+            f"{path}: cannot be read; got {error}; expected a YAML file in UTF-8 that you may read"
+        ) from None
+    raw = _parsed(text, f"{path}: not valid YAML")
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected a mapping of settings; got {type(raw).__name__}")
+        got = "an empty file" if raw is None else f"a {type(raw).__name__}"
+        raise ConfigError(f"{path}: expected settings as 'key: value'; got {got}")
     given = {path.name: _as_json(path.name, raw)}
     for override in overrides:
         _override(cast("dict[str, Any]", raw), override)
@@ -62,7 +65,10 @@ def _as_json(where: str, raw: Any) -> str:
     try:
         return json.dumps(raw)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: settings that JSON cannot hold; {error}") from None
+        raise ConfigError(
+            f"{where}: a value that no setting can have; got {error}; put dates and the like in "
+            "quotes"
+        ) from None
 
 
 def _validated(text: str) -> Run | str:
@@ -76,14 +82,18 @@ def _validated(text: str) -> Run | str:
 def _override(raw: dict[str, Any], override: str) -> None:
     name, separator, value = override.partition("=")
     if not separator or not name:
-        raise ConfigError(f"got {override!r}, expected section.key=value")
+        raise ConfigError(
+            f"got {override!r}, expected section.key=value, such as icldist.samples=100"
+        )
     *sections, key = name.split(".")
     for section in sections:
         below = raw.setdefault(section, {})
         if not isinstance(below, dict):
-            raise ConfigError(f"{override!r}: got {below!r} in {section}, expected a section")
+            raise ConfigError(
+                f"{override!r}: got the value {below!r} for {section}, expected a section with keys"
+            )
         raw = cast("dict[str, Any]", below)
-    raw[key] = _parsed(value, f"{override!r}: the value is no YAML")
+    raw[key] = _parsed(value, f"{override!r}: the value is not valid YAML")
 
 
 def _first_mistake(error: ValidationError) -> str:

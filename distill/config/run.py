@@ -95,7 +95,10 @@ class FilterConfig(Section):
     def _empty_stays_on(cls, skip: tuple[Reason, ...]) -> tuple[Reason, ...]:
         for reason in ("empty", "only reasoning"):
             if reason in skip:
-                raise ValueError(f"nothing is learnt from an empty answer; remove {reason!r}")
+                raise ValueError(
+                    f"got {reason!r}, which is always checked: nothing can be learnt from an "
+                    "empty answer; remove it"
+                )
         return skip
 
 
@@ -142,20 +145,32 @@ class Run(Section):
         twins = {name for name in names if names.count(name) > 1}
         if twins:
             raise ValueError(
-                f"texts: {', '.join(sorted(twins))} is the name of more than one source; give each "
-                "a name of its own"
+                f"texts: got the name {', '.join(sorted(twins))} for more than one source, "
+                "expected different names; set name for each source"
             )
         if self.knowdist is None and self.icldist is None:
-            raise ValueError("nothing to do: give knowdist, icldist or both")
+            raise ValueError("nothing to do; add a section knowdist, icldist or both")
         if self.mixed and (self.knowdist is None or self.icldist is None):
-            raise ValueError("mixed: of two stages; give knowdist and icldist")
+            raise ValueError(
+                "mixed: got true for one stage, expected two; add knowdist and icldist, or remove "
+                "mixed"
+            )
         if self.knowdist and (self.knowdist.teacher or self.teacher).backend == "gold":
-            raise ValueError("teacher.backend: gold has labels alone; give knowdist.teacher")
+            raise ValueError(
+                "teacher.backend: got gold, which has only labels, but KnowDist needs a teacher "
+                "that writes; set knowdist.teacher to another one"
+            )
         if self.icldist and self.icldist.demonstrations == "gold":
             if not any(texts.dataset or texts.label_column for texts in self.texts):
-                raise ValueError("icldist.demonstrations: gold, but no source of texts has labels")
+                raise ValueError(
+                    "icldist.demonstrations: got gold, but no source of texts has labels; give "
+                    "texts a dataset or a label_column, or set demonstrations: teacher"
+                )
         elif self.icldist and self.teacher.backend == "gold":
-            raise ValueError("teacher.backend: gold needs icldist.demonstrations: gold")
+            raise ValueError(
+                "teacher.backend: got gold, which needs icldist.demonstrations: gold; set that, or "
+                "take another teacher"
+            )
         return self
 
     @model_validator(mode="after")
@@ -166,8 +181,9 @@ class Run(Section):
                 continue
             if self.asking.gpus < teacher.tensor_parallel:
                 raise ValueError(
-                    f"asking.gpus: got {self.asking.gpus:g}; expected {teacher.tensor_parallel}, "
-                    "which the teacher's tensor_parallel shares"
+                    f"asking.gpus: got {self.asking.gpus:g}; expected at least "
+                    f"{teacher.tensor_parallel}, the number of GPUs in the teacher's "
+                    "tensor_parallel; raise the one, or lower the other"
                 )
         return self
 
@@ -185,7 +201,8 @@ class Run(Section):
                 got = backend if backend not in SCORING else "icldist.score_choices: false"
                 raise ValueError(
                     f"{wanted}: expected a teacher that scores labels (backend: hf, vllm or "
-                    f"decisions, with icldist.score_choices), got {got}"
+                    f"decisions, with icldist.score_choices), got {got}; change that, or remove "
+                    "this setting"
                 )
         return self
 

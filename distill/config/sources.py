@@ -70,15 +70,18 @@ class Texts(Section):
     def _one_source(self) -> Texts:
         given = [key for key in ("dataset", "file", "folder", "hub") if getattr(self, key)]
         if len(given) != 1:
-            raise ValueError(f"exactly one of dataset, file, folder, hub; got {given or 'none'}")
+            got = " and ".join(given) or "none"
+            raise ValueError(f"expected exactly one of dataset, file, folder, hub; got {got}")
         if self.dataset and self.dataset not in load_cards():
             raise ValueError(
                 f"dataset: unknown name {self.dataset!r}; {nearest(self.dataset, load_cards())}"
             )
         if self.labels and not self.label_column and not self.dataset:
-            raise ValueError("labels: of a label_column, which is not given")
+            raise ValueError(
+                "labels: got no label_column, which labels needs; give it, or remove labels"
+            )
         if self.mini and not self.dataset:
-            raise ValueError("mini: of a dataset of this package; remove it")
+            raise ValueError("mini: got no dataset, which mini needs; give one, or remove mini")
         of_files = ("delimiter", "encoding")
         of_tables = ("column", "label_column", "labels", "split", "on_bad_rows", *of_files)
         foreign = {
@@ -90,8 +93,8 @@ class Texts(Section):
         fields = type(self).model_fields
         ignored = [key for key in foreign if getattr(self, key) != fields[key].default]
         if ignored:
-            why = "its training split and labels are known" if self.dataset else "it has none"
-            raise ValueError(f"{', '.join(ignored)}: not of a {given[0]}, {why}; remove it")
+            why = ": its training split and labels are known" if self.dataset else ""
+            raise ValueError(f"{', '.join(ignored)}: not used with {given[0]}{why}; remove it")
         return self
 
     @property

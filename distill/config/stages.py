@@ -77,8 +77,8 @@ class KnowDist(Section):
     def _follows_instructions(self) -> KnowDist:
         if self.few_shot and self.attributes:
             raise ValueError(
-                "attributes: composed prompts show no worked examples, which few_shot asks for; "
-                "take one of them"
+                "attributes: got both attributes and few_shot: true, expected one of them; prompts "
+                "composed from attributes show no worked examples; remove one"
             )
         return self
 
@@ -138,7 +138,7 @@ class ICLDist(Section):
         named = [task for task in self.tasks if task.split("_")[0] == "aspects"]
         if named and self.demonstrations == "gold":
             raise ValueError(
-                f"tasks: {named[0]}: texts have no gold labels of aspects; take demonstrations: "
-                "teacher"
+                f"tasks: got {named[0]} with demonstrations: gold; texts have no gold labels of "
+                "aspects; set demonstrations: teacher"
             )
         return self

@@ -16,11 +16,11 @@ CLUSTER = r"auto|local|(\[[\da-fA-F:.]+\]|[^\s/?#@:\[\]]+):\d{1,5}"
 # Keys of a request that other settings write.
 WRITTEN_BY_US = {
     "model": "give teacher.model",
-    "messages": "the prompts are written by the stages",
-    "prompt": "the prompts are written by the stages",
+    "messages": "the stages write the prompts; remove it",
+    "prompt": "the stages write the prompts; remove it",
     "response_format": "give teacher.response_format",
-    "stream": "whole answers are read",
-    "n": "one answer is read",
+    "stream": "only whole answers are read; remove it",
+    "n": "only one answer is read; remove it",
 } | dict.fromkeys(
     ("max_tokens", "max_completion_tokens"),
     "give knowdist.response_tokens, icldist.label_tokens, icldist.response_tokens",
@@ -29,7 +29,9 @@ WRITTEN_BY_US = {
 
 def _template_args_of_a_chat(teacher: HfTeacher | VllmTeacher) -> HfTeacher | VllmTeacher:
     if teacher.chat_template_args and not teacher.chat:
-        raise ValueError("chat_template_args: of a chat, and chat is false; set chat: true")
+        raise ValueError(
+            "chat_template_args: not used, because chat is false; set chat: true, or remove them"
+        )
     return teacher
 
 
@@ -132,7 +134,7 @@ class ServerTeacherConfig(Section):
         """It is written into manifests and pages."""
         if not re.fullmatch(ADDRESS, base_url):
             raise ValueError(
-                "expected http(s)://host/v1 without user, password and query; a key goes into the "
+                "expected http(s)://host/v1 without user, password and query; put a key into the "
                 "environment variable that api_key_env names"
             )
         return base_url
@@ -143,8 +145,8 @@ class ServerTeacherConfig(Section):
         """It is written into manifests, too."""
         if not re.fullmatch(VARIABLE, variable):
             raise ValueError(
-                "expected the name of an environment variable in capitals, OPENAI_API_KEY; the key "
-                "is its value"
+                "expected the name of an environment variable in capitals, such as OPENAI_API_KEY; "
+                "put the key into that variable"
             )
         return variable
 
@@ -153,7 +155,7 @@ class ServerTeacherConfig(Section):
     def _leaves_ours_alone(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
         for key, instead in WRITTEN_BY_US.items():
             if key in body:
-                raise ValueError(f"{key!r} is no extra key; {instead}")
+                raise ValueError(f"got {key!r}, which cannot be set here; {instead}")
         return body
 
 
@@ -263,8 +265,8 @@ class Asking(Section):
     def _is_reached_from_within(cls, address: str | None) -> str | None:
         if address is not None and not re.fullmatch(CLUSTER, address):
             raise ValueError(
-                f"got {address!r}; expected HOST:PORT, auto or local; behind ray:// a driver is "
-                "cut off from its workers' data: start it on a machine of the cluster"
+                f"got {address!r}; expected HOST:PORT, auto or local; an address with :// cannot "
+                "be used: run this command on a machine of the cluster"
             )
         return address
 

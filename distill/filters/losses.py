@@ -15,31 +15,31 @@ DROPPED: Mapping[Reason, str] = {
     "only reasoning": "raise that, to 1024 or more where the model thinks aloud, or switch its "
     "thinking off in teacher.extra_body or teacher.chat_template_args",
     "empty": "see teacher.chat or teacher.style",
-    "run-on": "filters.run_on",
-    "refusal": "filters.refusal_words",
-    "cut off": "raise that, or filters.cut_off",
-    "only a label": "knowdist.few_shot, knowdist.templates",
-    "JSON": "teacher.extra_body, knowdist.templates",
-    "copied input": "filters.copied_share, filters.example_share",
-    "repetition": "filters.repetition_share",
-    "outside the taxonomy": "teacher.response_format: label, icldist.score_choices",
-    "span not in the text": "filters.skip, where aspects are no words of the text",
-    "too short": "filters.min_words",
-    "too long": "filters.max_words",
-    "contaminated": "texts",
-    "near-duplicate": "filters.near_duplicate_similarity",
+    "run-on": "see filters.run_on",
+    "refusal": "see filters.refusal_words",
+    "cut off": "raise that, or see filters.cut_off",
+    "only a label": "see knowdist.few_shot, knowdist.templates",
+    "JSON": "see teacher.extra_body, knowdist.templates",
+    "copied input": "see filters.copied_share, filters.example_share",
+    "repetition": "see filters.repetition_share",
+    "outside the taxonomy": "see teacher.response_format: label, icldist.score_choices",
+    "span not in the text": "see filters.skip, if aspects need not be words of the text",
+    "too short": "see filters.min_words",
+    "too long": "see filters.max_words",
+    "contaminated": "see texts",
+    "near-duplicate": "see filters.near_duplicate_similarity",
 }
 """What governs how many answers are dropped for a reason."""
 FAILED: Mapping[str, str] = {
-    "connection": "teacher.base_url",
-    "malformed": "teacher.base_url",
-    "no gold label": "texts.label_column, texts.labels",
-    "not recorded": "teacher.store",
-    "rate limit": "teacher.requests_per_minute, teacher.tokens_per_minute",
-    "refused": "teacher.model, teacher.extra_body",
-    "server": "teacher.base_url, teacher.concurrency",
-    "timeout": "teacher.timeout_s",
-    "too long": "texts, teacher.max_length",
+    "connection": "see teacher.base_url",
+    "malformed": "see teacher.base_url",
+    "no gold label": "see texts.label_column, texts.labels",
+    "not recorded": "see teacher.store",
+    "rate limit": "see teacher.requests_per_minute, teacher.tokens_per_minute",
+    "refused": "see teacher.model, teacher.extra_body",
+    "server": "see teacher.base_url, teacher.concurrency",
+    "timeout": "see teacher.timeout_s",
+    "too long": "see texts, teacher.max_length",
 }
 """The same for failures; ``Failure`` has the reasons."""
 
@@ -62,13 +62,13 @@ def check_losses(step: str, funnel: Funnel, config: FilterConfig, file: Path | N
     if not asked or (kept and is_enough):
         return
     met = sorted(_losses(funnel), key=lambda loss: -loss[0])[:SHOWN]
-    ways = ["--retry-failed asks again what failed"] if funnel.failures else []
-    ways += [f"{file} counts all"] if file else []
-    ways += ["filters.allow_loss=true goes on"] if kept else []
+    ways = ["--retry-failed asks the failed requests again"] if funnel.failures else []
+    ways += [f"{file} has all counts"] if file else []
+    ways += ["filters.allow_loss=true continues with what is left"] if kept else []
     raise LossError(
-        f"{step}: {kept} of {asked} requests are left; expected at least "
-        f"{config.min_kept:.0%} (filters.min_kept); {'; '.join(text for _, text in met)}; "
-        f"{'; '.join(ways)}"
+        f"{step}: too few answers are left; got {kept} of {asked}, expected at least "
+        f"{config.min_kept:.0%} (filters.min_kept); "
+        f"{'; '.join([*(text for _, text in met), *ways])}"
     )
 
 
@@ -78,7 +78,7 @@ def _losses(funnel: Funnel) -> Iterator[tuple[int, str]]:
         if n := funnel.total(reason):
             yield n, _described(n, reason, funnel.examples[reason][0], DROPPED[reason])
     for reason, n in funnel.failures.items():
-        governs = FAILED.get(reason, "teacher")
+        governs = FAILED.get(reason, "see teacher")
         yield n, _described(n, reason, funnel.failure_examples[reason][0], governs)
 
 

@@ -35,7 +35,10 @@ def missing_datasets(run: Run) -> str:
     names = " ".join(card.name for card in datasets_of(run) if not is_here(card))
     if not names:
         return ""
-    own = "; or, for texts of your own, set filters.skip=[contaminated]: overlap is not checked"
+    own = (
+        "; or, for texts of your own, set filters.skip=[contaminated]: their overlap with test "
+        "sets is then not checked"
+    )
     return (
         f"datasets are missing; download them with `sentibench fetch {names}`, or use the "
         "package's own small texts: set mini: true for each dataset in texts, and "
@@ -101,8 +104,8 @@ def check_run(run: Run) -> None:
     check_tasks(run)
     if run.asking.engine == "ray" and find_spec("ray") is None:
         raise InputError(
-            "asking.engine: ray is not installed; pip install 'sentibench[ray]', or "
-            "asking.engine=local"
+            "asking.engine: the package ray is not installed; run: pip install "
+            "'sentibench[ray]', or set asking.engine=local"
         )
     trust = {"trust_remote_code": run.trust_remote_code}
     check_checkpoint("student", run.student, **trust)
@@ -121,8 +124,8 @@ def check_run(run: Run) -> None:
         for package in training.report_to:
             if find_spec(package) is None:
                 raise InputError(
-                    f"{stages.leading(stage)}.training.report_to: {package} is not installed; "
-                    f"pip install {package}"
+                    f"{stages.leading(stage)}.training.report_to: the package {package} is not "
+                    f"installed; run: pip install {package}, or remove it from this setting"
                 )
         if training.method != "full":
             key = f"{stages.leading(stage)}.training.lora"
@@ -133,6 +136,6 @@ def check_run(run: Run) -> None:
     for name in rows:
         if rows.count(name) > 1:
             raise InputError(
-                f"two models of this run have the name {name!r}, expected two names; rename a "
-                "checkpoint's folder"
+                f"got the name {name!r} for two models of this run, expected different names; "
+                "rename the folder of one checkpoint"
             )

@@ -129,8 +129,8 @@ def known_labels(run: Run, texts: Iterable[Text]) -> Iterator[Text]:
         f"texts.label_column: {sum(n for _, n in foreign)} texts have labels that no task of "
         f"icldist.tasks ({', '.join(run.icldist.tasks)}) knows: "
         f"{', '.join(label[:40] for label, _ in foreign[:6])}; "
-        f"{nearest(foreign[0][0], sorted(known))}; translate them with texts.labels, or add the "
-        "task that has them"
+        f"{nearest(foreign[0][0], sorted(known))}; map them to known labels with texts.labels, or "
+        "add a task with these labels to icldist.tasks"
     )
 
 
@@ -193,9 +193,10 @@ def list_attributes(run: Run, teacher: StageTeacher, retry_failed: bool, folder:
     if not found:
         example = " ".join(answers[0][:80].split()) if answers else "no answer"
         raise ConfigError(
-            f"knowdist.attributes: none was named in {settings.min_texts} of {len(requests)} "
-            f"texts; got {example!r}; expected lines such as 'tone: sarcastic'; give more texts, "
-            "lower min_texts, or take a teacher that follows instructions"
+            "knowdist.attributes: the teacher named no attribute for at least "
+            f"{settings.min_texts} of {len(requests)} texts; got {example!r}; expected lines such "
+            "as 'tone: sarcastic'; give more texts, lower min_texts, or take a teacher that "
+            "follows instructions"
         )
     write_json(folder / "attributes.json", [asdict(one) for one in found])
     return {
@@ -386,9 +387,10 @@ def filter_stage(
             summary["with_distributions"] = sum(bool(one.log_likelihoods) for one in kept)
             if run.wants_distributions and not summary["with_distributions"]:
                 raise ConfigError(
-                    f"{stage}: {' and '.join(run.wants_distributions)}; expected answers that "
-                    f"scored labels, got none among {len(kept)} of {teacher.name}: take a teacher "
-                    "that scores labels (backend: hf, vllm or decisions), or leave these out"
+                    f"{stage}: {' and '.join(run.wants_distributions)}: expected answers with "
+                    f"scored labels, got none among the {len(kept)} answers of {teacher.name}; "
+                    "take a teacher that scores labels (backend: hf, vllm or decisions), or remove "
+                    "the setting"
                 )
 
         def lines(rows: range) -> list[str]:
@@ -423,7 +425,10 @@ def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
     with_targets = found.difficulty.by == "confidence"
     n_samples = sum(1 for _ in read_samples(path))
     if not chosen:
-        raise ConfigError(f"{stage}.difficulty.keep: none of {n_samples} samples is left; raise it")
+        raise ConfigError(
+            f"{stage}.difficulty.keep: got {found.difficulty.keep:g}, which keeps none of "
+            f"{n_samples} samples; expected at least one; raise it"
+        )
     if with_targets:
         chosen |= {sample.id for sample in read_samples(path) if not sample.target}
     kept = (sample for sample in read_samples(path) if sample.id in chosen)

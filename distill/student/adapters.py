@@ -67,14 +67,19 @@ def check_targets(
     if isinstance(given, list):
         for target in given:
             if not any(f".{name}".endswith(f".{target}") for name in names.values()):
-                raise InputError(f"{where}: no layer {target!r} in {checkpoint}; remove it")
+                raise InputError(
+                    f"{where}: no layer {target!r} in {checkpoint}; remove it, or set all-linear"
+                )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             adapted = add_adapter(model, lora)
     except (ValueError, re.error) as error:
         why = " ".join(str(error).split()).split(". ")[0]
-        raise InputError(f"{where}: {given!r}: {why}") from None
+        raise InputError(
+            f"{where}: got {given!r}, which peft refuses: {why}; name linear layers, or set "
+            "all-linear"
+        ) from None
     layers = {module.base_layer for module in adapted.modules() if hasattr(module, "lora_A")}
     for layer, why in ((output, "the output layer"), (embedding if tied else None, SHARED)):
         if layer is not None and layer in layers:

@@ -52,7 +52,10 @@ def choose_best(
         )
         missing = [name for name in choice.tasks if "score,none" not in results.get(name, {})]
         if missing:
-            raise InputError(f"training.choose: no score of {', '.join(missing)} for {weights}")
+            raise InputError(
+                f"training.choose: lm-eval gave no score of {', '.join(missing)} for {weights}; "
+                "name other tasks in training.choose.tasks"
+            )
         scores[weights.name] = fmean(results[name]["score,none"] for name in choice.tasks)
     best = max(candidates, key=lambda weights: (scores[weights.name], weights.name))
     copy_folder(best, folder / "weights")

@@ -80,7 +80,10 @@ def evaluate(
                 evaluate_and_save(model, kind, arguments, name, manager, out / name, limit=most)
                 done = saved_results(out / name)
             if done is None:
-                raise InputError(f"evaluation of {checkpoint}: {out / name}: could not be saved")
+                raise InputError(
+                    f"evaluation of {checkpoint}: {out / name}: the results could not be saved; "
+                    "check the free space and whether you may write there, then run again"
+                )
             found |= done
             bar.update()
     return found

@@ -68,8 +68,9 @@ def merge(
     if not gap <= TOLERANCE:
         shutil.rmtree(unfinished)
         raise MergeError(
-            f"merge of {weights}: logits differ by {gap:.2g}; expected at most {TOLERANCE}; "
-            "the adapter belongs to another checkpoint, or its layers cannot be merged"
+            f"merge of {weights}: the logits before and after differ by {gap:.2g}; expected at "
+            f"most {TOLERANCE}; the adapter may belong to another checkpoint, or its layers cannot "
+            "be merged; train again, or set method: full"
         )
     replace_folder(unfinished, out)
     return gap

@@ -300,13 +300,19 @@ def read_samples(path: Path) -> Iterator[Sample]:
     try:
         file = path.open("rb")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read; {error.strerror}") from None
+        raise InputError(
+            f"{path}: cannot be read; got {error.strerror}, expected a file of samples; run the "
+            "step that writes it again"
+        ) from None
     with file:
         for number, line in enumerate(file, 1):
             try:
                 yield sample_of_line(line)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise InputError(f"{path} line {number}: no sample; {error}") from None
+                raise InputError(
+                    f"{path} line {number}: not a sample; got {error}; run the step that writes "
+                    "this file again"
+                ) from None
 
 
 def sample_of_line(line: bytes) -> Sample:

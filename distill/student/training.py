@@ -147,7 +147,8 @@ def load_student(
             model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, **given)
     except ImportError as error:
         raise InputError(
-            f"training.method: qlora needs bitsandbytes: pip install bitsandbytes; {error}"
+            f"training.method: qlora needs the package bitsandbytes; got {error}; run: pip install "
+            "bitsandbytes"
         ) from None
     tokenizer = load_tokenizer(checkpoint, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token is None:
@@ -208,8 +209,9 @@ class StudentTrainer(Trainer):
             return parts
         if self.soft is not None and not self.has_branches:  # their forwards differ in number
             raise InputError(
-                "training.loss: mixed and soft cannot be trained with sharded weights (FSDP) where "
-                "the student's attention is not sdpa; expected loss: hard, or no FSDP"
+                "training.loss: got mixed or soft, which cannot be trained with sharded weights "
+                "(FSDP) unless the student's attention is sdpa; set loss: hard, or train without "
+                "FSDP"
             )
         n = torch.tensor(len(parts), device=self.args.device)
         torch.distributed.all_reduce(n, torch.distributed.ReduceOp.MAX)
@@ -350,7 +352,8 @@ def _arguments(training: Training, n_examples: int, folder: Path, seed: int) -> 
     if training.choose and training.choose.checkpoints > n_steps:
         raise InputError(
             f"training.choose.checkpoints: got {training.choose.checkpoints} for {n_steps} "
-            f"step(s) of {n_examples} samples; expected at most {n_steps}"
+            f"step(s) of {n_examples} samples; expected at most {n_steps}; lower it, or give more "
+            "samples"
         )
     return TrainingArguments(
         output_dir=str(folder / "checkpoints"),

@@ -51,8 +51,8 @@ def load_ray() -> Any:
         import ray.data
     except ImportError as error:
         raise TeacherError(
-            f"asking.engine: ray is not installed; got {error}; pip install 'sentibench[ray]', "
-            "or asking.engine=local"
+            f"asking.engine: the package ray is not installed; got {error}; run: pip install "
+            "'sentibench[ray]', or set asking.engine=local"
         ) from None
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -101,8 +101,8 @@ def _refuse_unreachable(ray: Any, where: str, address: str) -> None:
     host, _, port = address.rpartition(":")
     if "//" in address or not host or not port.isdigit():
         raise TeacherError(
-            f"{where}: got {address!r}; expected HOST:PORT, auto or local; behind ray:// the "
-            "driver is cut off from its workers' data: start it on a machine of the cluster"
+            f"{where}: got {address!r}; expected HOST:PORT, auto or local; an address with :// "
+            "cannot be used: run this command on a machine of the cluster"
         )
     host = host.strip("[]")
     if host in ("localhost", "127.0.0.1", "::1"):  # Ray replaces it by the machine's own address
@@ -112,12 +112,12 @@ def _refuse_unreachable(ray: Any, where: str, address: str) -> None:
             if os.environ.get("RAY_USE_TLS", "0") == "0":
                 link.sendall(HELLO)
                 if link.recv(FRAME)[3:4] != SETTINGS:
-                    raise ConnectionError("something that is no Ray cluster")
+                    raise ConnectionError("an answer that no Ray cluster gives")
     except (OSError, OverflowError) as error:
         raise TeacherError(
             f"{where}: no Ray cluster at {host}:{port}; got {error}; expected one that was started "
-            "with `ray start --head`; start it, or leave the address out for a cluster of this "
-            "machine alone"
+            "with `ray start --head`; start it, or remove the address: then only this machine is "
+            "used"
         ) from None
 
 
@@ -125,13 +125,15 @@ def _no_cluster(where: str, address: str, own: str, error: Exception) -> Teacher
     said = " ".join(str(error).split())
     if said.startswith("Version mismatch"):
         return TeacherError(
-            f"{where}: the cluster at {address} has other versions; got {said[18:]}; expected Ray "
-            f"{own} and one minor version of Python on every machine; install them there, or here"
+            f"{where}: the cluster at {address} has another version of Ray or Python; got "
+            f"{said[18:]}; expected Ray {own} and the same minor version of Python on every "
+            "machine; install the same versions everywhere"
         )
     return TeacherError(
-        f"{where}: no Ray cluster can be used at {address}; got {said[:300]}; expected a cluster "
-        "of which this machine is a part (`ray start --head`, or `ray start --address HOST:PORT`); "
-        "if the cluster asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN here as there"
+        f"{where}: the Ray cluster at {address} cannot be used; got {said[:300]}; expected a "
+        "cluster that this machine belongs to; run `ray start --head`, or `ray start --address "
+        "HOST:PORT`; if the cluster wants a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN on "
+        "this machine too"
     )
 
 
@@ -163,7 +165,10 @@ def check_machines(ray: Any, asking: Asking, teacher: TeacherConfig, store: Path
         ).remote(*given)
         for node in fits
     ]
-    late = f"asking.engine: machine {{}} did not say within {CHECK_S:g} s whether it can be used"
+    late = (
+        f"asking.engine: machine {{}}: got no answer within {CHECK_S:g} s, expected one; check "
+        "that machine and its network, and run again"
+    )
     names = [node["NodeManagerAddress"] for node in fits]
     can_be_used = [
         _refuse_wrong(ray, machine, answer, CHECK_S, late.format(machine))
@@ -179,9 +184,10 @@ def check_machines(ray: Any, asking: Asking, teacher: TeacherConfig, store: Path
         if node["Alive"]
     )
     late = (
-        f"asking.cpus, asking.gpus: no machine had room for a worker within {asking.patience_s:g} "
-        f"s; got machines of {has or 'none'}; expected {asking.cpus:g} CPUs and {asking.gpus:g} "
-        "GPUs that are free; lower them, or add a machine"
+        f"asking.cpus, asking.gpus: no machine had enough free CPUs and GPUs for a worker within "
+        f"{asking.patience_s:g} s; got {f'machines with {has}' if has else 'no machine'}; expected "
+        f"{asking.cpus:g} free CPUs and {asking.gpus:g} free GPUs; lower these settings, or add a "
+        "machine"
     )
     _refuse_wrong(ray, "of the cluster", wanted, asking.patience_s, late)
 
@@ -204,7 +210,7 @@ def _refuse_wrong(ray: Any, machine: str, answer: Any, wait_s: float, late: str)
         said = " ".join(str(error).split())
         raise TeacherError(
             f"asking.engine: machine {machine} cannot run a worker; got {said[-300:]}; expected "
-            f"sentibench {version('sentibench')} to be installed there, as it is here"
+            f"sentibench {version('sentibench')} on that machine, as on this one; install it there"
         ) from None
     if wrong:
         raise TeacherError(f"asking.engine: machine {machine}: {wrong}")
@@ -228,15 +234,15 @@ def wrong_with_machine(
     if not (store / "store.json").is_file():
         return (
             f"{store}: got no store.json there, expected the folder of the run; set `out` to a "
-            "folder that all machines share, under one path"
+            "folder that all machines share, under the same path"
         )
     try:
         (store / FOLDER).mkdir(exist_ok=True)
         TemporaryFile(dir=store / FOLDER).close()
     except OSError as error:
         return (
-            f"{store / FOLDER}: workers cannot write there; got {error.strerror}; give them the "
-            "right to, or set `out` to another folder that all machines share"
+            f"{store / FOLDER}: workers cannot write there; got {error.strerror}; let them write "
+            "there, or set `out` to another folder that all machines share"
         )
     if not isinstance(teacher, HfTeacher | VllmTeacher):
         return ""
@@ -249,7 +255,7 @@ def wrong_with_machine(
     name, revision = identity(teacher)
     if (name, revision) != known:
         return (
-            f"teacher.model: another model; got {name} {revision}, expected {' '.join(known)}; "
-            "put the same files there"
+            f"teacher.model: its files there differ from those here; got {name} {revision}, "
+            f"expected {' '.join(known)}; copy the same files to that machine"
         )
     return ""

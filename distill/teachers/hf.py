@@ -75,10 +75,10 @@ class HfTeacher:
     def _score(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer]]:
         if mark := open_mark(self.prompt_of(requests[0])):
             raise TeacherError(
-                "teacher.chat_template_args: labels are scored right behind the prompt, and the "
-                f"chat template ends it inside the reasoning; got {mark!r} at its end; switch the "
-                "reasoning off, as by {enable_thinking: false}, or have labels written by "
-                "icldist.score_choices=false"
+                "teacher.chat_template_args: labels cannot be scored, as the chat template ends "
+                f"the prompt inside the model's reasoning; got {mark!r} at the end of the prompt; "
+                "switch reasoning off, for example with {enable_thinking: false}, or let the "
+                "teacher write its labels: icldist.score_choices=false"
             )
         space = "" if self.chat else " "
         pairs = [
@@ -100,15 +100,19 @@ class HfTeacher:
         room = lm.max_length - decoding.max_new_tokens
         if room < 1:
             raise TeacherError(
-                f"teacher: {decoding.max_new_tokens} new tokens do not fit the model's "
-                f"{lm.max_length}"
+                f"teacher: got {decoding.max_new_tokens} new tokens for an answer, expected fewer "
+                f"than the {lm.max_length} tokens that the model reads and writes; lower "
+                "response_tokens or label_tokens of knowdist or icldist"
             )
         fit: list[Request] = []
         prompts: list[list[int]] = []
         for request in requests:
             prompt = list(lm.tok_encode(self.prompt_of(request)))
             if len(prompt) > room:  # cut, it would lose what is asked
-                yield request, Failure("too long", f"{len(prompt)} tokens; expected {room}", 1)
+                yield (
+                    request,
+                    Failure("too long", f"{len(prompt)} tokens; expected at most {room}", 1),
+                )
             else:
                 fit.append(request)
                 prompts.append(prompt)

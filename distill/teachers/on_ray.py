@@ -102,8 +102,9 @@ class RayTeacher:
                         yield requests[row["number"]], pickle.loads(row["outcome"])
             except ray.exceptions.RayError as error:
                 raise TeacherError(
-                    f"asking.engine: the cluster failed: {' '.join(str(error).split())[-300:]}; "
-                    "what was answered is kept; look at its machines and run again"
+                    "asking.engine: the Ray cluster failed; got "
+                    f"{' '.join(str(error).split())[-300:]}; all answers so far are kept; check "
+                    "the machines of the cluster, and run again"
                 ) from None
 
 
@@ -137,8 +138,9 @@ class Worker:
             self._shard: Store | None = open_shard(store, str(context.get_actor_id()), *identity)
             if lives_without_an_answer(self._shard) > LIVES:  # Ray would begin the next for ever
                 raise TeacherError(
-                    f"a worker died {LIVES} times without an answer; expected the model and a "
-                    "batch to fit its memory; look at the machine's log, and call again"
+                    f"a worker stopped {LIVES} times before its first answer; expected enough "
+                    "memory for the model and a batch; read the log of that machine, and take a "
+                    "smaller model or a machine with more memory"
                 )
             self._teacher: Teacher | None = load_teacher(config)
         except SentiBenchError as error:

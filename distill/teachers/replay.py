@@ -39,6 +39,6 @@ class ReplayTeacher:
             yield request, self._store.get(key) or Failure("not recorded", self._missing(key))
 
     def _missing(self, key: str) -> str:
-        detail = f"{self._folder} holds no answer of {self.name} to the request {key[:12]}"
+        detail = f"{self._folder} has no answer of {self.name} to the request {key[:12]}"
         failure = self._store.failure(key)
         return f"{detail}, only a failure: {failure.reason}" if failure else detail

@@ -32,8 +32,8 @@ class VllmTeacher:
             from vllm import LLM
         except ImportError:
             raise TeacherError(
-                "teacher.backend: vllm is not installed; pip install vllm, or use backend hf or "
-                "a vLLM server with backend openai"
+                "teacher.backend: the package vllm is not installed; run: pip install vllm, or set "
+                "teacher.backend to hf, or to openai with the address of a vLLM server"
             ) from None
         with loading("teacher.model", settings.model, TeacherError):
             self.engine = LLM(
@@ -73,7 +73,10 @@ class VllmTeacher:
             for request in group:
                 n_prompt = self._length(request)
                 if n_prompt > room:  # vLLM would refuse the whole call
-                    yield request, Failure("too long", f"{n_prompt} tokens; expected {room}", 1)
+                    yield (
+                        request,
+                        Failure("too long", f"{n_prompt} tokens; expected at most {room}", 1),
+                    )
                 else:
                     fit.append(request)
             for start in range(0, len(fit), CHUNK):
@@ -101,10 +104,10 @@ class VllmTeacher:
 
         if self.chat and (mark := open_mark(self._chat_prompt(requests[0], tokenize=False))):
             raise TeacherError(
-                "teacher.chat_template_args: labels are scored right behind the prompt, and the "
-                f"chat template ends it inside the reasoning; got {mark!r} at its end; switch the "
-                "reasoning off, as by {enable_thinking: false}, or have labels written by "
-                "icldist.score_choices=false"
+                "teacher.chat_template_args: labels cannot be scored, as the chat template ends "
+                f"the prompt inside the model's reasoning; got {mark!r} at the end of the prompt; "
+                "switch reasoning off, for example with {enable_thinking: false}, or let the "
+                "teacher write its labels: icldist.score_choices=false"
             )
         room = self.engine.llm_engine.model_config.max_model_len - 1  # vLLM writes one token
         rows: list[list[int]] = []
@@ -114,7 +117,7 @@ class VllmTeacher:
             space = "" if self.chat else " "
             words = [self._encode(prompt + space + choice) for choice in request.choices]
             if (longest := max(map(len, words))) > room:
-                yield request, Failure("too long", f"{longest} tokens; expected {room}", 1)
+                yield request, Failure("too long", f"{longest} tokens; expected at most {room}", 1)
                 continue
             n_prompts[request.id] = len(self._encode(prompt))
             rows += words

@@ -66,13 +66,19 @@ class Contamination:
             InputError: If a test has no texts, or there are no tests, or more than 64.
         """
         if not 1 <= len(tests) <= MAX_TESTS:
-            raise InputError(f"decontaminate: got {len(tests)} tests, expected 1 to {MAX_TESTS}")
+            raise InputError(
+                f"texts: got {len(tests)} test sets to compare with, expected 1 to {MAX_TESTS}; "
+                "name other tasks in evaluation.tasks and icldist.tasks"
+            )
         hashes: list[Hashes] = []
         bits: list[Hashes] = []
         for number, (name, texts) in enumerate(tests.items()):
             grams = [fingerprints(words_of(text), ngram_words) for text in texts]
             if not grams:
-                raise InputError(f"decontaminate: test {name!r} has no texts; expected at least 1")
+                raise InputError(
+                    f"texts: the test set {name!r} has no texts, expected at least 1; add texts "
+                    "to it, or remove its task"
+                )
             hashes.append(np.unique(np.concatenate(grams)))
             bits.append(np.full(len(hashes[-1]), 1 << number, np.uint64))
         all_hashes, all_bits = np.concatenate(hashes), np.concatenate(bits)

@@ -139,7 +139,10 @@ def each_text(
                 f"{n} {r}" for (name, r), n in draw.left_out.items() if name == source.source
             ]
             why = f"left out: {', '.join(reasons)}" if reasons else "the source is empty"
-            raise InputError(f"texts.{source.source}: no text is left; {why}")
+            raise InputError(
+                f"texts.{source.source}: no text is left; {why}; expected at least one; give "
+                "other texts, or see cleaning.skip and filters.skip"
+            )
 
 
 class _Prepared(NamedTuple):
@@ -225,10 +228,16 @@ def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -
         text = row.values.get(source.column)
         if source.column not in row.values:
             got = ", ".join(map(str, row.values)) or "none"
-            raise InputError(f"{row.where}: no column {source.column!r}; got {got}")
+            raise InputError(
+                f"{row.where}: no column {source.column!r}; got {got}; set column to the column "
+                "of the texts"
+            )
         if not isinstance(text, str):
             got = type(text).__name__
-            raise InputError(f"{row.where}: column {source.column!r}: expected text; got {got}")
+            raise InputError(
+                f"{row.where}: column {source.column!r}: expected text; got {got}; set column to "
+                "the column of the texts, or write the value as text"
+            )
         label = row.values.get(source.label_column) if source.label_column else None
         labelled += label is not None
         if label is not None:
@@ -248,7 +257,8 @@ def read_texts(source: Texts, dropped: Counter[tuple[str, str]] | None = None) -
             dropped[name, reason] += n
     if source.label_column and columns and not labelled:
         raise InputError(
-            f"{source.place}: no row has the label_column {source.label_column!r}; got {columns}"
+            f"{source.place}: no row has the label_column {source.label_column!r}; got {columns}; "
+            "set label_column to one of these"
         )
 
 
@@ -258,8 +268,8 @@ def _places(source: Texts) -> list[str]:
         return [source.place]
     if not source.files:
         raise InputError(
-            f"texts.{source.source}: no file is named like {source.place} in {Path.cwd()}; "
-            "expected a pattern such as shards/*.jsonl.gz"
+            f"texts.{source.source}: no file matches {source.place} in {Path.cwd()}; expected at "
+            "least one; check the folder and the pattern, such as shards/*.jsonl.gz"
         )
     return list(map(str, source.files))
 

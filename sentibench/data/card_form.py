@@ -154,7 +154,9 @@ class CardFile(_Part):
         if lacking:
             raise ValueError(f"splits.{lacking[0]}: got no file, expected its path")
         if "own" not in self.pins:
-            raise ValueError("pins: got none of own; write the card with: sentibench task new")
+            raise ValueError(
+                "pins: got no hashes under own; write the card with: sentibench task new"
+            )
         if self.elements and not self.polarities:
             raise ValueError("polarities: got none, expected what the polarity may be")
         refuse_twins("polarities", self.polarities)
@@ -185,8 +187,8 @@ class CardFile(_Part):
             raise ValueError(f"columns: unknown {unknown[0]!r}; {nearest(unknown[0], known)}")
         if ("target" in self.columns) != ("%s" in self.instruction):
             raise ValueError(
-                "instruction: expected %s, where the target of the item stands, exactly if the "
-                f"columns have a target (--target); got {self.instruction[:60]!r}"
+                "instruction: expected %s in place of the target if the columns have a target "
+                f"(--target), else no %s; got {self.instruction[:60]!r}"
             )
 
     @property
@@ -219,7 +221,7 @@ def refuse_labels(labels: Sequence[LabelEntry]) -> None:
         others = {label.name: f"={label.word}" * bool(label.word) for label in labels}
         given = ",".join(one + word for one, word in {**others, name: "=WORD"}.items())
         raise ValueError(
-            f"labels: the word {words[name]!r} of {name!r} begins the word {words[other]!r} of "
+            f"labels: the word {words[name]!r} of {name!r} is the beginning of {words[other]!r} of "
             f"{other!r}, so a model cannot choose between them; give one another word: --labels "
             f"'{given}'"
         )
@@ -360,7 +362,9 @@ def read_card_file(path: Path) -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MB, expected a task card")
+            raise InputError(
+                f"{path}: larger than {MAX_BYTES >> 20} MB, expected a task card; move it"
+            )
         content: Any = yaml.load(path.read_text(encoding="utf-8-sig"), CardLoader)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None

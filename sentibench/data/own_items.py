@@ -147,7 +147,7 @@ def _opinion(card: Card, values: Mapping[str, str], where: str) -> SentimentTupl
     if polarity.casefold() not in by_case:
         raise InputError(
             f"{where}: got the polarity {polarity!r}, which the task {card.name!r} does not have; "
-            f"{nearest(polarity, card.polarities)}"
+            f"{nearest(polarity, card.polarities)}; correct the row, or add it to --labels"
         )
     parts = {part: value or ABSENT for part, value in values.items() if part != "polarity"}
     known: Any = parts  # no spans among them

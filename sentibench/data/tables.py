@@ -343,8 +343,9 @@ def _header(path: Path, fields: Sequence[str]) -> list[str]:
     twice = [name for name, n in Counter(names).items() if n > 1 or not name]
     if twice:
         raise InputError(
-            f"{path}:1: the header has {twice[0]!r} twice or empty; expected a name for each "
-            "column, each once"
+            f"{path}:1: the header has "
+            f"{repr(twice[0]) + ' twice' if twice[0] else 'an empty name'}; expected "
+            "a different name for each column; rename it"
         )
     return names
 
@@ -372,7 +373,7 @@ def _json(where: str, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: broken JSON ({error})") from None
+        raise InputError(f"{where}: broken JSON ({error}); correct it") from None
 
 
 def _objects(
@@ -447,7 +448,9 @@ def _read_hub(name: str, split: str, revision: str | None) -> Iterator[Row]:
         ) from None
     except (OSError, ValueError, DatasetsError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{where}: cannot be loaded: {reason}") from None
+        raise InputError(
+            f"{where}: cannot be loaded: {reason}; check the name, split and revision"
+        ) from None
 
     def rows() -> Iterator[Row]:
         try:

@@ -112,7 +112,9 @@ def without_ours(body: Body) -> Body:
         ValueError: If one is a key that we write.
     """
     for key in WRITTEN_BY_US.intersection(body or ()):
-        raise ValueError(f"{key!r} is no extra key: it says what is asked and how it is read")
+        raise ValueError(
+            f"got {key!r}, which cannot be set here: this program writes that key; remove it"
+        )
     return body
 
 
@@ -220,7 +222,7 @@ def _read_chat(reply: Any, question: Question) -> Distribution:
         refused = as_mapping(choice.get("message")).get("refusal")
         if refused or choice.get("finish_reason") == "content_filter":
             raise Refused
-        raise Unusable("no log-probabilities in the answer; does the server give logprobs?")
+        raise Unusable("the answer has no log-probabilities; does the server give logprobs?")
     listed = [as_mapping(one) for one in as_sequence(as_mapping(content[0]).get("top_logprobs"))]
     tokens = [(str(one.get("token", "")), _probability_of(one.get("logprob"))) for one in listed]
     found = dict.fromkeys(question.options, 0.0)
@@ -230,7 +232,7 @@ def _read_chat(reply: Any, question: Question) -> Distribution:
             found[option] += probability
     if not any(found.values()):
         raise Unusable(
-            f"none of {', '.join(found)} begins the answer; likely are "
+            f"the answer begins with none of {', '.join(found)}; its likeliest tokens are "
             f"{[token for token, _ in tokens[:5]]}"
         )
     most = BELOW * min(probability for _, probability in tokens)
@@ -287,7 +289,7 @@ def _checked(found: Mapping[str, Any], options: Sequence[str]) -> Distribution:
     if set(found) - set(options) or (missing and abs(sum(found.values()) - 1) > OFF_ONE):
         raise Unusable(f"options: got {list(found)}, expected {list(options)}")
     if not any(found.values()):
-        raise Unusable("all probabilities are 0")
+        raise Unusable("all probabilities are 0; expected one above 0")
     return Distribution([min(float(found.get(option, 0)), 1.0) for option in options])
 
 

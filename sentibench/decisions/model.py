@@ -80,7 +80,8 @@ class DecisionsModel(AnsweredModel):
             n_off = sum(off_by_rounding(one) for one in asked)
             if n_off and self.settings.dialect != "chat":
                 say(
-                    f"{task}: {n_off} of {len(asked)} answers do not sum to 1; they were normalised"
+                    f"{task}: the probabilities of {n_off} of {len(asked)} answers do not sum to "
+                    "1; they were normalised"
                 )
             n_bounded = sum(isinstance(one, Answer) and one.n_bounds > 0 for one in asked)
             if n_bounded:
@@ -123,7 +124,7 @@ class DecisionsModel(AnsweredModel):
             )
             if len(failures) == len(outcomes):
                 raise TeacherError(f"{PREFIX.strip()}: {task}: {line}")
-            say(f"{task}: {line}; they are invalid items, retry_failed=true asks again")
+            say(f"{task}: {line}; they count as invalid; retry_failed=true asks again")
         return [outcome for _, outcome in outcomes]
 
 

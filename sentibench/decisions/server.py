@@ -91,7 +91,7 @@ class DecisionsServer(ChatServer):
         try:
             reply: Any = json.loads(body)
         except (ValueError, RecursionError):
-            raise Trouble("malformed", f"no JSON: {said(body, key)}") from None
+            raise Trouble("malformed", f"the reply is not JSON: {said(body, key)}") from None
         try:
             found = FORMS[self._dialect].read(reply, self._question(request))
         except Unusable as why:

@@ -83,8 +83,8 @@ def read_settings(given: dict[str, Any]) -> Settings:
     for name in given.keys() - known - {*OF_LM_EVAL}:
         if "key" in name:
             raise InputError(
-                f"{PREFIX}{name}: a key does not belong on the command line, which results quote; "
-                "put it into an environment variable and name that: api_key_env=NAME"
+                f"{PREFIX}{name}: a key must not be on the command line, which results repeat; put "
+                "it into an environment variable and give its name: api_key_env=NAME"
             )
         raise InputError(f"{PREFIX}{name}: unknown argument; {nearest(name, known)}")
     try:

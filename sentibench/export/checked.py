@@ -79,13 +79,15 @@ def export(
         InputError: If something does not fit; nothing is written then.
     """
     if quantise and QUANTISED[quantise] != form:
-        raise InputError(f"--quantise {quantise}: is of {QUANTISED[quantise]}, got --format {form}")
+        raise InputError(
+            f"--quantise {quantise}: got --format {form}, expected --format {QUANTISED[quantise]}"
+        )
     if out.exists():
         raise InputError(f"--out {out}: exists already; remove it, or give another name")
     if not out.parent.is_dir():
         raise InputError(f"--out {out}: no such folder {out.parent}; make it first")
     if n_checked < 0:
-        raise InputError(f"--check: got {n_checked}, expected a number from 0")
+        raise InputError(f"--check: got {n_checked}, expected 0 or more")
     missing = [name for name in NEEDS[form] if find_spec(name) is None]
     if missing:
         raise InputError(

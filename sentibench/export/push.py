@@ -25,7 +25,7 @@ PUBLISHED = (*MODELS, FILE, temperatures.FILE, "*config.json", "*.index.json")
 PUBLISHED += ("*tokenizer*.json", "added_tokens.json", "special_tokens_map.json", "vocab.json")
 PUBLISHED += ("chat_template.json", "*.jinja", "*.model", "merges.txt", "vocab.txt", "Modelfile")
 PUBLISHED += ("README.md", "LICENSE*")
-WANTED = {"README.md": "no model card", FILE: "nothing says which task it is asked"}
+WANTED = {"README.md": "no model card", FILE: "nothing says which task the model is for"}
 
 
 # with the errors of the hub's HTTP library, which is another one in other versions of it
@@ -53,7 +53,8 @@ def files_of(checkpoint: Path) -> Files:
     published = tuple(path for path in files if _matches(path, PUBLISHED))
     if not any(_matches(path, MODELS) for path in published):
         raise InputError(
-            f"{checkpoint}: no weights; expected a folder with one of {', '.join(MODELS)}"
+            f"{checkpoint}: no weights; expected a folder with one of {', '.join(MODELS)}; "
+            "name another folder"
         )
     return Files(published, tuple(path for path in files if path not in published))
 

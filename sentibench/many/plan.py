@@ -66,7 +66,10 @@ class Model(_Strict):
         values = cast("dict[str, Any]", given)
         if values.get("name"):
             if values.get("adapters"):
-                raise ValueError("name: not with adapters, which are called after their folders")
+                raise ValueError(
+                    "name: got a name beside adapters, which are named after their folders; remove "
+                    "name"
+                )
             return values
         args: Any = values.get("args") or {}
         args = cast("dict[str, Any]", args) if isinstance(args, dict) else {}
@@ -136,11 +139,11 @@ class Many(_Strict):
         names = [model.name for model in self.models]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(
-                f"models: two of them have the name {min(twice)!r}; give each a name of its own, "
-                "an adapter as {name: NAME, args: {pretrained: BASE, peft: FOLDER}}"
+                f"models: got the name {min(twice)!r} twice, expected different names; give "
+                "each its own, an adapter as {name: NAME, args: {pretrained: BASE, peft: FOLDER}}"
             )
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds: one is there twice; got {list(self.seeds)}")
+            raise ValueError(f"seeds: got {list(self.seeds)}, expected each seed once; remove one")
         return self
 
     @property
@@ -227,7 +230,9 @@ def units_of(many: Many) -> list[Unit]:
     tasks = expand_names(task_manager(), many.tasks, "run-many: tasks")
     for name in many.limits:
         if name not in tasks:
-            raise InputError(f"run-many: limits: {name} is none of the tasks; known: {tasks}")
+            raise InputError(
+                f"run-many: limits: {name} is not a task of this plan; known: {', '.join(tasks)}"
+            )
     cards = {task: _card_of(task) for task in tasks}
     found: list[Unit] = []
     for model in many.models:

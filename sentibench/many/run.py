@@ -131,7 +131,10 @@ def _measured(many: Many, waiting: list[Unit]) -> Iterator[tuple[Unit, Outcome]]
                         waiting.insert(0, unit)
                         continue
                     kind = "failed" if unit.model.name in measured else "no model"
-                    outcome = kind, f"{DEATHS} workers died of it; is there enough memory?"
+                    outcome = (
+                        kind,
+                        f"{DEATHS} worker processes were killed at it; is there enough memory?",
+                    )
                 yield unit, outcome
                 if outcome[0] == "done":
                     measured.add(unit.model.name)
@@ -216,7 +219,7 @@ def _alone_in(out: Path) -> Generator[None]:
         lock.acquire()
     except Timeout:
         raise InputError(
-            f"run-many: {out}: another process works in this folder; wait for its end, or give "
+            f"run-many: {out}: another process works in this folder; wait until it ends, or give "
             "another out"
         ) from None
     except OSError as error:

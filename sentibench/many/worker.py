@@ -78,7 +78,10 @@ class Worker:
                 limit=unit.limit,
             )
             if not list(part.rglob("results_*.json")):
-                raise InputError(f"{unit.folder}: the results could not be saved")
+                raise InputError(
+                    f"{unit.folder}: the results could not be saved; check the free space and "
+                    "whether you may write there"
+                )
             write_beside(part / DONE, unit.identity)
             (unit.folder / DONE).unlink(missing_ok=True)  # half a folder is no result
             shutil.rmtree(unit.folder, ignore_errors=True)

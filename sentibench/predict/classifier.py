@@ -118,7 +118,9 @@ class Classifier:
         if threshold and self.recipe.elements:
             raise InputError(f"--threshold: {self.task} has no labels; leave it out")
         if self.recipe.needs_target and not target:
-            raise InputError(f"--target: {self.task} asks for an opinion about someone; name them")
+            raise InputError(
+                f"--target: got none, but {self.task} asks for the opinion about a target; name it"
+            )
         if dtype not in DTYPES:
             raise InputError(f"--dtype: got {dtype!r}; {nearest(dtype, DTYPES)}")
         if temperature is not None and not 0 < temperature < math.inf:
@@ -346,4 +348,6 @@ def _load(checkpoint: str, dtype: str, batch_tokens: int | None, trusted: bool) 
         if isinstance(error, AttributeError) and dtype not in str(error):
             raise
         why = " ".join(str(error).split())[:300]
-        raise InputError(f"{checkpoint}: cannot be loaded; {why}") from error
+        raise InputError(
+            f"{checkpoint}: cannot be loaded; got: {why}; check the folder or the name"
+        ) from error

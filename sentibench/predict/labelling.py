@@ -144,7 +144,7 @@ def _refuse_twice(source: Source, columns: Iterable[str], added: Columns) -> Non
     twice = [column for column in columns if column in added]
     if twice:
         raise InputError(
-            f"{source.name}: already has a column {twice[0]!r}, the name of a new column; "
+            f"{source.name}: already has a column {twice[0]!r}, which the answers need; "
             "rename the new columns, for example with --prefix predicted_"
         )
 
@@ -259,15 +259,15 @@ def label_file(
             finally:
                 Path(lock.lock_file).unlink(missing_ok=True)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"what was answered is kept in {kept}; call again") from None
+        raise KeyboardInterrupt(f"all answers so far are kept in {kept}; run again") from None
     except Timeout:
         raise InputError(
-            f"--out {out}: another call is writing it; wait for that, or give another name"
+            f"--out {out}: another process is writing it; wait until it ends, or give another name"
         ) from None
     except OSError as error:
         raise InputError(
-            f"{error.filename or kept}: {error.strerror}; what was answered is kept in {kept}; "
-            "make room and call again"
+            f"{error.filename or kept}: {error.strerror}; all answers so far are kept in {kept}; "
+            "correct this and run again"
         ) from None
 
 
@@ -333,8 +333,8 @@ def _continue(
         begun = file.readline().decode("utf-8", "replace")
         if begun != head:
             raise InputError(
-                f"{kept}: an earlier call began it with {_difference(begun, settings)}; use its "
-                f"settings, or another --out than {out}, or remove it to start again"
+                f"{kept}: an earlier call began it with {_difference(begun, settings)}; use "
+                f"those settings, or another --out than {out}, or remove that file to start again"
             )
         end = file.tell()
         while line := KEPT.fullmatch(file.readline()):  # not so where a line was cut

@@ -174,9 +174,8 @@ def read_beside(checkpoint: str, name: str, form: type[Form], remedy: str) -> Fo
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise InputError(
-            f"{path}: {where}: {' '.join(first['msg'].split())[:200]}; {remedy}"
-        ) from None
+        what = " ".join(first["msg"].removeprefix("Value error, ").split())[:200]
+        raise InputError(f"{path}: {where}: {what}; {remedy}") from None
 
 
 def _beside(checkpoint: str, name: str) -> Path | None:

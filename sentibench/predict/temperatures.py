@@ -66,14 +66,14 @@ def why_not(task: Task, limit: int | None = None) -> str:
     if not task.card.is_label_task:
         return "no labels; expected a label task"
     if task.source == "mini":
-        return "no validation items, which sentibench_mini has not; give a task of the benchmark"
+        return "no validation items, as in all of sentibench_mini; give a task of the benchmark"
     if "val" not in task.card.splits:
         return (
             "no validation items, and test items are not used; give some with sentibench task new "
             "--val FILE"
         )
     n = n_items(task, limit)
-    return "" if n >= FEWEST else f"{n} validation items, expected at least {FEWEST}"
+    return "" if n >= FEWEST else f"{n} validation items, expected at least {FEWEST}; give more"
 
 
 def n_items(task: Task, limit: int | None = None) -> int:
@@ -113,7 +113,7 @@ def fit(task: Task, ask: Ask, limit: int | None = None) -> Fitted:
     if len(gold_N) < FEWEST:
         raise InputError(
             f"calibrate: {task.name}: got numbers for {len(gold_N)} of {len(examples)} validation "
-            f"items, expected at least {FEWEST}; the model gives NaN, try another dtype"
+            f"items, expected at least {FEWEST}; the others are NaN; check the weights"
         )
     temperature = calibration.fit_temperature(said_NK, gold_N)
     before, after = (calibration.Answers.of(said_NK, gold_N, t) for t in (1.0, temperature))

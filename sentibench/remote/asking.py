@@ -11,7 +11,7 @@ from sentibench.remote.records import UNKNOWN, UNREACHED, Answer, Failure, Reque
 from sentibench.remote.shards import take_shards
 from sentibench.remote.store import Store
 
-UNSAID = Failure("not answered", "the teacher said nothing", 0)
+UNSAID = Failure("not answered", "the teacher gave no answer", 0)
 
 
 @runtime_checkable
@@ -92,15 +92,15 @@ def ask_waiting(
                     store.fail(request, outcome)
                 bar.update()
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("what was answered is kept, call again") from None
+            raise KeyboardInterrupt("all answers so far are kept; run again") from None
         finally:
             take_shards(store)
     lost = [f for f in unknown.values() if f.reason in passing and f.reason not in accepted]
     if lost:
         raise TeacherError(
             f"{store.teacher}: {len(lost)} of {len(waiting)} requests "
-            + ("did not reach it" if lost[0].reason == UNREACHED else "have no answer")
-            + f", for instance: {lost[0].detail}; what was answered is kept, call again"
+            + ("did not reach the server" if lost[0].reason == UNREACHED else "have no answer")
+            + f", for example: {lost[0].detail}; all answers so far are kept; run again"
         )
     return unknown
 

@@ -74,8 +74,8 @@ def warn_if_unencrypted(settings: ServerSettings, key: str, prefix: str) -> bool
     is_open = bool(key) and goes_unencrypted(settings.base_url)
     if is_open:
         log.warning(
-            "%sbase_url: the key in %s goes to %s unencrypted; use https, or name another "
-            "variable in %sapi_key_env",
+            "%sbase_url: the key in %s is sent to %s without encryption; use https, or name a "
+            "variable without a key in %sapi_key_env",
             *(prefix, settings.api_key_env, settings.base_url, prefix),
         )
     return is_open
@@ -111,7 +111,7 @@ class ChatServer:
         style: Literal["chat", "completions"] = "chat",
         response_format: Literal["label"] | Mapping[str, Any] | None = None,
         prefix: str = "teacher.",
-        again: str = "call again with --retry-failed",
+        again: str = "run again with --retry-failed",
         give_up_after: int = 20,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
@@ -174,17 +174,16 @@ class ChatServer:
                 if n_unreached > was_reached:  # a server that answered may drop one connection
                     raise TeacherError(
                         f"{self._prefix}base_url: {self._url(request)} cannot be reached; got "
-                        f"{outcome.detail}; "
-                        "start the server or mend the address; what was answered is kept, call "
-                        "again"
+                        f"{outcome.detail}; all answers so far are kept; start the server or "
+                        "correct the address, then run again"
                     )
                 n_failed += not (self.has_answered and outcome.reason in FINAL)
                 if n_failed == self._give_up_after:
-                    mend = self._mend(request) if are_rejected else "mend the server"
+                    mend = self._mend(request) if are_rejected else "repair the server"
                     raise TeacherError(
-                        f"{self._whole}: {self._url(request)} answers nothing but errors; "
+                        f"{self._whole}: {self._url(request)} gives only errors; "
                         f"got {n_failed} failures in a row, the last: {outcome.reason}, "
-                        f"{outcome.detail}; what was answered is kept, {mend} and "
+                        f"{outcome.detail}; all answers so far are kept; {mend}, then "
                         f"{self._again}"
                     )
         finally:
@@ -283,7 +282,7 @@ class ChatServer:
 
     def _mend(self, request: Request) -> str:
         """What to do where the server finds every request wrong."""
-        return "mend the server"
+        return "repair the server"
 
     def _url(self, request: Request) -> str:
         return f"{self._settings.base_url.rstrip('/')}/{self._path(request)}"
@@ -344,16 +343,16 @@ class ChatServer:
             usage: Any = reply.get("usage") or {}
             n_prompt, n_written = usage.get("prompt_tokens"), usage.get("completion_tokens")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise Trouble("malformed", f"no completion: {said(body, key)}") from None
+            raise Trouble("malformed", f"the reply is no completion: {said(body, key)}") from None
         text, reasoning = texts_of(content)
         reasoning = apart if isinstance(apart, str) else reasoning
         if content is None and (reasoning or finish == "length"):
             text = ""  # all tokens went into the reasoning, shown or not
         is_absent = content is None and text is None
         if is_absent or finish == "content_filter":  # which has cut the text somewhere
-            raise Trouble("refused", f"no text: {clean(json.dumps(choice), key)}")
+            raise Trouble("refused", f"the answer has no text: {clean(json.dumps(choice), key)}")
         if text is None:
-            raise Trouble("malformed", f"content is no text: {said(body, key)}")
+            raise Trouble("malformed", f"the content is not text: {said(body, key)}")
         ends = [] if is_chat else [text.index(stop) for stop in stops if stop and stop in text]
         return Answer(
             text[: min(ends)] if ends else text,
@@ -370,17 +369,23 @@ class ChatServer:
         got = f"got HTTP {status}" + (f": {words}" if words else "")
         variable, model = self._settings.api_key_env, repr(self._settings.model)
         if status == 401:  # without the server's words: some quote a part of the key
-            what = "refuses the key in" if key else "wants a key; set"
-            wrong = f"{prefix}api_key_env: {url} {what} {variable}; got HTTP 401"
+            what = f"refuses the key in {variable}" if key else f"wants a key, {variable} has none"
+            wrong = f"{prefix}api_key_env: {url} {what}; got HTTP 401; set {variable} to your key"
         elif status == 403:
-            wrong = f"{self._whole}: {url} does not let {variable} use {model}; {got}"
+            wrong = (
+                f"{self._whole}: {url} does not let the key in {variable} use {model}; {got}; "
+                "take another key or model"
+            )
         elif status in (404, 405, 501) or status < 400:
             wrong = (
-                f"{self._whole}: {url} is no such address, or has no model {model}; {got}; check "
+                f"{self._whole}: {url} does not exist, or has no model {model}; {got}; check "
                 + self._settings_of_address(request)
             )
         elif status == 402 or b"insufficient_quota" in reply.body:
-            wrong = f"{self._whole}: the account at {url} is used up; {got}"
+            wrong = (
+                f"{self._whole}: the account at {url} has no credit left; {got}; add credit, or "
+                "take another key"
+            )
         else:
             passing = {429: RATE_LIMIT, 408: "timeout", 409: "server", 425: "server"}
             reason = passing.get(status, "server" if status >= 500 else "refused")

@@ -108,7 +108,7 @@ def read_key(variable: str, prefix: str = "teacher.") -> str:
     if not re.fullmatch(r"[!#-\[\]-~]*", key):
         raise TeacherError(
             f"{prefix}api_key_env: the value of {variable} is no key; got blanks, line breaks, "
-            "quotes, backslashes or accents, expected other ASCII characters"
+            "quotes, backslashes or accents, expected other ASCII characters; set it again"
         )
     return key
 
@@ -147,7 +147,7 @@ def post(
             exception that may quote the request is used.
     """
     deadline = clock() + timeout_s
-    silence = Trouble("timeout", f"no whole answer in {timeout_s:g} s")
+    silence = Trouble("timeout", f"no complete answer within {timeout_s:g} s")
     try:
         with session.post(
             url,
@@ -169,7 +169,7 @@ def post(
     except (Timeout, ReadTimeoutError):
         raise silence from None
     except HTTPError as error:
-        raise Trouble("malformed", f"broken off; {_cause(error, key)}") from None
+        raise Trouble("malformed", f"the reply broke off; {_cause(error, key)}") from None
     except RequestException as error:
         got_nothing = any(isinstance(cause, NewConnectionError) for cause in _causes(error))
         raise Trouble(UNREACHED if got_nothing else "connection", _cause(error, key)) from None
@@ -241,7 +241,7 @@ def _body(response: Response, late: Callable[[], bool], silence: Trouble) -> byt
         if late():
             raise silence
         if len(body) > MAX_BODY_BYTES:
-            raise Trouble("malformed", f"longer than {MAX_BODY_BYTES >> 20} MiB")
+            raise Trouble("malformed", f"the reply is longer than {MAX_BODY_BYTES >> 20} MiB")
     return bytes(body)
 
 

@@ -282,7 +282,7 @@ class _Log(Generic[Outcome]):
     def _damaged(self, place: str, line: bytes) -> StoreError:
         return StoreError(
             f"{self.path} {place}: damaged; got {line[:40]!r}, expected a record; "
-            "remove that line and run again: its request is asked anew"
+            "remove that line and run again: its request is asked again"
         )
 
     def _note(self, key: str) -> None:
@@ -310,7 +310,10 @@ class _Log(Generic[Outcome]):
             number = self._line_number(self.offsets[key])
             raise self._damaged(f"line {number}", line) from None
         if found != key:
-            raise StoreError(f"{self.path}: changed while open; got {found}, expected {key}")
+            raise StoreError(
+                f"{self.path}: changed while open; got {found}, expected {key}; stop the other "
+                "program that writes there, and run again"
+            )
         return outcome
 
     def append(self, key: str, line: bytes) -> None:
@@ -322,7 +325,7 @@ class _Log(Generic[Outcome]):
         if size != self._end:
             raise StoreError(
                 f"{self.path}: changed while open; got {size} bytes, expected {self._end}; "
-                "stop what else writes there and run again"
+                "stop the other program that writes there, and run again"
             )
         with disk_errors(self.path):
             try:
@@ -404,10 +407,11 @@ def disk_errors(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        what = "cannot be used"
+        what, remedy = "cannot be used", "check the path and whether you may write there"
         if error.errno in (ENOSPC, EDQUOT, EFBIG):
-            what = "disk full; what was answered so far is kept, make room and run again"
-        raise StoreError(f"{path}: {what}; got {error.strerror or error}") from None
+            what = "disk full"
+            remedy = "all answers so far are kept; free some space and run again"
+        raise StoreError(f"{path}: {what}; got {error.strerror or error}; {remedy}") from None
 
 
 def _lock(folder: Path, stack: ExitStack, patience_s: float) -> None:
@@ -430,17 +434,21 @@ def _identity(folder: Path) -> tuple[str, str]:
     path = folder / "store.json"
     if not path.is_file():
         raise StoreError(
-            f"{folder}: no store; got no store.json, expected one; name another folder"
+            f"{folder}: not a store of answers; got no store.json, expected one; name "
+            "another folder"
         )
     try:
         with disk_errors(path):
             known = json.loads(path.read_bytes())
         if known["format"] != FORMAT:
-            raise StoreError(f"{path}: other format; got {known['format']!r}, expected {FORMAT}")
+            raise StoreError(
+                f"{path}: other format; got {known['format']!r}, expected {FORMAT}; use the "
+                "version of sentibench that wrote it"
+            )
         return str(known["teacher"]), str(known["revision"])
     except (ValueError, KeyError, TypeError):
         expected = '{"format": 1, "teacher": ..., "revision": ...}'
-        raise StoreError(f"{path}: damaged; expected {expected}; write it anew") from None
+        raise StoreError(f"{path}: damaged; expected {expected}; write it again") from None
 
 
 def _expect(folder: Path, teacher: str, revision: str) -> None:
@@ -448,6 +456,6 @@ def _expect(folder: Path, teacher: str, revision: str) -> None:
     for name, got, expected in known:
         if got != expected:
             raise StoreError(
-                f"{folder}: the store is of another {name}; got {got!r}, expected {expected!r}; "
-                "name another folder for this one"
+                f"{folder}: the answers there are of another {name}; got {got!r}, expected "
+                f"{expected!r}; name another folder for this one"
             )

@@ -165,7 +165,7 @@ def _timed(path: str, handler: Handler, measures: Measures) -> Handler:
         except Refused as refused:
             response = refused.response()
         except asyncio.CancelledError:
-            response = Refused(503, "closing", "the server ends").response()
+            response = Refused(503, "closing", "the server is shutting down").response()
         except Exception as error:
             # without the message, which may quote the text
             where = "".join(traceback.format_tb(error.__traceback__))
@@ -191,7 +191,9 @@ async def _body(request: Request) -> bytes:
         late = f"the body took longer than {BODY_TIMEOUT_S:.0f} s"
         raise Refused(408, "too_slow", late) from None
     except ClientDisconnect:
-        raise Refused(LEFT, "disconnected", "the body did not come to its end") from None
+        raise Refused(
+            LEFT, "disconnected", "the connection ended before the whole body arrived"
+        ) from None
 
 
 async def _left(request: Request) -> None:

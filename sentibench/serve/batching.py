@@ -82,12 +82,13 @@ class Batcher:
         job = _Job(items, sum(map(len, items)))
         with self._changed:
             if self._is_closed:
-                raise Refused(503, "closing", "the server ends")
+                raise Refused(503, "closing", "the server is shutting down")
             if len(items) > self.max_queue:
                 raise Refused(
                     413,
                     "too_large",
-                    f"got {len(items)} texts or questions, expected at most {self.max_queue}",
+                    f"got {len(items)} texts or questions, expected at most {self.max_queue}; send "
+                    "fewer at a time",
                 )
             n_characters = self._n_characters + job.n_characters
             is_full = self.n_waiting + len(items) > self.max_queue
@@ -96,7 +97,7 @@ class Batcher:
                     503,
                     "overloaded",
                     f"{self.n_waiting} texts or questions, of {self._n_characters:,} characters, "
-                    "wait already; try again",
+                    "wait already; try again in a second",
                     retry_after_s=RETRY_AFTER_S,
                 )
             self._jobs.append(job)

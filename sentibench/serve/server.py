@@ -45,7 +45,7 @@ def serve(
     """
     for option, number in (("--max-queue", max_queue), ("--max-batch", max_batch)):
         if number < 1:
-            raise InputError(f"{option}: got {number}, expected a number from 1")
+            raise InputError(f"{option}: got {number}, expected at least 1")
     with _bound(host, port) as bound:
         classifier = Classifier(checkpoint, **use)
         name = Path(checkpoint).resolve().name if Path(checkpoint).is_dir() else checkpoint

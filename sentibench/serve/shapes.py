@@ -39,7 +39,7 @@ MOST_PROMPT_CHARACTERS = 1 << 20  # of a request; a prompt counts once for each 
 
 def _worded(text: str) -> str:
     if not text.strip():
-        raise ValueError("expected text, got none but blanks")
+        raise ValueError("got only blanks, expected text")
     return text
 
 
@@ -255,7 +255,8 @@ def _questions(
                 413,
                 "too_large",
                 f"questions: the first {len(found)} have prompts of {n_characters:,} characters, "
-                f"each counted once for every option; expected at most {MOST_PROMPT_CHARACTERS:,}",
+                f"each counted once for every option; expected at most {MOST_PROMPT_CHARACTERS:,}; "
+                "send fewer questions at a time",
                 "questions",
             )
     return found
@@ -283,7 +284,12 @@ def read(shape: type[Shape], body: bytes, name: str) -> tuple[Shape, Sequence[It
     except ValidationError as error:
         raise refused_form(error, given, lambda place: _keys(shape, place)) from None
     if request.model not in (None, name):
-        raise Refused(404, "unknown_model", f"model: this server has {name!r} alone", "model")
+        raise Refused(
+            404,
+            "unknown_model",
+            f"model: expected {name!r}, the only model of this server",
+            "model",
+        )
     return request, request.items()
 
 

@@ -100,7 +100,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
     def full(_) -> dict:
         raise OSError(28, "No space left on device", "weights")
 
-    with pytest.raises(StoreError, match="s: weights: No space left on device; finished work is"):
+    with pytest.raises(StoreError, match="s: weights: got No space left on device; finished"):
         Step("s", tmp_path / "s", {}, (), (), full).do()
 
 
@@ -121,9 +121,7 @@ def test_a_full_disk_is_one_clear_error_in_the_words_of_torch_and_safetensors_to
         return {}
 
     for work in (by_torch, by_safetensors):
-        with pytest.raises(
-            StoreError, match=r"s: .+; finished work is kept; run the command again"
-        ):
+        with pytest.raises(StoreError, match=r"s: .+; finished work is kept; correct this"):
             Step("s", tmp_path / "s", {}, (), (), work).do()
 
 
@@ -141,7 +139,7 @@ def test_a_step_never_works_from_stale_inputs(tmp_path: Path) -> None:
     one.do()
     two.do()
     _, stale = make(tmp_path, done, value=2)
-    with pytest.raises(InputError, match="waits for first; run that step first"):
+    with pytest.raises(InputError, match="it waits for first; do that first"):
         stale.do()
     assert two.state()[0] == "done"
     assert (two.folder / "step.json").exists()

@@ -173,7 +173,7 @@ MISTAKES = [
     (["fetch", "sentibench_finegraned"], "did you mean 'sentibench_finegrained'?"),
     (["prompts", MINI, "--seed", "x"], "got 'x', expected a whole number"),
     (["prompts", MINI, "--shots", "17"], "got 17, expected 0 to 16"),
-    (["prompts", MINI, "--limit", "0"], "got 0, expected a number from 1"),
+    (["prompts", MINI, "--limit", "0"], "got 0, expected at least 1"),
     (["score", MINI, "no such file"], "expected JSON lines"),
     (["score", MINI, "x", "--split", "dev"], "no split 'dev'; known: train, test"),
     (["score", MINI, "x", "--split", "tset"], "no split 'tset'; did you mean 'test'?"),

@@ -161,7 +161,7 @@ def test_labels_of_which_one_begins_another_want_a_word_each(capsys) -> None:
     write_csv("t.csv", [(f"text {n}", str(n)) for n in range(1, 11)])
     assert new("stars", "--test", "t.csv") == 2
     said = capsys.readouterr().err
-    assert "the word '1' of '1' begins the word '10' of '10'" in said
+    assert "the word '1' of '1' is the beginning of '10' of '10'" in said
     assert "give one another word: --labels '1=WORD,2,3,4,5,6,7,8,9,10'" in said
     assert not Path("sentibench_tasks").exists()
     words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
@@ -324,9 +324,9 @@ MISTAKES = {
     ),
     "empty text": ("x --test wordless.csv", "wordless.csv:3: got ' ' in the column 'text'"),
     "empty": ("x --test empty.csv", "empty.csv: got an empty file, expected a header"),
-    "header": ("x --test header.csv --labels a,b", "header.csv: got no item, expected some"),
-    "header alone": ("x --test header.csv", "header.csv: got no item, expected some"),
-    "no items": ("x --test none.json --labels a,b", "none.json: got no item, expected some"),
+    "header": ("x --test header.csv --labels a,b", "header.csv: got no row, expected at least one"),
+    "header alone": ("x --test header.csv", "header.csv: got no row, expected at least one"),
+    "no items": ("x --test none.json --labels a,b", "none.json: got no row, expected at least one"),
     "comma": ("x --test comma.csv", "comma.csv:2: got 3 fields, expected 2 as in the header"),
     "quote": ("x --test quote.csv", "quote.csv:2: the row that begins here cannot be read as CSV"),
     "twin": (
@@ -340,7 +340,7 @@ MISTAKES = {
     ),
     "prefix": (
         "x --test t.csv --labels complaint=p,praise,question",
-        "the word 'p' of 'complaint' begins the word 'praise' of 'praise'",
+        "the word 'p' of 'complaint' is the beginning of 'praise' of 'praise'",
     ),
     "empty name": (
         "x --test t.csv --labels =a,praise",
@@ -379,7 +379,10 @@ MISTAKES = {
         "x --test t.csv --elements aspct,polarity",
         "unknown 'aspct'; did you mean 'aspect'?",
     ),
-    "target": ("x --test t.csv --target label --instruction Hm", "instruction: expected %s, where"),
+    "target": (
+        "x --test t.csv --target label --instruction Hm",
+        "instruction: expected %s in place of",
+    ),
     "ending": ("x --test file", "file: got the ending"),
     "encoding": (
         "x --test t.csv --encoding utf-9",

@@ -414,7 +414,7 @@ def task_named(name: str, where: str) -> Task:
     """
     if name in load_groups():
         members = ", ".join(task.name for task in load_groups()[name])
-        raise InputError(f"{where}: {name!r} is a group, expected one task; of it: {members}")
+        raise InputError(f"{where}: {name!r} is a group, expected one task of it: {members}")
     return _find(name, where, load_tasks())
 
 

@@ -51,8 +51,10 @@ def test_a_step_stops_below_the_share_that_has_to_be_left(
         return
     with pytest.raises(LossError) as caught:
         check_losses("icldist-filter", funnel, settings)
-    assert str(caught.value).startswith(f"icldist-filter: {kept} of {kept + lost} requests ")
-    assert ("allow_loss=true goes on" in str(caught.value)) == (kept > 0)
+    assert str(caught.value).startswith(
+        f"icldist-filter: too few answers are left; got {kept} of {kept + lost}, "
+    )
+    assert ("allow_loss=true continues" in str(caught.value)) == (kept > 0)
 
 
 def test_the_three_most_frequent_reasons_are_shown_with_an_example_and_a_setting() -> None:
@@ -74,8 +76,8 @@ def test_the_three_most_frequent_reasons_are_shown_with_an_example_and_a_setting
     assert places == sorted(places)
     assert "'<think>I see': icldist.label_tokens is 256 (raise that, to 1024 or more" in said
     assert "such as 'odd \\x1b[31m aaa" in said
-    assert "(teacher.response_format: label" in said
-    assert "such as no whole answer in 9 s  (teacher.timeout_s)" in said
+    assert "(see teacher.response_format: label" in said
+    assert "such as no whole answer in 9 s  (see teacher.timeout_s)" in said
     assert "empty" not in said
     assert "run/funnel.json" in said
     assert "--retry-failed" in said

@@ -72,5 +72,5 @@ def test_attributes_are_listed_anew_where_their_settings_change(tmp_path, tiny_s
 def test_a_teacher_that_lists_nothing_is_one_clear_error(tmp_path, tiny_student) -> None:
     steps = steps_of(run_of(tmp_path, tiny_student), Scripted())
     do(steps, "texts")
-    with pytest.raises(ConfigError, match=r"none was named in 2 of 8 texts; got 'It says "):
+    with pytest.raises(ConfigError, match=r"no attribute for at least 2 of 8 texts; got 'It says "):
         steps["attributes"].do()

@@ -166,7 +166,7 @@ def test_a_teacher_that_answers_only_errors_is_one_clear_error(
     run = load_config(config(tmp_path, tiny_student))
     steps = steps_of(run, Silent())
     steps["texts"].do()
-    with pytest.raises(LossError, match=r"^demonstrations: 0 of \d+ requests .*HTTP 500"):
+    with pytest.raises(LossError, match=r"^demonstrations: too few .*got 0 of \d+, .*HTTP 500"):
         steps["demonstrations"].do()
     # the failures are kept apart, and asked again only on demand
     with pytest.raises(LossError, match="--retry-failed"):
@@ -364,9 +364,9 @@ MISTAKES = {
     "an unknown task": ("evaluation.tasks=[sentibench_mini_sst3]", "'sentibench_mini_sst2'?"),
     "a package that is missing": (
         "icldist.training.report_to=[wandb]",
-        "icldist.training.report_to: wandb is not installed; pip install wandb",
+        "icldist.training.report_to: the package wandb is not installed; run: pip install wandb",
     ),
-    "a step that waits": ("--only=icldist-train", "icldist-train: waits for"),
+    "a step that waits": ("--only=icldist-train", "icldist-train: cannot begin, as it waits for"),
     "an unknown step": ("--only=icldist-trian", "unknown step"),
     "a test set as texts": ("texts=[{{file: {leak}}}]", "are items of test sets (sentibench_"),
     "a template that asks for more": (
@@ -536,7 +536,9 @@ def test_a_server_that_went_away_leaves_the_step_open(tiny_student, tmp_path) ->
     run = load_config(config(tmp_path, tiny_student))
     first = steps_of(run, Leaving())
     first["texts"].do()
-    with pytest.raises(TeacherError, match=r"12 of 16 requests did not reach it.*call again$"):
+    with pytest.raises(
+        TeacherError, match=r"12 of 16 requests did not reach the server.*run again$"
+    ):
         first["knowdist-ask"].do()
     teacher = Scripted()
     second = steps_of(run, teacher)
@@ -550,7 +552,7 @@ def test_two_models_of_one_name_are_refused(tiny_student: Path, tmp_path: Path, 
     shutil.copytree(tiny_student, twin)
     path = config(tmp_path, tiny_student)
     assert main(["run", str(path), f"teacher={{backend: hf, model: {twin}}}"]) == 2
-    assert "two models of this run have the name 'tiny'" in capsys.readouterr().err
+    assert "got the name 'tiny' for two models of this run" in capsys.readouterr().err
 
 
 def test_gold_labels_can_be_the_teacher(tiny_student, tmp_path) -> None:
@@ -691,7 +693,7 @@ def test_unreadable_demonstrations_stop_the_run_and_are_quoted(
     with pytest.raises(LossError) as caught:
         steps["demonstrations"].do()
     said = str(caught.value)
-    assert said.startswith("demonstrations: 9 of ")
+    assert said.startswith("demonstrations: too few answers are left; got 9 of ")
     assert "outside the taxonomy, such as 'It is hard to say, honestly.'" in said
     assert "texts" not in said.replace(str(tmp_path), "")
     assert steps["demonstrations"].state()[0] == "new"
@@ -711,7 +713,7 @@ def test_a_recording_that_lost_too_much_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
     assert "not recorded, such as " in error
-    assert "(teacher.store)" in error
+    assert "(see teacher.store)" in error
 
 
 OWN_CODE = """

@@ -233,7 +233,7 @@ def test_a_teacher_that_cannot_be_read_stops_its_evaluation_and_a_setting_mends_
     capsys.readouterr()
     assert distill(["run", str(tried), "icldist.label_tokens=3", *MEASURE]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert "evaluate-teacher: 0 of 20 requests are left" in said
+    assert "evaluate-teacher: too few answers are left; got 0 of 20" in said
     assert "icldist.label_tokens" in said
     more = "icldist.label_tokens=1024"
     assert distill(["run", str(tried), more, *MEASURE]) == 0

@@ -82,7 +82,7 @@ def test_a_server_without_chat_ends_in_one_error(server: DecisionsServer) -> Non
     server.behave = lambda path, _: None if path == "/v1/decisions" else (404, {})
     with pytest.raises(TeacherError) as error:
         answers(config(server), [free_request("this")])
-    assert "/v1/chat/completions is no such address" in str(error.value)
+    assert "/v1/chat/completions does not exist" in str(error.value)
     assert "a server may lack chat" in str(error.value)
     assert isinstance(answers(config(server), [label_request("this")])[0], Answer)
 
@@ -162,8 +162,8 @@ def test_a_run_measures_such_a_teacher_by_its_answers(tmp_path: Path) -> None:
         ("", "teacher.dialect"),
         (", dialect: other", "teacher.dialect"),
         (", dialect: chat, style: completions", "unknown key 'style'"),
-        (", dialect: chat, extra_body: {input: a}", "'input' is no extra key"),
-        (", dialect: chat, label_body: {logprobs: no}", "'logprobs' is no extra key"),
+        (", dialect: chat, extra_body: {input: a}", "got 'input', which cannot be set here"),
+        (", dialect: chat, label_body: {logprobs: no}", "got 'logprobs', which cannot be set here"),
         (", dialect: chat, api_key_env: sk-proj-1", "api_key_env: expected the name of an envir"),
     ],
 )

@@ -98,7 +98,9 @@ def chat_model(tiny_student: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 def test_labels_are_not_scored_where_the_prompt_ends_inside_the_reasoning(chat_model: Path) -> None:
     teacher = made(chat_model, dtype="float32", chat=True)
     scored = request(1, choices=("good", "bad"))
-    with pytest.raises(TeacherError, match=r"chat_template_args: labels are scored .*'<think>'"):
+    with pytest.raises(
+        TeacherError, match=r"chat_template_args: labels cannot be scored, .*'<think>'"
+    ):
         list(teacher.answer([scored]))
     switched_off = made(
         chat_model, dtype="float32", chat=True, chat_template_args={"enable_thinking": False}

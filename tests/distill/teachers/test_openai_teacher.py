@@ -404,7 +404,7 @@ def test_answers_asked_for_in_another_way_are_of_another_revision() -> None:
 
 @pytest.mark.parametrize("key", ["messages", "model", "max_tokens", "stream", "response_format"])
 def test_an_extra_body_does_not_write_what_other_settings_write(key: str) -> None:
-    with pytest.raises(ValueError, match=f"'{key}' is no extra key; "):
+    with pytest.raises(ValueError, match=f"got '{key}', which cannot be set here; "):
         made("http://host/v1", extra_body={key: 1})
 
 
@@ -525,7 +525,7 @@ def test_a_key_that_would_go_unencrypted_to_another_machine_is_warned_of_once(
     asked = made(base_url)
     for _ in range(2):
         assert isinstance(only(asked), Answer)
-    assert caplog.text.count("the key in OPENAI_API_KEY goes to") == is_warned
+    assert caplog.text.count("the key in OPENAI_API_KEY is sent to") == is_warned
     assert KEY not in caplog.text
 
 
@@ -587,7 +587,7 @@ def test_a_server_that_stalls_or_drips_is_a_timeout(
 ) -> None:
     server.always = behaviour
     found = failure(teacher(server, timeout_s=0.2, max_attempts=2))
-    assert found == Failure("timeout", "no whole answer in 0.2 s", 2)
+    assert found == Failure("timeout", "no complete answer within 0.2 s", 2)
     assert not server.dripped_out.is_set()
 
 
@@ -595,7 +595,7 @@ def test_an_endless_reply_is_cut(server: Server, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(exchange, "MAX_BODY_BYTES", 1 << 20)
     server.always = sends(200, b" " * (3 << 20))
     found = failure(teacher(server, max_attempts=1))
-    assert found == Failure("malformed", "longer than 1 MiB", 1)
+    assert found == Failure("malformed", "the reply is longer than 1 MiB", 1)
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/v1", "http://no.such.host.invalid/v1"])
@@ -637,7 +637,7 @@ def test_a_server_that_answered_may_be_lost_for_one_request(
     monkeypatch.setattr(chat, "post", post)
     asked = teacher(server, concurrency=1, max_attempts=1)
     found: list[Answer | Failure] = []
-    with pytest.raises(TeacherError, match=r"cannot be reached; .* what was answered is kept"):
+    with pytest.raises(TeacherError, match=r"cannot be reached; .* all answers so far are kept"):
         found.extend(outcome for _, outcome in asked.answer([request(str(i)) for i in range(9)]))
     assert [type(outcome) for outcome in found] == [Answer, Failure, Answer, Failure, Failure]
 
@@ -673,12 +673,15 @@ def test_an_answer_without_text_is_refused(server: Server, body: bytes) -> None:
     ("behaviour", "words"),
     [
         (error(401, "no"), "refuses the key in OPENAI_API_KEY; got HTTP 401"),
-        (error(402, "pay"), "the account .* is used up"),
-        (error(403, "your country"), "does not let OPENAI_API_KEY use 'm'; got .* your country"),
+        (error(402, "pay"), "the account .* has no credit left"),
+        (
+            error(403, "your country"),
+            "does not let the key in OPENAI_API_KEY use 'm'; got .* your country",
+        ),
         (error(404, "no such model"), "has no model 'm'; got HTTP 404: no such model; check"),
-        (sends(405), "no such address"),
-        (sends(302, Location="http://127.0.0.1:9/"), "no such address"),
-        (sends(429, '{"error": {"code": "insufficient_quota"}}'), "used up"),
+        (sends(405), "does not exist"),
+        (sends(302, Location="http://127.0.0.1:9/"), "does not exist"),
+        (sends(429, '{"error": {"code": "insufficient_quota"}}'), "no credit left"),
     ],
 )
 def test_a_wrong_key_model_or_address_ends_the_run_at_once(
@@ -695,7 +698,7 @@ def test_a_server_that_answers_nothing_but_errors_ends_the_run(server: Server) -
     server.always = sends(500, "out of memory")
     asked = teacher(server, give_up_after=5, max_attempts=2)
     found: list[Answer | Failure] = []
-    words = "nothing but errors; got 5 failures in a row, the last: server, HTTP 500: out of memory"
+    words = "gives only errors; got 5 failures in a row, the last: server, HTTP 500: out of memory"
     with pytest.raises(TeacherError, match=words):
         found.extend(outcome for _, outcome in asked.answer([request(str(i)) for i in range(99)]))
     assert [type(outcome) for outcome in found] == [Failure] * 5
@@ -825,7 +828,7 @@ def test_a_local_server_needs_no_key(
     assert isinstance(only(teacher(server)), Answer)
     assert "Authorization" not in server.headers[0]
     server.always = error(401, "who?")
-    with pytest.raises(TeacherError, match="wants a key; set OPENAI_API_KEY"):
+    with pytest.raises(TeacherError, match="wants a key, OPENAI_API_KEY has none"):
         only(teacher(server))
 
 

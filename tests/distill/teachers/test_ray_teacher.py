@@ -257,7 +257,7 @@ def test_what_is_wrong_with_a_machine_is_one_clear_error_before_anything_is_aske
     cases: list[tuple[str, Any, Asking, str]] = [
         ("model", missing, asking, r"machine [\d.]+: teacher.model: .*nowhere"),
         ("folder", served, asking, r"machine [\d.]+: .*shards: workers cannot write there; got"),
-        ("room", served, asking.model_copy(update={"gpus": 3}), "no machine had room .* 3 GPUs"),
+        ("room", served, asking.model_copy(update={"gpus": 3}), "no machine .* 3 free GPUs"),
     ]
     for name, config, of_case, expected in cases:
         with Store.open(tmp_path / name, *identity(config)) as store:
@@ -278,7 +278,7 @@ def test_a_cluster_that_is_not_there_is_one_line_and_exit_code_2(tmp_path: Path)
     assert driver.returncode == 2
     (line,) = said.splitlines()
     assert line.startswith("error: asking.address: no Ray cluster at ")
-    assert "start it, or leave the address out" in line
+    assert "start it, or remove the address" in line
 
 
 def test_a_server_that_is_no_cluster_is_told_apart(server: Server) -> None:
@@ -305,7 +305,7 @@ def test_another_version_of_ray_is_one_clear_error(cluster: Any, monkeypatch) ->
 
     installed = ray.__version__
     monkeypatch.setattr(ray, "__version__", "2.9.0")
-    expected = rf"has other versions; got .*Ray: {installed} .*expected Ray 2.9.0 and one"
+    expected = rf"another version of Ray .*; got .*Ray: {installed} .*expected Ray 2.9.0 and"
     asking = Asking(engine="ray", address=cluster.address)
     with pytest.raises(TeacherError, match=expected), connected(asking):
         raise AssertionError("connected")
@@ -356,7 +356,7 @@ def test_a_machine_says_what_it_lacks(tiny_student: Path, tmp_path: Path) -> Non
     assert wrong_with_machine(*given, ours) == ""
     assert wrong_with_machine(*given, "0.0.1").startswith("another version of sentibench; got")
     other = wrong_with_machine(config, (known[0], "other"), tmp_path, ours)
-    assert other.startswith("teacher.model: another model; got hf/tiny ")
+    assert other.startswith("teacher.model: its files there differ from those here; got hf/tiny ")
 
 
 # A worker, in this process
@@ -411,7 +411,7 @@ def test_a_worker_that_dies_again_and_again_gives_up(tmp_path: Path, monkeypatch
         assert made._wrong == ""
         made._shard.close()  # type: ignore[union-attr]
     [(_, wrong)] = outcomes(worker(monkeypatch, tmp_path, "http://127.0.0.1:9/v1"), REQUESTS[:3])
-    assert wrong.startswith(f"asking.engine: machine 10.0.0.7: a worker died {LIVES} times")
+    assert wrong.startswith(f"asking.engine: machine 10.0.0.7: a worker stopped {LIVES} times")
 
 
 def test_a_worker_that_cannot_write_says_where(tmp_path: Path, monkeypatch) -> None:

@@ -40,8 +40,8 @@ def test_it_has_name_and_revision_of_the_recorded_teacher(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (request("unknown"), "holds no answer of openai/m to the request"),
-        (request("a", decoding=Decoding(temperature=1)), "holds no answer of openai/m"),
+        (request("unknown"), "has no answer of openai/m to the request"),
+        (request("a", decoding=Decoding(temperature=1)), "has no answer of openai/m"),
         (request("c"), "only a failure: timeout"),
     ],
 )

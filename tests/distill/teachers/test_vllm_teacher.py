@@ -146,12 +146,12 @@ def test_label_words_are_scored_by_their_own_tokens() -> None:
         "bad", "choice", 3, 0, (-18.0, -12.0)
     )
     thinking = made("org/large", chat=True, chat_template_args={"think": True})
-    with pytest.raises(TeacherError, match="ends it inside the reasoning; got '<think>'"):
+    with pytest.raises(TeacherError, match="inside the model's reasoning; got '<think>'"):
         list(thinking.answer([asked("tea")]))
 
 
 def test_a_model_that_is_not_there_is_one_clear_error() -> None:
-    with pytest.raises(TeacherError, match="'missing' cannot be loaded; no such model"):
+    with pytest.raises(TeacherError, match="'missing' cannot be loaded; got: no such model"):
         made("missing")
 
 

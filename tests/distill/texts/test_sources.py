@@ -158,7 +158,7 @@ def test_a_pattern_names_several_files(tmp_path: Path, monkeypatch) -> None:
         texts = list(read_texts(source))
         assert [text.text for text in texts] == expected
         assert len({text.id for text in texts}) == len(texts)
-    with pytest.raises(InputError, match=r"no file is named like shards/\*\.csv in .*expected a"):
+    with pytest.raises(InputError, match=r"no file matches shards/\*\.csv in .*expected at"):
         list(read_texts(Texts(file=Path("shards/*.csv"))))
     (shards / "x[1].jsonl").write_text('{"text": "brackets"}\n')  # a name, not a pattern
     named = Texts(file=Path("shards/x[1].jsonl"))

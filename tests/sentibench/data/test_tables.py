@@ -103,8 +103,8 @@ def test_another_encoding_is_found_stated_or_given(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.csv", "", "got an empty file, expected a header and rows"),
-        ("a.csv", "a,a\n1,2\n", "a.csv:1: the header has 'a' twice or empty"),
-        ("a.csv", "a,\n1,2\n", "a.csv:1: the header has '' twice or empty"),
+        ("a.csv", "a,a\n1,2\n", "a.csv:1: the header has 'a' twice; expected"),
+        ("a.csv", "a,\n1,2\n", "a.csv:1: the header has an empty name; expected"),
         ("a.csv", 'a,b\n"1\n\n2",3\n4,5,6\n', "a.csv:5: got 3 fields, expected 2"),
         (
             "a.csv",
@@ -212,8 +212,14 @@ def test_a_dataset_of_the_hub_that_breaks_off_is_one_error(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ValueError("Unknown split\n'dev'"), "hub:a/b: cannot be loaded: Unknown split 'dev'"),
-        (FileNotFoundError("gone"), "hub:a/b: cannot be loaded: gone"),
+        (
+            ValueError("Unknown split\n'dev'"),
+            "hub:a/b: cannot be loaded: Unknown split 'dev'; check the name, split and revision",
+        ),
+        (
+            FileNotFoundError("gone"),
+            "hub:a/b: cannot be loaded: gone; check the name, split and revision",
+        ),
     ],
 )
 def test_a_dataset_that_the_hub_does_not_give_is_one_error(error, message, monkeypatch) -> None:

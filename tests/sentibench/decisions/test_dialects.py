@@ -291,7 +291,7 @@ WRONG = [
     ("chat", {"choices": [{"logprobs": {"content": [7]}}]}, "none of good, bad"),
     ("chat", chat(("good", NAN)), "log-probability of a token: got nan"),
     ("chat", chat(("good", 0.5)), "log-probability of a token: got 0.5"),
-    ("chat", chat(("<think>", -0.1), ("I", -3.0)), "likely are ['<think>', 'I']"),
+    ("chat", chat(("<think>", -0.1), ("I", -3.0)), "its likeliest tokens are ['<think>', 'I']"),
 ]
 
 

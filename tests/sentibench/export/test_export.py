@@ -148,7 +148,11 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     for student, given, message in [
         (gpt2, one, "got a model of type gpt2, expected one of llama, gemma3_text"),
         (gemma, one, "query_pre_attn_scalar: this converter does not know such a model"),
-        (llama, {**one, "quantise": "int8"}, "--quantise int8: is of onnx, got --format gguf"),
+        (
+            llama,
+            {**one, "quantise": "int8"},
+            "--quantise int8: got --format gguf, expected --format onnx",
+        ),
         (llama, {**one, "n_checked": -1}, "--check: got -1"),
         (llama, {}, "which task"),
         (tmp_path / "nowhere", one, "no such file or folder"),

@@ -68,7 +68,7 @@ def test_missing_cards_are_named(student: Path, capsys) -> None:
     push(student, "me/student", dry_run=True, private=False)
     shown = capsys.readouterr().err
     assert "no README.md: no model card" in shown
-    assert "no sentibench.json: nothing says which task it is asked" in shown
+    assert "no sentibench.json: nothing says which task the model is for" in shown
 
 
 def test_a_refusal_is_one_line_without_the_token(student: Path, monkeypatch) -> None:

@@ -137,7 +137,11 @@ def test_what_is_known_is_left_out_and_changes_no_digit(
         ("mini_sst2", {"threshold": 1.5}, "--threshold: got 1.5, expected a number from 0 to 1"),
         ("mini_sst2", {"threshold": math.nan}, "--threshold: got nan"),
         ("mini_opener", {"threshold": 0.5}, "--threshold: sentibench_mini_opener has no labels"),
-        ("mini_pstance", {}, "--target: sentibench_mini_pstance asks for an opinion about someone"),
+        (
+            "mini_pstance",
+            {},
+            "--target: got none, but sentibench_mini_pstance asks for the opinion about",
+        ),
         ("mini_sst2", {"dtype": "float17"}, "got 'float17'; did you mean"),
         ("mini_sst2", {"batch_tokens": 0}, "batch_tokens: got 0"),
         ("sentibench_mini", {}, "is a group"),

@@ -150,7 +150,7 @@ def test_a_stopped_call_goes_on_where_it_was(
     label(source, tmp_path / "calm.csv", calm := Fake())
     assert list(chain(*calm.asked)) == texts
     out, kept = tmp_path / "out.csv", tmp_path / "out.csv.answers"
-    with pytest.raises(KeyboardInterrupt, match="what was answered is kept in "):
+    with pytest.raises(KeyboardInterrupt, match="all answers so far are kept in "):
         label(source, out, Fake(stops_after=stops_after))
     assert not out.exists()
     with kept.open("a", encoding="utf-8") as file:  # killed while writing
@@ -175,7 +175,9 @@ def test_answers_of_other_settings_are_not_continued(tmp_path: Path, monkeypatch
         (Fake(checkpoint="a", shots=0), "", "another shots"),
         (Fake(checkpoint="a", shots=4), "my_", "another --prefix"),
     ]:
-        with pytest.raises(InputError, match=f"began it with {name}; .*remove it to start again"):
+        with pytest.raises(
+            InputError, match=f"began it with {name}; .*remove that file to start again"
+        ):
             label(source, out, fake, prefix)
         assert fake.asked == []
     csv_of(tmp_path, [*TEXTS, "more"])
@@ -457,7 +459,10 @@ def test_the_command_refuses_in_one_line(
 def test_two_calls_do_not_write_one_file(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     source = csv_of(tmp_path)
-    lock, refused = FileLock(f"{out}.answers.lock"), pytest.raises(InputError, match="another call")
+    lock, refused = (
+        FileLock(f"{out}.answers.lock"),
+        pytest.raises(InputError, match="another process"),
+    )
     with lock, refused:
         label(source, out, Fake())
     label(csv_of(tmp_path), out, Fake())
@@ -471,7 +476,7 @@ def test_a_full_disk_names_the_file_and_keeps_the_answers(tmp_path: Path, monkey
     out = tmp_path / "out.csv"
     monkeypatch.setattr(labelling, "write_table", full)
     source = csv_of(tmp_path)
-    with pytest.raises(InputError, match=r"out.csv.answers: No space left .* is kept in .*again"):
+    with pytest.raises(InputError, match=r"out.csv.answers: No space left .* are kept in .*again"):
         label(source, out, Fake())
     monkeypatch.undo()
     again = Fake()

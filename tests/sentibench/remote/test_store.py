@@ -492,7 +492,7 @@ def test_a_store_of_another_teacher_is_refused_and_left_alone(
 @pytest.mark.parametrize(
     ("identity", "message"),
     [
-        (None, "no store; got no store.json, expected one"),
+        (None, "not a store of answers; got no store.json, expected one"),
         (b"{", "store.json: damaged; expected"),
         (b"[]", "store.json: damaged; expected"),
         (b'{"format": 1, "teacher": "a"}', "store.json: damaged; expected"),
@@ -561,7 +561,7 @@ def test_a_full_disk_keeps_what_was_written_and_leaves_no_half_line(
         monkeypatch.setattr("sentibench.remote.store.os.write", half)
         why = os.strerror(code or errno.ENOSPC)
         with pytest.raises(
-            StoreError, match=rf"answers\.jsonl: disk full; .* make room .*; got {why}"
+            StoreError, match=rf"answers\.jsonl: disk full; got {why}; .* free some space"
         ):
             store.add(asked(2), answer_to(asked(2)))
         with pytest.raises(StoreError, match=r"failures\.jsonl: disk full"):
@@ -646,8 +646,12 @@ def test_a_merge_that_can_not_be_done_leaves_nothing_behind(tmp_path: Path, monk
     for folders, out, message in (
         ([], "out", "got 0 folders, expected at least 1"),
         ([one], "two", "two: exists already, expected a new folder"),
-        ([one, two], "out", "two: the store is of another revision; got 'r2', expected 'r1'"),
-        ([one, tmp_path / "none"], "out", "none: no store"),
+        (
+            [one, two],
+            "out",
+            "two: the answers there are of another revision; got 'r2', expected 'r1'",
+        ),
+        ([one, tmp_path / "none"], "out", "none: not a store"),
         ([one, damaged], "out", "line 1: damaged"),
     ):
         with pytest.raises(StoreError, match=message):
@@ -686,7 +690,7 @@ def test_an_interrupt_while_asking_keeps_what_was_answered_and_says_so(tmp_path:
 
     requests = [asked(1), asked(2)]
     with Store.open(tmp_path, TEACHER, REVISION) as store:
-        with pytest.raises(KeyboardInterrupt, match="what was answered is kept, call again"):
+        with pytest.raises(KeyboardInterrupt, match="all answers so far are kept; run again"):
             ask(requests, Stopped, store)
         assert [store.key_of(one) in store for one in requests] == [True, False]
 

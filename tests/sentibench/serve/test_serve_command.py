@@ -107,8 +107,8 @@ def test_mistakes_are_one_line_before_the_model_is_loaded(
             (["--port", "70000"], "--port: got 70000, expected 0 to 65535"),
             (["--host", "no.such.host.invalid"], "--host no.such.host.invalid"),
             (["--host", "a" * 64 + ".invalid"], "no name of a machine"),
-            (["--max-queue", "0"], "--max-queue: got 0, expected a number from 1"),
-            (["--max-batch", "0"], "--max-batch: got 0, expected a number from 1"),
+            (["--max-queue", "0"], "--max-queue: got 0, expected at least 1"),
+            (["--max-batch", "0"], "--max-batch: got 0, expected at least 1"),
             (["--port", "0", "--task", "sst2"], "this student was not made for it"),
         ):
             assert main(["serve", str(student), *arguments]) == 2

@@ -470,7 +470,7 @@ SAID: list[tuple[str, object, str]] = [
     (
         "systemone",
         asked_of("a", {"m": {**CHOICE, "criteria": {" ": None}}}),
-        "questions.m.criteria. : expected text, got none but blanks",
+        "questions.m.criteria. : got only blanks, expected text",
     ),
     ("systemone", asked_of("a", {}), "questions: got 0, expected at least 1"),
     ("systemone", {"questions": QUESTION}, "state: got nothing, expected this key"),

@@ -209,5 +209,5 @@ def test_the_queue_is_closed_with_the_server(student: Path) -> None:
     with queue(Classifier(student), max_queue=2, max_batch=2) as (batcher, _):
         assert batcher.is_alive
     assert not batcher.is_alive
-    with pytest.raises(Refused, match="the server ends"):
+    with pytest.raises(Refused, match="the server is shutting down"):
         batcher.ask(["a"])
