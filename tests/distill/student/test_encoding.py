@@ -106,5 +106,5 @@ def test_samples_read_back_as_they_were_and_a_damaged_line_is_named(tmp_path: Pa
     assert list(read_samples(tmp_path / "samples.jsonl")) == samples
     with (tmp_path / "samples.jsonl").open("a") as file:
         file.write('{"id": "x"}\n')
-    with pytest.raises(InputError, match=r"samples.jsonl line 3: no sample"):
+    with pytest.raises(InputError, match=r"samples.jsonl line 3: not a sample"):
         list(read_samples(tmp_path / "samples.jsonl"))
