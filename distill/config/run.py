@@ -29,6 +29,8 @@ class Evaluation(Section):
         tasks: Names of tasks or groups, as for ``lm_eval --tasks``.
         limit: Items of each task that are measured, from its first one; ``null`` for all.
         limits: The same for single tasks, by name, in place of ``limit``.
+        seeds: Seeds of the demonstrations, by task or group. A score is the mean over the seeds of
+            its task. A task that is not named has the seed 42.
         dtype: Type of the weights of all measured models. ``bfloat16`` is faster if the processor
             supports it.
         teacher: Whether the teacher is measured too.
@@ -41,10 +43,19 @@ class Evaluation(Section):
     tasks: tuple[str, ...] = ("sentibench",)
     limit: Count | None = None
     limits: dict[str, Count] = Field(default={})
+    seeds: dict[str, tuple[int, ...]] = Field(default={})
     dtype: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
     teacher: bool = True
     agreement: int = Field(default=100, ge=0)
     calibration: int = Field(default=100, ge=0)
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        for name, of_task in seeds.items():
+            if not of_task or len(set(of_task)) < len(of_task):
+                raise ValueError(f"{name}: got {list(of_task)}, expected different seeds; name one")
+        return seeds
 
 
 class FilterConfig(Section):

@@ -32,6 +32,7 @@ from distill.texts.decontamination import NGRAM_WORDS
 from sentibench.data.cards import load_cards, load_groups, load_tasks, tasks_named
 from sentibench.files import write_beside
 from sentibench.pages.text import NONE, short, without_surrogates
+from sentibench.prompts.demonstrations import DEFAULT_SEED
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{1,40}")
@@ -222,11 +223,15 @@ def _example_task(config: Run) -> str:
     return next((name for name in names if "pstance" not in name), names[0])
 
 
-def _commands(config: Run) -> list[tuple[Ready, int | None]]:
-    """Tasks and limits with which the scores are measured again."""
-    evaluation = config.evaluation
+def _commands(config: Run) -> list[tuple[Ready, int | None, int]]:
+    """Tasks, limits and demonstration seeds with which the scores are measured again."""
+    evaluation, limits = config.evaluation, known_limits(config.evaluation)
     tasks = ",".join(t for t in evaluation.tasks if TASK_NAME.fullmatch(t)) or "sentibench"
-    of_limit: dict[int | None, list[str]] = {evaluation.limit: [tasks]}
-    for task, n in known_limits(evaluation).items():
-        of_limit.setdefault(n, []).append(task)
-    return [(Ready(",".join(names)), limit) for limit, names in of_limit.items()]
+    names_of: dict[tuple[int | None, int], list[str]] = {(evaluation.limit, DEFAULT_SEED): [tasks]}
+    for task, n in limits.items():
+        names_of.setdefault((n, DEFAULT_SEED), []).append(task)
+    for task, seeds in evaluation.seeds.items():
+        for seed in seeds if TASK_NAME.fullmatch(task) else ():
+            if seed != DEFAULT_SEED:
+                names_of.setdefault((limits.get(task, evaluation.limit), seed), []).append(task)
+    return [(Ready(",".join(names)), *how) for how, names in names_of.items()]

@@ -39,7 +39,9 @@ from sentibench.scoring.statistics import (
 )
 
 T = TypeVar("T")
-Found = Mapping[str, dict[str, Samples]]
+Answered = Mapping[int, Samples]
+"""Seed of the demonstrations -> what a model answered on a task."""
+Found = Mapping[str, dict[str, Answered]]
 """Model -> task -> what it answered."""
 TaskScores = Mapping[str, Scores]
 """Task -> score of one model and its replicates, M = 1."""
@@ -68,7 +70,8 @@ def compare(
     found = {model: _answers(results.get(model), model, left_out) for model in models}
     present = [student for student in students if found[student]]
     tasks = _common_tasks(found, base, present, teacher, left_out)
-    scores, n_items = _resample(found, tasks), {task: found[base][task].n_items for task in tasks}
+    scores = _resample(found, tasks)
+    n_items = {task: _n_items(found[base][task]) for task in tasks}
     of_teacher: TaskScores = {} if teacher is None else scores[teacher]
     seen = [task for task in tasks if load_tasks()[task].card.name in SEEN]
     # of an own task it is the user who knows whether its texts were learnt from
@@ -90,7 +93,10 @@ def compare(
         base=base,
         teacher=teacher,
         replicates=REPLICATES,
-        tasks={task: TaskFacts(n=n_items[task], seen=task in seen) for task in tasks},
+        tasks={
+            task: TaskFacts(n=n_items[task], seen=task in seen, seeds=tuple(found[base][task]))
+            for task in tasks
+        },
         means={m: Scoped(**by_scope(partial(_mean, scores[m]))) for m in models if scores[m]},
         lead=compared(partial(_difference, of_teacher, scores[base])),
         students={m: compared(partial(progress, m)) for m in (present if tasks else ())},
@@ -102,15 +108,19 @@ def compare(
 # Reading
 
 
-def _answers(folder: Path | None, model: str, left_out: list[LeftOut]) -> dict[str, Samples]:
-    """What a folder holds of our tasks; the newest evaluation of each."""
-    found: dict[str, Samples] = {}
-    for task, path in ({} if folder is None else newest_samples(folder)).items():
+def _answers(folder: Path | None, model: str, left_out: list[LeftOut]) -> dict[str, Answered]:
+    """What a folder holds of our tasks; the newest evaluation of each seed."""
+    found: dict[str, Answered] = {}
+    for task, files in ({} if folder is None else newest_samples(folder)).items():
         try:
-            samples = read_samples(path, load_tasks()[task])
-            if samples.n_items < 2:
+            of_seeds = {
+                seed: read_samples(file, load_tasks()[task]) for seed, file in files.items()
+            }
+            if _n_items(of_seeds) < 2:
                 raise Unusable("resampling says nothing about one item")
-            found[task] = samples
+            if len({samples.data_key for samples in of_seeds.values()}) > 1:
+                raise Unusable("its demonstration seeds were measured on different items")
+            found[task] = of_seeds
         except Unusable as error:
             left_out.append(LeftOut(model=model, task=task, reason=str(error)))
     if not found:
@@ -139,19 +149,32 @@ def _common_tasks(
         for model, answers in asked.items():
             if answers is None:
                 drop(model, task, "not measured, so that nobody is compared on it")
-            elif own and answers.data_key != own.data_key:
-                n = f"({answers.n_items}, {own.n_items})"
-                drop(model, task, f"other items than the base's {n}")
+            elif own and (what := _differing(answers, own)):
+                drop(model, task, f"other {what}")
             else:
                 continue
             is_common = False
         if own and is_common:
             tasks.append(task)
             of_teacher = found[teacher].get(task) if teacher is not None else None
-            if teacher is not None and of_teacher and of_teacher.data_key != own.data_key:
-                drop(teacher, task, "other items than the base's")
+            what = of_teacher and _differing(of_teacher, own)
+            if teacher is not None and what:
+                drop(teacher, task, f"other {what}")
                 del found[teacher][task]
     return tasks
+
+
+def _differing(answers: Answered, of_base: Answered) -> str:
+    """What was measured otherwise than of the base; empty where nothing was."""
+    items, items_of_base = (next(iter(of.values())).data_key for of in (answers, of_base))
+    if items != items_of_base:
+        return f"items than the base's ({_n_items(answers)}, {_n_items(of_base)})"
+    return "" if answers.keys() == of_base.keys() else "demonstration seeds than the base's"
+
+
+def _n_items(answers: Answered) -> int:
+    """The number of items; all seeds have the same."""
+    return next(iter(answers.values())).n_items
 
 
 def _calibration(
@@ -160,8 +183,13 @@ def _calibration(
     """Measure base, students and the teacher on the tasks whose log-likelihoods are known."""
 
     def known(model: str) -> dict[str, Sequence[Answers]]:
-        asked = {task: found[model][task].answers for task in tasks if task in found[model]}
-        return {task: [answers] for task, answers in asked.items() if answers is not None}
+        asked = {
+            task: [samples.answers for samples in found[model][task].values()]
+            for task in tasks
+            if task in found[model]
+        }
+        known = {task: [one for one in of_seeds if one] for task, of_seeds in asked.items()}
+        return {task: of_seeds for task, of_seeds in known.items() if of_seeds}
 
     of_models = {model: known(model) for model in students}
     shared = tuple(task for task in tasks if all(task in of for of in of_models.values()))
@@ -182,7 +210,8 @@ def _resample(found: Found, tasks: Sequence[str]) -> Mapping[str, TaskScores]:
     scores: dict[str, dict[str, Scores]] = {model: {} for model in found}
     for task in tasks:
         models = [model for model in found if task in found[model]]
-        runs = [[found[model][task].statistics["official"]] for model in models]
+        answers = [found[model][task].values() for model in models]
+        runs = [[samples.statistics["official"] for samples in of] for of in answers]
         of_all = resample(load_tasks()[task].card, runs)
         for place, model in enumerate(models):
             scores[model][task] = of_all.of([place])

@@ -27,6 +27,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from distill.config import Run
 from sentibench.data.cards import load_tasks
 from sentibench.errors import InputError
+from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.scoring.statistics import Estimate
 
 Stage = Literal["knowdist", "icldist", "mixed"]
@@ -99,10 +100,17 @@ class Progress(Record):
 
 
 class TaskFacts(Record):
-    """A task on which models are compared: its items, and whether the paper distilled from it."""
+    """A task on which models are compared.
+
+    Attributes:
+        n: Its items.
+        seen: Whether the paper distilled from it.
+        seeds: Of the demonstrations; a score is the mean over them.
+    """
 
     n: int
     seen: bool
+    seeds: tuple[int, ...] = (DEFAULT_SEED,)
 
 
 class LeftOut(Record):

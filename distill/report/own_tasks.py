@@ -118,7 +118,7 @@ def examples(answers: Sequence[BothAnswers], pair: Differing) -> list[str]:
 
 
 def own_results(results: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
-    """The sample files of own tasks, where they can be used.
+    """The sample files of own tasks, of their first seed, where they can be used.
 
     Args:
         results: Model -> folder with the results of lm-eval, samples logged.
@@ -128,7 +128,8 @@ def own_results(results: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
     """
     found: dict[str, dict[str, Path]] = {}
     for model, folder in results.items():
-        for task, path in newest_samples(folder).items():
+        for task, by_seed in newest_samples(folder).items():
+            path = next(iter(by_seed.values()))
             if load_tasks()[task].source == "own" and _samples(path, task):
                 found.setdefault(task, {})[model] = path
     return found

@@ -7,7 +7,7 @@ the draws that page and leaderboard use.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -139,8 +139,13 @@ def _table(title: str, a: Path | None, b: Path | None) -> Iterator[str]:
     for task in (task for task in load_tasks() if task in found[0] and task in found[1]):
         try:
             known = load_tasks()[task]
-            both = [read_samples(files[task], known, with_texts=True) for files in found]
-            n, of_both = _on_shared_items(*both)
+            seeds = sorted(found[0][task].keys() & found[1][task].keys())
+            n, of_both = _on_shared_items(
+                *(
+                    [read_samples(of[task][seed], known, with_texts=True) for seed in seeds]
+                    for of in found
+                )
+            )
         except Unusable as error:
             yield _line(title, task_title(task), f"not compared: {error}")
             continue
@@ -162,19 +167,27 @@ def _figures(n: int, scores: Scores) -> str:
     return f"{n:7,} items {percent(a):>6} {percent(b):>6}   [{span(difference, signed=True)}]"
 
 
-def _on_shared_items(a: Samples, b: Samples) -> tuple[int, Scores]:
-    """Number of the items that both answered, and the scores of the two on these.
+def _on_shared_items(a: Sequence[Samples], b: Sequence[Samples]) -> tuple[int, Scores]:
+    """Number of the items that both answered under every seed, and the scores of the two on these.
+
+    Args:
+        a: What the one answered, under each demonstration seed that both have.
+        b: The same of the other.
 
     Raises:
         Unusable: If there are fewer than two.
     """
-    places: Mapping[tuple[int, str, str], int] = {
-        (t.index, t.sentence, t.gold): place for place, t in enumerate(b.texts)
-    }
-    keys = [(t.index, t.sentence, t.gold) for t in a.texts]
-    rows = [(place, places[key]) for place, key in enumerate(keys) if key in places]
-    if len(rows) < 2:
-        raise Unusable(f"{len(rows)} items that both answered; expected at least 2")
-    in_a, in_b = zip(*rows, strict=True)
-    of_a, of_b = a.statistics["official"][list(in_a)], b.statistics["official"][list(in_b)]
-    return len(rows), resample(a.task.card, [[of_a], [of_b]])
+    places = [
+        {(t.index, t.sentence, t.gold): place for place, t in enumerate(samples.texts)}
+        for samples in (*a, *b)
+    ]
+    if not places:
+        raise Unusable("no demonstration seed that both have; expected one at least")
+    shared = [key for key in places[0] if all(key in of for of in places[1:])]
+    if len(shared) < 2:
+        raise Unusable(f"{len(shared)} items that both answered; expected at least 2")
+    rows = [
+        samples.statistics["official"][[of[key] for key in shared]]
+        for samples, of in zip((*a, *b), places, strict=True)
+    ]
+    return len(shared), resample(a[0].task.card, [rows[: len(a)], rows[len(a) :]])

@@ -98,7 +98,7 @@ def check_run(run: Run) -> None:
             or merged where they are wanted, or two models have one name.
     """
     from distill.student.adapters import check_targets
-    from distill.student.evaluation import tasks_of
+    from distill.student.evaluation import tasks_by_seed, tasks_of
     from sentibench.harness import task_manager
 
     check_tasks(run)
@@ -132,6 +132,7 @@ def check_run(run: Run) -> None:
             check_targets(key, run.student, training.lora, **trust)
     bring_datasets(run)
     tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
+    tasks_by_seed(task_manager(), run.evaluation.tasks, run.evaluation.seeds)
     rows = [stages.row_name(run, model) for model in stages.measured(run)]
     for name in rows:
         if rows.count(name) > 1:

@@ -59,6 +59,8 @@ from sentibench.prompts.few_shot import generation_settings
 from sentibench.remote.records import Answer, Decoding, Failure, Message, Request
 from sentibench.remote.store import Store
 from sentibench.scoring.parse import answer_text, parse_strict
+from sentibench.scoring.samples import newest_samples, read_samples
+from sentibench.scoring.statistics import resample
 
 if TYPE_CHECKING:  # it loads lm-eval
     from sentibench.harness.answered import LabelAnswer, Question
@@ -81,26 +83,40 @@ def evaluate_model(
         retry_failed: Ask again what failed before.
         folder: Of the step.
     """
-    from distill.student.evaluation import evaluate
+    from distill.student.evaluation import evaluate, tasks_by_seed
+    from sentibench.harness import task_manager
 
-    evaluation = run.evaluation
-    results = evaluate(
-        checkpoint_of(run, model),
-        evaluation.tasks,
-        folder / "results",
-        limit=evaluation.limit,
-        limits=evaluation.limits,
-        dtype=evaluation.dtype,
-        trust_remote_code=trusts(run, model),
-        load=partial(asked_model, run, teacher, retry_failed, folder) if teacher else None,
-    )
-    scores = {
-        name: [row["score,none"], row.get("score_stderr,none")]
-        for name, row in results.items()
-        if "score,none" in row
-    }
+    evaluation, results = run.evaluation, folder / "results"
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    of_seeds = tasks_by_seed(task_manager(), evaluation.tasks, evaluation.seeds)
+    for seed, tasks in of_seeds.items():
+        measured = evaluate(
+            checkpoint_of(run, model),
+            tasks,
+            results if seed == DEFAULT_SEED else results / f"seed-{seed}",
+            limit=evaluation.limit,
+            limits={task: n for task, n in evaluation.limits.items() if task in tasks},
+            dtype=evaluation.dtype,
+            seed=seed,
+            trust_remote_code=trusts(run, model),
+            load=partial(asked_model, run, teacher, retry_failed, folder) if teacher else None,
+        )
+        for name, row in measured.items():
+            if "score,none" in row:
+                rows.setdefault(name, []).append(row)
+    scores = {name: _score(results, name, of_task) for name, of_task in rows.items()}
     write_json(folder / "scores.json", scores)
     return {"scores": scores}
+
+
+def _score(folder: Path, task: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Score and standard error; of several seeds, the mean and the standard error of the mean."""
+    if len(rows) == 1:
+        return [rows[0]["score,none"], rows[0].get("score_stderr,none")]
+    known = load_tasks()[task]
+    samples = [read_samples(path, known) for path in newest_samples(folder)[task].values()]
+    scores = resample(known.card, [[one.statistics["official"] for one in samples]])
+    return [float(scores.values_M[0]), float(scores.draws_BM.std(ddof=1))]
 
 
 def asked_model(run: Run, teacher: StageTeacher, retry_failed: bool, folder: Path) -> Any:
@@ -219,14 +235,17 @@ def evaluation_requests(run: Run) -> list[Request]:
     Raises:
         InputError: If a task of the evaluation is none of this package.
     """
-    from sentibench.harness import render_prompts
+    from distill.student.evaluation import tasks_by_seed
+    from sentibench.harness import render_prompts, task_manager
 
-    limits, requests = run.evaluation.limits, list[Request]()
-    for task in tasks_named(run.evaluation.tasks, "evaluation.tasks"):
+    evaluation, requests = run.evaluation, list[Request]()
+    tasks = tasks_named(evaluation.tasks, "evaluation.tasks")
+    of_seeds = tasks_by_seed(task_manager(), evaluation.tasks, evaluation.seeds)
+    for task, seed in ((t, s) for s, names in of_seeds.items() for t in tasks if t.name in names):
         examples = load_split(task, "test").examples
         sentences = {example.index: example.sentence for example in examples}
-        limit = limits.get(task.name, run.evaluation.limit)
-        rows = render_prompts(task, seed=DEFAULT_SEED, shots=task.card.shots, limit=limit)
+        limit = evaluation.limits.get(task.name, evaluation.limit)
+        rows = render_prompts(task, seed=seed, shots=task.card.shots, limit=limit)
         prompts = {row["index"]: (row["prompt"], sentences[row["index"]]) for row in rows}
         requests += _requests(run, task, "evaluate", prompts)
     return requests

@@ -14,6 +14,7 @@ from distill.checkpoints import checkpoint_name, loading
 from sentibench.errors import InputError
 from sentibench.harness import expand_names, task_manager
 from sentibench.progress import progress
+from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.scoring.samples import samples_beside
 
 
@@ -27,6 +28,7 @@ def evaluate(
     dtype: str = "float32",
     adapter: Path | None = None,
     split: str = "test",
+    seed: int = DEFAULT_SEED,
     trust_remote_code: bool = False,
     load: Callable[[], Any] | None = None,
 ) -> dict[str, Any]:
@@ -44,6 +46,7 @@ def evaluate(
         dtype: Of the weights.
         adapter: A folder with LoRA weights for the checkpoint.
         split: ``val`` where settings are chosen.
+        seed: Of the demonstrations.
         trust_remote_code: Whether code that comes with the checkpoint is run.
         load: Gives another model to lm-eval, of which ``checkpoint`` is the name.
 
@@ -58,7 +61,9 @@ def evaluate(
     from sentibench.harness.evaluation import FAST, evaluate_and_save
 
     limits = limits or {}
-    manager = task_manager(**({} if split == "test" else {"split": split}))
+    metadata: dict[str, Any] = {} if split == "test" else {"split": split}
+    metadata |= {} if seed == DEFAULT_SEED else {"demo_seed": seed}
+    manager = task_manager(**metadata)
     chosen = tasks_of(manager, tasks, limits)
     arguments: dict[str, Any]
     arguments = {"pretrained": checkpoint, "dtype": dtype, "softmax_dtype": "float32"}
@@ -68,6 +73,7 @@ def evaluate(
     model: Any = None
     found: dict[str, Any] = {}
     what = f"evaluate {checkpoint_name(checkpoint)}"
+    what += "" if seed == DEFAULT_SEED else f", demonstration seed {seed}"
     with progress(what, "task", len(chosen)) as bar:
         for name in chosen:
             done = saved_results(out / name)
@@ -99,6 +105,29 @@ def tasks_of(manager: Any, tasks: tuple[str, ...], limits: Mapping[str, int]) ->
                 "evaluation.tasks"
             )
     return known
+
+
+def tasks_by_seed(
+    manager: Any, tasks: tuple[str, ...], seeds: Mapping[str, tuple[int, ...]]
+) -> dict[int, tuple[str, ...]]:
+    """Demonstration seed -> the tasks that are measured with it.
+
+    Raises:
+        InputError: If seeds are given for what is not evaluated.
+    """
+    of_task: dict[str, tuple[int, ...]] = {}
+    for task in expand_names(manager, tasks, "evaluation.tasks"):
+        of_task[task] = (DEFAULT_SEED,)
+    for name, chosen in seeds.items():
+        for task in expand_names(manager, (name,), "evaluation.seeds"):
+            if task not in of_task:
+                raise InputError(
+                    f"evaluation.seeds: {task} is not evaluated; remove {name}, or add it to "
+                    "evaluation.tasks"
+                )
+            of_task[task] = chosen
+    all_seeds = sorted({seed for chosen in of_task.values() for seed in chosen})
+    return {seed: tuple(t for t, chosen in of_task.items() if seed in chosen) for seed in all_seeds}
 
 
 def saved_results(out: Path) -> dict[str, Any] | None:

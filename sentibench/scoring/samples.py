@@ -24,6 +24,7 @@ from sentibench.data.cards import Task, load_tasks
 from sentibench.data.pins import document_line, key_of, prompt_sha256
 from sentibench.data.read import split_file
 from sentibench.errors import DataError
+from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.scoring.calibration import Answers
 from sentibench.scoring.metrics import Floats, label_matrix, predicted_label
 from sentibench.scoring.raw_answers import (
@@ -146,19 +147,32 @@ def _date_of(path: Path) -> str:
     return path.stem.rpartition("_")[2]
 
 
-def newest_samples(folder: Path) -> dict[str, Path]:
-    """The newest sample file of each of our tasks that belongs to a finished evaluation.
+def newest_samples(folder: Path) -> dict[str, dict[int, Path]]:
+    """The newest sample file of each of our tasks and seeds that belongs to a finished evaluation.
 
     Returns:
-        Task name, without a group, -> file; sorted by name.
+        Task name, without a group, -> seed of its demonstrations -> file; both sorted.
     """
-    newest: dict[str, tuple[str, Path]] = {}
+    newest: dict[tuple[str, int], tuple[str, Path]] = {}
     for path in sorted(folder.rglob("samples_*.jsonl")):
-        task = task_of(path.stem.removeprefix("samples_").rpartition("_")[0])
-        if task is not None and results_beside(path).is_file():
-            found = newest.get(task.name, ("", path))
-            newest[task.name] = max(found, (_date_of(path), path))
-    return {task: path for task, (_, path) in sorted(newest.items())}
+        name = path.stem.removeprefix("samples_").rpartition("_")[0]
+        task, results = task_of(name), results_beside(path)
+        if task is not None and results.is_file():
+            key = task.name, _demo_seed(results, name)
+            newest[key] = max(newest.get(key, ("", path)), (_date_of(path), path))
+    found: dict[str, dict[int, Path]] = {}
+    for (task_name, seed), (_, path) in sorted(newest.items()):
+        found.setdefault(task_name, {})[seed] = path
+    return found
+
+
+def _demo_seed(results: Path, name: str) -> int:
+    """The seed of a task's demonstrations; the default where the file does not say it."""
+    try:
+        seed = from_json(results.read_bytes())["configs"][name]["metadata"]["demo_seed"]
+    except (OSError, *BAD_CONTENT):
+        return DEFAULT_SEED
+    return seed if isinstance(seed, int) else DEFAULT_SEED
 
 
 # Reading

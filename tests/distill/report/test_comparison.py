@@ -31,10 +31,13 @@ def row(task: str, index: int, score: Sequence[float]) -> dict[str, Any]:
     return {"filter": "none", "doc": doc, "prompt_hash": "", "score": list(score), **counts}
 
 
-def write(folder: Path, task: str, rows: Sequence[dict[str, Any]], stamp: str = STAMP) -> None:
+def write(
+    folder: Path, task: str, rows: Sequence[dict[str, Any]], stamp: str = STAMP, seed: int = 42
+) -> None:
     below = folder / "model"
     below.mkdir(parents=True, exist_ok=True)
-    (below / f"results_{stamp}.json").write_text("{}", encoding="utf-8")
+    content = {"configs": {task: {"metadata": {"demo_seed": seed}}}}
+    (below / f"results_{stamp}.json").write_text(json.dumps(content), encoding="utf-8")
     lines = "".join(json.dumps(r) + "\n" for r in rows)
     (below / f"samples_{task}_{stamp}.jsonl").write_text(lines, encoding="utf-8")
 
@@ -71,6 +74,27 @@ def compare(results: dict[str, Path], teacher: str | None = "teacher"):
     text = json.dumps(found.model_dump(mode="json"), allow_nan=False)
     assert Comparison.model_validate_json(text) == found
     return found
+
+
+def test_a_score_is_the_mean_over_the_demonstration_seeds(tmp_path: Path) -> None:
+    task, later = "sentibench_sst2", "2025-01-02T03-04-06.000000"
+    wrong = {"base": (range(100), range(80)), "student": (range(50), range(60))}
+    for model, of_seeds in wrong.items():
+        for seed, items in zip((42, 52), of_seeds, strict=True):
+            rows = labels(task, GOLD, with_errors(GOLD, items))
+            write(tmp_path / model, task, rows, STAMP if seed == 42 else later, seed)
+    results = {model: tmp_path / model for model in wrong}
+    found = comparison.compare(results, "base", ["student"], None)
+    assert found.tasks[task] == TaskFacts(n=200, seen=True, seeds=(42, 52))
+    gain = found.students["student"].tasks[task].difference
+    assert gain.value == pytest.approx((0.75 + 0.7) / 2 - (0.5 + 0.6) / 2, abs=0.003)
+    # a seed that the base lacks, and other items under another seed
+    (tmp_path / "base" / "model" / f"results_{later}.json").unlink()
+    (reason,) = comparison.compare(results, "base", ["student"], None).left_out
+    assert reason.reason == "other demonstration seeds than the base's"
+    write(tmp_path / "student", task, labels(task, GOLD[:100], GOLD[:100]), later, 52)
+    reasons = [r.reason for r in comparison.compare(results, "base", ["student"], None).left_out]
+    assert "its demonstration seeds were measured on different items" in reasons
 
 
 def test_differences_and_gap_are_those_counted_by_hand(results: dict[str, Path]) -> None:

@@ -98,7 +98,7 @@ def test_own_labels_from_a_table_to_a_labelled_file(
     assert set(own["costs"]) == {"teacher", "student"}
     assert own["costs"]["teacher"]["answer_tokens"] > 0
     samples = newest_samples(run / "evaluate-teacher" / "results")
-    answers = read_samples(samples["reviews"], load_tasks()["reviews"])
+    answers = read_samples(samples["reviews"][42], load_tasks()["reviews"])
     assert answers.n_items == 40
     assert not answers.invalid.any()
     for name in ("icldist-filter", "knowdist-filter"):

@@ -277,10 +277,13 @@ def test_files_of_one_evaluation_find_each_other(tmp_path: Path) -> None:
 
 
 def test_the_newest_samples_of_a_finished_evaluation_count(tmp_path: Path) -> None:
-    def evaluate(folder: str, name: str, stamp: str, finished: bool = True) -> Path:
+    def evaluate(
+        folder: str, name: str, stamp: str, finished: bool = True, seed: object = None
+    ) -> Path:
         path = write(tmp_path / folder, LABELS, name, stamp)
+        content = {"configs": {name: {"metadata": {"demo_seed": seed}}}} if seed else {}
         if finished:
-            results_beside(path).write_text("{}", encoding="utf-8")
+            results_beside(path).write_text(json.dumps(content), encoding="utf-8")
         return path
 
     evaluate("a", SST2.name, "2026-01-01T00-00-00.000000")
@@ -288,7 +291,10 @@ def test_the_newest_samples_of_a_finished_evaluation_count(tmp_path: Path) -> No
     evaluate("a", SST2.name, "2026-01-03T00-00-00.000000", finished=False)
     evaluate("a", "another_task", "2026-01-04T00-00-00.000000")
     only = evaluate("c", ATSA.name, "2025-01-01T00-00-00.000000")
-    assert newest_samples(tmp_path) == {ATSA.name: only, SST2.name: newest}
+    evaluate("d", SST2.name, "2026-01-05T00-00-00.000000", seed=52)
+    other = evaluate("e", SST2.name, "2026-01-06T00-00-00.000000", seed=52)
+    evaluate("e", SST2.name, "2026-01-01T00-00-01.000000", seed=["hostile"])
+    assert newest_samples(tmp_path) == {ATSA.name: {42: only}, SST2.name: {42: newest, 52: other}}
 
 
 def test_statistics_of_both_metrics_of_labels_are_one_array(tmp_path: Path) -> None:
