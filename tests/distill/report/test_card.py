@@ -139,6 +139,19 @@ def test_limits_of_the_run_stand_in_the_card(tmp_path: Path, raw: dict[str, Any]
     assert "The teacher was not measured." in body
 
 
+def test_demonstration_seeds_of_the_run_stand_in_the_card(
+    tmp_path: Path, raw: dict[str, Any]
+) -> None:
+    (task,) = raw["comparison"]["tasks"]
+    raw["comparison"]["tasks"][task]["seeds"] = [42, 52]
+    raw["config"]["evaluation"] = {"tasks": [task], "seeds": {task: [42, 52], "a b; rm": [62]}}
+    _, body = card_of(tmp_path, raw)
+    assert "- The scores of SST2 are means over the demonstration seeds 42, 52." in body
+    assert f"  --tasks {task}\n" in body
+    assert f"""  --tasks {task} --metadata '{{"demo_seed": 52}}'\n""" in body
+    assert "62" not in body
+
+
 @pytest.mark.parametrize(
     ("config", "base", "licence"),
     [
