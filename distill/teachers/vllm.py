@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -28,6 +29,8 @@ class VllmTeacher:
     """
 
     def __init__(self, settings: config.VllmTeacher) -> None:
+        # here, since workers of a cluster do not have the environment of the driver
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         try:
             from vllm import LLM
         except ImportError:
