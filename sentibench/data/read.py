@@ -13,11 +13,13 @@ from typing import Any, cast
 
 from sentibench.data.cards import Card, Format, SplitFile, Task
 from sentibench.data.fetch import data_home, ensure_dataset
-from sentibench.data.own_items import examples_of, read_own_table
+from sentibench.data.own_items import examples_of, read_own_table, remade
 from sentibench.data.records import ABSENT, Example, OpinionSpans, SentimentTuple, Span
 from sentibench.errors import DataError, nearest
 
 MINI_FOLDER = Path(__file__).parent / "mini"
+
+REINSTALL = "run: pip install --force-reinstall sentibench"
 
 RawItem = Mapping[str, Any]
 
@@ -51,17 +53,18 @@ def load_split(task: Task, split: str) -> Split:
     if task.source == "real":
         ensure_dataset(task.card)
     path = _path(task, split)
-    remedy = {
+    back = {
         "real": f"run: sentibench fetch {task.name}",
-        "mini": "run: pip install --force-reinstall sentibench",
-        "own": f"put the old file back, or run: sentibench task new {task.name} --force",
+        "mini": REINSTALL,
+        "own": "put the old file back",
     }[task.source]
     try:
         if path.exists() and not path.is_file():  # a device may have no end
             raise OSError(errno.EINVAL, "no ordinary file")
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; {remedy}") from None
+        raise DataError(f"{path}: cannot be read: {error.strerror}; {back}") from None
+    remedy = f"{back}, or run: {remade(task.card)}" if task.source == "own" else back
     if problem := expected.problem(content):
         raise DataError(f"{path}: not the file that the card describes; {problem}; {remedy}")
     if task.source == "own":

@@ -139,6 +139,7 @@ def test_check_says_that_the_prompts_of_a_card_were_changed_by_hand(desk: Path) 
     ok, detail = findings()["reviews/test"]
     assert not ok
     assert "reviews.yaml: pins: got hashes of other prompts than the card makes" in detail
+    assert "write it with: sentibench task new reviews --force --test " in detail
 
 
 def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
