@@ -127,7 +127,7 @@ class CardFile(_Part):
     url: str = ""
     facts: list[str] = []
     reversed_ties: list[str] = []
-    pins: dict[Source, PinsEntry]
+    pins: dict[Source, PinsEntry] = {}
 
     @model_validator(mode="after")
     def _is_consistent(self) -> CardFile:
