@@ -454,7 +454,7 @@ def test_a_broken_card_is_replaced_where_that_is_said(capsys) -> None:
         ("kind,text\ngood one,Tea\nbad,No\n", "--label kind --labels 'good one=plus,bad=minus'"),
         ("text,aspect,pole\nTea,tea,good\n", "--elements aspect,polarity --column polarity=pole"),
         (
-            "text,tuples\nTea,\"[('tea', 'good')]\"\n",
+            "text;tuples\nTea;[{'aspect': 'tea', 'polarity': 'good'}]\n".replace("'", '"'),
             "--elements aspect,polarity --tuples tuples --labels good,bad",
         ),
     ],
