@@ -138,7 +138,7 @@ class Step:
             where = "the network" if of_network else self.folder
             where = getattr(error, "filename", None) or where
             why = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-            remedy = REMEDIES.get(getattr(error, "errno", None), "correct this")
+            remedy = REMEDIES.get(getattr(error, "errno", None) or 0, "correct this")
             remedy = "check the connection" if of_network else remedy
             raise StoreError(
                 f"{self.name}: {where}: got {why}; finished work is kept; {remedy}, then run the "
