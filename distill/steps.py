@@ -7,6 +7,7 @@ done, and whatever is done again says which input changed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -20,6 +21,14 @@ from distill.files import digest, write_json
 from sentibench.errors import InputError, StoreError
 
 WAIT_S = 0.5
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room on this disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "get the permission for it"),
+    errno.EROFS: "set `out` to a folder that can be written",
+    errno.ENOENT: "put the file back",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+}
+"""Number of an error of the system -> what to do."""
 State = Literal["done", "stale", "new", "waits"]
 Work = Callable[[Path], dict[str, Any]]
 
@@ -125,11 +134,15 @@ class Step:
         except Exception as error:
             if not _is_of_a_disk(error):
                 raise
-            where = getattr(error, "filename", None) or self.folder
+            of_network = isinstance(error, ConnectionError | TimeoutError)
+            where = "the network" if of_network else self.folder
+            where = getattr(error, "filename", None) or where
             why = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+            remedy = REMEDIES.get(getattr(error, "errno", None) or 0, "correct this")
+            remedy = "check the connection" if of_network else remedy
             raise StoreError(
-                f"{self.name}: {where}: got {why}; finished work is kept; "
-                "correct this, then run the command again"
+                f"{self.name}: {where}: got {why}; finished work is kept; {remedy}, then run the "
+                "command again"
             ) from None
         return summary
 

@@ -29,15 +29,22 @@ def pins_of(task: Task) -> dict:
     return {"items": items_key(task, load_split(task, "test").examples), "prompts": prompts}
 
 
+def with_pins(card: str, pins: dict[str, dict]) -> str:
+    """The text of a card with these hashes, whether it had some or not."""
+    rest = re.sub(r"^pins:\n(?: .*\n?)*", "", card, flags=re.MULTILINE).rstrip("\n")
+    return f"{rest}\n{yaml.safe_dump({'pins': pins}, sort_keys=False)}"
+
+
 def main() -> None:
     pins: dict[str, dict] = {}
     for task in load_tasks().values():
+        if task.source == "own":
+            continue  # its card is not ours
         pins.setdefault(task.card.name, {})[task.source] = pins_of(task)
         print(task.name, flush=True)
     for name, of_card in pins.items():
         path = CARDS / f"{name}.yaml"
-        text = re.sub(r"^pins:\n(?: .*\n)*", "", path.read_text("utf-8"), flags=re.MULTILINE)
-        path.write_text(text + yaml.safe_dump({"pins": of_card}, sort_keys=False), "utf-8")
+        path.write_text(with_pins(path.read_text("utf-8"), of_card), "utf-8")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,20 @@ from distill.config import Run, Section
 PATH = Path(__file__).parent / "settings.md"
 HEAD = """# Settings of a distillation run
 
-Made by `python docs/settings_reference.py` from the classes in `distill/config/`. A setting is
-given in YAML, or as `section.key=value` on the command line. Those without a default have to be
-given.
+This page lists all settings. Write them into the YAML file of the run, or as `section.key=value` on
+the command line. For a configuration to begin with, see [distillation.md](distillation.md).
+
+The columns of the tables:
+
+* **setting**: the key. The heading above the table names the section in which the key is.
+* **type**: what the value can be. A "section" has keys of its own, in the table with its name. A
+  section of the same kind in another place has no second table. A "table" has keys of your choice.
+  "any value" is whatever JSON can hold.
+* **default**: the value if you do not give one. If this column is empty, you have to give a value.
+  `null` means that there is no value. "its defaults" are those of the section's own table.
+* **meaning**: what the setting does.
+
+`python docs/settings_reference.py` made this page from the classes in `distill/config/`.
 """
 BOUNDS = {
     "minimum": "at least",
@@ -40,6 +51,8 @@ def described(section: type[Section]) -> dict[str, str]:
 
 def type_text(schema: dict[str, Any]) -> str:
     """A JSON schema in words."""
+    if not schema or schema.get("$ref", "").endswith("/JsonValue"):
+        return "any value"
     if "$ref" in schema or "oneOf" in schema:
         return "section"
     if "anyOf" in schema:

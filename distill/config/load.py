@@ -23,9 +23,9 @@ def _parsed(text: str, mistake: str) -> Any:
     """The value of a YAML text; the mistake says where and what if it is none."""
     try:
         return yaml.load(text, StrictLoader)
-    # its constructors raise whatever Python does, as for the date 2024-13-45
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise ConfigError(f"{mistake}; {' '.join(str(error).split())}") from None
+    except yaml.YAMLError as error:
+        said = " ".join(str(error).split()).replace('"<unicode string>", ', "")
+        raise ConfigError(f"{mistake}; {said}") from None
     except RecursionError:
         raise ConfigError(f"{mistake}; nested too deeply") from None
 

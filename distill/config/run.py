@@ -59,7 +59,7 @@ class Evaluation(Section):
 
 
 class FilterConfig(Section):
-    """What makes an answer unfit. One that has to be a label is only judged as a label.
+    """Which answers are dropped. Labels are not checked for refusals, copies, repetition or length.
 
     Attributes:
         skip: Reasons that are not checked. ``funnel.json`` lists them.

@@ -142,9 +142,9 @@ class Cleaning(Section):
             entities such as ``&amp;`` are decoded. ``links``: bare links are removed. ``no words``:
             texts without a letter are left out. ``case``: texts that differ from another only in
             case and whitespace are left out.
-        mask: Personal data that are replaced by placeholders: mail addresses, phone numbers,
-            handles. Exception: lm-eval reads the held-out items unmasked, and writes them to
-            ``results/``.
+        mask: Personal data that are replaced by placeholders in the texts of the run and in all
+            requests to the teacher: mail addresses, phone numbers, handles. The held-out items that
+            lm-eval reads and writes to ``results/`` stay unmasked.
     """
 
     skip: tuple[Change | Literal["no words", "case"], ...] = ()

@@ -14,32 +14,34 @@ SHOWN = 3  # reasons, the most frequent first
 DROPPED: Mapping[Reason, str] = {
     "only reasoning": "raise that, to 1024 or more where the model thinks aloud, or switch its "
     "thinking off in teacher.extra_body or teacher.chat_template_args",
-    "empty": "see teacher.chat or teacher.style",
-    "run-on": "see filters.run_on",
-    "refusal": "see filters.refusal_words",
-    "cut off": "raise that, or see filters.cut_off",
-    "only a label": "see knowdist.few_shot, knowdist.templates",
-    "JSON": "see teacher.extra_body, knowdist.templates",
-    "copied input": "see filters.copied_share, filters.example_share",
-    "repetition": "see filters.repetition_share",
-    "outside the taxonomy": "see teacher.response_format: label, icldist.score_choices",
-    "span not in the text": "see filters.skip, if aspects need not be words of the text",
-    "too short": "see filters.min_words",
-    "too long": "see filters.max_words",
-    "contaminated": "see texts",
-    "near-duplicate": "see filters.near_duplicate_similarity",
+    "empty": "set teacher.chat or teacher.style to the kind of the model, chat or not",
+    "run-on": "set filters.run_on: cut, to keep what comes before",
+    "refusal": "lower filters.refusal_words: longer answers are kept",
+    "cut off": "raise that, or set filters.cut_off: last sentence",
+    "only a label": "set knowdist.few_shot: true, or change the prompts in knowdist.templates",
+    "JSON": "remove what asks for JSON from teacher.extra_body or knowdist.templates",
+    "copied input": "raise filters.copied_share or filters.example_share",
+    "repetition": "raise filters.repetition_share",
+    "outside the taxonomy": "set teacher.response_format: label for a server, or "
+    "icldist.score_choices: true for a teacher that scores labels",
+    "span not in the text": "add this reason to filters.skip, if aspects need not be words of the "
+    "text",
+    "too short": "lower filters.min_words",
+    "too long": "raise filters.max_words",
+    "contaminated": "give other texts, which are in no test set",
+    "near-duplicate": "raise filters.near_duplicate_similarity, or give more different texts",
 }
-"""What governs how many answers are dropped for a reason."""
+"""How fewer answers are dropped for a reason."""
 FAILED: Mapping[str, str] = {
-    "connection": "see teacher.base_url",
-    "malformed": "see teacher.base_url",
-    "no gold label": "see texts.label_column, texts.labels",
-    "not recorded": "see teacher.store",
-    "rate limit": "see teacher.requests_per_minute, teacher.tokens_per_minute",
-    "refused": "see teacher.model, teacher.extra_body",
-    "server": "see teacher.base_url, teacher.concurrency",
-    "timeout": "see teacher.timeout_s",
-    "too long": "see texts, teacher.max_length",
+    "connection": "check teacher.base_url, and whether the server runs",
+    "malformed": "check that teacher.backend fits the server at teacher.base_url",
+    "no gold label": "correct texts.label_column or texts.labels",
+    "not recorded": "set teacher.store to a recording that has these requests",
+    "rate limit": "lower teacher.requests_per_minute or teacher.tokens_per_minute",
+    "refused": "correct teacher.model or teacher.extra_body",
+    "server": "read the log of the server at teacher.base_url, or lower teacher.concurrency",
+    "timeout": "raise teacher.timeout_s",
+    "too long": "give shorter texts, or raise teacher.max_length",
 }
 """The same for failures; ``Failure`` has the reasons."""
 
@@ -54,8 +56,8 @@ def check_losses(step: str, funnel: Funnel, config: FilterConfig, file: Path | N
         file: Where the funnel was written.
 
     Raises:
-        LossError: One line with the most frequent reasons, an example of each, and the setting
-            that governs it. Also where nothing is left, whatever the settings allow.
+        LossError: One line with the most frequent reasons, an example of each, and a
+            remedy. Also where nothing is left, whatever the settings allow.
     """
     asked, kept = funnel.total("asked"), funnel.total("kept")
     is_enough = config.allow_loss or kept >= config.min_kept * asked
@@ -78,12 +80,12 @@ def _losses(funnel: Funnel) -> Iterator[tuple[int, str]]:
         if n := funnel.total(reason):
             yield n, _described(n, reason, funnel.examples[reason][0], DROPPED[reason])
     for reason, n in funnel.failures.items():
-        governs = FAILED.get(reason, "see teacher")
-        yield n, _described(n, reason, funnel.failure_examples[reason][0], governs)
+        remedy = FAILED.get(reason, "check the settings of teacher")
+        yield n, _described(n, reason, funnel.failure_examples[reason][0], remedy)
 
 
-def _described(n: int, reason: str, example: DroppedAnswer, governs: str) -> str:
+def _described(n: int, reason: str, example: DroppedAnswer, remedy: str) -> str:
     detail = "".join(c if c.isprintable() else " " for c in example.detail)
     shown = [repr(example.excerpt)] if example.excerpt else []
     shown += [detail] if detail else []
-    return f"{n} {reason}, such as {': '.join(shown) or example.id} ({governs})"
+    return f"{n} {reason}, such as {': '.join(shown) or example.id} ({remedy})"

@@ -129,8 +129,8 @@ def load_student(
         trust_remote_code: Whether code that comes with the checkpoint is run.
 
     Raises:
-        InputError: If the folder holds no weights, the name is not found, or bitsandbytes is
-            missing.
+        InputError: If the folder holds no weights, the name is not found, or a package is
+            missing: bitsandbytes, or one that the model needs.
     """
     given: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     if four_bits:
@@ -146,8 +146,14 @@ def load_student(
         with loading("student", checkpoint):
             model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, **given)
     except ImportError as error:
+        said = " ".join(str(error).split())
+        if not four_bits:
+            raise InputError(
+                f"student: {checkpoint!r} needs a package that is not installed; got {said}; "
+                "install that package"
+            ) from None
         raise InputError(
-            f"training.method: qlora needs the package bitsandbytes; got {error}; run: pip install "
+            f"training.method: qlora needs the package bitsandbytes; got {said}; run: pip install "
             "bitsandbytes"
         ) from None
     tokenizer = load_tokenizer(checkpoint, trust_remote_code=trust_remote_code)

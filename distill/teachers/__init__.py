@@ -20,7 +20,9 @@ from distill.teachers.gold import GoldTeacher
 from distill.teachers.replay import ReplayTeacher
 from sentibench.decisions.server import DecisionsServer
 from sentibench.decisions.server import identity as decisions_identity
+from sentibench.errors import TeacherError
 from sentibench.predict.checkpoints import fingerprint
+from sentibench.remote.reasoning import open_mark
 from sentibench.remote.records import Teacher
 
 
@@ -85,3 +87,18 @@ def load_teacher(
     from distill.teachers.vllm import VllmTeacher
 
     return VllmTeacher(config)
+
+
+def refuse_open_reasoning(prompt: str) -> None:
+    """Refuse a prompt, as the chat template wrote it, behind which no label can be scored.
+
+    Raises:
+        TeacherError: If it ends inside the model's reasoning.
+    """
+    if mark := open_mark(prompt):
+        raise TeacherError(
+            "teacher.chat_template_args: labels cannot be scored, as the chat template ends the "
+            f"prompt inside the model's reasoning; got {mark!r} at the end of the prompt; switch "
+            "reasoning off, for example with {enable_thinking: false}, or let the teacher write "
+            "its labels: icldist.score_choices=false"
+        )

@@ -31,11 +31,7 @@ HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0" * 5
 CHECK_S = 120.0  # for a machine to say whether a worker could work there
 OBJECTS_BYTES = 512 << 20  # what workers and driver share in the memory of this machine alone
 # Read when Ray is imported. Nothing calls outside, and what Ray says is not said twice.
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "VLLM_NO_USAGE_STATS": "1",
-}
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
 
 def load_ray() -> Any:

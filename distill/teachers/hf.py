@@ -15,7 +15,7 @@ from typing import Any
 
 from distill import config
 from distill.checkpoints import loading
-from distill.teachers import identity
+from distill.teachers import identity, refuse_open_reasoning
 from sentibench.errors import TeacherError
 from sentibench.remote.reasoning import is_mark, open_mark
 from sentibench.remote.records import Answer, Decoding, Failure, Request
@@ -73,13 +73,7 @@ class HfTeacher:
         )
 
     def _score(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Answer]]:
-        if mark := open_mark(self.prompt_of(requests[0])):
-            raise TeacherError(
-                "teacher.chat_template_args: labels cannot be scored, as the chat template ends "
-                f"the prompt inside the model's reasoning; got {mark!r} at the end of the prompt; "
-                "switch reasoning off, for example with {enable_thinking: false}, or let the "
-                "teacher write its labels: icldist.score_choices=false"
-            )
+        refuse_open_reasoning(self.prompt_of(requests[0]))
         space = "" if self.chat else " "
         pairs = [
             (self.prompt_of(request), space + choice)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -12,7 +13,7 @@ from typing import Any
 
 from distill import config
 from distill.checkpoints import loading
-from distill.teachers import identity
+from distill.teachers import identity, refuse_open_reasoning
 from sentibench.errors import TeacherError
 from sentibench.remote.reasoning import open_mark
 from sentibench.remote.records import Answer, Decoding, Failure, Request
@@ -28,6 +29,8 @@ class VllmTeacher:
     """
 
     def __init__(self, settings: config.VllmTeacher) -> None:
+        # here, since workers of a cluster do not have the environment of the driver
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         try:
             from vllm import LLM
         except ImportError:
@@ -102,13 +105,8 @@ class VllmTeacher:
         """
         from vllm import SamplingParams
 
-        if self.chat and (mark := open_mark(self._chat_prompt(requests[0], tokenize=False))):
-            raise TeacherError(
-                "teacher.chat_template_args: labels cannot be scored, as the chat template ends "
-                f"the prompt inside the model's reasoning; got {mark!r} at the end of the prompt; "
-                "switch reasoning off, for example with {enable_thinking: false}, or let the "
-                "teacher write its labels: icldist.score_choices=false"
-            )
+        if self.chat:
+            refuse_open_reasoning(self._chat_prompt(requests[0], tokenize=False))
         room = self.engine.llm_engine.model_config.max_model_len - 1  # vLLM writes one token
         rows: list[list[int]] = []
         n_prompts: dict[str, int] = {}

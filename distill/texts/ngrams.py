@@ -30,6 +30,8 @@ NOISE = re.compile(
 )
 SIGNS_OF_NOISE = ("<", "http", "www.", "@", "\\n", "b-")
 """One of them is in every match of ``NOISE``, and finding them costs a tenth of it."""
+SIGNS_OF_MARKUP = ("<", "＜", "﹤", "&")
+"""One of them begins every tag: as it is, in another width, or as ``&lt;``."""
 PIECE = re.compile(r"\S{1,500}")
 NEGATION = re.compile(r"(?<=\w)n['’]t\b")
 WORD = re.compile(r"[^\W_]+")
@@ -86,10 +88,12 @@ def text_fingerprints(text: str, n: int) -> Hashes:
 @lru_cache(maxsize=64)
 def _hashes_of_text(text: str) -> Hashes:
     """Hash the words of a text by its paragraphs, since prompts have many of these in common."""
-    if "<" in text or "&" in text:  # markup may reach from one paragraph into the next
+    # markup may reach from one paragraph into the next; everything else ends at white space
+    if any(sign in text for sign in SIGNS_OF_MARKUP):
         return _word_hashes(words_of(text))
-    pairs = (paragraph.partition(": ")[::2] for paragraph in text.split("\n\n"))
-    return np.concatenate([_hashes_of_part(part) for pair in pairs for part in pair])
+    triples = (paragraph.partition(": ") for paragraph in text.split("\n\n"))
+    parts = (part for head, colon, rest in triples for part in (head + colon, rest))
+    return np.concatenate([_hashes_of_part(part) for part in parts])
 
 
 @lru_cache(maxsize=1 << 12)

@@ -127,7 +127,7 @@ class CardFile(_Part):
     url: str = ""
     facts: list[str] = []
     reversed_ties: list[str] = []
-    pins: dict[Source, PinsEntry]
+    pins: dict[Source, PinsEntry] = {}
 
     @model_validator(mode="after")
     def _is_consistent(self) -> CardFile:
@@ -251,7 +251,18 @@ def refuse_twins(key: str, names: Sequence[str]) -> None:
 
 
 class StrictLoader(yaml.SafeLoader):
-    """YAML in which no key is there twice: the first would be lost without a word."""
+    """YAML in which no key is there twice, and whose mistakes all name their place."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Make a value; what its tag cannot be made of is an error of YAML, with its place."""
+        try:
+            return cast(Any, super()).construct_object(node, deep=deep)
+        # constructors raise whatever Python does, as for the date 2024-13-45
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            why = f" ({error})" if isinstance(error, ValueError) else ""
+            what = f"got {SHORT.repr(cast(Any, node).value)}, expected a YAML {kind}{why}"
+            raise yaml.MarkedYAMLError(None, None, what, node.start_mark) from None
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Compose a mapping; a key that is there twice, or is no text, is an error of YAML."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from sentibench.data.cards import Card
+from sentibench.data.cards import OWN_FOLDER, Card
 from sentibench.data.records import ABSENT, Example, SentimentTuple
 from sentibench.data.tables import Row, Table, plain_text, read_table
 from sentibench.errors import InputError, nearest
@@ -16,6 +18,28 @@ from sentibench.errors import InputError, nearest
 def read_own_table(card: Card, path: Path) -> Table:
     """Read a table of an own task in the way that its card says."""
     return read_table(path, delimiter=card.delimiter, encoding=card.encoding)
+
+
+def remade(card: Card) -> str:
+    """How to make a card of the same tables again: a command, and what it does not repeat."""
+    folder = card.path.parent if card.path else Path(OWN_FOLDER)
+    given = ["sentibench", "task", "new", card.name, "--force"]
+    for split, file in card.splits.items():
+        given += [f"--{split}", os.path.relpath(folder / file.file)]
+    for part, column in card.columns.items():
+        if part in card.elements:
+            given += ["--column", f"{part}={column}"]
+        else:
+            given += [f"--{part}", column]
+    labels = [f"{label.name}={label.word}" for label in card.classes] or card.polarities
+    if not any("," in label or label.count("=") > bool(card.classes) for label in labels):
+        given += ["--labels", ",".join(labels)]
+    given += ["--elements", ",".join(card.elements)] if card.elements else []
+    given += ["--delimiter", card.delimiter] if card.delimiter else []
+    given += ["--encoding", card.encoding] if card.encoding else []
+    if folder.absolute() != Path(OWN_FOLDER).absolute():
+        given += ["--out", os.path.relpath(folder)]
+    return f"{shlex.join(given)} (add the other options that you gave, such as --instruction)"
 
 
 def examples_of(card: Card, rows: Iterable[Row]) -> list[Example]:

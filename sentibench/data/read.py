@@ -13,11 +13,14 @@ from typing import Any, cast
 
 from sentibench.data.cards import Card, Format, SplitFile, Task
 from sentibench.data.fetch import data_home, ensure_dataset
-from sentibench.data.own_items import examples_of, read_own_table
+from sentibench.data.own_items import examples_of, read_own_table, remade
 from sentibench.data.records import ABSENT, Example, OpinionSpans, SentimentTuple, Span
 from sentibench.errors import DataError, nearest
 
 MINI_FOLDER = Path(__file__).parent / "mini"
+
+AGAIN = "download it again: sentibench fetch --force"
+REINSTALL = "run: pip install --force-reinstall sentibench"
 
 RawItem = Mapping[str, Any]
 
@@ -51,17 +54,18 @@ def load_split(task: Task, split: str) -> Split:
     if task.source == "real":
         ensure_dataset(task.card)
     path = _path(task, split)
-    remedy = {
+    back = {
         "real": f"run: sentibench fetch {task.name}",
-        "mini": "run: pip install --force-reinstall sentibench",
-        "own": f"put the old file back, or run: sentibench task new {task.name} --force",
+        "mini": REINSTALL,
+        "own": "put the old file back",
     }[task.source]
     try:
         if path.exists() and not path.is_file():  # a device may have no end
             raise OSError(errno.EINVAL, "no ordinary file")
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}; {remedy}") from None
+        raise DataError(f"{path}: cannot be read: {error.strerror}; {back}") from None
+    remedy = f"{back}, or run: {remade(task.card)}" if task.source == "own" else back
     if problem := expected.problem(content):
         raise DataError(f"{path}: not the file that the card describes; {problem}; {remedy}")
     if task.source == "own":
@@ -72,7 +76,7 @@ def load_split(task: Task, split: str) -> Split:
                 f"{task.card.path}); {remedy}"
             )
         return Split(examples, {})
-    return read_split(task.card, content, str(path))
+    return read_split(task.card, content, str(path), REINSTALL if task.source == "mini" else AGAIN)
 
 
 def demonstration_pool(task: Task) -> tuple[Example, ...]:
@@ -130,13 +134,14 @@ def load_mini_files() -> Mapping[str, Mapping[str, SplitFile]]:
     }
 
 
-def read_split(card: Card, content: bytes, where: str) -> Split:
+def read_split(card: Card, content: bytes, where: str, remedy: str = AGAIN) -> Split:
     """Read the bytes of a dataset file.
 
     Args:
         card: The dataset, which fixes the format.
         content: UTF-8 JSON, with or without a byte-order mark.
         where: Name of the file, for errors.
+        remedy: What to do about a wrong file.
 
     Raises:
         DataError: If the content is no list of items in the format of the dataset. The message
@@ -145,30 +150,38 @@ def read_split(card: Card, content: bytes, where: str) -> Split:
     try:
         rows = json.loads(content.decode("utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DataError(
-            f"{where}: not JSON in UTF-8: {error}; download it again: sentibench fetch --force"
-        ) from None
+        raise DataError(f"{where}: not JSON in UTF-8: {error}; {remedy}") from None
     if not isinstance(rows, list):
-        raise DataError(f"{where}: got a {type(rows).__name__}, expected a list of items")
+        raise DataError(f"{where}: got a {type(rows).__name__}, expected a list of items; {remedy}")
     changes: Counter[str] = Counter()
     read_row = _READERS[card.format]
     examples: list[Example] = []
     for index, row in enumerate(cast(list[Any], rows)):
         try:
             examples.append(read_row(card, index, row, changes))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise DataError(
-                f"{where}: item {index} is not in the format of {card.title}: {error!r}; "
-                "download it again: sentibench fetch --force"
+                f"{where}: item {index} is not in the format of {card.title}; "
+                f"{_wrong_with_item(error)}; {remedy}"
             ) from None
     return Split(tuple(examples), {reason: n for reason, n in changes.items() if n})
+
+
+def _wrong_with_item(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"got no key {error.args[0]!r}, expected one"
+    if isinstance(error, ValueError):
+        return str(error)
+    return "got a value of another type than expected"
 
 
 def _read_label_item(card: Card, index: int, row: RawItem, changes: Counter[str]) -> Example:
     label = row["label"].lower()
     changes["label put in lower case"] += label != row["label"]
     if label not in card.labels:
-        raise ValueError(f"label {row['label']!r}, expected one of {', '.join(card.labels)}")
+        raise ValueError(
+            f"got the label {row['label']!r}, expected one of {', '.join(card.labels)}"
+        )
     return Example(
         index, row["sentence"], answer=label, label=label, target=row.get("target") or None
     )

@@ -44,8 +44,9 @@ class Settings(BaseModel):
         max_attempts: How often a request is sent before it counts as failed.
         requests_per_minute: The server's limit; none for no limit.
         tokens_per_minute: The server's limit, prompts and answers together; none for no limit.
-        extra_body: Further keys of every request; one that is null is left out.
-        label_body: Further keys of requests for labels, where these are not ``extra_body``.
+        extra_body: Additional keys of every request. A key that is null is left out.
+        label_body: Additional keys of requests for labels, in place of ``extra_body``; none for
+            those of ``extra_body``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())

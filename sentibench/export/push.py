@@ -94,14 +94,15 @@ def push(
         print(f"{path.stat().st_size:>15,} bytes  {path.name}")
     for path in found.left_out:
         print(f"not uploaded: {path.name}", file=sys.stderr)
-    for name in WANTED.keys() - {path.name for path in found.published}:
-        print(f"{checkpoint}: no {name}: {WANTED[name]}", file=sys.stderr)
+    names = [path.name for path in found.published]
+    for name, lack in WANTED.items():
+        if name not in names:
+            print(f"{checkpoint}: no {name}: {lack}", file=sys.stderr)
     if dry_run:
         return None
     api = api or HfApi()
     try:
         api.create_repo(repo, private=private, exist_ok=True)
-        names = [path.name for path in found.published]
         return str(
             api.upload_folder(
                 repo_id=repo,

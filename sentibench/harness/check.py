@@ -24,6 +24,7 @@ from sentibench.data.cards import (
 )
 from sentibench.data.fetch import data_home
 from sentibench.data.instructions import load_instruction
+from sentibench.data.own_items import remade
 from sentibench.data.read import demonstration_pool, load_split, split_file
 from sentibench.errors import SentiBenchError
 from sentibench.prompts.few_shot import own_pins
@@ -68,7 +69,7 @@ def _check_file(task: Task, split: str) -> Finding:
         pins = own_pins(task.card, demonstration_pool(task), loaded.examples)
         if pins != task.pins:
             detail = f"{task.card.path}: pins: got hashes of other prompts than the card makes"
-            return Finding(subject, f"{detail}; write it with: sentibench task new --force", False)
+            return Finding(subject, f"{detail}; write it with: {remade(task.card)}", False)
     changes = [f"{reason}: {n}" for reason, n in loaded.changes.items()]
     detail = "; ".join([f"{n_items} of {n_rows} rows read", *changes])
     return Finding(subject, detail, n_items == n_rows)

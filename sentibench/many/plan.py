@@ -214,11 +214,12 @@ def _first_of(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"]))
     says = first["msg"].removeprefix("Value error, ")
-    keys = ", ".join(Many.model_fields)
     if first["type"] == "extra_forbidden":
-        known = keys if len(first["loc"]) == 1 else ", ".join(Model.model_fields)
-        return f"{where}: unknown key; known: {known}"
-    return f"{where}: {says}" if where else f"{says}; known keys: {keys}"
+        known = Many.model_fields if len(first["loc"]) == 1 else Model.model_fields
+        return f"{where}: unknown key; known: {', '.join(known)}"
+    if first["type"] in ("model_type", "dict_type") and not where:
+        return f"got no keys, expected some of {', '.join(Many.model_fields)}"
+    return f"{where}: {says}" if where else says
 
 
 def units_of(many: Many) -> list[Unit]:

@@ -25,17 +25,15 @@ METRICS = {
     ),
 }
 """Name -> title, unit and which way is better, what it says."""
-GROUPS = (
-    f"up to {BINS} groups of equally many items, where items of equal probability stay together"
-)
+GROUPS = f"up to {BINS} groups of equally many items; equal probabilities are in the same group"
 DOTS = (
-    f"up to {BINS} groups of equally many items, each of about {PER_DOT} or more; the larger a "
-    "dot, the more items it stands for"
+    f"up to {BINS} groups of equally many items, about {PER_DOT} or more in each. A larger dot is "
+    "more items"
 )
 INTERVALS = (
     f"The intervals are from {REPLICATES:,} draws of the items, the same for all models. Chance "
-    "raises ECE, the more the fewer items there are; its interval is for the error without that, "
-    "so it reaches further down than up."
+    "makes ECE larger, most of all with few items. The interval of ECE is corrected for this, so "
+    "it is wider below the value than above, unless it ends at 0."
 )
 IN_PERCENT = ("ece", "coverage_at_5")
 

@@ -1,5 +1,6 @@
 """A step is done once, and says why it is done again."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -96,12 +97,39 @@ def test_unfinished_work_of_other_inputs_is_thrown_away_and_of_the_same_kept(
         assert (folder / "half").exists() is kept
 
 
-def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
-    def full(_) -> dict:
-        raise OSError(28, "No space left on device", "weights")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device", "weights"),
+            "weights: got No space left on device; finished work is kept; make room on this disk",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "weights"),
+            "weights: got Permission denied; finished work is kept; get the permission for it",
+        ),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "weights"),
+            "weights: got No such file or directory; finished work is kept; put the file back",
+        ),
+        (
+            ConnectionResetError("reset by peer"),
+            "the network: got reset by peer; finished work is kept; check the connection",
+        ),
+        (OSError("odd\ndisk"), "HERE: got odd disk; finished work is kept; correct this"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line_with_its_own_remedy(
+    error: OSError, said: str, tmp_path: Path
+) -> None:
+    def fails(_) -> dict:
+        raise error
 
-    with pytest.raises(StoreError, match="s: weights: got No space left on device; finished"):
-        Step("s", tmp_path / "s", {}, (), (), full).do()
+    folder = tmp_path / "s"
+    with pytest.raises(StoreError) as caught:
+        Step("s", folder, {}, (), (), fails).do()
+    said = said.replace("HERE", str(folder))
+    assert str(caught.value) == f"s: {said}, then run the command again"
 
 
 def test_a_full_disk_is_one_clear_error_in_the_words_of_torch_and_safetensors_too(

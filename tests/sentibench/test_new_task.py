@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import yaml
 
 from sentibench.__main__ import main
 from sentibench.data.card_form import CardLoader
-from sentibench.data.cards import load_tasks, task_named
+from sentibench.data.cards import forget_own_tasks, load_tasks, task_named
 from sentibench.data.read import load_split
 from sentibench.errors import SentiBenchError
 from sentibench.predict.recipe import recipe_of
@@ -445,6 +446,39 @@ def test_a_broken_card_is_replaced_where_that_is_said(capsys) -> None:
     assert task_named("reviews", "test").card.labels == ("complaint", "praise", "question")
 
 
+@pytest.mark.parametrize(
+    ("table", "options"),
+    [
+        ("text,label\nTea,praise\nNo,bad one\n", ""),
+        ("my text;kind\nTea;good\nNo;bad\n", "--text 'my text' --label kind --delimiter ';'"),
+        ("kind,text\ngood one,Tea\nbad,No\n", "--label kind --labels 'good one=plus,bad=minus'"),
+        ("text,aspect,pole\nTea,tea,good\n", "--elements aspect,polarity --column polarity=pole"),
+        (
+            "text;tuples\nTea;[{'aspect': 'tea', 'polarity': 'good'}]\n".replace("'", '"'),
+            "--elements aspect,polarity --tuples tuples --labels good,bad",
+        ),
+    ],
+)
+def test_the_command_that_is_advised_for_a_changed_table_works_as_typed(
+    table: str, options: str, capsys
+) -> None:
+    Path("t.csv").write_text(table, encoding="utf-8")
+    assert new("reviews", "--test", "t.csv", "--out", "my tasks", *shlex.split(options)) == 0
+    before = card_of("reviews", "my tasks")
+    Path("t.csv").write_text(table.replace("Tea", "More tea"), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SENTIBENCH_TASKS", "my tasks")
+        forget_own_tasks()
+        capsys.readouterr()
+        assert main(["prompts", "reviews"]) == 2
+        said = capsys.readouterr().err
+        _, *typed = shlex.split(said.partition("run: ")[2].partition(" (add")[0])
+        assert main(typed) == 0, capsys.readouterr().err
+        assert main(["prompts", "reviews"]) == 0
+    after = card_of("reviews", "my tasks")
+    assert before | {"splits": 0, "pins": 0} == after | {"splits": 0, "pins": 0}
+
+
 def test_a_table_that_changed_since_the_card_was_written_is_refused(capsys) -> None:
     write_csv("t.csv", ITEMS)
     assert new("reviews", "--test", "t.csv") == 0
@@ -453,7 +487,7 @@ def test_a_table_that_changed_since_the_card_was_written_is_refused(capsys) -> N
     assert main(["prompts", "reviews"]) == 2
     said = capsys.readouterr().err
     assert "t.csv: not the file that the card describes; got " in said
-    assert "put the old file back, or run: sentibench task new reviews --force" in said
+    assert "put the old file back, or run: sentibench task new reviews --force --test t.csv" in said
     for lacking in ("No such file or directory", "no ordinary file"):
         Path("t.csv").unlink()
         if lacking.startswith("no "):

@@ -7,7 +7,7 @@ import pytest
 from distill.config import FilterConfig
 from distill.errors import LossError
 from distill.filters.judge import filter_answers
-from distill.filters.losses import DROPPED, check_losses
+from distill.filters.losses import DROPPED, FAILED, check_losses
 from distill.reasons import REASONS
 from sentibench.remote.records import Answer, Failure, Message, Request
 
@@ -76,13 +76,15 @@ def test_the_three_most_frequent_reasons_are_shown_with_an_example_and_a_setting
     assert places == sorted(places)
     assert "'<think>I see': icldist.label_tokens is 256 (raise that, to 1024 or more" in said
     assert "such as 'odd \\x1b[31m aaa" in said
-    assert "(see teacher.response_format: label" in said
-    assert "such as no whole answer in 9 s  (see teacher.timeout_s)" in said
+    assert "(set teacher.response_format: label for a server, or icldist.score" in said
+    assert "such as no whole answer in 9 s  (raise teacher.timeout_s)" in said
     assert "empty" not in said
     assert "run/funnel.json" in said
     assert "--retry-failed" in said
     assert "at least 50% (filters.min_kept)" in said
 
 
-def test_each_reason_has_a_setting_that_governs_it() -> None:
+def test_each_reason_has_a_remedy() -> None:
     assert set(DROPPED) == set(REASONS)
+    remedies = [*DROPPED.values(), *FAILED.values()]
+    assert not [remedy for remedy in remedies if remedy.startswith("see ")]

@@ -713,7 +713,7 @@ def test_a_recording_that_lost_too_much_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")
     assert "not recorded, such as " in error
-    assert "(see teacher.store)" in error
+    assert "(set teacher.store to a recording that has these requests)" in error
 
 
 OWN_CODE = """

@@ -158,6 +158,20 @@ def test_a_training_killed_while_it_publishes_can_be_finished(tiny_student, tmp_
     assert (tmp_path / "training.json").is_file()
 
 
+def test_a_missing_package_is_that_of_the_setting_or_of_the_model(
+    tiny_student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks(*_: object, **__: object) -> None:
+        raise ImportError("This needs\nsomething")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", lacks)
+    with pytest.raises(InputError, match=r"^student: .* got This needs something; install that"):
+        load_student(str(tiny_student))
+    monkeypatch.setattr("distill.student.training.BitsAndBytesConfig", dict)
+    with pytest.raises(InputError, match=r"^training.method: qlora needs the package bitsandbytes"):
+        load_student(str(tiny_student), four_bits=True)
+
+
 def test_a_base_in_four_bits_learns_and_merges(tiny_student: Path, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
     train(str(tiny_student), samples(), settings(method="qlora"), tmp_path, seed=1)

@@ -1,5 +1,6 @@
 """The vLLM teacher, with an engine that stands for vLLM's: it is not installed here."""
 
+import os
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -148,6 +149,17 @@ def test_label_words_are_scored_by_their_own_tokens() -> None:
     thinking = made("org/large", chat=True, chat_template_args={"think": True})
     with pytest.raises(TeacherError, match="inside the model's reasoning; got '<think>'"):
         list(thinking.answer([asked("tea")]))
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_usage_statistics_are_off_unless_the_user_turns_them_on(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, expected: str
+) -> None:
+    monkeypatch.setenv("VLLM_NO_USAGE_STATS", given or "")
+    if given is None:
+        monkeypatch.delenv("VLLM_NO_USAGE_STATS")
+    made("org/large")
+    assert os.environ["VLLM_NO_USAGE_STATS"] == expected
 
 
 def test_a_model_that_is_not_there_is_one_clear_error() -> None:

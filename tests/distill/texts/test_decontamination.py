@@ -1,13 +1,22 @@
 """Overlap with test sets: what counts as the same text, and the known overlaps of the real data."""
 
 import hashlib
+import random
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from distill.texts.decontamination import NGRAM_WORDS, Contamination, load_tests
-from distill.texts.ngrams import BASE, fingerprints, nfkc, words_of
+from distill.texts.ngrams import (
+    BASE,
+    SIGNS_OF_MARKUP,
+    fingerprints,
+    nfkc,
+    text_fingerprints,
+    words_of,
+)
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
 from sentibench.errors import DataError, InputError
@@ -45,6 +54,81 @@ THIRTEEN = "the old ferry left the pier at dawn with nine goats and monks"
 )
 def test_words_are_those_that_two_copies_of_a_text_share(text: str, words: str) -> None:
     assert words_of(text) == words.split()
+
+
+HOSTILE = (
+    *(
+        "<",
+        ">",
+        "＜",
+        "＞",
+        "﹤",
+        "</b",
+        "<a ",
+        "&",
+        "&lt;",
+        "&#10;",
+        "＆lt;",
+        ":",
+        ": ",
+        "：",
+        "︓ ",
+    ),
+    *(
+        "\n",
+        "\n\n",
+        "\r\n",
+        " ",
+        "\u00a0",
+        "\u2028",
+        "\u200b",
+        "\u00ad",
+        "\ufeff",
+        "\u0301",
+        "\u0338",
+    ),
+    *(
+        "www.",
+        "ＷＷＷ．",
+        "www․",
+        "http",
+        "https://",
+        "ｈttp：//",
+        "ſ",
+        "/",
+        ".",
+        "…",
+        "@",
+        "＠",
+        "@user",
+    ),
+    *("\\", "n", "\\n", "'", "’", "＇", "n't", "-lrb-", "-RRB", "b-", "-", "_", "ﬁ", "ß", "İ", "Σ"),
+    *("x", "soup", "é", "😀", "مرحبا", "7", "½", "\ud800", "≮", "x" * 499),
+)
+"""Whatever the words of a text depend on, and what becomes one of these in lower case or NFKC."""
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_text_has_the_same_hashes_paragraph_by_paragraph_and_as_a_whole(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(1_000):
+        text = "".join(rng.choices(HOSTILE, k=rng.randint(1, 12)))
+        whole = fingerprints(words_of(text), 1)
+        assert np.array_equal(text_fingerprints(text, 1), whole), ascii(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["www.: x", "ＷＷＷ．: x", "＜a\n\nb> x", "﹤a: b> x", "＜b\n\n>", "<a: b> x", "&lt;a: b> x"],
+)
+def test_links_and_markup_around_a_colon_or_a_blank_line_are_no_words(text: str) -> None:
+    assert np.array_equal(text_fingerprints(text, 1), fingerprints(words_of(text), 1))
+    assert set(words_of(text)) <= {"x"}
+
+
+def test_all_characters_that_are_read_as_the_beginning_of_markup_are_known() -> None:
+    read_as = [c for c in map(chr, range(sys.maxunicode + 1)) if "<" in nfkc(c).casefold()]
+    assert sorted([*read_as, "&"]) == sorted(SIGNS_OF_MARKUP)
 
 
 def test_the_normal_form_of_long_runs_without_blanks_is_the_usual_one() -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sentibench.data.cards import load_tasks
-from sentibench.data.read import MINI_FOLDER, load_split, split_file
+from sentibench.data.cards import load_cards, load_tasks
+from sentibench.data.read import MINI_FOLDER, load_split, read_split, split_file
+from sentibench.errors import DataError
 
 MINI = [task for task in load_tasks().values() if task.source == "mini"]
 SPLITS = [(task, split) for task in MINI for split in ("train", "test")]
@@ -90,3 +91,26 @@ def test_no_mini_text_occurs_in_the_real_data(real_data: Path) -> None:
             assert len(words) >= 8 or " ".join(words) not in everything, example.sentence
             for i in range(max(1, len(words) - 7)):
                 assert tuple(words[i : i + 8]) not in real_runs, example.sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{}", "f.json: got a dict, expected a list of items; REMEDY"),
+        ("[", "f.json: not JSON in UTF-8: "),
+        ('[{"label": "positive"}]', "of SST2; got no key 'sentence', expected one; REMEDY"),
+        ('[{"label": "odd", "sentence": "x"}]', "of SST2; got the label 'odd', expected one of "),
+        ('[{"label": 5}]', "of SST2; got a value of another type than expected; "),
+        ("[5]", "item 0 is not in the format of SST2; got a value of another type"),
+    ],
+)
+@pytest.mark.parametrize("remedy", ["", "reinstall it"])
+def test_a_wrong_file_is_one_line_without_words_of_python(
+    content: str, said: str, remedy: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        read_split(load_cards()["sst2"], content.encode(), "f.json", *([remedy] if remedy else []))
+    remedy = remedy or "download it again: sentibench fetch --force"
+    assert said.replace("REMEDY", remedy) in str(caught.value)
+    assert str(caught.value).endswith(f"; {remedy}")
+    assert "Error(" not in str(caught.value)

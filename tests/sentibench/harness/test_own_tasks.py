@@ -7,10 +7,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from sentibench.__main__ import main
+from sentibench.data.card_form import CardFile
 from sentibench.data.cards import load_tasks, task_named
 from sentibench.data.pins import prompt_sha256, prompts_key
 from sentibench.data.read import load_split
@@ -69,12 +72,26 @@ def test_prompts_are_those_of_the_package_and_of_the_pins(name: str, desk: Path)
     assert len(task.pins.prompts) == 3
 
 
-def test_pins_are_those_of_the_program_that_pins_ours(desk: Path) -> None:
+@pytest.fixture
+def program() -> Any:
+    """The program that writes the pins of our cards."""
     spec = importlib.util.spec_from_file_location("pin_cards", ROOT / "docs" / "pin_cards.py")
     assert spec is not None
     assert spec.loader is not None
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_card_of_ours_gets_its_pins_whether_it_had_some_or_not(program: Any) -> None:
+    pinned = (program.CARDS / "sst2.yaml").read_text(encoding="utf-8")
+    pins = yaml.safe_load(pinned)["pins"]
+    bare = pinned[: pinned.index("\npins:")]
+    assert CardFile.model_validate(yaml.safe_load(bare)).pins == {}
+    assert program.with_pins(bare, pins) == program.with_pins(pinned, pins) == pinned
+
+
+def test_pins_are_those_of_the_program_that_pins_ours(desk: Path, program: Any) -> None:
     new_labels()
     new_opinions()
     for name in ("reviews", "opinions"):
@@ -139,6 +156,7 @@ def test_check_says_that_the_prompts_of_a_card_were_changed_by_hand(desk: Path) 
     ok, detail = findings()["reviews/test"]
     assert not ok
     assert "reviews.yaml: pins: got hashes of other prompts than the card makes" in detail
+    assert "write it with: sentibench task new reviews --force --test " in detail
 
 
 def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

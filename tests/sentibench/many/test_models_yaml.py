@@ -45,6 +45,7 @@ def test_a_wrong_plan_is_one_clear_line(content, told, tmp_path) -> None:
         read_plan(path)
     assert str(path) in str(error.value)
     assert told in str(error.value)
+    assert ("known" in str(error.value)) == ("known" in told)
     assert "\n" not in str(error.value)
 
 
@@ -56,12 +57,19 @@ def test_options_override_the_plan_and_are_checked_like_it(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"models: [", b"\xff\xfe\x00", b"- a", b"models: [a]\nmodels: [b]"]
+    ("content", "told"),
+    [
+        (b"models: [", "not a YAML file"),
+        (b"\xff\xfe\x00", "not a YAML file"),
+        (b"- a", "got no keys, expected some of models, tasks"),
+        (b"models: [a]\nmodels: [b]", "occurs twice"),
+        (b"models: [a]\nseeds: [!!int b]", "got 'b', expected a YAML int"),
+    ],
 )
-def test_a_file_that_is_no_plan_is_refused(content, tmp_path) -> None:
+def test_a_file_that_is_no_plan_is_refused(content, told, tmp_path) -> None:
     path = tmp_path / "models.yaml"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"models\.yaml"):
+    with pytest.raises(InputError, match=rf"models\.yaml: .*{told}"):
         read_plan(path)
 
 
