@@ -91,8 +91,8 @@ def test_agreement_on_own_tasks_stands_in_the_card_of_the_last_stage(
     unmeasured = own_task() | {"agreement": {"reason": "no texts"}}
     raw["own_tasks"] = {"reviews": own_task(), "meals": unmeasured}
     expected = (
-        "Agreement on reviews: teacher and student gave the same answer to 57.0 (47.2 to 66.3) "
-        "percent of 100 texts that the student did not learn from (95% Wilson interval)."
+        "Agreement on reviews: 57.0 (47.2 to 66.3) percent equal answers of teacher and student "
+        "(95% Wilson interval). They answered 100 texts that the student did not learn from."
     )
     _, body = card_of(tmp_path, raw)
     assert expected in body.splitlines()
@@ -161,7 +161,7 @@ def test_the_licence_is_the_bases_or_other(
     front, body = card_of(checkpoint, raw)
     assert front["license"] == licence
     assert "base_model" not in front
-    assert "into student (a local checkpoint: add its name on the hub" in body
+    assert "into student. The student is a local checkpoint: add its name on the hub" in body
     assert str(tmp_path) not in body
 
 
