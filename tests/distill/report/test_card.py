@@ -109,7 +109,8 @@ def test_a_card_of_an_own_task_alone_says_what_its_texts_were_compared_with(
     assert main(["task", "new", "reviews", "--test", "t.csv", "--title", "Reviews"]) == 0
     raw["config"]["icldist"] |= {"tasks": ["reviews"]}
     assert (
-        "with a SentiBench test text or a held-out text of Reviews (or" in card_of(tmp_path, raw)[1]
+        "with a SentiBench test text or a held-out text of Reviews were left out."
+        in card_of(tmp_path, raw)[1]
     )
     raw["config"]["texts"] = [{"file": "own.csv"}]
     raw["config"]["evaluation"] = {"tasks": ["reviews"]}
