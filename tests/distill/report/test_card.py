@@ -121,7 +121,7 @@ def test_a_card_of_an_own_task_alone_says_what_its_texts_were_compared_with(
         one = cells["all"] | {"n_tasks": 1}
         cells |= {"all": one, "seen": None, "unseen": None, "tasks": {"reviews": one}}
     _, body = card_of(tmp_path, raw)
-    assert "13 words with a held-out text of Reviews (or are the same" in body
+    assert "13 words with a held-out text of Reviews were left out." in body
     assert "| Reviews | 1 | +11.0 (+10.0 to +12.0) | 37 (27 to 47) |" in body.splitlines()
     for foreign in ("SentiBench test", '"Seen"', "Mean of", "is English"):
         assert foreign not in body
