@@ -1,7 +1,8 @@
 """What mkdocs does to the pages before they are built.
 
 Links to files outside docs/ work where the repository is looked at. On the site such a file is
-named instead. The tutorial, a script with cells, becomes a page.
+named instead. The tutorial, a script with cells, becomes a page. So do CONTRIBUTING.md and
+CHANGELOG.md, which are beside docs/.
 """
 
 import re
@@ -12,6 +13,8 @@ from typing import Any, cast
 import jupytext
 from mkdocs.structure.files import File
 
+ROOT = Path(__file__).parents[1]
+BESIDE = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
 TUTORIAL = Path(__file__).with_name("tutorial.py")
 
@@ -23,6 +26,9 @@ def on_files(files: Any, config: Any) -> None:
         for cell in cells
     ]
     files.append(File.generated(config, "tutorial.md", content="\n\n".join(parts)))
+    for name, page in BESIDE.items():
+        text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+        files.append(File.generated(config, page, content=text))
 
 
 def on_post_build(config: Any) -> None:
@@ -32,4 +38,6 @@ def on_post_build(config: Any) -> None:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
+    for name, page in BESIDE.items():
+        markdown = markdown.replace(f"](../{name}", f"]({page}")
     return OUTSIDE.sub(lambda link: f"{link[1]} (`{link[2].removeprefix('../')}`)", markdown)

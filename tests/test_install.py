@@ -1,4 +1,4 @@
-"""The built wheel in an environment of its own: the tasks appear, and nothing stays behind."""
+"""Wheel and sdist in an environment of their own: the tasks appear, and nothing stays behind."""
 
 import os
 import subprocess
@@ -30,14 +30,23 @@ def run(*command: object, **environment: str) -> str:
     return done.stdout
 
 
+def installed(python: Path) -> set[str]:
+    """The files of the installed package that are of use, in any order."""
+    show = run(python, "-m", "pip", "show", "--files", "sentibench").partition("Files:")[2]
+    files = {line.strip() for line in show.splitlines() if "__pycache__" not in line}
+    return {file for file in files if not file.endswith("direct_url.json")}
+
+
 @pytest.mark.install
 @pytest.mark.slow
-def test_a_wheel_shows_the_tasks_to_plain_lm_eval_and_leaves_nothing_behind(
+def test_wheel_and_sdist_show_the_tasks_to_plain_lm_eval_and_leave_nothing_behind(
     tmp_path: Path,
 ) -> None:
     pytest.importorskip("hatchling", reason="builds without network need hatchling installed")
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", tmp_path / "dist", ROOT)
+    # without --wheel, the sdist is built first, and the wheel from the sdist
+    run(sys.executable, "-m", "build", "--no-isolation", "-o", tmp_path / "dist", ROOT)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
+    (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"
     (site,) = (tmp_path / "env" / "lib").glob("python*/site-packages")
@@ -70,5 +79,9 @@ def test_a_wheel_shows_the_tasks_to_plain_lm_eval_and_leaves_nothing_behind(
     (own / "mine.yaml").write_text("task: sentibench_sst2\ndataset_path: x\n", encoding="utf-8")
     assert run(python, "-c", SHOW, own, PWD=elsewhere).split()[1] == str(own / "mine.yaml")
 
+    from_wheel = installed(python)
     run(python, "-m", "pip", "uninstall", "--yes", "sentibench")
     assert not [p for p in (tmp_path / "env").rglob("*") if "sentibench" in p.name]
+
+    run(python, "-m", "pip", "install", "--no-deps", "--no-index", "--no-build-isolation", sdist)
+    assert installed(python) == from_wheel

@@ -241,8 +241,8 @@ def gap_closed(scores: tuple[float, float, float], draws_3B: Floats) -> tuple[Es
 
     Returns:
         (student - base) / (teacher - base), which may lie outside of [0, 1], and an empty text; or
-        None and the reason, where the ratio means nothing because the teacher may not be better
-        than the base: else its distribution has no bounds.
+        None and the reason, if the teacher is not better than the base in every replicate: then
+        the ratio can be of any size.
     """
     student, base, teacher = scores
     student_B, base_B, teacher_B = draws_3B
@@ -256,8 +256,8 @@ def gap_closed(scores: tuple[float, float, float], draws_3B: Floats) -> tuple[Es
     behind = int(np.count_nonzero(teacher_B <= base_B))
     if behind or teacher <= base:  # at the latest where the interval touches 0
         return None, (
-            f"teacher minus base is {shown}, and not above 0 in {behind:,} of {len(base_B):,} "
-            "resamplings, where a share of that way means nothing"
+            f"teacher minus base is {shown}; it is not above 0 in {behind:,} of {len(base_B):,} "
+            "replicates, so no share of it can be given"
         )
     share = (student - base) / (teacher - base)
     return estimate(share, (student_B - base_B) / (teacher_B - base_B)), ""

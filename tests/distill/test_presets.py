@@ -27,6 +27,12 @@ def test_every_preset_is_a_configuration(name: str, tmp_path: Path) -> None:
     assert loaded(name, tmp_path).name == name
 
 
+def test_the_documentation_has_every_preset() -> None:
+    page = Path(__file__).parents[2] / "docs" / "distillation.md"
+    recipes = page.read_text(encoding="utf-8").partition("### Recipes")[2].partition("\n### ")[0]
+    assert [name for name in descriptions() if f"`{name}`" not in recipes] == []
+
+
 def test_the_paper_preset_holds_the_published_settings(tmp_path: Path) -> None:
     run = loaded("paper", tmp_path)
     assert run.knowdist

@@ -25,11 +25,22 @@ def test_workflows_run_what_there_is() -> None:
         for step in job["steps"]
         if "run" in step
     ]
-    assert {".ci/run", "make check", "make test-latest"} <= set(commands)
+    assert {".ci/run", "make check", "make docs", "make test-latest"} <= set(commands)
     for command in commands:
         target = command.removeprefix("make ")
         is_there = re.search(rf"^{re.escape(target)}:", MAKEFILE, re.M) or (ROOT / target).is_file()
         assert is_there, command
+
+
+def test_the_site_is_published_from_main_after_all_checks() -> None:
+    jobs = load(".github/workflows/ci.yml")["jobs"]
+    publish = jobs["publish"]
+    assert [step["uses"].partition("@")[0] for step in publish["steps"]] == ["actions/deploy-pages"]
+    assert publish["environment"]["name"] == "github-pages"  # GitHub refuses another
+    assert publish["if"] == "github.ref == 'refs/heads/main'"
+    assert set(publish["needs"]) == set(jobs) - {"publish"}
+    uploaded = [step.get("with", {}).get("path") for step in jobs["docs"]["steps"]]
+    assert "build/docs" in uploaded
 
 
 def test_before_a_commit_the_tools_of_make_check_run() -> None:
@@ -70,6 +81,8 @@ def test_every_link_of_the_documentation_leads_somewhere(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
     assert "sentibench.predict.classifier.Classifier" in page
+    contributing = (tmp_path / "contributing" / "index.html").read_text(encoding="utf-8")
+    assert "Where code belongs" in contributing
     loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', page)
     assert loaded == []  # nothing from elsewhere
 

@@ -91,8 +91,8 @@ def test_agreement_on_own_tasks_stands_in_the_card_of_the_last_stage(
     unmeasured = own_task() | {"agreement": {"reason": "no texts"}}
     raw["own_tasks"] = {"reviews": own_task(), "meals": unmeasured}
     expected = (
-        "Agreement on reviews: teacher and student gave the same answer to 57.0 (47.2 to 66.3) "
-        "percent of 100 texts that the student did not learn from (95% Wilson interval)."
+        "Agreement on reviews: 57.0 (47.2 to 66.3) percent equal answers of teacher and student "
+        "(95% Wilson interval). They answered 100 texts that the student did not learn from."
     )
     _, body = card_of(tmp_path, raw)
     assert expected in body.splitlines()
@@ -109,7 +109,8 @@ def test_a_card_of_an_own_task_alone_says_what_its_texts_were_compared_with(
     assert main(["task", "new", "reviews", "--test", "t.csv", "--title", "Reviews"]) == 0
     raw["config"]["icldist"] |= {"tasks": ["reviews"]}
     assert (
-        "with a SentiBench test text or a held-out text of Reviews (or" in card_of(tmp_path, raw)[1]
+        "with a SentiBench test text or a held-out text of Reviews were left out."
+        in card_of(tmp_path, raw)[1]
     )
     raw["config"]["texts"] = [{"file": "own.csv"}]
     raw["config"]["evaluation"] = {"tasks": ["reviews"]}
@@ -120,7 +121,7 @@ def test_a_card_of_an_own_task_alone_says_what_its_texts_were_compared_with(
         one = cells["all"] | {"n_tasks": 1}
         cells |= {"all": one, "seen": None, "unseen": None, "tasks": {"reviews": one}}
     _, body = card_of(tmp_path, raw)
-    assert "13 words with a held-out text of Reviews (or are the same" in body
+    assert "13 words with a held-out text of Reviews were left out." in body
     assert "| Reviews | 1 | +11.0 (+10.0 to +12.0) | 37 (27 to 47) |" in body.splitlines()
     for foreign in ("SentiBench test", '"Seen"', "Mean of", "is English"):
         assert foreign not in body
@@ -174,7 +175,7 @@ def test_the_licence_is_the_bases_or_other(
     front, body = card_of(checkpoint, raw)
     assert front["license"] == licence
     assert "base_model" not in front
-    assert "into student (a local checkpoint: add its name on the hub" in body
+    assert "into student. The student is a local checkpoint: add its name on the hub" in body
     assert str(tmp_path) not in body
 
 

@@ -288,7 +288,7 @@ def test_gap_closed_needs_the_teacher_ahead_in_every_replicate() -> None:
     draws = np.stack([np.full(1000, 0.05), np.zeros(1000), lead_B])
     closed, reason = statistics.gap_closed((0.05, 0.0, 0.1), draws)
     assert closed is None
-    assert "and not above 0 in 5 of 1,000 resamplings" in reason
+    assert "it is not above 0 in 5 of 1,000 replicates" in reason
     closed, reason = statistics.gap_closed((0.05, 0.0, 0.1), np.abs(draws))
     assert closed is not None
     assert (closed.value, reason) == (0.5, "")

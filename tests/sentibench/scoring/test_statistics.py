@@ -314,20 +314,20 @@ def test_the_share_of_the_gap_closed_by_hand() -> None:
         (
             0.65,
             [0.6, 0.64, 0.68],  # once as good
-            "teacher minus base is +5.0 points (95% interval +0.2 to +7.8), and not above 0 in 1 "
-            "of 3 resamplings, where a share of that way means nothing",
+            "teacher minus base is +5.0 points (95% interval +0.2 to +7.8); it is not above 0 in 1 "
+            "of 3 replicates, so no share of it can be given",
         ),
         (
             0.55,
             [0.6, 0.6, 0.6],
-            "teacher minus base is −5.0 points (95% interval +0.0 to +0.0), and not above 0 in 3 "
-            "of 3 resamplings, where a share of that way means nothing",
+            "teacher minus base is −5.0 points (95% interval +0.0 to +0.0); it is not above 0 in 3 "
+            "of 3 replicates, so no share of it can be given",
         ),
         (
             0.6,
             [0.65, 0.65, 0.65],
-            "teacher minus base is +0.0 points (95% interval +5.0 to +5.0), and not above 0 in 0 "
-            "of 3 resamplings, where a share of that way means nothing",
+            "teacher minus base is +0.0 points (95% interval +5.0 to +5.0); it is not above 0 in 0 "
+            "of 3 replicates, so no share of it can be given",
         ),
     ],
 )
