@@ -27,6 +27,8 @@ from sentibench.prompts.few_shot import TARGET_DELIMITER, render_few_shot
 
 BATCH = 256  # samples that are tokenised at once
 LAST_LINES = 10_000  # of prompts, whose tokens are remembered
+LABELS_COMPARED = 32  # samples whose labels are tokenised both ways
+DOUBT = 32  # tokens that a number of tokens which was not counted may be wrong by
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,7 @@ class PromptLengths:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         self._may_cut = backend is not None and backend.pre_tokenizer is not None
         self._is_checked = False
+        self._n_to_compare = LABELS_COMPARED
         self._last_lines: dict[str, list[int]] = {}
 
     def of(self, prompts: Sequence[str], encoded: Any) -> list[int]:
@@ -216,19 +219,65 @@ class PromptLengths:
         if first is None or encoding.token_to_chars(first)[0] != cut:
             return None
         line = prompt[cut:]
+        ids = self._line(line)
+        # the last token of a prompt may be another one where something follows
+        is_same = encoding.ids[first : first + len(ids) - 1] == ids[:-1]
+        return first + len(ids) if is_same and len(ids) > 1 else None
+
+    def _line(self, line: str) -> list[int]:
         ids = self._last_lines.get(line)
         if ids is None:
             ids = list(self.tokenizer(line, add_special_tokens=False)["input_ids"])
             if len(self._last_lines) < LAST_LINES:
                 self._last_lines[line] = ids
-        # the last token of a prompt may be another one where something follows
-        is_same = encoding.ids[first : first + len(ids) - 1] == ids[:-1]
-        return first + len(ids) if is_same and len(ids) > 1 else None
+        return ids
+
+    def words(
+        self, prompt: str, labels: Sequence[str], n_prompt: int, encoded: Any, number: int
+    ) -> tuple[tuple[int, ...], ...]:
+        """Ids of each label as a continuation of a prompt; its first uses compare both ways."""
+        can_cut = self._may_cut and self._n_to_compare >= 0
+        if not can_cut or self._by_last_line(prompt, encoded[number]) is None:
+            return _words(prompt, labels, n_prompt, self.tokenizer)
+        line = prompt[prompt.rfind("\n") :]
+        n_before = len(self._line(line))
+        lines = [self._line(line + TARGET_DELIMITER + label) for label in labels]
+        found = tuple(tuple(ids[n_before:]) for ids in lines)
+        if self._n_to_compare:
+            whole = _words(prompt, labels, n_prompt, self.tokenizer)
+            self._n_to_compare = self._n_to_compare - 1 if found == whole else -1
+            return whole
+        return found
+
+    def likely_lengths(self, sample: Sample, encoded: Any, number: int) -> list[int]:
+        """Tokens of a sample and its end with 0, 1, ... of its demonstrations dropped.
+
+        A demonstration counts from its text to the next text. The tokens are those of the whole
+        sample, so where the texts meet anew, the number may be wrong by a few.
+
+        Args:
+            sample: With all its demonstrations.
+            encoded: What the tokenizer made of the batch.
+            number: Of the sample in the batch.
+
+        Returns:
+            Nothing where the texts are not found, or the tokenizer does not cut into words.
+        """
+        texts = [*(text for text, _ in sample.demonstrations), sample.text]
+        if not self._may_cut or len(texts) < 2:
+            return []
+        encoding, end, begins = encoded[number], len(sample.instruction), list[int]()
+        for text in texts:
+            start = sample.prompt.find(text, end)
+            token = encoding.char_to_token(start) if start >= 0 else None
+            if token is None:
+                return []
+            begins.append(token)
+            end = start + len(text)
+        return [len(encoding.ids) + 1 - begin + begins[0] for begin in begins]
 
     def _whole(self, prompt: str) -> int:
-        before = self.tokenizer(prompt)["input_ids"]
-        ends = len(before) > 1 and before[-1] == self.tokenizer.eos_token_id
-        return len(before) - ends
+        return _n_tokens(prompt, self.tokenizer)
 
 
 def _encode_batch(
@@ -239,34 +288,93 @@ def _encode_batch(
     encoded = tokenizer(texts, verbose=False)
     lengths = prompts.of([sample.prompt for sample in samples], encoded)
     found: list[Encoded | None] = []
-    for sample, ids, n_prompt in zip(samples, encoded["input_ids"], lengths, strict=True):
-        ids = _without_end(ids, tokenizer)
-        if len(ids) + 1 > max_length or sample.labels:
-            found.append(_encode(sample, tokenizer, max_length))
+    for n, (sample, n_prompt) in enumerate(zip(samples, lengths, strict=True)):
+        ids = _without_end(encoded["input_ids"][n], tokenizer)
+        if len(ids) + 1 > max_length:
+            likely = prompts.likely_lengths(sample, encoded, n)
+            found.append(_shortened(sample, likely, prompts, max_length))
         else:
-            found.append(Encoded(sample.id, (*ids, tokenizer.eos_token_id), n_prompt, 0))
+            labels = sample.labels
+            words = prompts.words(sample.prompt, labels, n_prompt, encoded, n) if labels else ()
+            whole = (*ids, tokenizer.eos_token_id)
+            found.append(Encoded(sample.id, whole, n_prompt, 0, words, sample.target))
     return found
 
 
-def _encode(sample: Sample, tokenizer: Any, max_length: int) -> Encoded | None:
-    for dropped in range(len(sample.demonstrations) + 1):
+def _shortened(
+    sample: Sample, likely: Sequence[int], prompts: PromptLengths, max_length: int
+) -> Encoded | None:
+    """What ``_encode`` gives for a sample that is too long whole, mostly by one tokenisation.
+
+    Args:
+        sample: The sample.
+        likely: Its length with 0, 1, ... demonstrations dropped, or nothing where none is known.
+        prompts: Of the tokenizer.
+        max_length: Tokens of a sample at most.
+    """
+    last = len(sample.demonstrations) - (not sample.instruction)
+    if last < 1:
+        return None
+    if not likely:
+        return _encode(sample, prompts.tokenizer, max_length, 1)
+    dropped = next((n for n in range(1, last) if likely[n] <= max_length), last)
+    best: Encoded | None = None
+    while 0 < dropped <= last:
+        prompt = render_few_shot(sample.instruction, sample.demonstrations[dropped:], sample.text)
+        text = prompt + TARGET_DELIMITER + sample.response.strip()
+        encoded = prompts.tokenizer([text], verbose=False)
+        ids = _without_end(encoded["input_ids"][0], prompts.tokenizer)
+        if abs(len(ids) + 1 - likely[dropped]) > DOUBT:
+            return _encode(sample, prompts.tokenizer, max_length, 1)
+        if len(ids) + 1 > max_length:
+            if best or dropped == last:
+                return best
+            dropped += 1
+            continue
+        n_prompt = prompts.of([prompt], encoded)[0]
+        labels = sample.labels
+        words = prompts.words(prompt, labels, n_prompt, encoded, 0) if labels else ()
+        whole = (*ids, prompts.tokenizer.eos_token_id)
+        best = Encoded(sample.id, whole, n_prompt, dropped, words, sample.target)
+        dropped -= 1
+        if likely[dropped] > max_length + DOUBT:
+            break
+    return best
+
+
+def _encode(
+    sample: Sample, tokenizer: Any, max_length: int, first_dropped: int = 0
+) -> Encoded | None:
+    """The plain way, which all others agree with: every text is tokenised whole."""
+    for dropped in range(first_dropped, len(sample.demonstrations) + 1):
         prompt = sample.prompt
         if dropped:
             shown = sample.demonstrations[dropped:]
             if not shown and not sample.instruction:
                 return None  # nothing would say what is asked
             prompt = render_few_shot(sample.instruction, shown, sample.text)
-        before = tokenizer(prompt)["input_ids"]
         whole = _ids(prompt + TARGET_DELIMITER + sample.response.strip(), tokenizer)
-        if before and before[-1] == tokenizer.eos_token_id and len(before) > 1:
-            before = before[:-1]
         if len(whole) + 1 <= max_length:
             # the response begins where the evaluation cuts, lm-eval's own rule
-            ids = (*whole, tokenizer.eos_token_id)
-            texts = [prompt + TARGET_DELIMITER + label for label in sample.labels]
-            words = tuple(tuple(_ids(text, tokenizer)[len(before) :]) for text in texts)
-            return Encoded(sample.id, ids, len(before), dropped, words, sample.target)
+            n_prompt = _n_tokens(prompt, tokenizer)
+            ids, words = (*whole, tokenizer.eos_token_id), ()
+            if sample.labels:
+                words = _words(prompt, sample.labels, n_prompt, tokenizer)
+            return Encoded(sample.id, ids, n_prompt, dropped, words, sample.target)
     return None
+
+
+def _words(
+    prompt: str, labels: Sequence[str], n_prompt: int, tokenizer: Any
+) -> tuple[tuple[int, ...], ...]:
+    texts = [prompt + TARGET_DELIMITER + label for label in labels]
+    return tuple(tuple(_ids(text, tokenizer)[n_prompt:]) for text in texts)
+
+
+def _n_tokens(prompt: str, tokenizer: Any) -> int:
+    before = tokenizer(prompt)["input_ids"]
+    ends = len(before) > 1 and before[-1] == tokenizer.eos_token_id
+    return len(before) - ends
 
 
 def _ids(text: str, tokenizer: Any) -> list[int]:

@@ -18,12 +18,11 @@ from random import uniform
 from threading import Event, Thread
 from typing import Any, Literal, Protocol
 
-from requests import Session
-
 from sentibench.errors import TeacherError
 from sentibench.remote.exchange import (
     Pace,
     Reply,
+    ServerSession,
     Trouble,
     clean,
     goes_unencrypted,
@@ -198,7 +197,9 @@ class ChatServer:
         done: SimpleQueue[tuple[Request, Answer | Failure | BaseException]],
         stopped: Event,
     ) -> None:
-        with Session() as session:  # one per thread: sessions are not made to be shared
+        with ServerSession(
+            self._settings.base_url, key
+        ) as session:  # one per thread: sessions are not made to be shared
             while (request := todo.get()) is not None and not stopped.is_set():
                 try:
                     done.put((request, self._ask(session, key, request, stopped)))
@@ -206,7 +207,7 @@ class ChatServer:
                     done.put((request, error))
 
     def _ask(
-        self, session: Session, key: str, request: Request, stopped: Event
+        self, session: ServerSession, key: str, request: Request, stopped: Event
     ) -> Answer | Failure:
         """Try until there is an answer, a refusal, or no attempt left.
 
@@ -241,7 +242,7 @@ class ChatServer:
             if stopped.is_set():
                 return failure
 
-    def _attempt(self, session: Session, key: str, request: Request) -> Answer:
+    def _attempt(self, session: ServerSession, key: str, request: Request) -> Answer:
         prompt = sum(len(m.content.encode("utf-8", "surrogatepass")) for m in request.messages)
         reserved = prompt / BYTES_PER_TOKEN + request.decoding.max_new_tokens
         self._requests.take(1)
@@ -254,11 +255,11 @@ class ChatServer:
         finally:
             self._tokens.correct(used - reserved)
 
-    def _exchange(self, session: Session, key: str, request: Request) -> Answer:
+    def _exchange(self, session: ServerSession, key: str, request: Request) -> Answer:
         limit_name = self._limit_name
         payload = self._payload(request, limit_name)
         url = self._url(request)
-        reply = post(session, url, payload, key, self._settings.timeout_s, self._clock)
+        reply = post(session, url, payload, self._settings.timeout_s, self._clock)
         if reply.status == 200:
             return self._parse(reply.body, key, request)
         newer = "max_completion_tokens"  # the only name that newer models know

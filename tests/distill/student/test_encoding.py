@@ -1,6 +1,7 @@
 """The guards of training data: something is supervised, the end is, demonstrations give way."""
 
 import copy
+import random
 from itertools import cycle
 from pathlib import Path
 
@@ -98,6 +99,75 @@ def test_prompts_counted_within_their_samples_have_as_many_tokens_as_alone(
     assert encoding.examples.lengths_N.tolist() == lengths
     n_prompt = sum(example.n_prompt for example in encoding.examples)
     assert encoding.examples.n_supervised == sum(lengths) - n_prompt
+
+
+def random_samples(n: int, rng: random.Random):
+    """Few-shot samples of all lengths; some texts stand in others, or begin with blanks."""
+    words = ["a", "é", "plain ", "text\n", "\n\nSentence:", "Label: ", " ", "x" * 9, "so so so"]
+
+    def text() -> str:
+        return "".join(rng.choices(words, k=rng.randrange(1, 30))) + rng.choice(["e", "end"])
+
+    for number in range(n):
+        shown = tuple((text(), rng.choice(["good", "so bad"])) for _ in range(rng.randrange(7)))
+        instruction = rng.choice(["", "Name it.", text()])
+        asked = rng.choice([text(), "x", "word " * 60])
+        prompt = render_few_shot(instruction, shown, asked)
+        if number % 50 == 0:  # another prompt than its demonstrations make
+            prompt = f"{asked} {text()}"
+        soft = [(), ()] if number % 3 else [("good", "so bad", " odd"), (0.5, 0.25, 0.25)]
+        yield Sample(str(number), prompt, "good", asked, instruction, shown, *soft)
+
+
+@pytest.mark.parametrize("max_length", [60, 90, 200])
+@pytest.mark.parametrize("may_cut", [True, False])
+def test_shortened_samples_and_labels_are_as_each_text_tokenised_whole(
+    may_cut: bool, max_length: int, tiny_tokenizer, monkeypatch
+) -> None:
+    if not may_cut:
+        monkeypatch.setattr(PromptLengths, "likely_lengths", lambda *_: [])
+        monkeypatch.setattr(PromptLengths, "_by_last_line", lambda *_: None)
+    samples = list(random_samples(3 * BATCH, random.Random(max_length)))
+    plain = [_encode(given, tiny_tokenizer, max_length) for given in samples]
+    encoding = encode_samples(samples, tiny_tokenizer, max_length)
+    assert list(encoding.examples) == [example for example in plain if example]
+    assert list(encoding.too_long) == [s.id for s, e in zip(samples, plain, strict=True) if not e]
+    assert encoding.shortened > 50
+    assert encoding.too_long
+
+
+@pytest.mark.parametrize("error", [-200, -40, -9, 9, 40, 200])
+def test_a_wrong_guess_of_the_length_changes_nothing(
+    error: int, tiny_tokenizer, monkeypatch
+) -> None:
+    likely = PromptLengths.likely_lengths
+
+    def wrong(*given) -> list[int]:
+        return [length + error for length in likely(*given)]
+
+    monkeypatch.setattr(PromptLengths, "likely_lengths", wrong)
+    samples = list(random_samples(BATCH, random.Random(error)))
+    found = encode_samples(samples, tiny_tokenizer, 200).examples
+    plain = [_encode(given, tiny_tokenizer, 200) for given in samples]
+    assert list(found) == [example for example in plain if example]
+
+
+def test_a_sample_that_is_too_long_is_tokenised_once_more(tiny_tokenizer, monkeypatch) -> None:
+    """Of 20 demonstrations, 15 go at once; the prompts of the first batch are tokenised too."""
+    shown = tuple((f"text {n}: " + "some more words " * 15, "positive") for n in range(20))
+    given = Sample("s", render_few_shot("Name it.", shown, "x"), "good", "x", "Name it.", shown)
+    whole = len(_encode(given, tiny_tokenizer, 99_999).ids)
+    asked: list[str] = []
+
+    def counted(self, texts, **settings):
+        asked.extend([texts] if isinstance(texts, str) else texts)
+        return call(self, texts, **settings)
+
+    call = type(tiny_tokenizer).__call__
+    monkeypatch.setattr(type(tiny_tokenizer), "__call__", counted)
+    found = encode_samples([given] * (BATCH + 1), tiny_tokenizer, whole * 7 // 25).examples
+    assert found[0].dropped == 15
+    assert sum(text.startswith("Name it.") for text in asked) == 2 * (BATCH + 1) + BATCH
 
 
 def test_samples_read_back_as_they_were_and_a_damaged_line_is_named(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import requests
 
 from distill.config import OpenAITeacherConfig
 from distill.teachers import identity
@@ -841,6 +842,37 @@ def test_a_password_file_does_not_replace_the_key(
     monkeypatch.setenv("NETRC", str(netrc))
     only(teacher(server))
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_requests_have_the_headers_of_a_plain_post_and_the_cookies_of_the_server(
+    server: Server,
+) -> None:
+    server.script = [sends(200, completion("x"), Set_Cookie="place=7; Path=/")]
+    asked = teacher(server, concurrency=1)
+    assert len(list(asked.answer([request("a"), request("b")]))) == 2
+    payload = asked._payload(request("b"), "max_tokens")
+    signed = {"Authorization": f"Bearer {KEY}", "Cookie": "place=7"}
+    requests.post(f"{server.url}/chat/completions", json=payload, headers=signed, timeout=9)
+    _, second, plain = server.headers
+    assert second == plain
+    assert "Cookie" not in server.headers[0]
+
+
+@pytest.mark.parametrize("is_excepted", [False, True])
+def test_the_proxy_of_the_environment_is_used_unless_the_server_is_excepted(
+    server: Server, monkeypatch: pytest.MonkeyPatch, is_excepted: bool
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+    monkeypatch.setenv("no_proxy", "nowhere.invalid" if is_excepted else "")
+    monkeypatch.setenv("NO_PROXY", "nowhere.invalid" if is_excepted else "")
+    asked = made("http://nowhere.invalid/v1", max_attempts=1, sleep=lambda _: None)
+    if is_excepted:
+        with pytest.raises(TeacherError, match=r"nowhere\.invalid.* cannot be reached"):
+            only(asked)
+        assert not server.paths
+    else:
+        assert isinstance(only(asked), Answer)
+        assert server.paths == ["http://nowhere.invalid/v1/chat/completions"]
 
 
 # Many at once
