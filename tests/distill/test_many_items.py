@@ -104,7 +104,9 @@ def test_a_process_that_is_killed_ends_the_work_in_one_line() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return list(rows)
 
-    with pytest.raises(ProcessLostError, match="was killed, probably because memory was short; expected memory"):
+    with pytest.raises(
+        ProcessLostError, match="was killed, probably because memory was short; expected memory"
+    ):
         list(shared(work, 100))
 
 
