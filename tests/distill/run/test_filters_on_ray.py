@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from small_runs import Scripted, config, do, steps_of
 
+import distill.teachers.cluster
 import distill.workers
 from distill.config import Asking, load_config
 from distill.errors import ConfigError
 from distill.files import write_lines
 from distill.steps import Step
 from distill.teachers.cluster import sharing
+from distill.texts.near_duplicates import BANDS
 from distill.workers import by_processes
 from sentibench.errors import TeacherError
 from sentibench.remote.records import Answer, Failure, Request
@@ -100,8 +102,16 @@ def whose(rows: range) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_tests", "small_chunks")
 def test_one_and_two_nodes_write_the_files_of_this_machine(
-    cluster: Any, tiny_student: Path, tmp_path: Path
+    cluster: Any, tiny_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sent: list[int] = []
+    real = distill.teachers.cluster._shared
+
+    def noting(ray: Any, read: Any, work: Any, n: int, chunk: int | None = None) -> Any:
+        sent.append(n)
+        return real(ray, read, work, n, chunk)
+
+    monkeypatch.setattr("distill.teachers.cluster._shared", noting)
     expected = contents(made(tmp_path / "alone", tiny_student))
     assert b'"near-duplicate": 0' not in expected["knowdist-filter/funnel.json"].splitlines()[-1]
     there = f"asking={{engine: ray, address: '{cluster.address}', filters: true}}"
@@ -110,6 +120,10 @@ def test_one_and_two_nodes_write_the_files_of_this_machine(
             cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
         steps = made(tmp_path / str(n_nodes), tiny_student, there)
         assert contents(steps) == expected, n_nodes
+        # two sources of texts; answers to KnowDist, their bands and their groups
+        assert {48, 90, BANDS} < set(sent)
+        assert len(sent) >= 8
+        sent.clear()
 
 
 @pytest.mark.slow
