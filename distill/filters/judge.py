@@ -37,7 +37,7 @@ from distill.texts.near_duplicates import (
     same_rows,
     similar_rows,
 )
-from distill.texts.ngrams import text_fingerprints
+from distill.texts.ngrams import Hashes, text_fingerprints
 from distill.workers import Share, by_processes
 from sentibench.remote.records import Answer, Failure, Request
 
@@ -270,7 +270,8 @@ class _Fit(OnDemand[Kept]):
         twins = {same[row]: same[twin] for row, twin in found.items()}
         if alike:
             self._bands.flush()
-            bands_MB = np.memmap(self._bands, np.uint64, "r").reshape(-1, BANDS)
+            shape = self._bands.tell() // (8 * BANDS), BANDS
+            bands_MB: Hashes = np.memmap(self._bands, np.uint64, "r", shape=shape)
             places_N = np.array([marks[row] for row in alike])
             close = similar_rows(
                 bands_MB, places_N, lambda row: self.text(alike[row]), similarity, share

@@ -204,7 +204,8 @@ def _do(batch: Any, work: Sequence[Any]) -> Any:
     """Work on the chunks of a block, in a process of the cluster."""
     import ray
 
-    do, results = ray.get(work[0]), list[Any]()
+    do: Any = ray.get(work[0])
+    results: list[Any] = []
     for items in map(pickle.loads, batch.column("pickled").to_pylist()):
         try:
             results.append(do(items))

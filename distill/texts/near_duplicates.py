@@ -20,8 +20,7 @@ from typing import Any, cast
 import numpy as np
 import rensa
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import coo_array, csgraph
 
 from distill.texts.ngrams import Hashes, powers, text_fingerprints, words_of
 from distill.workers import Share, by_processes, shared
@@ -54,7 +53,7 @@ def near_duplicates(texts: Mapping[str, str], threshold: float) -> dict[str, str
     """
     ids = sorted(texts)
     bands = shared(lambda rows: [bands_of(texts[ids[row]]) for row in rows], len(ids))
-    bands_NB = np.frombuffer(b"".join(bands), np.uint64).reshape(-1, BANDS)
+    bands_NB: Hashes = np.ndarray((len(ids), BANDS), np.uint64, b"".join(bands))
     found = similar_rows(bands_NB, np.arange(len(ids)), lambda row: texts[ids[row]], threshold)
     return {ids[row]: ids[twin] for row, twin in found.items()}
 
@@ -111,8 +110,9 @@ def _connected(links_L2: Rows, n: int) -> list[Rows]:
     if not len(links_L2):
         return []
     once = np.ones(len(links_L2), np.int8)
-    label_N = connected_components(coo_array((once, tuple(links_L2.T)), (n, n)), directed=False)[1]
-    rows = np.unique(links_L2)
+    graph = cast(Any, coo_array)((once, (links_L2[:, 0], links_L2[:, 1])), (n, n))
+    label_N: Rows = cast(Any, csgraph).connected_components(graph, directed=False)[1]
+    rows: Rows = np.unique(links_L2)
     rows = rows[np.argsort(label_N[rows], kind="stable")]
     return np.split(rows, np.flatnonzero(np.diff(label_N[rows])) + 1)
 
@@ -124,7 +124,7 @@ def _similar(bands_RB: Hashes, texts: Sequence[str], threshold: float) -> dict[i
     buckets: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
     for row, text in enumerate(texts):
         grams = _grams(text)
-        cells = list(enumerate(bands_RB[row].tolist()))
+        cells = [(band, int(bands_RB[row, band])) for band in range(BANDS)]
         candidates = sorted({other for cell in cells for other in buckets[cell]})
         twin = next((c for c in candidates if _jaccard(grams, kept[c]) >= threshold), None)
         if twin is not None:
