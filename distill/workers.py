@@ -1,4 +1,7 @@
-"""Much work of one kind, shared between the cores of this machine."""
+"""Much work of one kind, shared between the cores of this machine.
+
+Those who have such work take a :class:`Share`, so that other machines can do it instead.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing import get_all_start_methods, get_context
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from distill.errors import ProcessLostError
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK = 500  # items that a process does at once
@@ -26,7 +30,41 @@ AHEAD = 3  # chunks for each process that wait or are done
 _work: Callable[[range], Any] | None = None  # of this process, which was forked off for it
 
 
-def shared(work: Callable[[range], Sequence[Result]], n: int) -> Iterator[Result]:
+class Share(Protocol):
+    """Do work on items 0 to n - 1, somewhere; yield the results in their order.
+
+    Args:
+        read: Gives a range of items; called on this machine.
+        work: Gives the results of some items. It may be sent to another machine, with what it
+            knows, and changes nothing that others see.
+        n: Number of items.
+        chunk: Items that are done at once; None for ``CHUNK``.
+    """
+
+    def __call__(
+        self,
+        read: Callable[[range], Sequence[Item]],
+        work: Callable[[Sequence[Item]], Sequence[Result]],
+        n: int,
+        chunk: int | None = None,
+    ) -> Iterator[Result]:
+        """See above."""
+        ...
+
+
+def by_processes(
+    read: Callable[[range], Sequence[Item]],
+    work: Callable[[Sequence[Item]], Sequence[Result]],
+    n: int,
+    chunk: int | None = None,
+) -> Iterator[Result]:
+    """Do work on the cores of this machine; see :class:`Share`."""
+    return shared(lambda rows: work(read(rows)), n, chunk)
+
+
+def shared(
+    work: Callable[[range], Sequence[Result]], n: int, chunk: int | None = None
+) -> Iterator[Result]:
     """Do work on items 0 to n - 1; yield the results in their order.
 
     Processes are forked off, so they see what this one has, and only results are sent. Where a
@@ -35,25 +73,26 @@ def shared(work: Callable[[range], Sequence[Result]], n: int) -> Iterator[Result
     Args:
         work: Gives the results of a range of items. It changes nothing that others see.
         n: Number of items.
+        chunk: Items that a process does at once; None for ``CHUNK``.
 
     Raises:
         ProcessLostError: If a process was killed, for want of memory say.
     """
-    chunks = (range(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK))
+    chunks = iter(chunked(n, chunk))
     n_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     if n < FEWEST or n_workers < 2 or "fork" not in get_all_start_methods():
-        for chunk in chunks:
-            yield from work(chunk)
+        for rows in chunks:
+            yield from work(rows)
         return
     pool = ProcessPoolExecutor(n_workers, get_context("fork"), _take, (work, os.getpid()))
     try:
         waiting: deque[Future[Sequence[Result]]] = deque()
-        for chunk in islice(chunks, AHEAD * n_workers):
-            waiting.append(pool.submit(_do, chunk))
+        for rows in islice(chunks, AHEAD * n_workers):
+            waiting.append(pool.submit(_do, rows))
         while waiting:
             yield from waiting.popleft().result()
-            for chunk in islice(chunks, 1):
-                waiting.append(pool.submit(_do, chunk))
+            for rows in islice(chunks, 1):
+                waiting.append(pool.submit(_do, rows))
     except BrokenProcessPool:
         raise ProcessLostError(
             "a worker process was killed, probably because memory was short; expected memory for "
@@ -61,6 +100,12 @@ def shared(work: Callable[[range], Sequence[Result]], n: int) -> Iterator[Result
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def chunked(n: int, chunk: int | None = None) -> list[range]:
+    """Items 0 to n - 1 as the ranges that are done at once."""
+    size = chunk or CHUNK
+    return [range(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def _take(work: Callable[[range], Any], parent: int) -> None:
@@ -78,6 +123,6 @@ def _leave_with(parent: int) -> None:
     os._exit(1)
 
 
-def _do(chunk: range) -> Any:
+def _do(rows: range) -> Any:
     assert _work is not None
-    return _work(chunk)
+    return _work(rows)

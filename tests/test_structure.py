@@ -70,8 +70,8 @@ distill.steps              files sentibench.errors
 distill.student            checkpoints config files sentibench.errors sentibench.fast
                            sentibench.files sentibench.harness sentibench.progress
                            sentibench.prompts sentibench.scoring
-distill.teachers           checkpoints config sentibench.decisions sentibench.errors sentibench.fast
-                           sentibench.predict sentibench.remote
+distill.teachers           checkpoints config workers sentibench.decisions sentibench.errors
+                           sentibench.fast sentibench.predict sentibench.remote
 distill.texts              config files workers sentibench.data sentibench.errors
 distill.workers            errors
 leaderboard

@@ -241,6 +241,8 @@ class Asking(Section):
     Attributes:
         engine: Who sends the requests. ``local``: this process. ``ray``: workers of a Ray cluster
             (``pip install 'sentibench[ray]'``). The answers are the same.
+        filters: Whether the cluster also cleans the texts and filters the answers. ``false``: the
+            cores of this machine do that. The results are the same.
         address: Address of the cluster: ``HOST:PORT``. ``auto``: the cluster on this machine.
             ``local``: a new one on this machine alone. ``null``: the address in RAY_ADDRESS, or
             ``local`` if it is not set.
@@ -253,6 +255,7 @@ class Asking(Section):
     """
 
     engine: Literal["local", "ray"] = "local"
+    filters: bool = False
     address: str | None = None
     workers: tuple[Count, Count] = (1, 4)
     cpus: NotNegative = 1

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from tempfile import TemporaryFile
 from typing import Any, NamedTuple, cast
+
+import numpy as np
 
 from distill.config import FilterConfig
 from distill.files import Lines, OnDemand
@@ -27,15 +30,15 @@ from distill.filters.rules import judge_one
 from distill.reasons import Reason
 from distill.texts.decontamination import Contamination
 from distill.texts.near_duplicates import (
-    DIGEST_BYTES,
+    BANDS,
     NGRAM_WORDS,
     bands_of,
     plain_digest,
     same_rows,
     similar_rows,
 )
-from distill.texts.ngrams import text_fingerprints
-from distill.workers import shared
+from distill.texts.ngrams import Hashes, text_fingerprints
+from distill.workers import Share, by_processes
 from sentibench.remote.records import Answer, Failure, Request
 
 
@@ -83,6 +86,7 @@ def judge_answers(
     config: FilterConfig,
     test_grams: Contamination | None,
     label_words: Sequence[str] = (),
+    share: Share = by_processes,
 ) -> tuple[Sequence[Kept], Funnel]:
     """Keep the answers that are fit to learn from, of more than fit into memory.
 
@@ -94,6 +98,7 @@ def judge_answers(
         config: What makes an answer unfit.
         test_grams: The test texts; None leaves contamination unchecked, as the funnel then says.
         label_words: Words of classes, which are no answer where KnowDist asks for prose.
+        share: Who judges the answers.
 
     Returns:
         The kept answers by ascending request id, and the counts of all others.
@@ -106,9 +111,15 @@ def judge_answers(
     later: list[int] = []  # the end of their reasoning is not there
     begin_inside = False
 
-    def judge(places: Iterable[int], inside: bool | None) -> list[_Outcome]:
-        given = config, test_grams, label_words
-        return [_outcome(place, *pairs[place], inside, *given) for place in places]
+    def judged(places: Sequence[int], inside: bool | None) -> Iterator[_Outcome]:
+        def read(rows: range) -> list[tuple[int, Pair]]:
+            return [(places[row], pairs[places[row]]) for row in rows]
+
+        def work(given: Sequence[tuple[int, Pair]]) -> list[_Outcome]:
+            known = inside, config, test_grams, label_words
+            return [_outcome(place, *pair, *known) for place, pair in given]
+
+        return share(read, work, len(places))
 
     def note(outcome: _Outcome) -> None:
         if outcome.draft is not None:
@@ -118,7 +129,7 @@ def judge_answers(
         elif outcome.reason is not None and outcome.example is not None:
             tally.dropped(outcome.group, outcome.reason, outcome.example, outcome.tests)
 
-    for outcome in shared(lambda places: judge(places, None), len(pairs)):
+    for outcome in judged(range(len(pairs)), None):
         if outcome.id in ids:
             raise ValueError(f"request {outcome.id}: given twice; rows are joined by id")
         ids.add(outcome.id)
@@ -128,12 +139,11 @@ def judge_answers(
             later.append(outcome.place)
         else:
             note(outcome)
-    inside = begin_inside
-    for outcome in shared(lambda rows: judge((later[n] for n in rows), inside), len(later)):
+    for outcome in judged(later, begin_inside):
         note(outcome)
     fit.sort()
     is_checked = "near-duplicate" not in config.skip
-    twins = fit.twins(config.near_duplicate_similarity) if is_checked else {}
+    twins = fit.twins(config.near_duplicate_similarity, share) if is_checked else {}
     for row, twin in twins.items():
         example = DroppedAnswer(fit.ids[row], fit.ids[twin], excerpt(fit.text(row)))
         tally.dropped(fit.groups[row], "near-duplicate", example)
@@ -211,7 +221,7 @@ def _outcome(
 
 
 class _Fit(OnDemand[Kept]):
-    """Answers that are fit to learn from: their texts on the disk, the rest in memory.
+    """Answers that are fit to learn from: their texts and bands on the disk, the rest in memory.
 
     Args:
         pairs: Of which they are some.
@@ -223,7 +233,8 @@ class _Fit(OnDemand[Kept]):
         self.groups: list[Group] = []
         self._places: list[int] = []
         self._numbers: list[int] = []  # of the drafts
-        self._marks: list[bytes] = []  # what near-duplicates are found by, then exact ones
+        self._bands = TemporaryFile()  # noqa: SIM115
+        self._marks: list[bytes | int] = []  # what exact duplicates share, or where the bands are
 
     def add(self, outcome: _Outcome) -> None:
         """Add one more, in any order."""
@@ -232,7 +243,9 @@ class _Fit(OnDemand[Kept]):
         self.ids.append(outcome.id)
         self.groups.append(outcome.group)
         self._places.append(outcome.place)
-        self._marks.append(outcome.bands or outcome.digest)
+        at = self._bands.tell() // (8 * BANDS)
+        self._bands.write(outcome.bands)
+        self._marks.append(at if outcome.bands else outcome.digest)
 
     def sort(self) -> None:
         """Put them in the order of their ids."""
@@ -248,16 +261,23 @@ class _Fit(OnDemand[Kept]):
             [one[row] for row in rows] for one in cast("tuple[list[Any], ...]", lists)
         )
 
-    def twins(self, similarity: float) -> dict[int, int]:
+    def twins(self, similarity: float, share: Share) -> dict[int, int]:
         """Row of an answer that teaches what another one teaches -> row of the one that stays."""
-        same = [row for row, mark in enumerate(self._marks) if len(mark) == DIGEST_BYTES]
-        alike = [row for row, mark in enumerate(self._marks) if len(mark) > DIGEST_BYTES]
-        found = same_rows(self._marks[row] for row in same)
-        bands = (self._marks[row] for row in alike)
-        close = similar_rows(bands, lambda row: self.text(alike[row]), similarity)
-        return {same[row]: same[twin] for row, twin in found.items()} | {
-            alike[row]: alike[twin] for row, twin in close.items()
-        }
+        marks = cast("list[Any]", self._marks)
+        same = [row for row, mark in enumerate(marks) if isinstance(mark, bytes)]
+        alike = [row for row, mark in enumerate(marks) if isinstance(mark, int)]
+        found = same_rows(marks[row] for row in same)
+        twins = {same[row]: same[twin] for row, twin in found.items()}
+        if alike:
+            self._bands.flush()
+            shape = self._bands.tell() // (8 * BANDS), BANDS
+            bands_MB: Hashes = np.memmap(self._bands, np.uint64, "r", shape=shape)
+            places_N = np.array([marks[row] for row in alike])
+            close = similar_rows(
+                bands_MB, places_N, lambda row: self.text(alike[row]), similarity, share
+            )
+            twins |= {alike[row]: alike[twin] for row, twin in close.items()}
+        return twins
 
     def text(self, row: int) -> str:
         """What is learnt."""

@@ -52,10 +52,11 @@ from distill.run.stages import (
 )
 from distill.selection.difficulty import select_hard_samples
 from distill.student.samples import Sample, read_samples, sample_line, write_samples
+from distill.teachers.cluster import sharing
 from distill.texts.cleaning import masked
 from distill.texts.decontamination import Contamination, load_tests
 from distill.texts.sources import Draw, Text, digest_of, each_text
-from distill.workers import shared
+from distill.workers import Share, by_processes, shared
 from sentibench.errors import nearest
 from sentibench.files import beside
 from sentibench.remote.asking import ask, ask_waiting, outcomes
@@ -86,10 +87,11 @@ def tests_of(run: Run) -> Tests:
 
 def draw(run: Run, tests: Tests, folder: Path) -> Summary:
     """Draw the texts and check them against the test sets."""
-    counted = Draw()
-    texts = each_text(run.texts, run.seed, tests(), run.cleaning, counted)
-    rows = ({name: getattr(t, name) for name in Text.__slots__} for t in known_labels(run, texts))
-    write_lines(folder / "texts.jsonl", rows)
+    counted, given = Draw(), (run.texts, run.seed, tests(), run.cleaning)
+    with sharing(run.asking) as share:
+        texts = known_labels(run, each_text(*given, counted, share=share))
+        rows = ({name: getattr(text, name) for name in Text.__slots__} for text in texts)
+        write_lines(folder / "texts.jsonl", rows)
     counts = {"left_out": rows_of(counted.left_out), "changed": rows_of(counted.changed)}
     write_json(folder / "funnel.json", {**counts, "examples": counted.examples})
     return {"texts": counted.n_texts, **counts}
@@ -380,7 +382,8 @@ def filter_stage(
     with Store.read(teacher.store) as store:
         pairs = Answered(read_requests(run.folder / f"{stage}-ask"), store)
         found = _corrected(run, pairs)
-        kept = _filter(f"{stage}-filter", found, run.filters, tests(), folder)
+        with sharing(run.asking) as share:
+            kept = _filter(f"{stage}-filter", found, run.filters, tests(), folder, share)
         summary: Summary = {"kept": len(kept), "of": len(pairs)}
         with_targets = needs_distributions(run, stage)
         if with_targets:
@@ -488,11 +491,12 @@ def _filter(
     config: FilterConfig,
     tests: Contamination | None,
     folder: Path,
+    share: Share = by_processes,
 ) -> Sequence[Kept]:
     """What is fit to learn from; what became of the rest is written down first."""
     taxonomies = [*load_taxonomies().values(), *map(taxonomy_of, own_tasks().values())]
     words = sorted({word for one in taxonomies for words in one.word_sets for word in words})
-    kept, funnel = judge_answers(found.pairs, config, tests, words)
+    kept, funnel = judge_answers(found.pairs, config, tests, words, share)
     counts = {"corrected": found.moved, "not_corrected": found.as_they_were}
     funnel = funnel.model_copy(update=counts)
     write_json(folder / "funnel.json", funnel.model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""A Ray cluster: reach it, or start one on this machine, and check its machines before any work.
+"""A Ray cluster: reach it, or start one on this machine, check its machines, and share work there.
 
 What is wrong is said once, with the machine, before a request is sent.
 """
@@ -10,17 +10,23 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager
+import traceback
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from importlib.metadata import version
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, NamedTuple
 
 from distill.checkpoints import check_checkpoint
 from distill.config import Asking, HfTeacher, TeacherConfig, VllmTeacher
 from distill.teachers import identity
+from distill.workers import Item, Result, Share, by_processes, chunked
 from sentibench.errors import SentiBenchError, TeacherError
 from sentibench.remote.shards import FOLDER
 
@@ -29,6 +35,8 @@ CONNECT_S = 5.0
 FRAME, SETTINGS = 9, b"\x04"  # bytes of a frame's head, and its kind in there
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS + b"\0" * 5
 CHECK_S = 120.0  # for a machine to say whether a worker could work there
+AHEAD = 8  # chunks for each core that are sent at once
+RETRIES = 3  # of a chunk whose process was killed; Ray Data itself would try for ever
 OBJECTS_BYTES = 512 << 20  # what workers and driver share in the memory of this machine alone
 # Read when Ray is imported. Nothing calls outside, and what Ray says is not said twice.
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
@@ -50,8 +58,8 @@ def load_ray() -> Any:
             f"asking.engine: the package ray is not installed; got {error}; run: pip install "
             "'sentibench[ray]', or set asking.engine=local"
         ) from None
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its errors are raised here as well
     return ray
 
 
@@ -133,19 +141,114 @@ def _no_cluster(where: str, address: str, own: str, error: Exception) -> Teacher
     )
 
 
-def check_machines(ray: Any, asking: Asking, teacher: TeacherConfig, store: Path) -> None:
+@contextmanager
+def sharing(asking: Asking) -> Generator[Share]:
+    """Who cleans texts and filters answers: this machine, or a cluster.
+
+    Raises:
+        TeacherError: If the cluster cannot be reached, a machine of it cannot be used, or it fails.
+    """
+    if asking.engine != "ray" or not asking.filters:
+        yield by_processes
+        return
+    with connected(asking) as ray:
+        check_machines(ray, asking.model_copy(update={"cpus": 1, "gpus": 0}))
+        yield partial(_shared, ray)
+
+
+def _shared(
+    ray: Any,
+    read: Callable[[range], Sequence[Item]],
+    work: Callable[[Sequence[Item]], Sequence[Result]],
+    n: int,
+    chunk: int | None = None,
+) -> Iterator[Result]:
+    """Do work on the cores of a cluster; see :class:`Share`.
+
+    Some chunks for each core are sent at once, so that few items are held, and few are done that
+    nobody wants. The next ones are read as soon as the first of these is done.
+    """
+    waiting, sent = iter(chunked(n, chunk)), ray.put(work)
+    given = {"batch_size": None, "batch_format": "pyarrow"}
+
+    def send() -> list[Any]:
+        most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
+        return [ray.put(_column([read(rows)])) for rows in islice(waiting, most)]
+
+    try:
+        blocks = send()
+        while blocks:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Ray 2.64 will not know max_retries
+                done = ray.data.from_arrow_refs(blocks).map_batches(
+                    _do, fn_kwargs={"work": [sent]}, num_cpus=1, max_retries=RETRIES, **given
+                )
+            done.context.enable_progress_bars = done.context.print_on_execution_start = False
+            done.context.execution_options.preserve_order = True
+            with closing(iter(done.iter_batches(prefetch_batches=0, **given))) as batches:
+                first, blocks = next(batches), send()
+                for batch in chain((first,), batches):
+                    for found in map(pickle.loads, batch.column("pickled").to_pylist()):
+                        if isinstance(found, _Failed):
+                            raise found.error from RuntimeError(found.trace)
+                        yield from found
+    except ray.exceptions.RayError as error:
+        raise cluster_failed(error, "finished steps are kept") from None
+
+
+def _do(batch: Any, work: Sequence[Any]) -> Any:
+    """Work on the chunks of a block, in a process of the cluster."""
+    import ray
+
+    do: Any = ray.get(work[0])
+    results: list[Any] = []
+    for items in map(pickle.loads, batch.column("pickled").to_pylist()):
+        try:
+            results.append(do(items))
+        except Exception as error:  # which Ray would wrap, and show
+            results.append(_Failed(error, traceback.format_exc()))
+    return _column(results)
+
+
+class _Failed(NamedTuple):
+    """An error of the work, and where it was there."""
+
+    error: Exception
+    trace: str
+
+
+def _column(values: Sequence[Any]) -> Any:
+    """Values as an Arrow table of one column."""
+    import pyarrow
+
+    pickled = pyarrow.array(list(map(pickle.dumps, values)), pyarrow.large_binary())
+    return pyarrow.table({"pickled": pickled})
+
+
+def cluster_failed(error: Exception, kept: str) -> TeacherError:
+    """The cluster cannot go on."""
+    return TeacherError(
+        f"asking.engine: the Ray cluster failed; got {' '.join(str(error).split())[-300:]}; "
+        f"{kept}; check the machines of the cluster, and run again"
+    )
+
+
+def check_machines(
+    ray: Any, asking: Asking, teacher: TeacherConfig | None = None, store: Path | None = None
+) -> None:
     """Refuse a cluster of which a machine that would get workers could not do their work.
 
     Args:
         ray: The module, connected.
         asking: What a worker reserves.
-        teacher: Whose model has to be there.
-        store: Folder of the answers, which all machines have to share.
+        teacher: Whose model has to be there; None for work that needs no teacher.
+        store: Folder of the answers, which all machines have to share; None where they need none.
 
     Raises:
         TeacherError: If no machine has room for a worker, or one of them cannot be used.
     """
-    given = (teacher, identity(teacher), store, version("sentibench"))
+    known = identity(teacher) if teacher else None
+    given = (teacher, known, store, version("sentibench"))
     check = ray.remote(wrong_with_machine)
     pinned = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     fits = [
@@ -214,19 +317,24 @@ def _refuse_wrong(ray: Any, machine: str, answer: Any, wait_s: float, late: str)
 
 
 def wrong_with_machine(
-    teacher: TeacherConfig, known: tuple[str, str], store: Path, installed: str
+    teacher: TeacherConfig | None,
+    known: tuple[str, str] | None,
+    store: Path | None,
+    installed: str,
 ) -> str:
     """Why a worker could not work on the machine where this is called; empty if it could.
 
     Args:
-        teacher: Whose model has to be here.
+        teacher: Whose model has to be here, if any has.
         known: Its name and revision where the run was started.
-        store: Folder of the answers.
+        store: Folder of the answers, if they are needed.
         installed: The version of this package where the run was started.
     """
     here = version("sentibench")
     if here != installed:
         return f"another version of sentibench; got {here}, expected {installed}; install that one"
+    if store is None:
+        return ""
     if not (store / "store.json").is_file():
         return (
             f"{store}: got no store.json there, expected the folder of the run; set `out` to a "
@@ -249,7 +357,7 @@ def wrong_with_machine(
     except SentiBenchError as error:
         return str(error)
     name, revision = identity(teacher)
-    if (name, revision) != known:
+    if known and (name, revision) != known:
         return (
             f"teacher.model: its files there differ from those here; got {name} {revision}, "
             f"expected {' '.join(known)}; copy the same files to that machine"

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from distill.config import Asking, HfTeacher, ServerTeacherConfig, TeacherConfig, VllmTeacher
 from distill.teachers import identity, load_teacher
-from distill.teachers.cluster import check_machines, connected, load_ray
+from distill.teachers.cluster import check_machines, cluster_failed, connected, load_ray
 from sentibench.errors import SentiBenchError, TeacherError
 from sentibench.remote.asking import Server
 from sentibench.remote.chat import warn_if_unencrypted
@@ -101,11 +101,7 @@ class RayTeacher:
                             raise TeacherError(row["wrong"])
                         yield requests[row["number"]], pickle.loads(row["outcome"])
             except ray.exceptions.RayError as error:
-                raise TeacherError(
-                    "asking.engine: the Ray cluster failed; got "
-                    f"{' '.join(str(error).split())[-300:]}; all answers so far are kept; check "
-                    "the machines of the cluster, and run again"
-                ) from None
+                raise cluster_failed(error, "all answers so far are kept") from None
 
 
 class Worker:

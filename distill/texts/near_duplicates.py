@@ -5,21 +5,25 @@ texts). Each is then compared by its exact Jaccard similarity, so nothing below 
 ever reported.
 With 16 bands of 8 values, a pair of similarity 0.8 becomes a candidate with probability 0.95, one
 of 0.9 with 0.9999; identical ones always.
+Texts that no chain of common bands connects do not matter to each other: each band is looked at by
+itself, and each connected group.
 Source: Broder 1997, On the resemblance and containment of documents.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, cast
 
 import numpy as np
 import rensa
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csgraph
 
 from distill.texts.ngrams import Hashes, powers, text_fingerprints, words_of
-from distill.workers import shared
+from distill.workers import Share, by_processes, shared
 
 NGRAM_WORDS = 5
 BANDS = 16
@@ -29,6 +33,7 @@ BUCKET_SIZE = 16
 
 DIGEST_BYTES = 16
 SEED = 42
+Rows = NDArray[np.int64]
 RMinHash: Any = cast(Any, rensa).RMinHash  # rensa publishes no types
 
 
@@ -48,36 +53,78 @@ def near_duplicates(texts: Mapping[str, str], threshold: float) -> dict[str, str
     """
     ids = sorted(texts)
     bands = shared(lambda rows: [bands_of(texts[ids[row]]) for row in rows], len(ids))
-    found = similar_rows(bands, lambda row: texts[ids[row]], threshold)
+    bands_NB: Hashes = np.ndarray((len(ids), BANDS), np.uint64, b"".join(bands))
+    found = similar_rows(bands_NB, np.arange(len(ids)), lambda row: texts[ids[row]], threshold)
     return {ids[row]: ids[twin] for row, twin in found.items()}
 
 
 def similar_rows(
-    bands: Iterable[bytes], text_of: Callable[[int], str], threshold: float
+    bands_MB: Hashes,
+    places_N: Rows,
+    text_of: Callable[[int], str],
+    threshold: float,
+    share: Share = by_processes,
 ) -> dict[int, int]:
     """Find the texts that are nearly the same as an earlier, kept one.
 
     Args:
-        bands: Of each text, by :func:`bands_of`.
+        bands_MB: The bands of texts; they may stay on the disk.
+        places_N: Of each row the place of its bands.
         text_of: Gives a text by its row; asked for those that share a band alone.
         threshold: See :func:`near_duplicates`.
+        share: Who compares them.
 
     Returns:
         Row of a duplicate -> row of the kept text, the first that is similar.
     """
-    joined = b"".join(bands)
-    bands_NB = np.ndarray((len(joined) // (8 * BANDS), BANDS), np.uint64, joined)
-    shared_NB = np.zeros(bands_NB.shape, bool)
-    for band in range(BANDS):
-        _, inverse, counts = np.unique(bands_NB[:, band], return_inverse=True, return_counts=True)
-        shared_NB[:, band] = counts[inverse] > 1
 
+    def column(bands: range) -> list[Hashes]:
+        return [bands_MB[places_N, band] for band in bands]
+
+    links = list(share(column, lambda columns: list(map(_links, columns)), BANDS, 1))
+    groups = _connected(np.concatenate(links), len(places_N))
+
+    def read(numbers: range) -> list[tuple[Hashes, list[str]]]:
+        some = [groups[number] for number in numbers]
+        return [(bands_MB[places_N[rows]], list(map(text_of, rows.tolist()))) for rows in some]
+
+    def work(given: Sequence[tuple[Hashes, Sequence[str]]]) -> list[dict[int, int]]:
+        return [_similar(bands_RB, texts, threshold) for bands_RB, texts in given]
+
+    found: dict[int, int] = {}
+    for rows, twins in zip(groups, share(read, work, len(groups)), strict=True):
+        found |= {int(rows[row]): int(rows[twin]) for row, twin in twins.items()}
+    return dict(sorted(found.items()))
+
+
+def _links(column_N: Hashes) -> Rows:
+    """Rows of the same value, each with the next: L links of two rows."""
+    order_N = np.argsort(column_N, kind="stable")
+    values_N = column_N[order_N]
+    same = np.flatnonzero(values_N[1:] == values_N[:-1])
+    return np.stack((order_N[same], order_N[same + 1]), axis=1)
+
+
+def _connected(links_L2: Rows, n: int) -> list[Rows]:
+    """Groups of rows that links connect, each in order; a row without a link is in none."""
+    if not len(links_L2):
+        return []
+    once = np.ones(len(links_L2), np.int8)
+    graph = cast(Any, coo_array)((once, (links_L2[:, 0], links_L2[:, 1])), (n, n))
+    label_N: Rows = cast(Any, csgraph).connected_components(graph, directed=False)[1]
+    rows: Rows = np.unique(links_L2)
+    rows = rows[np.argsort(label_N[rows], kind="stable")]
+    return np.split(rows, np.flatnonzero(np.diff(label_N[rows])) + 1)
+
+
+def _similar(bands_RB: Hashes, texts: Sequence[str], threshold: float) -> dict[int, int]:
+    """Decide in order which of R texts stay; see :func:`similar_rows`."""
     duplicates: dict[int, int] = {}
     kept: dict[int, Hashes] = {}
     buckets: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-    for row in np.flatnonzero(shared_NB.any(axis=1)).tolist():
-        grams = _grams(text_of(row))
-        cells = [(int(band), int(bands_NB[row, band])) for band in np.flatnonzero(shared_NB[row])]
+    for row, text in enumerate(texts):
+        grams = _grams(text)
+        cells = [(band, int(bands_RB[row, band])) for band in range(BANDS)]
         candidates = sorted({other for cell in cells for other in buckets[cell]})
         twin = next((c for c in candidates if _jaccard(grams, kept[c]) >= threshold), None)
         if twin is not None:

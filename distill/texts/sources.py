@@ -21,7 +21,7 @@ from distill.config import Cleaning, Texts
 from distill.files import Lines
 from distill.texts.cleaning import clean, has_words, masked
 from distill.texts.decontamination import Contamination
-from distill.workers import shared
+from distill.workers import Share, by_processes
 from sentibench.data.cards import load_tasks
 from sentibench.data.read import load_split
 from sentibench.data.tables import Row, Stream, folded, plain_text, stream_table
@@ -83,6 +83,7 @@ def each_text(
     cleaning: Cleaning,
     draw: Draw,
     most: int | None = None,
+    share: Share = by_processes,
 ) -> Iterator[Text]:
     """Draw from every source, in its own seeded order, one text after the other.
 
@@ -93,6 +94,7 @@ def each_text(
         cleaning: What is done to the texts first.
         draw: Counts what becomes of them.
         most: Texts of each source that are looked at; None for all.
+        share: Who cleans and compares them.
 
     Raises:
         InputError: If a source cannot be read, or nothing of it is left.
@@ -107,12 +109,15 @@ def each_text(
         _refuse_a_test_set(source, [rows[n] for n in order[:LOOKED_AT]], tests)
         order, taken = order[:most], 0
 
-        def prepare(
+        def read(
             places: range, rows: Lines[Text] = rows, order: Sequence[int] = order
-        ) -> list[_Prepared]:
-            return [_prepared(rows[order[place]], tests, cleaning) for place in places]
+        ) -> list[Text]:
+            return [rows[order[place]] for place in places]
 
-        for place, one in enumerate(shared(prepare, len(order))):
+        def prepare(texts: Sequence[Text]) -> list[_Prepared]:
+            return [_prepared(text, tests, cleaning) for text in texts]
+
+        for place, one in enumerate(share(read, prepare, len(order))):
             if source.count is not None and taken == source.count:
                 draw.looked_at[source.source] = place, len(rows)
                 break

@@ -189,7 +189,7 @@ def test_from_where_a_teacher_is_asked_makes_no_step_stale(tiny_student, tmp_pat
     path = config(tmp_path, tiny_student)
     here, there = (
         steps_of(load_config(path, overrides), Scripted())
-        for overrides in ([], ["asking={engine: ray, workers: [1, 9]}"])
+        for overrides in ([], ["asking={engine: ray, workers: [1, 9], filters: true}"])
     )
     assert {name: step.settings for name, step in here.items()} == {
         name: step.settings for name, step in there.items()

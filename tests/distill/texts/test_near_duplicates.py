@@ -4,6 +4,7 @@ import random
 import time
 from hashlib import sha256
 
+import numpy as np
 import pytest
 from whole_lists import exact_duplicates
 
@@ -110,6 +111,23 @@ def test_texts_that_are_not_alike_are_hardly_ever_compared(monkeypatch) -> None:
         "a": "07",
         "b": "39",
     }
+
+
+def test_connected_groups_by_themselves_give_what_all_texts_at_once_give() -> None:
+    """Chains of texts, each a little different from an earlier one, and texts like no other."""
+    rng = random.Random(6)
+    texts = [words(*rng.choices(range(999), k=60)) for _ in range(50)]
+    for _ in range(250):
+        changed = rng.choice(texts).split()
+        changed[rng.randrange(60)] = "new"
+        texts.append(" ".join(changed))
+    texts += texts[:5]
+    ids = [f"{n:03d}" for n in range(len(texts))]
+    bands_NB = np.array([np.frombuffer(bands_of(text), np.uint64) for text in texts])
+    at_once = near_duplicates_module._similar(bands_NB, texts, 0.8)
+    assert len(at_once) > 100
+    found = near_duplicates(dict(zip(ids, texts, strict=True)), 0.8)
+    assert found == {ids[row]: ids[twin] for row, twin in at_once.items()}
 
 
 @pytest.mark.slow
