@@ -43,12 +43,15 @@ def test_the_figures_of_the_readme_are_those_of_the_table() -> None:
     text = (ROOT / "docs" / "distillation_results.md").read_text(encoding="utf-8")
     (row,) = (line for line in text.split("\n") if line.startswith("| two-stage minus base | **+8"))
     figures = re.findall(r"\*\*\+([\d.]+) \(\+([\d.]+) to \+([\d.]+)\)", row)[:2]
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("A figure:")[2]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("What a student gains:")[2]
     readme = readme.partition("\n\n")[0].replace("95% interval ", "")
     assert (
         re.findall(r"([\d.]+) (?:points )?on the \w+ [^(]*\(([\d.]+) to ([\d.]+)\)", readme)
         == figures
     )
+    (means,) = (line for line in text.split("\n") if line.startswith("| mean of all | | **32"))
+    base, *_, two_stage = re.findall(r"\*\*([\d.]+)\*\*", means)
+    assert f"from {base} to {two_stage} of 100" in readme
 
 
 def test_the_page_has_no_text_of_a_dataset_and_no_folder_of_a_machine() -> None:
