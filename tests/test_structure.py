@@ -58,7 +58,8 @@ distill.prompts            config errors files forms texts sentibench.data senti
                            sentibench.prompts sentibench.remote sentibench.scoring
 distill.reasons
 distill.report             config filters texts sentibench.data sentibench.errors
-                           sentibench.files sentibench.pages sentibench.scoring
+                           sentibench.files sentibench.pages sentibench.prompts
+                           sentibench.scoring
 distill.run                checkpoints config errors files filters prompts reasons report
                            selection steps student teachers texts workers sentibench.data
                            sentibench.errors sentibench.files sentibench.harness
