@@ -39,7 +39,7 @@ sentibench.predict         data errors fast files prompts scoring
 sentibench.prompts         data errors
 sentibench.progress
 sentibench.remote          errors files progress
-sentibench.scoring         data errors
+sentibench.scoring         data errors prompts
 sentibench.serve           data errors predict prompts
 sentibench.versions        errors
 distill
