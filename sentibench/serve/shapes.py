@@ -44,7 +44,8 @@ def _worded(text: str) -> str:
 
 
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
-Option = Annotated[str, Field(max_length=200), AfterValidator(_worded)]
+MOST_NAME_CHARACTERS = 200  # of an option
+Option = Annotated[str, Field(max_length=MOST_NAME_CHARACTERS), AfterValidator(_worded)]
 Answered = Sequence[tuple[Question, Scored]]
 Described = Sequence[tuple[str, str]]  # options and what they mean, empty for no words
 
