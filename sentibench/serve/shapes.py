@@ -33,6 +33,7 @@ from sentibench.serve.refusals import Refused, refuse_no_text, refused_form
 
 MOST_TEXTS = 256  # of a request; questions too
 MOST_CHARACTERS = 32_768  # of a text, a state or instructions
+MOST_NAME_CHARACTERS = 200  # of an option
 MOST_OPTIONS = 255  # of a question, as the APIs have it
 MOST_PROMPT_CHARACTERS = 1 << 20  # of a request; a prompt counts once for each option
 
@@ -44,7 +45,6 @@ def _worded(text: str) -> str:
 
 
 Text = Annotated[str, Field(max_length=MOST_CHARACTERS)]
-MOST_NAME_CHARACTERS = 200  # of an option
 Option = Annotated[str, Field(max_length=MOST_NAME_CHARACTERS), AfterValidator(_worded)]
 Answered = Sequence[tuple[Question, Scored]]
 Described = Sequence[tuple[str, str]]  # options and what they mean, empty for no words
