@@ -71,10 +71,10 @@ def main(arguments: list[str]) -> None:
 
 
 def read(folder: Path) -> dict[str, Samples]:
-    """The label tasks of a folder whose log-likelihoods are known."""
+    """The label tasks of a folder whose log-likelihoods are known; of their first seed."""
     of_tasks = {
-        name: read_samples(path, load_tasks()[name])
-        for name, path in newest_samples(folder).items()
+        name: read_samples(next(iter(of_seeds.values())), load_tasks()[name])
+        for name, of_seeds in newest_samples(folder).items()
         if load_tasks()[name].card.is_label_task
     }
     return {name: samples for name, samples in of_tasks.items() if samples.answers}

@@ -2,11 +2,11 @@
 
 python docs/tabulate_distillation.py ROW=FOLDER ... [-- A-B ...]
 
-FOLDER is a row of `sentibench run-many`, OUT/ROW, with a folder for each seed; or a folder with
-results of the default seed, such as RUN/evaluate-MODEL/results. The first table has the scores of
-the rows, the mean over the seeds that all of them have; the second the differences A minus B with
-95% intervals of a paired bootstrap over items, in bold where the interval leaves out zero. Tasks
-that a row lacks are named on stderr and left out.
+FOLDER holds the results of a row, such as OUT/ROW of `sentibench run-many` or
+RUN/evaluate-MODEL/results. The first table has the scores of the rows. The score of a task is the
+mean over the seeds that all rows have. The second table has the differences A minus B with 95%
+intervals of a paired bootstrap over items, in bold where the interval leaves out zero. Tasks that a
+row lacks are named on stderr and left out.
 """
 
 import sys
@@ -16,7 +16,6 @@ from pathlib import Path
 from sentibench.data.cards import SEEN, load_tasks
 from sentibench.pages.drawing import span
 from sentibench.pages.text import percent
-from sentibench.prompts.demonstrations import DEFAULT_SEED
 from sentibench.scoring.samples import Samples, newest_samples, read_samples
 from sentibench.scoring.statistics import Scores, estimate, mean_over_tasks, resample
 
@@ -24,32 +23,26 @@ Rows = dict[str, list[Samples]]
 """Row -> what it answered, seed by seed, of one task."""
 
 
-def seeds_in(folder: Path) -> dict[str, Path]:
-    """Seed -> where its results are."""
-    found = {path.name: path for path in folder.iterdir() if path.name.isdecimal()}
-    return found or {str(DEFAULT_SEED): folder}
-
-
-def read_rows(folders: Mapping[str, Path]) -> tuple[list[str], dict[str, Rows]]:
-    """The seeds that all rows have, and task -> rows, for the tasks that all rows answered."""
-    of_rows = {name: seeds_in(folder) for name, folder in folders.items()}
-    first, *others = of_rows.values()
-    seeds = sorted(set(first).intersection(*others), key=int)
-    assert seeds, f"no seed that all of {', '.join(folders)} have"
-    files = {name: [newest_samples(of[seed]) for seed in seeds] for name, of in of_rows.items()}
-    of_seeds = [of_seed for of_row in files.values() for of_seed in of_row]
-    common = set(of_seeds[0]).intersection(*of_seeds)
-    if lacking := sorted({task for of in of_seeds for task in of} - common):
-        print(f"left out, as not all rows have it: {', '.join(lacking)}", file=sys.stderr)
+def read_rows(folders: Mapping[str, Path]) -> tuple[dict[str, list[int]], dict[str, Rows]]:
+    """Task -> the seeds that all rows have, and task -> rows, for the tasks that all answered."""
+    files = {name: newest_samples(folder) for name, folder in folders.items()}
+    seeds: dict[str, list[int]] = {}
     found: dict[str, Rows] = {}
     for name, task in load_tasks().items():
-        if name in common:
-            found[name] = {
-                row: [read_samples(of_seed[name], task) for of_seed in of_row]
-                for row, of_row in files.items()
-            }
-            keys = {samples.data_key for row in found[name].values() for samples in row}
-            assert len(keys) == 1, f"{name}: the rows answered different items"
+        of_rows = {row: of_row[name] for row, of_row in files.items() if name in of_row}
+        if of_rows.keys() != files.keys():
+            if of_rows:
+                print(f"left out, as not all rows have it: {name}", file=sys.stderr)
+            continue
+        first, *others = of_rows.values()
+        seeds[name] = sorted(set(first).intersection(*others))
+        assert seeds[name], f"{name}: no seed that all of {', '.join(folders)} have"
+        found[name] = {
+            row: [read_samples(of_row[seed], task) for seed in seeds[name]]
+            for row, of_row in of_rows.items()
+        }
+        keys = {samples.data_key for row in found[name].values() for samples in row}
+        assert len(keys) == 1, f"{name}: the rows answered different items"
     return seeds, found
 
 
@@ -83,7 +76,11 @@ def main(arguments: list[str]) -> None:
         name: mean_over_tasks([scores[task] for task in members])
         for name, members in scopes.items()
     }
-    print(f"Seeds of the demonstrations: {', '.join(seeds)}\n")
+    for chosen in sorted(set(map(tuple, seeds.values()))):
+        members = [task for task, of_task in seeds.items() if tuple(of_task) == chosen]
+        which = ", ".join(load_tasks()[task].card.title for task in members)
+        print(f"Seeds {', '.join(map(str, chosen))} of the demonstrations: {which}")
+    print()
     print("| task | items |", " | ".join(names), "|")
     print("|---" * (2 + len(names)) + "|")
     for task, rows in found.items():
