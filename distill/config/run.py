@@ -219,14 +219,13 @@ class Run(Section):
 
     @property
     def wants_distributions(self) -> list[str]:
-        """The settings that ask for the teacher's distributions; the default loss does without."""
+        """The settings that need the teacher's distributions; the mixed loss does without."""
         if self.icldist is None:
             return []
         training, difficulty = self.icldist.training, self.icldist.difficulty
-        loss = training.loss if "loss" in training.model_fields_set else "hard"
         by_confidence = difficulty is not None and difficulty.by == "confidence"
         return [
-            *([f"icldist.training.loss: {loss}"] if loss != "hard" else []),
+            *(["icldist.training.loss: soft"] if training.loss == "soft" else []),
             *(["icldist.difficulty.by: confidence"] if by_confidence else []),
             *(["icldist.correct_bias: true"] if self.icldist.correct_bias else []),
         ]

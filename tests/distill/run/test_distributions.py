@@ -10,7 +10,7 @@ from small_runs import do_all_before, requests_of, samples_of, steps_of
 pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from distill.config import load_config
+from distill.config import load_config, save_config
 from distill.errors import ConfigError
 from distill.filters.bias import without_bias
 from distill.run import measuring
@@ -119,7 +119,7 @@ SERVER = "{backend: openai, model: m, base_url: 'http://127.0.0.1:9/v1'}"
         (GOLD, "demonstrations: gold\n  training: {loss: soft}", "icldist.training.loss: soft"),
         (SERVER, "difficulty: {keep: 0.5, by: confidence}", "icldist.difficulty.by: confidence"),
         (SERVER, "correct_bias: true", "icldist.correct_bias: true"),
-        ("", "score_choices: false\n  training: {loss: mixed}", "icldist.score_choices: false"),
+        ("", "score_choices: false\n  training: {loss: soft}", "icldist.score_choices: false"),
         ("", "training: {loss: hard, soft_weight: 0.9}", "the hard loss does not use it"),
         ("", "training: {loss: soft, soft_weight: 0.9}", "the soft loss does not use it"),
     ],
@@ -131,3 +131,12 @@ def test_settings_that_want_distributions_want_a_teacher_that_gives_them(
         load_config(configured(tmp_path, tiny_student, more, teacher))
     plain = more if "demonstrations" in more else ""
     load_config(configured(tmp_path, tiny_student, plain.split("\n")[0], teacher))
+
+
+def test_the_configuration_that_a_run_saved_is_read_again_with_a_teacher_that_writes(
+    tiny_student: Path, tmp_path: Path
+) -> None:
+    run = load_config(configured(tmp_path, tiny_student, "", SERVER))
+    save_config(run, tmp_path / "resolved.yaml")  # every default filled in, the loss too
+    assert "loss: mixed" in (tmp_path / "resolved.yaml").read_text(encoding="utf-8")
+    assert load_config(tmp_path / "resolved.yaml") == run
