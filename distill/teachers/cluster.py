@@ -89,7 +89,7 @@ def connected(asking: Asking) -> Generator[Any]:
             logging_level=logging.ERROR,
             **(mine if address == "local" else {}),
         )
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises a plain one where its node starts too slowly
         ray.shutdown()  # it may be half connected
         raise _no_cluster(where, address, ray.__version__, error) from None
     try:
@@ -132,6 +132,11 @@ def _no_cluster(where: str, address: str, own: str, error: Exception) -> Teacher
             f"{where}: the cluster at {address} has another version of Ray or Python; got "
             f"{said[18:]}; expected Ray {own} and the same minor version of Python on every "
             "machine; install the same versions everywhere"
+        )
+    if address == "local":
+        return TeacherError(
+            f"{where}: no Ray cluster could be started on this machine; got {said[:300]}; expected "
+            "room for its processes; close other programs, and run again"
         )
     return TeacherError(
         f"{where}: the Ray cluster at {address} cannot be used; got {said[:300]}; expected a "

@@ -420,6 +420,20 @@ def test_a_worker_that_cannot_write_says_where(tmp_path: Path, monkeypatch) -> N
     assert wrong.startswith(f"asking.engine: machine 10.0.0.7: {tmp_path / FOLDER}")
 
 
+def test_a_cluster_that_does_not_start_here_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason=INSTALL)
+    from distill.teachers.cluster import connected
+
+    def init(*_: Any, **__: Any) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", init)
+    expected = "no Ray cluster could be started on this machine; got The current node timed out"
+    with pytest.raises(TeacherError, match=expected), connected(Asking(engine="ray")):
+        raise AssertionError("connected")
+
+
 def test_the_limits_of_a_server_are_shared_by_the_workers() -> None:
     config = teacher_of("http://127.0.0.1:9/v1").model_copy(
         update={"concurrency": 10, "requests_per_minute": 300.0}
