@@ -223,13 +223,16 @@ def _example_task(config: Run) -> str:
     return next((name for name in names if "pstance" not in name), names[0])
 
 
-def _commands(config: Run) -> list[tuple[Ready, int | None, int]]:
-    """Tasks, limits and demonstration seeds with which the scores are measured again."""
+def _commands(config: Run) -> list[tuple[Ready, int | None, int | None]]:
+    """Tasks, limits and demonstration seeds with which the scores are measured again.
+
+    None stands for what needs no option: all items, the default seed.
+    """
     evaluation, limits = config.evaluation, known_limits(config.evaluation)
     tasks = ",".join(t for t in evaluation.tasks if TASK_NAME.fullmatch(t)) or "sentibench"
-    names_of: dict[tuple[int | None, int], list[str]] = {(evaluation.limit, DEFAULT_SEED): [tasks]}
+    names_of: dict[tuple[int | None, int | None], list[str]] = {(evaluation.limit, None): [tasks]}
     for task, n in limits.items():
-        names_of.setdefault((n, DEFAULT_SEED), []).append(task)
+        names_of.setdefault((n, None), []).append(task)
     for task, seeds in evaluation.seeds.items():
         for seed in seeds if TASK_NAME.fullmatch(task) else ():
             if seed != DEFAULT_SEED:

@@ -140,12 +140,11 @@ def _table(title: str, a: Path | None, b: Path | None) -> Iterator[str]:
         try:
             known = load_tasks()[task]
             seeds = sorted(found[0][task].keys() & found[1][task].keys())
-            n, of_both = _on_shared_items(
-                *(
-                    [read_samples(of[task][seed], known, with_texts=True) for seed in seeds]
-                    for of in found
-                )
-            )
+            both = [
+                [read_samples(of[task][seed], known, with_texts=True) for seed in seeds]
+                for of in found
+            ]
+            n, of_both = _on_shared_items(*both)
         except Unusable as error:
             yield _line(title, task_title(task), f"not compared: {error}")
             continue

@@ -15,6 +15,7 @@ from sentibench.data.cards import load_tasks
 from sentibench.pages.drawing import span
 from sentibench.pages.environment import template_environment
 from sentibench.pages.text import percent, short
+from sentibench.prompts.demonstrations import DEFAULT_SEED
 
 LABELS = {
     "teacher": "Teacher",
@@ -88,7 +89,8 @@ def evaluation_notes(manifest: Manifest) -> list[str]:
     """What a reader has to know about the scores of a run."""
     notes = template("notes.txt.jinja", str)
     limits = known_limits(manifest.config.evaluation)
-    return notes.render(manifest=manifest, limits=limits).splitlines()
+    known = {"limits": limits, "default_seed": DEFAULT_SEED}
+    return notes.render(manifest=manifest, **known).splitlines()
 
 
 Cells = tuple[Literal["mean", "task"], str, dict[str, Progress]]

@@ -131,8 +131,9 @@ def check_run(run: Run) -> None:
             key = f"{stages.leading(stage)}.training.lora"
             check_targets(key, run.student, training.lora, **trust)
     bring_datasets(run)
-    tasks_of(task_manager(), run.evaluation.tasks, run.evaluation.limits)
-    tasks_by_seed(task_manager(), run.evaluation.tasks, run.evaluation.seeds)
+    manager = task_manager()
+    tasks = tasks_of(manager, run.evaluation.tasks, run.evaluation.limits)
+    tasks_by_seed(manager, tasks, run.evaluation.seeds)
     rows = [stages.row_name(run, model) for model in stages.measured(run)]
     for name in rows:
         if rows.count(name) > 1:

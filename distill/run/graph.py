@@ -34,7 +34,7 @@ SOFT = dict.fromkeys(("loss", "soft_weight", "soft_temperature"), True)
 """Settings that change nothing where the loss is hard."""
 OF_ANSWERS = {"score_choices", "label_tokens", "response_tokens"}  # how ICLDist asks for them
 OF_LABELS = {"skip", "run_on", "run_on_markers", "min_kept", "allow_loss"}  # filters of labels
-BESIDE_SCORES: Any = {"teacher", "agreement", "calibration", "seeds"}
+BESIDE_SCORES: Any = {"teacher", "agreement", "calibration"}  # what is measured besides
 OF_DEMONSTRATIONS = {
     *("taxonomies", "tasks", "pool", "shots", "samples", "other_tasks"),
     *OF_ANSWERS,
@@ -258,9 +258,9 @@ def _add_evaluation(
 ) -> None:
     """Measure teacher, base and the student of every stage; then the report of it all."""
     known: dict[str, Any] = run.evaluation.model_dump(mode="json", exclude=BESIDE_SCORES)
+    if not run.evaluation.seeds:  # runs that were measured before do not say them
+        del known["seeds"]
     known["cards"] = own_cards(run.evaluation.tasks)
-    if run.evaluation.seeds:  # runs that were measured before do not say them
-        known["seeds"] = run.evaluation.model_dump(mode="json")["seeds"]
     if TASK_VERSION != "1.0":  # what runs that do not say it were measured with
         known["task_version"] = TASK_VERSION
     for model in stages.measured(run):

@@ -83,13 +83,13 @@ def evaluate_model(
         retry_failed: Ask again what failed before.
         folder: Of the step.
     """
-    from distill.student.evaluation import evaluate, tasks_by_seed
+    from distill.student.evaluation import evaluate, tasks_by_seed, tasks_of
     from sentibench.harness import task_manager
 
-    evaluation, results = run.evaluation, folder / "results"
+    evaluation, results, manager = run.evaluation, folder / "results", task_manager()
     rows: dict[str, list[Mapping[str, Any]]] = {}
-    of_seeds = tasks_by_seed(task_manager(), evaluation.tasks, evaluation.seeds)
-    for seed, tasks in of_seeds.items():
+    all_tasks = tasks_of(manager, evaluation.tasks, evaluation.limits)
+    for seed, tasks in tasks_by_seed(manager, all_tasks, evaluation.seeds).items():
         measured = evaluate(
             checkpoint_of(run, model),
             tasks,
@@ -240,7 +240,7 @@ def evaluation_requests(run: Run) -> list[Request]:
 
     evaluation, requests = run.evaluation, list[Request]()
     tasks = tasks_named(evaluation.tasks, "evaluation.tasks")
-    of_seeds = tasks_by_seed(task_manager(), evaluation.tasks, evaluation.seeds)
+    of_seeds = tasks_by_seed(task_manager(), [task.name for task in tasks], evaluation.seeds)
     for task, seed in ((t, s) for s, names in of_seeds.items() for t in tasks if t.name in names):
         examples = load_split(task, "test").examples
         sentences = {example.index: example.sentence for example in examples}

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +108,19 @@ def tasks_of(manager: Any, tasks: tuple[str, ...], limits: Mapping[str, int]) ->
 
 
 def tasks_by_seed(
-    manager: Any, tasks: tuple[str, ...], seeds: Mapping[str, tuple[int, ...]]
+    manager: Any, tasks: Iterable[str], seeds: Mapping[str, tuple[int, ...]]
 ) -> dict[int, tuple[str, ...]]:
     """Demonstration seed -> the tasks that are measured with it.
+
+    Args:
+        manager: A task manager of lm-eval.
+        tasks: What is evaluated, groups taken apart.
+        seeds: Task or group -> its seeds.
 
     Raises:
         InputError: If seeds are given for what is not evaluated.
     """
-    of_task: dict[str, tuple[int, ...]] = {}
-    for task in expand_names(manager, tasks, "evaluation.tasks"):
-        of_task[task] = (DEFAULT_SEED,)
+    of_task: dict[str, tuple[int, ...]] = dict.fromkeys(tasks, (DEFAULT_SEED,))
     for name, chosen in seeds.items():
         for task in expand_names(manager, (name,), "evaluation.seeds"):
             if task not in of_task:

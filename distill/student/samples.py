@@ -202,15 +202,15 @@ class PromptLengths:
             encoded: What the tokenizer made of the prompts with their responses.
         """
         if not self._may_cut:
-            return [self._whole(prompt) for prompt in prompts]
+            return [_n_tokens(prompt, self.tokenizer) for prompt in prompts]
         found = [self._by_last_line(prompt, encoded[n]) for n, prompt in enumerate(prompts)]
         if not self._is_checked:
-            whole = [self._whole(prompt) for prompt in prompts]
+            whole = [_n_tokens(prompt, self.tokenizer) for prompt in prompts]
             pairs = zip(found, whole, strict=True)
             self._may_cut, self._is_checked = all(n in (None, m) for n, m in pairs), True
             return whole
         pairs = zip(prompts, found, strict=True)
-        return [self._whole(prompt) if n is None else n for prompt, n in pairs]
+        return [_n_tokens(prompt, self.tokenizer) if n is None else n for prompt, n in pairs]
 
     def _by_last_line(self, prompt: str, encoding: Any) -> int | None:
         """None where the last line break begins no token."""
@@ -236,6 +236,8 @@ class PromptLengths:
         self, prompt: str, labels: Sequence[str], n_prompt: int, encoded: Any, number: int
     ) -> tuple[tuple[int, ...], ...]:
         """Ids of each label as a continuation of a prompt; its first uses compare both ways."""
+        if not labels:
+            return ()
         can_cut = self._may_cut and self._n_to_compare >= 0
         if not can_cut or self._by_last_line(prompt, encoded[number]) is None:
             return _words(prompt, labels, n_prompt, self.tokenizer)
@@ -276,9 +278,6 @@ class PromptLengths:
             end = start + len(text)
         return [len(encoding.ids) + 1 - begin + begins[0] for begin in begins]
 
-    def _whole(self, prompt: str) -> int:
-        return _n_tokens(prompt, self.tokenizer)
-
 
 def _encode_batch(
     samples: Sequence[Sample], prompts: PromptLengths, max_length: int
@@ -294,8 +293,7 @@ def _encode_batch(
             likely = prompts.likely_lengths(sample, encoded, n)
             found.append(_shortened(sample, likely, prompts, max_length))
         else:
-            labels = sample.labels
-            words = prompts.words(sample.prompt, labels, n_prompt, encoded, n) if labels else ()
+            words = prompts.words(sample.prompt, sample.labels, n_prompt, encoded, n)
             whole = (*ids, tokenizer.eos_token_id)
             found.append(Encoded(sample.id, whole, n_prompt, 0, words, sample.target))
     return found
@@ -332,8 +330,7 @@ def _shortened(
             dropped += 1
             continue
         n_prompt = prompts.of([prompt], encoded)[0]
-        labels = sample.labels
-        words = prompts.words(prompt, labels, n_prompt, encoded, 0) if labels else ()
+        words = prompts.words(prompt, sample.labels, n_prompt, encoded, 0)
         whole = (*ids, prompts.tokenizer.eos_token_id)
         best = Encoded(sample.id, whole, n_prompt, dropped, words, sample.target)
         dropped -= 1
@@ -357,9 +354,8 @@ def _encode(
         if len(whole) + 1 <= max_length:
             # the response begins where the evaluation cuts, lm-eval's own rule
             n_prompt = _n_tokens(prompt, tokenizer)
-            ids, words = (*whole, tokenizer.eos_token_id), ()
-            if sample.labels:
-                words = _words(prompt, sample.labels, n_prompt, tokenizer)
+            ids = (*whole, tokenizer.eos_token_id)
+            words = _words(prompt, sample.labels, n_prompt, tokenizer)
             return Encoded(sample.id, ids, n_prompt, dropped, words, sample.target)
     return None
 

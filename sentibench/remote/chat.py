@@ -197,9 +197,8 @@ class ChatServer:
         done: SimpleQueue[tuple[Request, Answer | Failure | BaseException]],
         stopped: Event,
     ) -> None:
-        with ServerSession(
-            self._settings.base_url, key
-        ) as session:  # one per thread: sessions are not made to be shared
+        # one per thread: sessions are not made to be shared
+        with ServerSession(self._settings.base_url, key) as session:
             while (request := todo.get()) is not None and not stopped.is_set():
                 try:
                     done.put((request, self._ask(session, key, request, stopped)))
