@@ -148,8 +148,8 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _merge_answers(options: argparse.Namespace) -> None:
-    added, twins = merge(options.stores, options.out)
-    print(f"{options.out}: {added:,} answers; {twins:,} duplicates left out")
+    added, repeated = merge(options.stores, options.out)
+    print(f"{options.out}: {added:,} answers; {repeated:,} duplicates left out")
 
 
 def _init(options: argparse.Namespace) -> None:

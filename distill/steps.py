@@ -1,4 +1,4 @@
-"""A step of a run is known by what goes into it: done, or stale and why.
+"""Whether a step of a run is done, or stale and why: what went into it is compared by hash.
 
 A step has a folder and, once it is through, a ``step.json`` with its inputs (settings, hashes of
 files) and the hashes of its outputs, which are inputs of the next. Nothing is done again that is

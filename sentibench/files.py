@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and reads from a place of a file."""
+"""Files that are complete or not there; reading from a position of a file."""
 
 from __future__ import annotations
 

@@ -161,9 +161,9 @@ def _refuse_existing(path: Path, replace: bool) -> None:
     if path.exists() and not replace:
         raise InputError(f"{path}: exists already; replace it with --force, or choose another name")
     others = [folder / path.name for folder in own_folders() if folder != path.parent]
-    if twins := [other for other in others if other.is_file() and not path.exists()]:
+    if same_name := [other for other in others if other.is_file() and not path.exists()]:
         raise InputError(
-            f"{path}: {twins[0]} has the same name, expected another one; choose another name"
+            f"{path}: {same_name[0]} has the same name, expected another one; choose another name"
         )
 
 

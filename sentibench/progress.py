@@ -1,4 +1,4 @@
-"""How far long work is: a bar in a terminal, elsewhere a line every half minute."""
+"""Progress of long work: a bar in a terminal, elsewhere a line every half minute."""
 
 from __future__ import annotations
 

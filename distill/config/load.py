@@ -119,7 +119,9 @@ def _first_mistake(error: ValidationError) -> str:
         return line
     got = first["input"]
     is_text = isinstance(got, str) and first["type"].startswith(("float", "int", "bool"))
-    return f"{line}; got {got!r}{' (text)' if is_text else ''}"
+    wants_text = first["type"] == "string_type" and isinstance(got, (int, float))
+    remedy = f'; put it in quotes: "{got}", on a command line \'"{got}"\'' if wants_text else ""
+    return f"{line}; got {got!r}{' (text)' if is_text else ''}{remedy}"
 
 
 def save_config(run: Run, path: Path) -> None:

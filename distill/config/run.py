@@ -153,10 +153,10 @@ class Run(Section):
     @model_validator(mode="after")
     def _has_a_stage(self) -> Run:
         names = [texts.source for texts in self.texts]
-        twins = {name for name in names if names.count(name) > 1}
-        if twins:
+        repeated = {name for name in names if names.count(name) > 1}
+        if repeated:
             raise ValueError(
-                f"texts: got the name {', '.join(sorted(twins))} for more than one source, "
+                f"texts: got the name {', '.join(sorted(repeated))} for more than one source, "
                 "expected different names; set name for each source"
             )
         if self.knowdist is None and self.icldist is None:

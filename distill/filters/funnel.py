@@ -22,8 +22,8 @@ class DroppedAnswer:
 
     Attributes:
         id: Of the request.
-        detail: What the reason alone does not say: the tests, the id of the twin, the setting; else
-            empty.
+        detail: What the reason alone does not say: the tests, the id of the equal answer, the
+            setting; else empty.
         excerpt: The beginning of the answer, on one line.
     """
 
@@ -82,7 +82,7 @@ class Drop:
         request: What was asked.
         answer: The beginning of it is remembered.
         reason: Why.
-        details: The tests that are overlapped, or the twin.
+        details: The tests that are overlapped, or the equal answer.
     """
 
     request: Request

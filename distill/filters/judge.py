@@ -143,11 +143,11 @@ def judge_answers(
         note(outcome)
     fit.sort()
     is_checked = "near-duplicate" not in config.skip
-    twins = fit.twins(config.near_duplicate_similarity, share) if is_checked else {}
-    for row, twin in twins.items():
-        example = DroppedAnswer(fit.ids[row], fit.ids[twin], excerpt(fit.text(row)))
+    repeated = fit.duplicates(config.near_duplicate_similarity, share) if is_checked else {}
+    for row, original in repeated.items():
+        example = DroppedAnswer(fit.ids[row], fit.ids[original], excerpt(fit.text(row)))
         tally.dropped(fit.groups[row], "near-duplicate", example)
-    fit.leave_out(twins)
+    fit.leave_out(repeated)
     for row in range(len(fit)):
         tally.kept(fit.groups[row], fit.notes(row))
     off: set[Reason] = {*config.skip, *(("contaminated",) if test_grams is None else ())}
@@ -261,13 +261,13 @@ class _Fit(OnDemand[Kept]):
             [one[row] for row in rows] for one in cast("tuple[list[Any], ...]", lists)
         )
 
-    def twins(self, similarity: float, share: Share) -> dict[int, int]:
+    def duplicates(self, similarity: float, share: Share) -> dict[int, int]:
         """Row of an answer that teaches what another one teaches -> row of the one that stays."""
         marks = cast("list[Any]", self._marks)
         same = [row for row, mark in enumerate(marks) if isinstance(mark, bytes)]
         alike = [row for row, mark in enumerate(marks) if isinstance(mark, int)]
-        found = same_rows(marks[row] for row in same)
-        twins = {same[row]: same[twin] for row, twin in found.items()}
+        equal = same_rows(marks[row] for row in same)
+        found = {same[row]: same[original] for row, original in equal.items()}
         if alike:
             self._bands.flush()
             shape = self._bands.tell() // (8 * BANDS), BANDS
@@ -276,8 +276,8 @@ class _Fit(OnDemand[Kept]):
             close = similar_rows(
                 bands_MB, places_N, lambda row: self.text(alike[row]), similarity, share
             )
-            twins |= {alike[row]: alike[twin] for row, twin in close.items()}
-        return twins
+            found |= {alike[row]: alike[original] for row, original in close.items()}
+        return found
 
     def text(self, row: int) -> str:
         """What is learnt."""

@@ -1,1 +1,1 @@
-"""What a run has to tell: manifest, page, card."""
+"""The report of a run: manifest, page, model card."""

@@ -91,7 +91,7 @@ class StagePlan:
         n_made: Requests that were made, drawn at random; all numbers of requests rest on them.
         answered: Requests that the store answers already.
         failed: Requests that failed before, which are asked again on demand alone.
-        waiting: Requests that would be asked; twins are asked once.
+        waiting: Requests that would be asked; equal ones are asked once.
         unanswerable: Of those, what a recording or gold labels cannot answer.
         cost: Of the waiting requests.
         cost_basis: What its answer tokens rest on.

@@ -1,4 +1,4 @@
-"""Who answers: a local model, a server, a recording."""
+"""The teacher: a local model, a server, a recording."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def near_duplicates(texts: Mapping[str, str], threshold: float) -> dict[str, str
     bands = shared(lambda rows: [bands_of(texts[ids[row]]) for row in rows], len(ids))
     bands_NB: Hashes = np.ndarray((len(ids), BANDS), np.uint64, b"".join(bands))
     found = similar_rows(bands_NB, np.arange(len(ids)), lambda row: texts[ids[row]], threshold)
-    return {ids[row]: ids[twin] for row, twin in found.items()}
+    return {ids[row]: ids[original] for row, original in found.items()}
 
 
 def similar_rows(
@@ -92,8 +92,8 @@ def similar_rows(
         return [_similar(bands_RB, texts, threshold) for bands_RB, texts in given]
 
     found: dict[int, int] = {}
-    for rows, twins in zip(groups, share(read, work, len(groups)), strict=True):
-        found |= {int(rows[row]): int(rows[twin]) for row, twin in twins.items()}
+    for rows, repeated in zip(groups, share(read, work, len(groups)), strict=True):
+        found |= {int(rows[row]): int(rows[original]) for row, original in repeated.items()}
     return dict(sorted(found.items()))
 
 
@@ -126,9 +126,9 @@ def _similar(bands_RB: Hashes, texts: Sequence[str], threshold: float) -> dict[i
         grams = _grams(text)
         cells = [(band, int(bands_RB[row, band])) for band in range(BANDS)]
         candidates = sorted({other for cell in cells for other in buckets[cell]})
-        twin = next((c for c in candidates if _jaccard(grams, kept[c]) >= threshold), None)
-        if twin is not None:
-            duplicates[row] = twin
+        original = next((c for c in candidates if _jaccard(grams, kept[c]) >= threshold), None)
+        if original is not None:
+            duplicates[row] = original
             continue
         kept[row] = grams
         for cell in cells:

@@ -121,10 +121,10 @@ def each_text(
             if source.count is not None and taken == source.count:
                 draw.looked_at[source.source] = place, len(rows)
                 break
-            twin = seen.get(one.same) if not one.unfit else None
+            earlier = seen.get(one.same) if not one.unfit else None
             reason = one.unfit
-            if twin is not None:
-                reason = "duplicate" if twin == one.digest else "equal but for case"
+            if earlier is not None:
+                reason = "duplicate" if earlier == one.digest else "equal but for case"
             reason = reason or ("contaminated" if one.contaminated else "")
             if reason:
                 draw.left_out[source.source, reason] += 1

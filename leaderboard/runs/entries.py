@@ -229,19 +229,19 @@ def _newest(group: Sequence[TaskRun]) -> tuple[RunsOfTasks, tuple[TaskRun, ...],
     """The newest run of each task and seed, by task; the older ones; which have one date."""
     newest: dict[tuple[str, int], TaskRun] = {}
     history: list[TaskRun] = []
-    twins: set[tuple[str, int]] = set()
+    same_date: set[tuple[str, int]] = set()
     for run in sorted(group, key=lambda run: (run.date, run.file)):
         slot = run.task.name, run.seed
         older = newest.get(slot)
         if older:
             history.append(older)
-        twins.discard(slot)
+        same_date.discard(slot)
         if older and older.date == run.date:
-            twins.add(slot)
+            same_date.add(slot)
         newest[slot] = run
     conflicts = [
         f"two runs of {name}, seed {seed}, have one date: which is newer is not known"
-        for name, seed in sorted(twins)
+        for name, seed in sorted(same_date)
     ]
     by_task: dict[str, tuple[TaskRun, ...]] = {}
     for (task, _), run in sorted(newest.items()):

@@ -155,11 +155,12 @@ class CardFile(_Part):
             raise ValueError(f"splits.{lacking[0]}: got no file, expected its path")
         if "own" not in self.pins:
             raise ValueError(
-                "pins: got no hashes under own; write the card with: sentibench task new"
+                "pins: got no hashes under own; write the card with: sentibench task new NAME "
+                "--test TABLE"
             )
         if self.elements and not self.polarities:
             raise ValueError("polarities: got none, expected what the polarity may be")
-        refuse_twins("polarities", self.polarities)
+        refuse_equal_names("polarities", self.polarities)
         self._refuse_columns()
         names = [label.name for label in self.labels]
         for shown in self.demonstrations if names else ():
@@ -214,7 +215,7 @@ def refuse_labels(labels: Sequence[LabelEntry]) -> None:
             raise ValueError(
                 f"labels: got {text!r}, expected text in one line, without outer blanks"
             )
-    refuse_twins("labels", names)
+    refuse_equal_names("labels", names)
     words = {label.name: label.word or scoring_word(label.name) for label in labels}
     if clash := clashing(words):
         name, other = clash
@@ -236,16 +237,16 @@ def clashing(words: Mapping[str, str]) -> tuple[str, str] | None:
     return None
 
 
-def refuse_twins(key: str, names: Sequence[str]) -> None:
+def refuse_equal_names(key: str, names: Sequence[str]) -> None:
     """Refuse names that stand there twice, in the same case or in another.
 
     Raises:
         ValueError: With the first two.
     """
     folded = Counter(name.casefold() for name in names)
-    if twins := [name for name in names if folded[name.casefold()] > 1]:
+    if alike := [name for name in names if folded[name.casefold()] > 1]:
         raise ValueError(
-            f"{key}: got {twins[0]!r} and {twins[1]!r}, expected names that differ in more than "
+            f"{key}: got {alike[0]!r} and {alike[1]!r}, expected names that differ in more than "
             "case"
         )
 

@@ -1,4 +1,4 @@
-"""The boundary to lm-evaluation-harness; the names that task files use, and what others call."""
+"""All use of lm-evaluation-harness: what task files name, and what other rooms call."""
 
 from sentibench.harness.results import (
     brier,

@@ -1,1 +1,1 @@
-"""Whoever answers from afar: the requests, the exchange with a server, the store of answers."""
+"""Models behind a server: the requests, the exchange with the server, the store of answers."""

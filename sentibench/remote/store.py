@@ -162,12 +162,12 @@ class Store(AbstractContextManager["Store"]):
             log.append(key, _line(key, request, outcome))
 
     def waiting(self, requests: Sequence[Request], retry_failed: bool = False) -> Some:
-        """Return the requests that are still to be asked, in order, the first of twins only.
+        """Return the requests that are still to be asked, in order, the first of equal ones only.
 
         Those that failed before come last.
 
         Args:
-            requests: Any number; those with equal keys are twins.
+            requests: Any number; those with equal keys are asked once.
             retry_failed: Whether a request that failed is asked again.
         """
         fresh, failed, seen = list[int](), list[int](), set[bytes]()

@@ -37,7 +37,7 @@ MISTAKES = [
     ("icldist.samples=1e2", "icldist.samples: input should be a valid integer; got '1e2' (text)"),
     ("mixed='no'", "mixed: input should be a valid boolean; got 'no' (text)"),
     ("mixed=0", "mixed: input should be a valid boolean; got 0"),
-    ("student=12", "'student=12': student: input should be a valid string; got 12"),
+    ("student=12", "'student=12': student: input should be a valid string; got 12; put it in"),
     ("evaluation.tasks=sentibench", "evaluation.tasks: input should be a valid array"),
     ("evaluation={2024-01-01: 3}", "a value that no setting can have; got keys must be"),
     ("name=2026-01-01", "a value that no setting can have; got Object of type date"),

@@ -56,4 +56,4 @@ def exact_duplicates(texts: Mapping[str, str]) -> dict[str, str]:
     """Id of a duplicate -> the smallest id with the same text, whitespace aside."""
     ids = sorted(texts)
     found = same_rows(plain_digest(texts[id_]) for id_ in ids)
-    return {ids[row]: ids[twin] for row, twin in found.items()}
+    return {ids[row]: ids[original] for row, original in found.items()}

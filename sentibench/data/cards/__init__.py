@@ -361,9 +361,9 @@ def _tasks(folders: tuple[Path, ...]) -> Mapping[str, Task]:
     found = {task.name: task for task in tasks}
     for path in dict.fromkeys([*find_own_cards(folders), *filter(Path.is_file, _given.values())]):
         task = Task(_own_card(path), "own")
-        if twin := found.get(task.name):
-            if not path.samefile(cast(Path, twin.card.path)):
-                raise _two_cards(twin.card, task.card)
+        if other := found.get(task.name):
+            if not path.samefile(cast(Path, other.card.path)):
+                raise _two_cards(other.card, task.card)
             continue  # one file, by two ways
         found[task.name] = task
     return MappingProxyType(found)
