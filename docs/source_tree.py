@@ -13,7 +13,7 @@ PACKAGES = ("sentibench", "distill", "leaderboard")
 BESIDE = {
     "tasks_yaml/": "What lm-eval reads: a file for every task and group.",
     "tests/": "The same rooms, tested.",
-    "benchmarks/": "Programs that measure: speed, and methods that are no language models.",
+    "benchmarks/": "Programs that measure: speed, distillation, intervals, other methods than models.",
     "docs/": "How to, results with the commands that made them, decisions.",
 }
 

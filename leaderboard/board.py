@@ -1,4 +1,4 @@
-"""The board: what leaderboard.json holds, and what page and exports are made from.
+"""The records that leaderboard.json holds; page and exports are made from them.
 
 Records alone. ``docs/leaderboard.schema.json`` is generated from them by ``python -m leaderboard
 schema``. Scores are fractions; nothing in a text may be trusted.

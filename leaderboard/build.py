@@ -1,4 +1,4 @@
-"""Entries -> board: what leaderboard.json, the page and the tables are made from."""
+"""Makes the records of leaderboard.json from the entries: scores, ranks, comparisons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The versions of lm-eval and transformers that were tested, and the error where a part is gone.
+"""The versions of lm-eval and transformers that were tested, and the error if a part is missing.
 
 What is used of them beyond their documentation is listed in docs/decisions.md.
 """

@@ -1,4 +1,4 @@
-"""The configuration of a run: YAML at the edge, frozen models inside, unknown keys refused.
+"""The configuration of a run: read from YAML into immutable objects, unknown keys refused.
 
 Every section is a class; ``Run`` holds them all.
 """

@@ -1,1 +1,1 @@
-"""Which answers a student learns from."""
+"""Which answers are dropped, since they are wrong or unusable, and which are mended."""

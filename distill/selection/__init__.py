@@ -1,1 +1,1 @@
-"""Which of the samples are worth a training."""
+"""Which of the samples are trained on, by their difficulty."""

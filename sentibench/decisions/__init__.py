@@ -1,1 +1,1 @@
-"""Models that answer a question about a text with a probability for each label, behind a server."""
+"""Models behind a server that give a probability for each label."""

@@ -1,1 +1,1 @@
-"""What the leaderboard's page and a distillation run's page and card are made with."""
+"""Shared parts of HTML pages and model cards."""

@@ -1,1 +1,1 @@
-"""Using a model: labels for people's own texts, with probabilities that hold."""
+"""Using a model: labels for people's own texts, with calibrated probabilities."""
