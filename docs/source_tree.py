@@ -13,7 +13,7 @@ PACKAGES = ("sentibench", "distill", "leaderboard")
 BESIDE = {
     "tasks_yaml/": "What lm-eval reads: a file for every task and group.",
     "tests/": "The same rooms, tested.",
-    "benchmarks/": "Programs that measure: speed, distillation, intervals, other methods than models.",
+    "benchmarks/": "Programs that measure: speed, distillation, intervals, other methods.",
     "docs/": "How to, results with the commands that made them, decisions.",
 }
 
