@@ -1,7 +1,7 @@
 """How much `sentibench run-many` saves against a shell loop of `sentibench run`.
 
 python benchmarks/run_many.py CHECKPOINT FOLDER [--models 12] [--seeds 42 52 62] [--limit 4]
-    [--workers 2] [--kills 3]
+    [--workers 2] [--kills 3] [--dtype float32]
 
 The models are links to one checkpoint under other names, so each is loaded as another one. Both
 ways measure sentibench_mini with every model and seed. The second is killed a few times and called
@@ -25,13 +25,13 @@ RUN = [sys.executable, "-m", "sentibench"]
 TASKS = "sentibench_mini"
 
 
-def shell_loop(models: list[Path], seeds: list[int], limit: int, out: Path) -> float:
+def shell_loop(models: list[Path], seeds: list[int], limit: int, dtype: str, out: Path) -> float:
     """Seconds of one `sentibench run` after the other."""
     start = time.monotonic()
     for model in models:
         for seed in seeds:
             command = [*RUN, "run", "--model", "sentibench-hf", "--tasks", TASKS]
-            command += ["--model_args", f"pretrained={model},dtype=float32", "--log_samples"]
+            command += ["--model_args", f"pretrained={model},dtype={dtype}", "--log_samples"]
             command += ["--limit", str(limit), "--metadata", json.dumps({"demo_seed": seed})]
             command += ["--output_path", str(out / model.name / str(seed))]
             subprocess.run(command, check=True, capture_output=True)
@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kills", type=int, default=3)
+    parser.add_argument("--dtype", default="float32")
     options = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     shutil.rmtree(options.folder, ignore_errors=True)
@@ -82,12 +83,13 @@ def main() -> None:
     for model in models:
         model.symlink_to(options.checkpoint.absolute())
     plan = options.folder / "models.yaml"
-    given = [{"args": {"pretrained": str(model), "dtype": "float32"}} for model in models]
+    given = [{"args": {"pretrained": str(model), "dtype": options.dtype}} for model in models]
     content = {"models": given, "tasks": [TASKS], "seeds": options.seeds, "limit": options.limit}
     content |= {"workers": options.workers, "out": str(options.folder / "many")}
     plan.write_text(yaml.safe_dump(content))
     many = run_many(plan, options.kills)
-    loop = shell_loop(models, options.seeds, options.limit, options.folder / "loop")
+    of_loop = options.limit, options.dtype, options.folder / "loop"
+    loop = shell_loop(models, options.seeds, *of_loop)
     found, expected = scores(options.folder / "many"), scores(options.folder / "loop")
     assert found.keys() == expected.keys(), set(expected) ^ set(found)
     gap = max(abs(found[key] - expected[key]) for key in expected)

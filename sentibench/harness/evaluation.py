@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -21,9 +22,10 @@ with parts_of("lm-eval"):
 
     require(EvaluationTracker, "__init__(output_path)", "save_results_aggregated(samples)")
     require(EvaluationTracker, "save_results_samples(samples)")
-    require(evaluator, "get_git_commit_hash")
+    require(evaluator, "add_env_info(storage)", "get_git_commit_hash")
 
 FAST = "sentibench-hf"
+_ask_environment: Any = evaluator.add_env_info
 
 
 def evaluate_and_save(
@@ -52,7 +54,7 @@ def evaluate_and_save(
     tracker: Any = EvaluationTracker(output_path=str(out))
     # prompts without a chat template are the protocol, so that is nothing to warn of
     logging.getLogger(evaluator.__name__).addFilter(_is_no_advice)
-    with patch.object(evaluator, "get_git_commit_hash", commit_here):
+    with patch.multiple(evaluator, get_git_commit_hash=commit_here, add_env_info=_add_environment):
         results: Any = cast(Any, simple_evaluate)(
             model=model,
             model_args=dict(arguments),
@@ -89,6 +91,18 @@ def load_any(
         registry: Any = import_module("lm_eval.api.registry")
         more = {"batch_size": batch_size, "max_batch_size": None, "device": device}
     return registry.get_model(kind).create_from_arg_obj(dict(arguments), more)
+
+
+def _add_environment(storage: dict[str, Any]) -> None:
+    """What lm-eval says of machine and packages: a dozen programs are asked, so once a process."""
+    storage.update(_environment())
+
+
+@cache
+def _environment() -> Mapping[str, Any]:
+    found: dict[str, Any] = {}
+    _ask_environment(found)
+    return found
 
 
 def _is_no_advice(record: logging.LogRecord) -> bool:
