@@ -15,8 +15,9 @@ from filelock import FileLock, Timeout
 
 from distill.config import Run, load_config, save_config
 from distill.presets import descriptions, own_preset, own_task_named, write_preset
-from distill.report.manifest import schema_text
+from distill.report.manifest import load_manifest, schema_text
 from distill.report.two_runs import EARLIER, compare_runs
+from distill.report.wording import in_short
 from distill.run.checks import (
     bring_datasets,
     check_labels,
@@ -25,7 +26,7 @@ from distill.run.checks import (
     missing_datasets,
 )
 from distill.run.graph import build_steps
-from distill.run.stages import sources_of, teachers_of, training_stages
+from distill.run.stages import checkpoint_of, sources_of, teachers_of, training_stages
 from distill.steps import Step, in_order, states
 from sentibench.command_line import Parser, exit_code
 from sentibench.errors import InputError, StoreError, refuse_missing
@@ -234,7 +235,19 @@ def _do_all(options: argparse.Namespace) -> int:
         return 1  # the work may not be done
     if _is_first():
         print(run.folder)
+        if any(step.name == "report" for step in steps):
+            _tell_results(run)
     return 0
+
+
+def _tell_results(run: Run) -> None:
+    """What the run found, and what can be done with the student."""
+    manifest = load_manifest(run.folder / "results" / "run.json")
+    for line in in_short(manifest.comparison):
+        _say(line)
+    _say(f"page: {run.folder / 'report.html'}")
+    student = checkpoint_of(run, training_stages(run)[-1])
+    _say(f"next: sentibench predict {student} TABLE --text COLUMN --out labelled.csv")
 
 
 def _is_first() -> bool:

@@ -90,7 +90,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
         below = raw.setdefault(section, {})
         if not isinstance(below, dict):
             raise ConfigError(
-                f"{override!r}: got the value {below!r} for {section}, expected a section with keys"
+                f"{override!r}: got the value {'null' if below is None else repr(below)} for "
+                f"{section}, expected a section with keys; give {section} or its keys, not both"
             )
         raw = cast("dict[str, Any]", below)
     raw[key] = _parsed(value, f"{override!r}: the value is not valid YAML")
@@ -101,6 +102,7 @@ def _first_mistake(error: ValidationError) -> str:
     first = cast("dict[str, Any]", error.errors()[0])
     pairs = zip(("", *first["loc"]), first["loc"], strict=False)  # pydantic names the backend too
     place = [str(part) for above, part in pairs if above != "teacher"]
+    place = [part for part in place if not part.startswith("literal[")]  # one of several types
     if first["type"] == "union_tag_invalid":  # the only union is that of teachers
         tag, known = first["ctx"]["tag"], first["ctx"]["expected_tags"].replace("'", "").split(", ")
         return f"{'.'.join(place)}.backend: unknown name {tag!r}; {nearest(tag, known)}"
@@ -119,7 +121,7 @@ def _first_mistake(error: ValidationError) -> str:
         return line
     got = first["input"]
     is_text = isinstance(got, str) and first["type"].startswith(("float", "int", "bool"))
-    wants_text = first["type"] == "string_type" and isinstance(got, (int, float))
+    wants_text = first["type"] == "string_type" and type(got) in (int, float)
     remedy = f'; put it in quotes: "{got}", on a command line \'"{got}"\'' if wants_text else ""
     return f"{line}; got {got!r}{' (text)' if is_text else ''}{remedy}"
 

@@ -18,7 +18,8 @@ DROPPED: Mapping[Reason, str] = {
     "run-on": "set filters.run_on: cut, to keep what comes before",
     "refusal": "lower filters.refusal_words: longer answers are kept",
     "cut off": "raise that, or set filters.cut_off: last sentence",
-    "only a label": "set knowdist.few_shot: true, or change the prompts in knowdist.templates",
+    "only a label": "set knowdist.few_shot: true, change the prompts in knowdist.templates, or "
+    "leave this stage out with knowdist=null",
     "JSON": "remove what asks for JSON from teacher.extra_body or knowdist.templates",
     "copied input": "raise filters.copied_share or filters.example_share",
     "repetition": "raise filters.repetition_share",

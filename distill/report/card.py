@@ -67,10 +67,12 @@ def write_card(checkpoint: Path, model: Stage, manifest: Manifest) -> Path:
     if model not in stages:
         raise ValueError(f"card of {model!r}: the manifest's stages are {', '.join(stages)}")
     config, through = manifest.config, stages[: stages.index(model) + 1]
-    front_matter = _front_matter(checkpoint, through, config)
+    tasks, measured = load_tasks(), {name for name, _ in manifest.score_rows()}
+    own = [task.card.title for name, task in tasks.items() if name in measured]
+    is_own = bool(own) and all(tasks[name].source == "own" for name in measured & tasks.keys())
+    front_matter = _front_matter(checkpoint, through, config, is_own)
     comparison = manifest.comparison
     compared = compared_means(comparison) or compared_tasks(comparison)
-    tasks, measured = load_tasks(), {name for name, _ in manifest.score_rows()}
     columns = [m for m in ("base", model, "teacher") if m in manifest.scores]
     text = template("model_card.md.jinja", markdown).render(
         manifest=manifest,
@@ -86,7 +88,8 @@ def write_card(checkpoint: Path, model: Stage, manifest: Manifest) -> Path:
         compared_with=_compared_with(config),
         ngram_words=NGRAM_WORDS,
         columns=columns,
-        is_own=all(task.source == "own" for name, task in tasks.items() if name in measured),
+        is_own=is_own,
+        own=own,
         scores=[row for row in manifest.score_rows() if set(row[1]) & set(columns)],
         tasks=tasks,
         progress=[(title, of[model]) for _, title, of in compared if model in of],
@@ -119,16 +122,19 @@ def markdown(value: Any) -> str:
 # The front matter
 
 
-def _front_matter(checkpoint: Path, stages: Sequence[Stage], config: Run) -> dict[str, Any]:
+def _front_matter(
+    checkpoint: Path, stages: Sequence[Stage], config: Run, is_own: bool
+) -> dict[str, Any]:
     given = {text.dataset for text in config.texts if not text.mini}
     datasets = [name for name in load_cards() if name in given]
     methods = ("knowdist", "icldist") if "mixed" in stages else stages
+    subject = ("text-classification",) if is_own else ("sentiment-analysis",)
     return {
         **({"base_model": config.student} if is_on_hub(config.student) else {}),
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "license": _licence(checkpoint, Path(config.student)),
-        "tags": ["sentiment-analysis", "distillation", "sentibench", *methods],
+        "tags": [*subject, "distillation", "sentibench", *methods],
         **({"datasets": datasets} if datasets else {}),
     }
 
@@ -183,7 +189,8 @@ def _facts_of(stage: Stage, manifest: Manifest) -> dict[str, str]:
     if section := sections["icldist" if is_mixed else stage]:
         training = section.training
         facts |= {words(key): plain(getattr(training, key)) for key in SETTINGS}
-        if learnt := LEARNT.get(getattr(training, "loss", "hard")):
+        learnt = LEARNT.get(getattr(training, "loss", "hard"))
+        if learnt and manifest.summary("icldist-filter").figures().get("with_distributions") != 0:
             facts["learnt of scored labels"] = learnt
         if training.method != "full":
             facts |= {"LoRA r": plain(training.lora.r), "LoRA alpha": plain(training.lora.alpha)}

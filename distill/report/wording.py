@@ -130,6 +130,16 @@ def worse_than_base(comparison: Comparison) -> dict[str, str]:
     }
 
 
+def in_short(comparison: Comparison) -> list[str]:
+    """What became of each student, one line each."""
+    return [
+        f"{label(model)}: {span(cells.all.difference, signed=True)} points against the base on "
+        f"{all_tasks(comparison)}"
+        for model, cells in comparison.students.items()
+        if cells.all
+    ]
+
+
 def left_out(comparison: Comparison) -> list[str]:
     """What is not in the comparison, one line each."""
     return [

@@ -142,12 +142,17 @@ def read_texts(folder: Path) -> Lines[Text]:
 
 
 def unlearned_texts(run: Run) -> Sequence[str]:
-    """The texts of the run that the last student did not learn from, in their order."""
+    """The texts of the run that nobody was asked about before, in their order.
+
+    Texts whose answers were dropped or not selected are no fair sample, so they are left out too.
+    """
     seen: set[bytes] = set()
     for stage in training_stages(run):
         for source in sources_of(run, stage):
             for sample in read_samples(run.folder / kept_step(run, source) / "samples.jsonl"):
                 seen.update(map(digest_of, (sample.text, *(t for t, _ in sample.demonstrations))))
+            asked = Lines(run.folder / f"{source}-ask" / "requests.jsonl", _request_of_line)
+            seen.update(digest_of(request.text) for request in asked)
     found = Lines[str](None, json.loads)
     for text in read_texts(run.folder / "texts"):
         digest = digest_of(text.text)

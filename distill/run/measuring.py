@@ -289,12 +289,12 @@ def _requests(
 
 
 def ask_both(run: Run, teacher: StageTeacher, folder: Path) -> Summary:
-    """Ask teacher and last student about texts that the student did not learn from."""
+    """Ask teacher and last student about texts that nobody was asked about before."""
     unlearned = unlearned_texts(run)
     texts = agreement_texts(run, unlearned)
     answers: dict[str, tuple[BothAnswers, ...]] = {}
     usage: dict[str, Usage] = {}
-    reason = "" if texts else "the student learned from every text of the run; give more texts"
+    reason = "" if texts else "the teacher was asked about every text of the run; give more texts"
     for name in tasks_of_agreement(run) if texts else ():
         task = load_tasks()[name]
         asked, usage[name] = _ask(agreement_requests(run, task, texts), teacher, "agreement", run)

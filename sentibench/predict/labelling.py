@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from sentibench.data.tables import Row, Stream, plain_text, stream_lines, stream_table
-from sentibench.errors import InputError, refuse_missing
+from sentibench.errors import InputError, nearest, refuse_missing
 from sentibench.files import write_beside
 from sentibench.predict.classifier import Classifier, Extracted, Labelled, stamps
 from sentibench.predict.recipe import Recipe
@@ -79,10 +79,9 @@ class Source:
     def text(self, row: Row) -> str:
         """The text of a row; numbers as people write them, nothing as an empty text."""
         if self.column not in row.values:
-            got = ", ".join(map(str, row.values)) or "none"
             raise InputError(
-                f"{row.where}: no column {self.column!r}; got {got}; give the column of the texts "
-                "with --text"
+                f"{row.where}: no column {self.column!r}; {nearest(self.column, row.values)}; give "
+                "the column of the texts with --text"
             )
         value = row.values[self.column]
         if isinstance(value, (dict, list)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -57,7 +58,7 @@ def ask_waiting(
     this call leave there, last.
 
     Args:
-        requests: Twins (equal keys) are asked once. They may stay on the disk until then.
+        requests: Those with equal keys are asked once. They may stay on the disk until then.
         teacher: Loads the teacher whose answers the store holds; not called where nothing waits.
         store: Open for writing.
         retry_failed: Ask again what failed in an earlier call.
@@ -76,6 +77,9 @@ def ask_waiting(
     take_shards(store)
     # what failed before comes last: a server whose first words are refusals looks wrong
     waiting = store.waiting(requests, retry_failed)
+    if len(store) and len(waiting) < len(requests):
+        told = f"{len(waiting):,} of {len(requests):,} requests are sent"
+        print(f"{what}: {told}; the others have answers in {store.folder}", file=sys.stderr)
     asked = teacher() if waiting else None
     # of an empty store no request need be read
     if isinstance(asked, Server) and len(store):

@@ -117,8 +117,12 @@ class Samples:
 
     @property
     def answers(self) -> Answers | None:
-        """The distributions over the labels; None where no log-likelihoods are known."""
-        if self.log_likelihoods is None:
+        """The distributions over the labels; None where no log-likelihoods are known.
+
+        Where every answer is certain (one label, and minus infinity for the others), labels were
+        written and not scored: that says nothing of probabilities.
+        """
+        if self.log_likelihoods is None or not (np.isfinite(self.log_likelihoods).sum(1) > 1).any():
             return None
         n_labels = len(self.task.card.labels)
         gold_N = self.statistics["official"][:, :n_labels].argmax(axis=1)

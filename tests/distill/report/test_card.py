@@ -92,7 +92,7 @@ def test_agreement_on_own_tasks_stands_in_the_card_of_the_last_stage(
     raw["own_tasks"] = {"reviews": own_task(), "meals": unmeasured}
     expected = (
         "Agreement on reviews: 57.0 (47.2 to 66.3) percent equal answers of teacher and student "
-        "(95% Wilson interval). They answered 100 texts that the student did not learn from."
+        "(95% Wilson interval). They answered 100 texts that the teacher was not asked about before."
     )
     _, body = card_of(tmp_path, raw)
     assert expected in body.splitlines()
@@ -123,8 +123,14 @@ def test_a_card_of_an_own_task_alone_says_what_its_texts_were_compared_with(
     _, body = card_of(tmp_path, raw)
     assert "13 words with a held-out text of Reviews were left out." in body
     assert "| Reviews | 1 | +11.0 (+10.0 to +12.0) | 37 (27 to 47) |" in body.splitlines()
-    for foreign in ("SentiBench test", '"Seen"', "Mean of", "is English"):
+    for foreign in ("SentiBench test", '"Seen"', "Mean of", "is English", "lm_eval --model"):
         assert foreign not in body
+    assert "A language model for Reviews, distilled from" in body
+    assert "sentibench run --model sentibench-hf" in body  # lm_eval finds no card here
+    assert card_of(tmp_path, raw)[0]["tags"][0] == "text-classification"
+    assert "learnt of scored labels" in body
+    raw["steps"]["icldist-filter"]["summary"]["with_distributions"] = 0
+    assert "learnt of scored labels" not in card_of(tmp_path, raw)[1]
 
 
 def test_limits_of_the_run_stand_in_the_card(tmp_path: Path, raw: dict[str, Any]) -> None:

@@ -267,7 +267,7 @@ def test_own_tasks_are_shown_with_confusion_agreement_and_costs(
         "gold praise complaint unreadable praise 11 1 0 complaint 2 9 3",
         "gold praise complaint unreadable praise 4 8 0 complaint 7 7 0",
         "gold praise complaint unreadable praise 10 2 0 complaint 5 9 0",
-        "Teacher and ICLDist answered 100 texts that the student did not learn from. "
+        "Teacher and ICLDist answered 100 texts that the teacher was not asked about before. "
         "57.0 (47.2 to 66.3) percent of the answers are the same",
         "Teacher praise , ICLDist complaint : 30 first second word word",
         "Teacher unreadable, ICLDist praise : 13 fifth",

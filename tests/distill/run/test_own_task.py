@@ -95,6 +95,13 @@ def test_own_labels_from_a_table_to_a_labelled_file(
     assert set(own["confusion"]) == set(manifest["scores"])
     assert {sum(map(sum, rows)) for rows in own["confusion"].values()} == {40}
     assert own["agreement"]["n"] == manifest["steps"]["agreement"]["summary"]["unlearned"] > 0
+    both = json.loads((run / "agreement" / "agreement.json").read_text("utf-8"))["answers"]
+    asked = [
+        json.loads(line)["text"]
+        for stage in ("knowdist", "icldist")
+        for line in (run / f"{stage}-ask" / "requests.jsonl").read_text("utf-8").splitlines()
+    ]
+    assert not {text for text, *_ in both["reviews"]} & set(asked)
     assert set(own["costs"]) == {"teacher", "student"}
     assert own["costs"]["teacher"]["answer_tokens"] > 0
     samples = newest_samples(run / "evaluate-teacher" / "results")

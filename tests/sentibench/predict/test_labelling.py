@@ -214,7 +214,7 @@ def test_rows_are_taken_a_chunk_at_a_time(tmp_path: Path, monkeypatch) -> None:
         ("in.csv", "", "got an empty file, expected a header and rows"),
         ("in.csv", "id,review\n", "got no rows, expected texts"),
         ("in.jsonl", "", "got no rows, expected texts"),
-        ("in.csv", "id,text\n1,x\n", "no column 'review'; got id, text; give the column"),
+        ("in.csv", "id,text\n1,x\n", "no column 'review'; known: id, text; give the column"),
         ("in.csv", "id,review\n1,x\n2,y,z\n", "in.csv:3: got 3 fields, expected 2"),
         ("in.csv", "review,label\nx,y\n", "already has a column 'label', .*--prefix"),
         (
@@ -222,7 +222,7 @@ def test_rows_are_taken_a_chunk_at_a_time(tmp_path: Path, monkeypatch) -> None:
             '{"review": "x"}\n{"review": ["x"]}',
             "in.jsonl:2: column 'review': got a list",
         ),
-        ("in.jsonl", '{"review": "x"}\n{"id": 1}', "in.jsonl:2: no column 'review'; got id"),
+        ("in.jsonl", '{"review": "x"}\n{"id": 1}', "in.jsonl:2: no column 'review'; known: id"),
         ("in.xlsx", "x", "got the ending '.xlsx', expected one of"),
     ],
 )
@@ -431,7 +431,7 @@ def test_the_command_reads_standard_input(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["in.csv", "--task", "mini_sst2"], "no column 'text'; got id, review"),
+        (["in.csv", "--task", "mini_sst2"], "no column 'text'; known: id, review"),
         (["in.csv", "--text", "review"], "which task? the checkpoint has no sentibench.json"),
         (["in.csv", "--task", "mini_sst3"], "unknown name 'mini_sst3'; did you mean"),
         (["no.csv", "--task", "mini_sst2"], "no.csv: no such file"),

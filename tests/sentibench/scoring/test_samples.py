@@ -229,6 +229,15 @@ def test_of_equally_likely_labels_the_first_is_the_answer(tmp_path: Path) -> Non
         read_samples(write(tmp_path, [LABELS[3] | equal]), SST2)
 
 
+def test_labels_that_were_written_and_not_scored_have_no_probabilities(tmp_path: Path) -> None:
+    written = {"resps": [[["0.0", "True"]], [["-inf", "False"]]]}
+    rows = [LABELS[0] | written, LABELS[1] | written]
+    assert read_samples(write(tmp_path, rows), SST2).answers is None
+    scored = {"resps": [[["-0.1", "True"]], [["-2.0", "False"]]]}
+    answers = read_samples(write(tmp_path, [rows[0], LABELS[1] | scored]), SST2).answers
+    assert answers is not None
+
+
 def test_only_a_regular_file_of_some_size_is_read(tmp_path: Path, monkeypatch) -> None:
     path = write(tmp_path, LABELS)
     monkeypatch.setattr(sentibench.scoring.samples, "MAX_SAMPLES_BYTES", 10)
