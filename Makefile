@@ -141,7 +141,7 @@ mutants: setup
 # The documentation as a site, in build/docs. A link that leads nowhere is an error.
 docs: setup
 	@$(BIN)/python -c 'import material, mkdocstrings' 2>/dev/null || $(BIN)/pip install --quiet -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "page: $(CURDIR)/build/docs/index.html"
 
 check: setup

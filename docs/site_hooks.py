@@ -1,8 +1,8 @@
 """What mkdocs does to the pages before they are built.
 
-Links to files outside docs/ work where the repository is looked at. On the site such a file is
-named instead. The tutorial, a script with cells, becomes a page. So do CONTRIBUTING.md and
-CHANGELOG.md, which are beside docs/.
+Links to files outside docs/, to folders and to programs work where the repository is looked at. On
+the site these are named instead. The tutorial, a script with cells, becomes a page. So do
+CONTRIBUTING.md and CHANGELOG.md, which are beside docs/.
 """
 
 import re
@@ -15,7 +15,7 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 BESIDE = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
-OUTSIDE = re.compile(r"\[([^\]]+)\]\((\.\./[^)#]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\[([^\]]+)\]\(([^)#\s]+)(?:#[^)]*)?\)")
 TUTORIAL = Path(__file__).with_name("tutorial.py")
 
 
@@ -28,6 +28,7 @@ def on_files(files: Any, config: Any) -> None:
     files.append(File.generated(config, "tutorial.md", content="\n\n".join(parts)))
     for name, page in BESIDE.items():
         text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+        text = text.replace("](tutorial.py)", "](tutorial.md)")
         files.append(File.generated(config, page, content=text))
 
 
@@ -38,6 +39,17 @@ def on_post_build(config: Any) -> None:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    for name, page in BESIDE.items():
+    for name, page in {**BESIDE, "docs/tutorial.py": "tutorial.md"}.items():
         markdown = markdown.replace(f"](../{name}", f"]({page}")
-    return OUTSIDE.sub(lambda link: f"{link[1]} (`{link[2].removeprefix('../')}`)", markdown)
+    return LINK.sub(_named, markdown)
+
+
+def _named(link: re.Match[str]) -> str:
+    """A link as it is, or the name of what is no file of the site."""
+    text, target = link[1], link[2]
+    is_folder = (Path(__file__).parent / target).is_dir()
+    is_absent = target.startswith("../") or is_folder or target.endswith(".py")
+    if not is_absent or "://" in target:
+        return link[0]
+    name = target.removeprefix("../")
+    return f"`{name}`" if text.strip("`") == name else f"{text} (`{name}`)"

@@ -129,18 +129,16 @@ def _build_parser() -> argparse.ArgumentParser:
         "as lm-eval's tasks do; without it a prediction is the answer as a whole",
     )
     peer = score.add_argument_group("methods that are not language models: a row of a leaderboard")
-    peer.add_argument(
-        "--results", type=Path, metavar="FOLDER", help="write what python -m leaderboard reads"
-    )
-    peer.add_argument("--name", help="of the row")
+    peer.add_argument("--results", type=Path, metavar="FOLDER", help="where to write results")
+    peer.add_argument("--name", help="name of the row on the leaderboard")
     peer.add_argument(
         "--not-a-language-model",
         dest="method",
         metavar="METHOD",
-        help="what it is, in a line; the leaderboard shows such rows apart",
+        help="the method in one line; the leaderboard ranks such rows separately",
     )
-    peer.add_argument("--seconds", type=float, metavar="S", help="of answering, loading included")
-    peer.add_argument("--peak-memory-bytes", type=int, metavar="N", help="largest memory of that")
+    peer.add_argument("--seconds", type=float, metavar="S", help="for loading and answering")
+    peer.add_argument("--peak-memory-bytes", type=int, metavar="N", help="in that time")
 
     predict = add(_predict, "label a file of texts")
     predict.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, or a name of the hub")
@@ -168,9 +166,9 @@ def _build_parser() -> argparse.ArgumentParser:
         metavar="T",
         help="divides log-likelihoods; default: that of calibration.json, else 1",
     )
-    predict.add_argument("--prefix", default="", help="before the names of the added columns")
-    predict.add_argument("--delimiter", help="of CSV; default: found")
-    predict.add_argument("--encoding", help="of text files; default: UTF-8, or found")
+    predict.add_argument("--prefix", default="", help="put before the names of the added columns")
+    predict.add_argument("--delimiter", help="delimiter of CSV; default: detected")
+    predict.add_argument("--encoding", help="encoding of text files; default: UTF-8, or detected")
 
     calibrate = add(_calibrate, "fit a temperature on validation items, for honest probabilities")
     calibrate.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a folder")
@@ -294,7 +292,7 @@ def _add_task_command(commands: Any) -> None:
         help="items that a prompt shows; default: all of --demonstrations, else 4 with --train, "
         "else 0",
     )
-    new.add_argument("--delimiter", help="of CSV; default: found")
+    new.add_argument("--delimiter", help="delimiter of CSV; default: detected")
     new.add_argument("--encoding", help="of text files; default: found")
     new.add_argument("--out", type=Path, default=Path(OWN_FOLDER), metavar="FOLDER")
     new.add_argument("--force", action="store_true", help="replace a card of this name")

@@ -35,7 +35,7 @@ class Evaluation(Section):
             supports it.
         teacher: Whether the teacher is measured too.
         agreement: Own tasks only: most texts on which the answers of teacher and last student are
-            compared. Nobody was asked about these texts before. 0 for no comparison.
+            compared. The teacher was not asked about these texts before. 0 for no comparison.
         calibration: Most validation items of each label task from which the temperature of the last
             student is fitted. At least 20 are needed. 0 for no temperature.
     """

@@ -238,7 +238,7 @@ def clashing(words: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def refuse_equal_names(key: str, names: Sequence[str]) -> None:
-    """Refuse names that stand there twice, in the same case or in another.
+    """Refuse names that occur twice, in the same case or in another.
 
     Raises:
         ValueError: With the first two.
@@ -312,7 +312,7 @@ def refuse_elements(elements: Sequence[str]) -> None:
     """Refuse what makes no tuples.
 
     Raises:
-        ValueError: If an element is unknown or stands there twice, or polarity is not among them.
+        ValueError: If an element is unknown or occurs twice, or polarity is not among them.
     """
     if foreign := [part for part in elements if part not in ELEMENTS]:
         raise ValueError(f"elements: unknown {foreign[0]!r}; {nearest(foreign[0], ELEMENTS)}")

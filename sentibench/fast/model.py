@@ -120,7 +120,7 @@ class SentiBenchLM(HFLM):
         pretrained: object = kwargs["pretrained"] if "pretrained" in kwargs else args[0]
         if dtype == "auto" and on_cpu and isinstance(pretrained, str):
             dtype = cpu_dtype()
-            log.warning("dtype=auto: %s, since this processor is fastest so", dtype)
+            log.warning("dtype=auto: %s, which is fastest on this processor", dtype)
         kwargs["dtype"] = "bfloat16" if dtype == "int8" else dtype
         super().__init__(*args, **kwargs)
         with parts_of("lm-eval"):

@@ -29,7 +29,7 @@ from sentibench.harness.evaluation import FAST
 from sentibench.predict.checkpoints import fingerprint
 from sentibench.prompts.demonstrations import DEFAULT_SEED
 
-DONE = "unit.json"  # what was measured; written last, so it stands for a whole result
+DONE = "unit.json"  # what was measured; written last, so it means a whole result
 FOLDERS = ("pretrained", "peft", "delta")  # arguments of a model that may name a folder
 
 

@@ -1,4 +1,4 @@
-"""Which training examples stand in the prompt of which test item."""
+"""Which training examples are in the prompt of which test item."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Store(AbstractContextManager["Store"]):
             return cls(folder, *absent, stack, append=False)
 
     def close(self) -> None:
-        """Bring everything to the disk and let the store go; again is allowed."""
+        """Write everything to the disk and let the store go; again is allowed."""
         self._closing.close()
 
     def __exit__(self, *_: object) -> None:
@@ -187,7 +187,7 @@ class Store(AbstractContextManager["Store"]):
             self._failures.take(other._failures, self)
 
     def sync(self) -> None:
-        """Bring everything to the disk."""
+        """Write everything to the disk."""
         self._answers.sync()
         self._failures.sync()
 

@@ -102,7 +102,7 @@ class SystemOne(_Decision):
     questions: Annotated[dict[str, _CriteriaQuestion], Field(min_length=1, max_length=MOST_TEXTS)]
 
     def items(self) -> list[Question]:
-        """The questions, worded; what stands ahead of them all stands in each."""
+        """The questions, worded; what comes before them all is in each."""
         ahead = _text_of(self.instructions, "instructions")
 
         def worded(name: str, asked: _CriteriaQuestion) -> tuple[Iterable[str], Described]:
@@ -228,7 +228,7 @@ def prompt_of(instructions: Iterable[str], state: str, options: Described) -> st
     Args:
         instructions: Stand first; they may hold demonstrations.
         state: The text that is asked about.
-        options: With their descriptions, which stand behind the instructions, a line each.
+        options: With their descriptions, which follow the instructions, a line each.
     """
     described = [f"{option}: {text}" for option, text in options if text]
     return render_few_shot("\n".join(filter(None, [*instructions, *described])), (), state)
@@ -295,7 +295,7 @@ def read(shape: type[Shape], body: bytes, name: str) -> tuple[Shape, Sequence[It
 
 
 def _keys(shape: type[_Request], place: Sequence[str]) -> Iterable[str]:
-    """The known keys of the object in which the key at a place of a request stands."""
+    """The known keys of the object in which the key at a place of a request is."""
     return _PARTS.get((shape, place[0], len(place)), shape).model_fields
 
 

@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -73,12 +75,47 @@ def test_what_is_mutated_is_there() -> None:
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
+def built(root: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(out)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+
+
+def dead_links(page: Path) -> list[str]:
+    """Links of a page of the built site to files or places that are not there."""
+    dead: list[str] = []
+    for link in re.findall(r'(?:href|src)="([^"]+)"', page.read_text(encoding="utf-8")):
+        parts = urlsplit(link)
+        if parts.scheme or not parts.path or parts.path.startswith("/"):
+            continue
+        target = (page.parent / unquote(parts.path)).resolve()
+        target = target / "index.html" if target.is_dir() else target
+        place = f'id="{parts.fragment}"' if parts.fragment and target.suffix == ".html" else ""
+        if not target.exists() or place not in target.read_text(encoding="utf-8", errors="replace"):
+            dead.append(f"{page}: {link}")
+    return dead
+
+
+@pytest.mark.parametrize("link", ["nowhere.md", "index.md#nowhere", "index.md"])
+def test_a_link_that_leads_nowhere_is_an_error(link: str, tmp_path: Path) -> None:
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    checks = "validation:" + settings.partition("validation:")[2].partition("nav:")[0]
+    (tmp_path / "mkdocs.yml").write_text(f"site_name: x\n{checks}", encoding="utf-8")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text(f"# A\n\n[here]({link})\n", encoding="utf-8")
+    assert built(tmp_path, tmp_path / "site").returncode == int(link != "index.md")
+    assert "--strict" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "--quiet --strict" not in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
 def test_every_link_of_the_documentation_leads_somewhere(tmp_path: Path) -> None:
     """``make docs``, elsewhere: a missing page, file or anchor is an error."""
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "-d", str(tmp_path)]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = built(ROOT, tmp_path)
     assert done.returncode == 0, done.stderr
+    assert [found for page in tmp_path.rglob("*.html") for found in dead_links(page)] == []
+    flat = re.compile(r"<p>(?:(?!</p>).)*^(?:\*|\d+\.) ", re.M | re.S)  # a list that is none
+    pages = [page for page in tmp_path.rglob("*.html") if "distillation_page" not in page.parts]
+    assert [page for page in pages if flat.search(page.read_text(encoding="utf-8"))] == []
     page = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
     assert "sentibench.predict.classifier.Classifier" in page
     contributing = (tmp_path / "contributing" / "index.html").read_text(encoding="utf-8")

@@ -92,7 +92,8 @@ def test_agreement_on_own_tasks_stands_in_the_card_of_the_last_stage(
     raw["own_tasks"] = {"reviews": own_task(), "meals": unmeasured}
     expected = (
         "Agreement on reviews: 57.0 (47.2 to 66.3) percent equal answers of teacher and student "
-        "(95% Wilson interval). They answered 100 texts that the teacher was not asked about before."
+        "(95% Wilson interval). They answered 100 texts that the teacher was not asked about "
+        "before."
     )
     _, body = card_of(tmp_path, raw)
     assert expected in body.splitlines()

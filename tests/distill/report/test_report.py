@@ -285,7 +285,7 @@ def test_own_tasks_are_shown_with_confusion_agreement_and_costs(
     first = cells.index("num right")
     assert cells[first : first + 6] == ["num right", *["num"] * 3, "num right", "num"]
     assert cells.count("num right") == 3 * 2
-    assert text.index("Own tasks") < text.index("What became of the requests")
+    assert text.index("Own tasks") < text.index("Requests: how many were kept")
 
 
 def test_why_there_is_no_agreement_is_said(run_folder: Path, raw: dict[str, Any]) -> None:
