@@ -92,8 +92,8 @@ define REQUIREMENTS
 import re
 from importlib.metadata import requires
 for line in requires("sentibench"):
-    name, extra = re.match(r"[\w-]+", line)[0], re.search(r"extra == .(\w+)", line)
-    if name not in ("sentibench", "torch") and (not extra or extra[1] in ("hf", "evaluate", "distill", "test")):
+    name, extra = re.match(r"[\w-]+(\[\w+\])?", line)[0], re.search(r"extra == .(\w+)", line)
+    if not name.startswith("sentibench") and name != "torch" and (not extra or extra[1] not in ("dev", "mutants")):
         print(name)
 endef
 export REQUIREMENTS
@@ -107,7 +107,7 @@ test-latest:
 	.latest/bin/python -c "$$REQUIREMENTS" > .latest/requirements.txt
 	.latest/bin/pip install --quiet --upgrade -r .latest/requirements.txt
 	@.latest/bin/pip list --format freeze | grep -iE '^(lm.eval|transformers|datasets|peft|torch)=='
-	HF_HUB_OFFLINE=1 .latest/bin/python -m pytest -m "not slow and not model" tests/sentibench
+	HF_HUB_OFFLINE=1 .latest/bin/python -m pytest -m "not slow and not model" tests/sentibench tests/distill tests/leaderboard
 
 # SOURCE=sentibench_mini_ where the real datasets were not fetched; CHECKPOINT: any local model.
 CHECKPOINT ?= .demo/SmolLM2-135M-Instruct

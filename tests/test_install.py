@@ -1,15 +1,19 @@
 """Wheel and sdist in an environment of their own: the tasks appear, and nothing stays behind."""
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import venv
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("sentibench", "distill", "leaderboard")
 SHOW = (
     "from lm_eval.tasks import TaskManager as T; import sys;"
     "t = T(include_path=sys.argv[1:] or None);"
@@ -67,12 +71,14 @@ def test_wheel_and_sdist_show_the_tasks_to_plain_lm_eval_and_leave_nothing_behin
     assert hidden == ["0", "None"]
 
     # files that are no code, too
-    packages = [ROOT / name for name in ("sentibench", "distill", "leaderboard")]
+    packages = [ROOT / name for name in PACKAGES]
     files = [path for package in packages for path in package.rglob("*.*") if path.is_file()]
     files = [path for path in files if not {"__pycache__", "startup"} & {*path.parts}]
     assert len({path.suffix for path in files}) > 5
     assert [path for path in files if not (site / path.relative_to(ROOT)).is_file()] == []
     assert "build" in run(python, "-m", "leaderboard", "--help", PWD=elsewhere)
+
+    assert "sentibench_sst2" in run(tmp_path / "env" / "bin" / "sentibench", "list", PWD=elsewhere)
 
     own = tmp_path / "own"
     own.mkdir()
@@ -85,3 +91,24 @@ def test_wheel_and_sdist_show_the_tasks_to_plain_lm_eval_and_leave_nothing_behin
 
     run(python, "-m", "pip", "install", "--no-deps", "--no-index", "--no-build-isolation", sdist)
     assert installed(python) == from_wheel
+    assert "sentibench_sst2" in run(tmp_path / "env" / "bin" / "sentibench", "list", PWD=elsewhere)
+
+
+def test_what_is_imported_is_declared() -> None:
+    """The environment above has more than what is declared; so the imports are compared."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    declared = {
+        re.sub(r"[-_.]+", "-", name).lower() for name in re.findall(r'"([\w.-]+)\W', project)
+    }
+    known, missing = packages_distributions(), set[tuple[str, str]]()
+    chosen = {"vllm", "llama_cpp"}  # people install them for their machine; the pages say so
+    for path in (path for name in PACKAGES for path in (ROOT / name).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and not node.level and node.module:
+                names = [node.module]
+            for top in {name.partition(".")[0] for name in names} - {*PACKAGES, *chosen}:
+                of = {re.sub(r"[-_.]+", "-", name).lower() for name in known.get(top, ())}
+                if top not in sys.stdlib_module_names and not of & declared:
+                    missing.add((path.relative_to(ROOT).as_posix(), top))
+    assert sorted(missing) == []

@@ -15,8 +15,10 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,8 @@ WITH_CODE = [page for page in PAGES if any(b.language in CODE for b in blocks_of
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 REASONS = re.findall(r"^\* `([^`]+)`:", CONTRIBUTING.partition("REASON is one of")[2], re.M)
 
+# a command in the text, not in a block
+INLINE = re.compile(r"`((?:lm_eval|sentibench|python -m (?:distill|leaderboard)) [a-z-][^`]*)`")
 MODELS = ("MODEL", "CHECKPOINT", "QWEN", ".demo/SmolLM2-135M-Instruct", ".demo/gemma-3-270m")
 STUDENT_TASK = "sentibench_mini_sst2"
 # a word of an argument -> what takes its place
@@ -295,6 +299,30 @@ def test_every_block_has_a_language_and_a_reason_that_is_listed() -> None:
     reasons = {block.reason: block.where for block in ALL if block.reason}
     assert {reason: where for reason, where in reasons.items() if reason not in REASONS} == {}
     assert [reason for reason in REASONS if reason not in reasons] == []
+
+
+def test_commands_in_the_text_have_options_that_there_are(capsys) -> None:
+    @cache
+    def told(module: str, *names: str) -> str:
+        with suppress(SystemExit):
+            MODULES[module]([*names, "--help"])
+        return capsys.readouterr().out
+
+    seen, wrong = 0, list[str]()
+    for page in PAGES:
+        for code in INLINE.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+            words = code.removeprefix("python -m ").split()
+            names = list(takewhile(re.compile(r"[a-z-]+(?<!^-)").fullmatch, words[1:3]))
+            names = [name for name in names if not name.startswith("-")]
+            names = names[: 2 if names[:1] == ["task"] else 1]
+            options = [word.split("=")[0] for word in words if word.startswith("--")]
+            text = told(words[0], *(["run"] if words[0] == "lm_eval" else names))
+            seen += 1
+            wrong += [
+                f"{page.name}: {code}" for one in options or [""] if one not in text or not text
+            ]
+    assert wrong == []
+    assert seen > 50
 
 
 @pytest.mark.slow

@@ -124,6 +124,21 @@ def test_every_link_of_the_documentation_leads_somewhere(tmp_path: Path) -> None
     assert loaded == []  # nothing from elsewhere
 
 
+def test_sentences_are_short() -> None:
+    """At most 25 words; code counts as one."""
+    long: list[str] = []
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        if page.name in ("settings.md", "decisions.md"):  # generated; for developers
+            continue
+        text = re.sub(r"```.*?```|<!--.*?-->", "", page.read_text(encoding="utf-8"), flags=re.S)
+        for block in re.split(r"\n\s*\n|\n(?=\s*(?:[*+-]|\d+\.)\s)|\n(?=[|#])|(?<= )\|", text):
+            plain = re.sub(r"`[^`]*`", "code", re.sub(r"\]\([^)]*\)", "]", block))
+            for sentence in re.split(r"(?<=[.:;?!])\)?\s+", " ".join(plain.split())):
+                if len(re.findall(r"\S*\w\S*", sentence)) > 25:
+                    long.append(f"{page.name}: {sentence}")
+    assert long == []
+
+
 def test_every_link_between_our_files_leads_somewhere() -> None:
     broken = [
         f"{path.relative_to(ROOT)}: {target}"
