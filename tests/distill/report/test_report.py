@@ -224,7 +224,7 @@ def test_calibration_stands_in_a_table_of_models(run_folder: Path, raw: dict[str
     text = page_of(run_folder, raw).text
     assert "Mean over 2 label tasks" in text
     assert "Base 20.0 [19.0, 21.0] – 0.693 [0.683, 0.703] – ICLDist 4.2 [3.2, 5.2] – – –" in text
-    assert "Teacher: its log-likelihoods were not saved on all of these tasks." in text
+    assert "Teacher: not shown. It gave no probabilities for the labels of all these tasks." in text
     assert "Temperatures beside" not in text
     raw["steps"]["calibrate"] = step(
         temperatures={"sentibench_sst2": 1.234}, no_temperature={"sentibench_imdb": "a <b> reason"}
