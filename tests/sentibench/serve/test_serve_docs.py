@@ -18,7 +18,7 @@ def test_the_limits_are_those_of_the_page() -> None:
     for row in (
         f"| body | {MOST_BYTES >> 20} MiB,",
         f"| texts or questions of a request | {shapes.MOST_TEXTS} |",
-        f"| text, state, instructions, description of an option | {shapes.MOST_CHARACTERS:,} char",
+        f"instructions, and description of an option | {shapes.MOST_CHARACTERS:,} char",
         f"| options of a question | {shapes.MOST_OPTIONS} |",
         f"| name of an option | {shapes.MOST_NAME_CHARACTERS} characters |",
         f"| {shapes.MOST_PROMPT_CHARACTERS:,} characters |",
