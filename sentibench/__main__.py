@@ -293,7 +293,7 @@ def _add_task_command(commands: Any) -> None:
         "else 0",
     )
     new.add_argument("--delimiter", help="delimiter of CSV; default: detected")
-    new.add_argument("--encoding", help="of text files; default: found")
+    new.add_argument("--encoding", help="encoding of text files; default: detected")
     new.add_argument("--out", type=Path, default=Path(OWN_FOLDER), metavar="FOLDER")
     new.add_argument("--force", action="store_true", help="replace a card of this name")
 

@@ -101,8 +101,8 @@ def _first_mistake(error: ValidationError) -> str:
     """One line: place, what is wrong, what was got, and what is near."""
     first = cast("dict[str, Any]", error.errors()[0])
     pairs = zip(("", *first["loc"]), first["loc"], strict=False)  # pydantic names the backend too
-    place = [str(part) for above, part in pairs if above != "teacher"]
-    place = [part for part in place if not part.startswith("literal[")]  # one of several types
+    names = [str(part) for above, part in pairs if above != "teacher"]
+    place = [name for name in names if not name.startswith("literal[")]  # one of several types
     if first["type"] == "union_tag_invalid":  # the only union is that of teachers
         tag, known = first["ctx"]["tag"], first["ctx"]["expected_tags"].replace("'", "").split(", ")
         return f"{'.'.join(place)}.backend: unknown name {tag!r}; {nearest(tag, known)}"

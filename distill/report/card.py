@@ -67,9 +67,9 @@ def write_card(checkpoint: Path, model: Stage, manifest: Manifest) -> Path:
     if model not in stages:
         raise ValueError(f"card of {model!r}: the manifest's stages are {', '.join(stages)}")
     config, through = manifest.config, stages[: stages.index(model) + 1]
-    tasks, measured = load_tasks(), {name for name, _ in manifest.score_rows()}
-    own = [task.card.title for name, task in tasks.items() if name in measured]
-    is_own = bool(own) and all(tasks[name].source == "own" for name in measured & tasks.keys())
+    tasks, rows = load_tasks(), manifest.score_rows()
+    measured = [tasks[name] for name, _ in rows if name in tasks]
+    is_own = bool(measured) and all(task.source == "own" for task in measured)
     front_matter = _front_matter(checkpoint, through, config, is_own)
     comparison = manifest.comparison
     compared = compared_means(comparison) or compared_tasks(comparison)
@@ -89,8 +89,8 @@ def write_card(checkpoint: Path, model: Stage, manifest: Manifest) -> Path:
         ngram_words=NGRAM_WORDS,
         columns=columns,
         is_own=is_own,
-        own=own,
-        scores=[row for row in manifest.score_rows() if set(row[1]) & set(columns)],
+        titles=[task.card.title for task in measured],
+        scores=[row for row in rows if set(row[1]) & set(columns)],
         tasks=tasks,
         progress=[(title, of[model]) for _, title, of in compared if model in of],
         has_seen="seen" in comparison.scopes() or "unseen" in comparison.scopes(),

@@ -42,7 +42,6 @@ from distill.prompts.taxonomies import (
 from distill.run.stages import (
     StageName,
     StageTeacher,
-    kept_step,
     labels_by_teacher,
     named_tasks,
     needs_distributions,
@@ -149,10 +148,10 @@ def unlearned_texts(run: Run) -> Sequence[str]:
     seen: set[bytes] = set()
     for stage in training_stages(run):
         for source in sources_of(run, stage):
-            for sample in read_samples(run.folder / kept_step(run, source) / "samples.jsonl"):
-                seen.update(map(digest_of, (sample.text, *(t for t, _ in sample.demonstrations))))
             asked = Lines(run.folder / f"{source}-ask" / "requests.jsonl", _request_of_line)
-            seen.update(digest_of(request.text) for request in asked)
+            for request in asked:
+                shown = (text for text, _ in request.meta.get("demonstrations", ()))
+                seen.update(map(digest_of, (request.text, *shown)))
     found = Lines[str](None, json.loads)
     for text in read_texts(run.folder / "texts"):
         digest = digest_of(text.text)

@@ -312,8 +312,7 @@ def test_commands_in_the_text_have_options_that_there_are(capsys) -> None:
     for page in PAGES:
         for code in INLINE.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
             words = code.removeprefix("python -m ").split()
-            names = list(takewhile(re.compile(r"[a-z-]+(?<!^-)").fullmatch, words[1:3]))
-            names = [name for name in names if not name.startswith("-")]
+            names = list(takewhile(re.compile(r"[a-z][a-z-]*").fullmatch, words[1:3]))
             names = names[: 2 if names[:1] == ["task"] else 1]
             options = [word.split("=")[0] for word in words if word.startswith("--")]
             text = told(words[0], *(["run"] if words[0] == "lm_eval" else names))

@@ -104,8 +104,8 @@ def test_a_link_that_leads_nowhere_is_an_error(link: str, tmp_path: Path) -> Non
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text(f"# A\n\n[here]({link})\n", encoding="utf-8")
     assert built(tmp_path, tmp_path / "site").returncode == int(link != "index.md")
-    assert "--strict" in (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert "--quiet --strict" not in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "--strict" in MAKEFILE
+    assert "--quiet --strict" not in MAKEFILE
 
 
 def test_every_link_of_the_documentation_leads_somewhere(tmp_path: Path) -> None:
