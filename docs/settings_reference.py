@@ -21,11 +21,11 @@ the command line. For a configuration to begin with, see [distillation.md](disti
 The columns of the tables:
 
 * **setting**: the key. The heading above the table names the section in which the key is.
-* **type**: what the value can be. A "section" has keys of its own, in the table with its name. A
-  section of the same kind in another place has no second table. A "table" has keys of your choice.
-  "any value" is whatever JSON can hold.
+* **type**: what the value can be. A "section" has keys of its own. A table of this page
+  lists them. Two sections with the same keys are listed once: for `icldist.difficulty`, see
+  `knowdist.difficulty`. A "mapping" has keys of your choice. "any value" is whatever JSON can hold.
 * **default**: the value if you do not give one. If this column is empty, you have to give a value.
-  `null` means that there is no value. "its defaults" are those of the section's own table.
+  `null` means that there is no value. "its defaults" are those of the section's own keys.
 * **meaning**: what the setting does.
 
 `python docs/settings_reference.py` made this page from the classes in `distill/config/`.
@@ -56,7 +56,8 @@ def type_text(schema: dict[str, Any]) -> str:
     if "$ref" in schema or "oneOf" in schema:
         return "section"
     if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(map(type_text, schema["anyOf"])))
+        kinds = list(dict.fromkeys(map(type_text, schema["anyOf"])))
+        return (", " if all(kind.startswith("`") for kind in kinds) else " or ").join(kinds)
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if schema["type"] == "array":
@@ -64,7 +65,7 @@ def type_text(schema: dict[str, Any]) -> str:
         n = f" of {len(schema['prefixItems'])}" if "prefixItems" in schema else ""
         return f"list{n}: {type_text(items)}"
     if schema["type"] == "object":
-        return f"table: {type_text(schema['additionalProperties'])}"
+        return f"mapping: {type_text(schema['additionalProperties'])}"
     name = "path" if schema.get("format") == "path" else NAMES.get(schema["type"], schema["type"])
     bounds = [f"{words} {schema[key]:,}" for key, words in BOUNDS.items() if key in schema]
     return " ".join([name, " and ".join(bounds)]).strip()

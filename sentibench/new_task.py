@@ -1,4 +1,4 @@
-"""``sentibench task new``: tables of people's own items -> a checked card, and what was read."""
+"""``sentibench task new``: makes a checked card from tables, and reports what it read."""
 
 from __future__ import annotations
 

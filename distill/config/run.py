@@ -34,10 +34,11 @@ class Evaluation(Section):
         dtype: Type of the weights of all measured models. ``bfloat16`` is faster if the processor
             supports it.
         teacher: Whether the teacher is measured too.
-        agreement: Own tasks only: most texts on which the answers of teacher and last student are
-            compared. The teacher was not asked about these texts before. 0 for no comparison.
-        calibration: Most validation items of each label task from which the temperature of the last
-            student is fitted. At least 20 are needed. 0 for no temperature.
+        agreement: Own tasks only: largest number of texts on which the answers of teacher and last
+            student are compared. The teacher was not asked about these texts before. 0 for no
+            comparison.
+        calibration: Largest number of validation items of each label task from which the
+            temperature of the last student is fitted. At least 20 are needed. 0 for no temperature.
     """
 
     tasks: tuple[str, ...] = ("sentibench",)
@@ -69,19 +70,19 @@ class FilterConfig(Section):
             words of the user text.
         example_share: The same for the rest of the prompt, where worked examples are.
         repetition_share: An answer repeats itself if at least this fraction of its runs of four
-            words are repeats. The same holds for its characters in one short repeated pattern.
+            words are repeats, or this fraction of its characters is one short repeated pattern.
         repetition_words: Answers with fewer words are not searched for repeated runs of words.
         repeated_lines: An answer repeats itself if one line occurs this often and is at least half
             of all lines.
         run_on: An answer that continues with another review or turn is dropped, or cut there.
         run_on_markers: An answer continues with another review if a later line begins with one of
-            these words and a colon. Such words of the prompt count too.
+            these words and a colon. The words with which the prompt marks its texts count too.
         min_words: Fewest words of a prose answer, separated by whitespace.
-        max_words: Most words of a prose answer, separated by whitespace.
+        max_words: Largest number of words of a prose answer, separated by whitespace.
         near_duplicate_similarity: Two prose answers are duplicates if the Jaccard similarity of
             their runs of five words is at least this.
-        min_kept: Share of its requests that must be left after each step that asks or filters.
-            Below it, the run stops and prints the reasons.
+        min_kept: Share of the requests of a step that must be left after it, for each step that
+            asks or filters. Below it, the run stops and prints the reasons.
         allow_loss: Whether the run continues below ``min_kept``, as long as anything is left.
     """
 

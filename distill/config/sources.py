@@ -28,9 +28,9 @@ class Texts(Section):
         revision: Branch, tag or commit of ``hub``; default: the newest state.
         column: Column of the text.
         label_column: Column of the gold label.
-        labels: Renames gold labels of a table, such as ``{"5 stars": "positive"}``.
+        labels: New names of gold labels in ``label_column``, such as ``{"5 stars": "positive"}``.
         name: Name of the source in reports; default: the name of the dataset or file.
-        count: Most texts that are drawn; ``null`` for all.
+        count: Largest number of texts that are drawn; ``null`` for all.
         mini: Whether the package's own small texts are read instead of the dataset.
         delimiter: Delimiter of a CSV file; default: detected.
         encoding: Encoding of a text file; default: UTF-8, or detected.
@@ -138,10 +138,10 @@ class Cleaning(Section):
     """What is done to texts before they are drawn. Every change and every loss is counted.
 
     Attributes:
-        skip: Rules that are switched off. ``markup``: HTML tags are removed. ``entities``: HTML
-            entities such as ``&amp;`` are decoded. ``links``: bare links are removed. ``no words``:
-            texts without a letter are left out. ``case``: texts that differ from another only in
-            case and whitespace are left out.
+        skip: Rules that are switched off. Rules that are on do this: ``markup`` removes HTML tags,
+            ``entities`` decodes HTML entities such as ``&amp;``, ``links`` removes bare links, ``no
+            words`` leaves out texts without a letter, ``case`` leaves out texts that differ from
+            another only in case and whitespace.
         mask: Personal data that are replaced by placeholders in the texts of the run and in all
             requests to the teacher: mail addresses, phone numbers, handles. The held-out items that
             lm-eval reads and writes to ``results/`` stay unmasked.

@@ -25,10 +25,10 @@ class Attributes(Section):
     Attributes:
         texts: Number of texts whose attributes the teacher is asked for.
         min_texts: An attribute is used if the teacher named it in at least this many of them.
-        values: Most values of an attribute that a prompt offers.
+        values: Largest number of values of an attribute that a prompt offers.
         share: Share of KnowDist's requests that are composed from attributes. The others use our
             templates.
-        tokens: Most new tokens of a list of attributes.
+        tokens: Largest number of new tokens of a list of attributes.
     """
 
     texts: Count = 200
@@ -48,7 +48,7 @@ class KnowDist(Section):
         few_shot: Whether prompts show two worked examples, for a teacher that does not follow
             instructions.
         templates: A folder of Jinja files that replace our files of the same names.
-        response_tokens: Most new tokens of an answer, reasoning included.
+        response_tokens: Largest number of new tokens of an answer, reasoning included.
         temperature: Temperature of the teacher; 0 for greedy decoding.
         attributes: Composes a part of the requests from attributes that the teacher names; ``null``
             for our templates alone.
@@ -88,13 +88,14 @@ class ICLDist(Section):
 
     Attributes:
         samples: Few-shot prompts.
-        shots: Numbers of demonstrations in a prompt. Each prompt has one of them, drawn evenly.
+        shots: Possible numbers of demonstrations. For each prompt one of these numbers is drawn,
+            all with the same probability.
         demonstrations: Who labels the demonstrations. ``teacher``: the teacher. ``gold``: only
             texts with a gold label become demonstrations.
         tasks: What prompts ask for: ``sentiment``, ``emotion``, ``aspects`` (with their polarity),
             a taxonomy of these such as ``sentiment_3``, or an own task by its name.
-        pool: Texts of each source and taxonomy that are labelled as demonstrations; default: as
-            many as the samples need, at most 64.
+        pool: Number of texts, for each source and taxonomy, that get labels so that they can be
+            demonstrations; default: as many as the samples need, at most 64.
         label_words: Whether some prompts have other words than the usual ones for the labels.
         taxonomies: Whether prompts use several sets of classes: two, three or five polarities;
             emotions; aspects with and without neutral ones.
@@ -105,10 +106,10 @@ class ICLDist(Section):
             ``{"task", "instruction", "input", "output"}``.
         correct_bias: Whether the teacher's preference for some label words is removed from its
             scores, by the mean over all texts. The classes must be about equally frequent.
-        label_tokens: Most new tokens of an answer that is a label. A model that writes its
-            reasoning needs 1024 or more. Scored labels are not written.
-        response_tokens: Most new tokens of any other answer, such as a list of aspects or the
-            answer of another task.
+        label_tokens: Largest number of new tokens of an answer that is a label. A model that writes
+            its reasoning needs 1024 or more. Scored labels are not written.
+        response_tokens: Largest number of new tokens of any other answer, such as a list of aspects
+            or the answer of another task.
         score_choices: Whether a teacher with log-likelihoods scores the label words. Otherwise it
             writes its answer.
         difficulty: Trains on the hard samples alone; ``null`` for all samples.

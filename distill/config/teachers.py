@@ -43,8 +43,8 @@ class HfTeacher(Section):
         model: A folder, or a name that transformers finds.
         dtype: Type of the weights. ``auto``: that of the checkpoint; on a CPU, bfloat16 if the CPU
             supports it, else float32. ``int8``: eight bits, only on a CPU.
-        batch_tokens: Most tokens of a batch, padding included; ``null`` for a default that depends
-            on the device.
+        batch_tokens: Largest number of tokens of a batch, padding included; ``null`` for a default
+            that depends on the device.
         chat: Whether prompts go through the model's chat template.
         chat_template_args: Arguments of that template, such as ``{enable_thinking: false}``.
         trust_remote_code: Whether code that comes with the checkpoint is run.
@@ -69,7 +69,8 @@ class VllmTeacher(Section):
         model: A folder, or a name that vLLM finds.
         dtype: Type of the weights; ``auto`` for that of the checkpoint.
         tensor_parallel: Number of GPUs that share the model.
-        max_length: Most tokens of prompt and answer together; ``null`` for the model's own limit.
+        max_length: Largest number of tokens of prompt and answer together; ``null`` for the model's
+            own limit.
         chat: Whether prompts go through the model's chat template.
         chat_template_args: Arguments of that template, such as ``{enable_thinking: false}``.
         trust_remote_code: Whether code that comes with the checkpoint is run.
@@ -97,7 +98,7 @@ class ServerTeacherConfig(Section):
         revision: Distinguishes two models of the same name, for example by a date.
         extra_body: Additional keys of every request. They replace keys of the same name. A key that
             is null is left out of the request: ``{temperature: null, seed: null}``.
-        concurrency: Most requests at the same time.
+        concurrency: Largest number of requests at the same time.
         timeout_s: Seconds until one attempt of a request is given up.
         max_attempts: How often a request is sent before it counts as failed.
         requests_per_minute: Limit of the server; ``null`` for no limit.
@@ -250,7 +251,7 @@ class Asking(Section):
             the work.
         cpus: CPU cores that each worker reserves.
         gpus: GPUs that each worker reserves; with 0 it works on the CPU.
-        batch: Most requests that a worker gets at once.
+        batch: Largest number of requests that a worker gets at once.
         patience_s: Seconds to wait for a machine that has room for a worker.
     """
 

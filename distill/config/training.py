@@ -87,8 +87,8 @@ class Training(Section):
         batch_size: Samples of an optimizer step, over all processes.
         batch_tokens: Tokens that go through a model at once, padding included. Label words of
             several tokens are not counted.
-        max_length: Most tokens of a sample. A longer one loses demonstrations. If it is still too
-            long, it is left out.
+        max_length: Largest number of tokens of a sample. A longer one loses demonstrations. If it
+            is still too long, it is left out.
         schedule: How the learning rate falls after the warm-up.
         warmup_share: Share of the steps in which the learning rate rises.
         weight_decay: Weight decay of AdamW.

@@ -1,4 +1,4 @@
-"""All use of lm-evaluation-harness: what task files name, and what other rooms call."""
+"""Tasks in lm-evaluation-harness: the functions of task files, and those for other rooms."""
 
 from sentibench.harness.results import (
     brier,
