@@ -68,7 +68,8 @@ class FilterConfig(Section):
         cut_off: An answer that reached the token limit is dropped, or cut after its last sentence.
         copied_share: An answer is a copy if at least this fraction of its words is in runs of five
             words of the user text.
-        example_share: The same for the rest of the prompt, where worked examples are.
+        example_share: An answer is also a copy if at least this fraction of its words is in runs of
+            five words of the rest of the prompt, which has the worked examples.
         repetition_share: An answer repeats itself if at least this fraction of its runs of four
             words are repeats, or this fraction of its characters is one short repeated pattern.
         repetition_words: Answers with fewer words are not searched for repeated runs of words.
@@ -81,8 +82,8 @@ class FilterConfig(Section):
         max_words: Largest number of words of a prose answer, separated by whitespace.
         near_duplicate_similarity: Two prose answers are duplicates if the Jaccard similarity of
             their runs of five words is at least this.
-        min_kept: Share of the requests of a step that must be left after it, for each step that
-            asks or filters. Below it, the run stops and prints the reasons.
+        min_kept: For each step that asks or filters: the smallest share of its requests that must
+            be left after the step. Below it, the run stops and prints the reasons.
         allow_loss: Whether the run continues below ``min_kept``, as long as anything is left.
     """
 

@@ -143,8 +143,8 @@ class Cleaning(Section):
             words`` leaves out texts without a letter, ``case`` leaves out texts that differ from
             another only in case and whitespace.
         mask: Personal data that are replaced by placeholders in the texts of the run and in all
-            requests to the teacher: mail addresses, phone numbers, handles. The held-out items that
-            lm-eval reads and writes to ``results/`` stay unmasked.
+            requests: mail addresses, phone numbers, handles. lm-eval, which measures students and
+            local teachers, reads the held-out items unmasked and writes them to ``results/``.
     """
 
     skip: tuple[Change | Literal["no words", "case"], ...] = ()

@@ -166,8 +166,9 @@ class OpenAITeacherConfig(ServerTeacherConfig):
     Attributes:
         backend: ``openai``.
         style: ``chat``: prompts are sent as chats. ``completions``: as texts to be continued.
-        response_format: Sent with requests for a label. ``label``: a JSON schema whose only key
-            ``label`` has one of the request's labels. A mapping is sent unchanged.
+        response_format: Sent with requests for a label. ``label``: a JSON schema for an object with
+            the single key ``label``, whose value is one of the request's labels. A mapping is sent
+            unchanged.
     """
 
     backend: Literal["openai"]
@@ -184,8 +185,8 @@ class DecisionsTeacherConfig(ServerTeacherConfig):
             by ``POST /v1/decisions`` in OpenAI's form. ``sglang``: by the same path in SGLang's
             form. ``chat``: by the log-probabilities of the first token of ``POST
             /v1/chat/completions``.
-        letters: Whether the options are A, B, C ... and the labels are their descriptions. This is
-            for servers that need options of one token.
+        letters: Whether the server chooses among the letters A, B, C ..., each described by a
+            label, and not among the labels themselves. For servers that need options of one token.
         label_body: Additional keys of requests for labels, in place of ``extra_body``; ``null`` for
             those of ``extra_body``.
     """

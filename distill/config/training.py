@@ -66,7 +66,8 @@ class Difficulty(Section):
         keep: Fraction of the samples.
         by: What is hard. ``difficulty``: the small model ranks the tokens of the answer low.
             ``confidence``: the teacher is surer of its label than the small model (after LLKD,
-            arXiv 2411.08028). Then all samples whose labels the teacher did not score are kept.
+            arXiv 2411.08028). With ``confidence``, samples whose labels the teacher did not score
+            are all kept.
         model: The small model; ``null`` for the student.
     """
 
@@ -86,15 +87,15 @@ class Training(Section):
         epochs: Passes over the samples.
         batch_size: Samples of an optimizer step, over all processes.
         batch_tokens: Tokens that go through a model at once, padding included. Label words of
-            several tokens are not counted.
+            several tokens do not count towards it.
         max_length: Largest number of tokens of a sample. A longer one loses demonstrations. If it
             is still too long, it is left out.
         schedule: How the learning rate falls after the warm-up.
         warmup_share: Share of the steps in which the learning rate rises.
         weight_decay: Weight decay of AdamW.
         betas: Betas of AdamW.
-        precision: Type of the forward pass; weights and optimizer stay in float32. ``auto``:
-            bfloat16 if the device supports it, else float32.
+        precision: Type of the forward pass; trained weights and optimizer stay in float32.
+            ``auto``: bfloat16 if the device supports it, else float32.
         choose: Chooses the best checkpoint of the training; ``null`` for its end.
         report_to: Services that get each step, through callbacks of transformers.
     """
