@@ -1,4 +1,4 @@
-"""Tasks in lm-evaluation-harness: the functions of task files, and those for other rooms."""
+"""Tasks in lm-evaluation-harness: what task files call, and what other rooms call."""
 
 from sentibench.harness.results import (
     brier,
