@@ -63,13 +63,12 @@ class FilterConfig(Section):
     """Which answers are dropped. Labels are not checked for refusals, copies, repetition or length.
 
     Attributes:
-        skip: Reasons that are not checked. ``funnel.json`` lists them.
+        skip: Reasons that are not checked. ``funnel.json`` names these reasons.
         refusal_words: An answer with more words, separated by whitespace, is no refusal.
         cut_off: An answer that reached the token limit is dropped, or cut after its last sentence.
         copied_share: An answer is a copy if at least this fraction of its words is in runs of five
-            words of the user text.
-        example_share: An answer is also a copy if at least this fraction of its words is in runs of
-            five words of the rest of the prompt, which has the worked examples.
+            words that also occur in the user text.
+        example_share: The same fraction for the rest of the prompt, which has the worked examples.
         repetition_share: An answer repeats itself if at least this fraction of its runs of four
             words are repeats, or this fraction of its characters is one short repeated pattern.
         repetition_words: Answers with fewer words are not searched for repeated runs of words.
@@ -134,7 +133,7 @@ class Run(Section):
         filters: Which answers the student learns from.
         evaluation: What is measured.
         out: Folder of the runs. Runs with the same folder share the answers of a teacher.
-        seed: Seed of all random draws.
+        seed: Seed of all random draws but those of the evaluation (``evaluation.seeds``).
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

@@ -138,13 +138,13 @@ class Cleaning(Section):
     """What is done to texts before they are drawn. Every change and every loss is counted.
 
     Attributes:
-        skip: Rules that are switched off. Rules that are on do this: ``markup`` removes HTML tags,
-            ``entities`` decodes HTML entities such as ``&amp;``, ``links`` removes bare links, ``no
-            words`` leaves out texts without a letter, ``case`` leaves out texts that differ from
-            another only in case and whitespace.
-        mask: Personal data that are replaced by placeholders in the texts of the run and in all
-            requests: mail addresses, phone numbers, handles. lm-eval, which measures students and
-            local teachers, reads the held-out items unmasked and writes them to ``results/``.
+        skip: Rules that are switched off. The rule ``markup`` removes HTML tags. ``entities``
+            decodes HTML entities such as ``&amp;``. ``links`` removes bare links. ``no words``
+            leaves out texts without a letter. ``case`` leaves out texts that differ from another
+            only in case and whitespace.
+        mask: Personal data that are replaced by placeholders in the texts of the run and in all its
+            requests: mail addresses, phone numbers, handles. Local models are measured on unmasked
+            held-out items, and ``results/`` has them for every model.
     """
 
     skip: tuple[Change | Literal["no words", "case"], ...] = ()

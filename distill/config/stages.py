@@ -24,7 +24,7 @@ class Attributes(Section):
 
     Attributes:
         texts: Number of texts whose attributes the teacher is asked for.
-        min_texts: An attribute is used if the teacher named it in at least this many of them.
+        min_texts: An attribute is used if the teacher named it in at least this many of ``texts``.
         values: Largest number of values of an attribute that a prompt offers.
         share: Share of KnowDist's requests that are composed from attributes. The others use our
             templates.
