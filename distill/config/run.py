@@ -38,7 +38,8 @@ class Evaluation(Section):
             student are compared. The teacher was not asked about these texts before. 0 for no
             comparison.
         calibration: Largest number of validation items of each label task from which the
-            temperature of the last student is fitted. At least 20 are needed. 0 for no temperature.
+            temperature of the last student is fitted. A task with fewer than 20 such items gets no
+            temperature. 0 for no temperature at all.
     """
 
     tasks: tuple[str, ...] = ("sentibench",)
@@ -63,7 +64,7 @@ class FilterConfig(Section):
     """Which answers are dropped. Labels are not checked for refusals, copies, repetition or length.
 
     Attributes:
-        skip: Reasons that are not checked. ``funnel.json`` names these reasons.
+        skip: Reasons that are not checked. ``funnel.json`` has their names.
         refusal_words: An answer with more words, separated by whitespace, is no refusal.
         cut_off: An answer that reached the token limit is dropped, or cut after its last sentence.
         copied_share: An answer is a copy if at least this fraction of its words is in runs of five

@@ -104,8 +104,9 @@ class ICLDist(Section):
         other_lists: Whether our other tasks include those with lists as answers.
         other_files: Files with more other tasks, in JSON lines:
             ``{"task", "instruction", "input", "output"}``.
-        correct_bias: Whether the teacher's preference for some label words is removed from its
-            scores, by the mean over all texts. The classes must be about equally frequent.
+        correct_bias: Whether the teacher's preference for some label words is removed: its
+            probabilities are divided by their mean over all texts. The classes must be about
+            equally frequent.
         label_tokens: Largest number of new tokens of an answer that is a label. A model that writes
             its reasoning needs 1024 or more. Scored labels are not written.
         response_tokens: Largest number of new tokens of any other answer, such as a list of aspects
