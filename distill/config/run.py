@@ -69,7 +69,8 @@ class FilterConfig(Section):
         cut_off: An answer that reached the token limit is dropped, or cut after its last sentence.
         copied_share: An answer is a copy if at least this fraction of its words is in runs of five
             words that also occur in the user text.
-        example_share: The same fraction for the rest of the prompt, which has the worked examples.
+        example_share: Like ``copied_share``, but for runs of words that occur in the rest of the
+            prompt, where the worked examples are.
         repetition_share: An answer repeats itself if at least this fraction of its runs of four
             words are repeats, or this fraction of its characters is one short repeated pattern.
         repetition_words: Answers with fewer words are not searched for repeated runs of words.

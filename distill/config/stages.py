@@ -39,7 +39,7 @@ class Attributes(Section):
 
 
 class KnowDist(Section):
-    """Stage 1: the teacher explains and restates texts, the student learns what it wrote.
+    """Stage 1: the teacher explains and restates texts; the student learns what the teacher wrote.
 
     Attributes:
         samples: Requests to the teacher, at most one for each pair of text and template.

@@ -86,8 +86,8 @@ class Training(Section):
         learning_rate: The highest learning rate. Adapters need a higher one than ``full``.
         epochs: Passes over the samples.
         batch_size: Samples of an optimizer step, over all processes.
-        batch_tokens: Tokens that go through a model at once, padding included. Additional tokens,
-            which label words of several tokens need, are not counted.
+        batch_tokens: Tokens that go through a model at once, padding included. Not counted: the
+            additional tokens that are needed if a label word consists of several tokens.
         max_length: Largest number of tokens of a sample. A longer one loses demonstrations. If it
             is still too long, it is left out.
         schedule: How the learning rate falls after the warm-up.
