@@ -278,7 +278,8 @@ def _check(options: argparse.Namespace) -> int:
         where = "your tasks: " if group.source == "own" else ""
         measured = [row for row in group.board.rows if row.kind == "measured"]
         findings += [
-            f"{where}{row.name}: {role} {name!r} is no row of the board"
+            f"{where}{row.name}: {role} {name!r} has no row; measure it too, or take it out of "
+            "models.yaml or run.json"
             for row in measured
             for role, name in (("base", row.base), ("teacher", row.teacher))
             if name and name not in names

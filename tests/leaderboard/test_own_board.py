@@ -24,6 +24,7 @@ from sentibench.new_task import NewTask, write_card
 WRITER = Path(__file__).parents[2] / "benchmarks" / "leaderboard_build.py"
 WORDS = {"good": "praise", "bad": "complaint", "where": "question"}
 N = 30
+NOBODY = "base 'nobody' has no row; measure it too, or take it out of models.yaml or run.json"
 
 
 def table(path: Path, rows: list[dict[str, Any]]) -> str:
@@ -252,8 +253,8 @@ def test_check_looks_at_both_groups_and_compares_with_a_board_of_either(
     capsys.readouterr()
     assert main(["check", str(results), "--replicates", "200"]) == 2
     assert capsys.readouterr().out.splitlines() == [
-        "m: base 'nobody' is no row of the board",
-        "your tasks: m: base 'nobody' is no row of the board",
+        f"m: {NOBODY}",
+        f"your tasks: m: {NOBODY}",
         "your tasks: half: 1/2 tasks; missing: aspects",
     ]
     (results / "models.yaml").unlink()
