@@ -64,7 +64,7 @@ class FilterConfig(Section):
     """Which answers are dropped. Labels are not checked for refusals, copies, repetition or length.
 
     Attributes:
-        skip: Reasons that are not checked. ``funnel.json`` has their names.
+        skip: Reasons that are not checked.
         refusal_words: An answer with more words, separated by whitespace, is no refusal.
         cut_off: An answer that reached the token limit is dropped, or cut after its last sentence.
         copied_share: An answer is a copy if at least this fraction of its words is in runs of five

@@ -108,7 +108,7 @@ class ICLDist(Section):
             probabilities are divided by their mean over all texts. The classes must be about
             equally frequent.
         label_tokens: Largest number of new tokens of an answer that is a label. A model that writes
-            its reasoning needs 1024 or more. Scored labels are not written.
+            its reasoning needs 1024 or more. Not for scored labels: no token is written for them.
         response_tokens: Largest number of new tokens of any other answer, such as a list of aspects
             or the answer of another task.
         score_choices: Whether a teacher with log-likelihoods scores the label words. Otherwise it

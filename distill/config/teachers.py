@@ -177,7 +177,7 @@ class OpenAITeacherConfig(ServerTeacherConfig):
 
 
 class DecisionsTeacherConfig(ServerTeacherConfig):
-    """A server that gives a probability for each label. Requests for texts are sent as chats.
+    """A server that gives a probability for each label. Other requests are sent as chats.
 
     Attributes:
         backend: ``decisions``.
