@@ -42,6 +42,7 @@ from distill.run.stages import (
 )
 from distill.steps import Step
 from distill.student.samples import read_samples
+from distill.texts.cleaning import masked
 from sentibench.data.cards import tasks_named
 from sentibench.predict.recipe import Recipe, recipe_of, save_recipes
 
@@ -84,10 +85,17 @@ def merge_stage(run: Run, stage: str, checkpoint: str, weights: Path, folder: Pa
 
 
 def recipes_of(run: Run, stage: str) -> dict[str, Recipe]:
-    """What the student of a stage is asked on the tasks on which it is measured, or was taught."""
+    """What the student of a stage is asked on the tasks on which it is measured, or was taught.
+
+    The files of a student are given away, so what ``cleaning.mask`` names is not in them either.
+    """
     shots = trained_shots(run, stage)
-    tasks = tasks_named(asked_of_student(run), "evaluation.tasks")
-    return {task.name: recipe_of(task, shots) for task in tasks}
+    recipes: dict[str, Recipe] = {}
+    for task in tasks_named(asked_of_student(run), "evaluation.tasks"):
+        recipe = recipe_of(task, shots)
+        shown = tuple((masked(text, run.cleaning), label) for text, label in recipe.demonstrations)
+        recipes[task.name] = recipe.model_copy(update={"demonstrations": shown})
+    return recipes
 
 
 def trained_shots(run: Run, stage: str) -> tuple[int, ...]:

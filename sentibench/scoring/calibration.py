@@ -248,7 +248,7 @@ def _ends(name: str, answers: Answers) -> Callable[[Weights], Floats]:
     ECE adds up sizes of gaps, so noise raises it, and a draw of the items adds noise once more: its
     plain replicates lie above the truth. By the triangle inequality it is at most the sum of all
     changes of the gaps above the truth. Because it is convex, it is below the truth at most by the
-    change along the signs of the gaps.
+    change along the signs of the true gaps, for which those of the measured gaps stand here.
     """
     if name != "ece":
         metric = METRICS[name](answers)

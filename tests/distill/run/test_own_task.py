@@ -273,6 +273,26 @@ def test_a_card_that_changed_makes_texts_and_samples_stale(tried: Path, here: Pa
     assert rows_of(here / "reviews.csv")[5]["review"][:40] not in texts
 
 
+def test_masked_data_of_demonstrations_are_not_in_the_student_s_file(
+    tried: Path, here: Path
+) -> None:
+    shown = rows_of(FOLDER / "held_out.csv")[20:24]
+    shown[0]["review"] += " Write to joe.doe@example.com, please."
+    lines = [("review", "kind"), *((r["review"], r["kind"]) for r in shown)]
+    with (here / "shown.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(lines)
+    tables = ["--test", "held_out.csv", "--demonstrations", "shown.csv", "--force"]
+    columns = ["--text", "review", "--label", "kind"]
+    assert sentibench(["task", "new", "reviews", *tables, *columns]) == 0
+    found = {
+        mask: str(recipes_of(load_config(tried, [f"cleaning.mask={mask}"]), "icldist"))
+        for mask in ("[mail]", "[]")
+    }
+    assert "[mail]" in found["[mail]"]
+    assert "joe.doe" not in found["[mail]"]
+    assert "joe.doe" in found["[]"]
+
+
 def test_the_student_s_file_holds_what_it_was_taught_wherever_it_is_measured(tried: Path) -> None:
     elsewhere = load_config(tried, ["evaluation.tasks=[sentibench_mini_sst2]"])
     assert set(recipes_of(elsewhere, "icldist")) == {"sentibench_mini_sst2", "reviews"}
