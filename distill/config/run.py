@@ -135,8 +135,8 @@ class Run(Section):
         filters: Which answers the student learns from.
         evaluation: What is measured.
         out: Folder of the runs. Runs with the same folder share the answers of a teacher.
-        seed: Seed of all random draws. Only the demonstrations of the evaluation have
-            ``evaluation.seeds``.
+        seed: Seed of all random draws except one: the demonstrations of the evaluation are drawn
+            with ``evaluation.seeds``.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

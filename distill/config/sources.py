@@ -143,8 +143,8 @@ class Cleaning(Section):
             leaves out texts without a letter. ``case`` leaves out texts that differ from another
             only in case and whitespace.
         mask: Personal data that are replaced by placeholders in the texts of the run and in all its
-            requests: mail addresses, phone numbers, handles. What local models read when they are
-            measured stays unmasked, and so do the items and prompts in ``results/``.
+            requests: mail addresses, phone numbers, handles. Not masked: the prompts by which local
+            models are measured, and the items and prompts in ``results/``.
     """
 
     skip: tuple[Change | Literal["no words", "case"], ...] = ()

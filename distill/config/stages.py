@@ -97,8 +97,8 @@ class ICLDist(Section):
         pool: Number of texts, for each source and taxonomy, that get labels so that they can be
             demonstrations; default: as many as the samples need, at most 64.
         label_words: Whether some prompts have other words than the usual ones for the labels.
-        taxonomies: Whether prompts use several sets of classes: two, three or five polarities;
-            emotions; aspects with and without neutral ones.
+        taxonomies: Whether the prompts of one task use different sets of classes: two, three or
+            five polarities, three, four or six emotions, aspects with or without neutral polarity.
         instructions: Kinds of instruction. Each prompt has one of them, drawn evenly.
         other_tasks: Share of the samples that are not about sentiment.
         other_lists: Whether our other tasks include those with lists as answers.
