@@ -46,4 +46,4 @@ def test_types_bounds_and_defaults_are_shown() -> None:
     assert "| `samples` | whole number at least 1 | `1000` | Few-shot prompts. |" in text
     assert "| `keep` | number above 0 and at most 1 |  | Fraction of the samples. |" in text
     assert "| `betas` | list of 2: number at least 0 and below 1 | `[0.9, 0.95]` |" in text
-    assert "| `chat_template_args` | table: any value | `{}` |" in text
+    assert "| `chat_template_args` | mapping: any value | `{}` |" in text
