@@ -127,6 +127,7 @@ def _add_data_steps(
     """What makes samples of one stage."""
     found = stages.settings_of(run, stage)
     known: dict[str, Any] = {"teacher": [teacher.name, teacher.revision], "seed": run.seed}
+    known |= _mask(run)
     first: tuple[str, ...] = ()  # what has to be answered before the stage can ask
     if stages.labels_by_teacher(run, stage):
         first = ("demonstrations",)
@@ -245,6 +246,7 @@ def _add_training_steps(steps: _Steps, run: Run, stage: str, student: str) -> No
         "tasks": names,
         "cards": own_cards(names),
         "shots": models.trained_shots(run, stage),
+        **_mask(run),
     }
     steps.add(f"{stage}-merge", work, settings, (last,), ("student",))
 
@@ -330,6 +332,11 @@ def _add_evaluation(
 def _bias(run: Run) -> dict[str, bool]:
     """Whether labels are corrected; nothing where they are not, as in runs made before."""
     return {"correct_bias": True} if run.icldist and run.icldist.correct_bias else {}
+
+
+def _mask(run: Run) -> dict[str, Any]:
+    """What is masked in a card's demonstrations too; nothing where nothing is, as in old runs."""
+    return {"mask": run.cleaning.mask} if run.cleaning.mask else {}
 
 
 def _compared_with(run: Run) -> list[Any] | None:

@@ -291,6 +291,12 @@ def test_masked_data_of_demonstrations_are_not_in_the_student_s_file(
     assert "[mail]" in found["[mail]"]
     assert "joe.doe" not in found["[mail]"]
     assert "joe.doe" in found["[]"]
+    for step in ("icldist-ask", "icldist-merge"):  # a mask that no text needs makes them stale too
+        with_mask, without = (
+            build_steps(run, teachers_of(run))[step].settings
+            for run in (load_config(tried, ["cleaning.mask=[mail]"]), load_config(tried))
+        )
+        assert with_mask == {**without, "mask": ("mail",)}
 
 
 def test_the_student_s_file_holds_what_it_was_taught_wherever_it_is_measured(tried: Path) -> None:
