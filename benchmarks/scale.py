@@ -187,13 +187,13 @@ def _tokens(run: Run) -> dict[str, Any]:
     """What a training does before its first step, for both stages."""
     from distill.checkpoints import load_tokenizer
     from distill.run.stages import training_of
-    from distill.student.samples import encode_samples, read_samples
+    from distill.student.samples import SampleFiles, encode_samples
     from distill.student.training import Rows
 
     tokenizer, found = load_tokenizer(run.student), dict[str, Any]()
     for stage in ("knowdist", "icldist"):
         training = training_of(run, stage)
-        samples = read_samples(run.folder / f"{stage}-filter" / "samples.jsonl")
+        samples = SampleFiles(run.folder / f"{stage}-filter" / "samples.jsonl")
         encoding = encode_samples(samples, tokenizer, training.max_length)
         rows = Rows(encoding.examples, training.batch_size)
         longest = encoding.examples.lengths_N.argsort(kind="stable")[::-1]

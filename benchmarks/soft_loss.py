@@ -19,7 +19,7 @@ import torch
 
 from distill.config import ICLDistTraining
 from distill.student.adapters import add_adapter
-from distill.student.samples import encode_samples, read_samples
+from distill.student.samples import SampleFiles, encode_samples
 from distill.student.soft_loss import SoftLoss
 from distill.student.training import StudentTrainer, _arguments, _collate, _row, load_student
 from distill.student.words import has_long_word, takes_branches
@@ -34,7 +34,7 @@ def main(checkpoint: str, samples: str, steps: str = "20", batch: str = "8") -> 
     tokenizer, model = load_student(checkpoint)
     n_steps, size = int(steps) + WARM_UP, int(batch)
     training = ICLDistTraining(batch_size=size)
-    chosen = list(islice(read_samples(Path(samples)), n_steps * size))
+    chosen = list(islice(SampleFiles(Path(samples)), n_steps * size))
     examples = encode_samples(chosen, tokenizer, training.max_length).examples
     positions, has_branches = HeadPositions(model), takes_branches(model)
     model = add_adapter(model, training.lora)

@@ -41,7 +41,7 @@ def samples_of(n: int) -> list:
 
 def ours(checkpoint: str, rows: Path, precision: str) -> dict:
     from distill.config import ICLDistTraining, Lora
-    from distill.student.samples import read_samples
+    from distill.student.samples import SampleFiles
     from distill.student.training import train
 
     training = ICLDistTraining(
@@ -55,7 +55,7 @@ def ours(checkpoint: str, rows: Path, precision: str) -> dict:
     )
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        train(checkpoint, list(read_samples(rows)), training, Path(folder), seed=SEED)
+        train(checkpoint, list(SampleFiles(rows)), training, Path(folder), seed=SEED)
         seconds = time.perf_counter() - start
         lines = (Path(folder) / "log.jsonl").read_text().splitlines()
     return {"losses": [json.loads(line)["loss_nats_per_token"] for line in lines], "all": seconds}

@@ -79,7 +79,7 @@ def shared(
         ProcessLostError: If a process was killed, for want of memory say.
     """
     chunks = iter(chunked(n, chunk))
-    n_workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    n_workers = _n_cores()
     if n < FEWEST or n_workers < 2 or "fork" not in get_all_start_methods():
         for rows in chunks:
             yield from work(rows)
@@ -108,10 +108,17 @@ def chunked(n: int, chunk: int | None = None) -> list[range]:
     return [range(start, min(start + size, n)) for start in range(0, n, size)]
 
 
+def _n_cores() -> int:
+    """Cores of this machine for this process: torchrun starts several that do the same."""
+    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return n // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
 def _take(work: Callable[[range], Any], parent: int) -> None:
     """Begin as a process that was forked off: Ctrl-C is the parent's, and its end is ours."""
     global _work
     _work = work
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # there is a process for each core
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_leave_with, args=(parent,), daemon=True).start()
 

@@ -23,6 +23,12 @@ from sentibench.many.run import run_many
 from sentibench.prompts.demonstrations import DEFAULT_SEED
 
 FIRST = "two-stage"  # whose KnowDist student other rows go on from
+PLAIN = (  # no diversification
+    "icldist.label_words=false",
+    "icldist.taxonomies=false",
+    "icldist.instructions=[full]",
+    "icldist.other_tasks=0",
+)
 ROWS: dict[str, Sequence[str]] = {
     "base": (),
     "two-stage": (),
@@ -30,12 +36,8 @@ ROWS: dict[str, Sequence[str]] = {
     "icldist": ("knowdist=null",),
     "mixed": ("mixed=true",),
     "two-stage-no-perspectives": ("knowdist.perspectives=[]",),
-    "two-stage-no-diversification": (
-        "icldist.label_words=false",
-        "icldist.taxonomies=false",
-        "icldist.instructions=[full]",
-        "icldist.other_tasks=0",
-    ),
+    "two-stage-no-diversification": PLAIN,
+    "icldist-no-diversification": ("knowdist=null", *PLAIN),
     "two-stage-hard": ("icldist.training.loss=hard",),
     "two-stage-soft": ("icldist.training.loss=soft",),
     "two-stage-aspects": ("icldist.tasks=[sentiment, emotion, aspects]",),

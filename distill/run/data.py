@@ -50,7 +50,7 @@ from distill.run.stages import (
     training_stages,
 )
 from distill.selection.difficulty import select_hard_samples
-from distill.student.samples import Sample, read_samples, sample_line, write_samples
+from distill.student.samples import Sample, SampleFiles, sample_line, write_samples
 from distill.teachers.cluster import sharing
 from distill.texts.cleaning import masked
 from distill.texts.decontamination import Contamination, load_tests
@@ -416,32 +416,31 @@ def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
 
     found = settings_of(run, stage)
     assert found.difficulty is not None
-    path = run.folder / f"{stage}-filter" / "samples.jsonl"
+    samples = SampleFiles(run.folder / f"{stage}-filter" / "samples.jsonl")
     model = found.difficulty.model or run.student
     training = found.training
     trust = {"trust_remote_code": run.trust_remote_code}
     if found.difficulty.by == "confidence":
-        measured = measure_confidence(read_samples(path), model, **trust)
+        measured = measure_confidence(samples, model, **trust)
     else:
         measured = measure_difficulty(
-            read_samples(path), model, training.max_length, training.batch_tokens, **trust
+            samples, model, training.max_length, training.batch_tokens, **trust
         )
     asked = read_requests(run.folder / f"{stage}-ask")
     groups = {request.id: _group_of(request) for _, request in asked}
     chosen = set(select_hard_samples(measured, groups, found.difficulty.keep, run.seed))
     with_targets = found.difficulty.by == "confidence"
-    n_samples = sum(1 for _ in read_samples(path))
     if not chosen:
         raise ConfigError(
             f"{stage}.difficulty.keep: got {found.difficulty.keep:g}, which keeps none of "
-            f"{n_samples} samples; expected at least one; raise it"
+            f"{len(samples)} samples; expected at least one; raise it"
         )
     if with_targets:
-        chosen |= {sample.id for sample in read_samples(path) if not sample.target}
-    kept = (sample for sample in read_samples(path) if sample.id in chosen)
+        chosen |= {sample.id for sample in samples if not sample.target}
+    kept = (sample for sample in samples if sample.id in chosen)
     write_samples(kept, folder / "samples.jsonl")
     write_json(folder / "difficulty.json", measured)
-    return {"kept": sum(1 for _ in read_samples(folder / "samples.jsonl")), "of": n_samples}
+    return {"kept": len(SampleFiles(folder / "samples.jsonl")), "of": len(samples)}
 
 
 def sample_of(request: Request, response: str, log_likelihoods: Sequence[float] = ()) -> Sample:

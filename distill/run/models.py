@@ -41,7 +41,7 @@ from distill.run.stages import (
     training_stages,
 )
 from distill.steps import Step
-from distill.student.samples import read_samples
+from distill.student.samples import SampleFiles
 from distill.texts.cleaning import masked
 from sentibench.data.cards import tasks_named
 from sentibench.predict.recipe import Recipe, recipe_of, save_recipes
@@ -59,9 +59,8 @@ def train_stage(
     from distill.student.training import train
 
     files = [run.folder / step / "samples.jsonl" for step in kept]
-    samples = (sample for file in files for sample in read_samples(file))
     given = {"trust_remote_code": run.trust_remote_code}
-    return train(checkpoint, samples, training, folder, seed=run.seed, **given)
+    return train(checkpoint, SampleFiles(*files), training, folder, seed=run.seed, **given)
 
 
 def choose_checkpoint(

@@ -20,7 +20,7 @@ from sentibench.scoring import calibration
 
 
 def measure_difficulty(
-    samples: Iterable[Sample],
+    samples: Sequence[Sample],
     checkpoint: str,
     max_length: int,
     batch_tokens: int,

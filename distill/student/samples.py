@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.files import OnDemand
+from distill.files import Lines, OnDemand
+from distill.workers import shared
 from sentibench.errors import InputError
 from sentibench.files import beside
 from sentibench.prompts.few_shot import TARGET_DELIMITER, render_few_shot
@@ -150,11 +152,13 @@ class Examples(OnDemand[Encoded]):
         return sum(n > 0 for n in self._dropped)
 
 
-def encode_samples(samples: Iterable[Sample], tokenizer: Any, max_length: int) -> Encoding:
+def encode_samples(samples: Sequence[Sample], tokenizer: Any, max_length: int) -> Encoding:
     """Tokenise samples; demonstrations give way first, then the sample.
 
+    Where there are many, the cores of this machine share them.
+
     Args:
-        samples: Taken one after the other.
+        samples: May stay on the disk: each is read once.
         tokenizer: Of the student.
         max_length: Tokens of a sample at most.
 
@@ -162,13 +166,22 @@ def encode_samples(samples: Iterable[Sample], tokenizer: Any, max_length: int) -
         InputError: If no sample fits.
     """
     examples, too_long = Examples(len(tokenizer)), list[str]()
-    prompts, taken = PromptLengths(tokenizer), iter(samples)
-    while batch := list(islice(taken, BATCH)):
-        for sample, example in zip(batch, _encode_batch(batch, prompts, max_length), strict=True):
-            if example is None:
-                too_long.append(sample.id)
-            else:
-                examples.append(example)
+    prompts = PromptLengths(tokenizer)
+
+    def encoded(start: int, stop: int) -> list[Encoded | str]:
+        batch = samples[start:stop]
+        pairs = zip(batch, _encode_batch(batch, prompts, max_length), strict=True)
+        return [example or sample.id for sample, example in pairs]
+
+    # the first ones here, as they tell how prompts are counted in all processes
+    first = encoded(0, BATCH)
+    n = len(first)
+    others = shared(lambda r: encoded(n + r.start, n + r.stop), len(samples) - n, BATCH)
+    for example in chain(first, others):
+        if isinstance(example, str):
+            too_long.append(example)
+        else:
+            examples.append(example)
     if not examples:
         raise InputError(
             f"training.max_length: none of {len(too_long)} samples fits {max_length} tokens; "
@@ -395,28 +408,45 @@ def sample_line(sample: Sample) -> str:
     return json.dumps({k: v for k, v in row.items() if v or k not in hard}) + "\n"
 
 
-def read_samples(path: Path) -> Iterator[Sample]:
-    """Read what ``write_samples`` wrote.
+class SampleFiles(OnDemand[Sample]):
+    """Samples of one or more files, one after the other; they stay on the disk.
+
+    Args:
+        paths: What ``write_samples`` wrote.
 
     Raises:
-        InputError: With the line that is no sample.
+        InputError: If a file cannot be read; later, with the line that is no sample.
     """
+
+    def __init__(self, *paths: Path) -> None:
+        self._paths = paths
+        self._files = [_sample_lines(path) for path in paths]
+        self._ends = list(accumulate(map(len, self._files)))
+
+    def one(self, number: int) -> Sample:
+        """The sample of a line."""
+        place = bisect_right(self._ends, number)
+        line = number - (self._ends[place - 1] if place else 0)
+        try:
+            return self._files[place][line]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(
+                f"{self._paths[place]} line {line + 1}: not a sample; got {error}; run the step "
+                "that writes this file again"
+            ) from None
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+
+def _sample_lines(path: Path) -> Lines[Sample]:
     try:
-        file = path.open("rb")
+        return Lines(path, sample_of_line)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read; got {error.strerror}, expected a file of samples; run the "
             "step that writes it again"
         ) from None
-    with file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield sample_of_line(line)
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise InputError(
-                    f"{path} line {number}: not a sample; got {error}; run the step that writes "
-                    "this file again"
-                ) from None
 
 
 def sample_of_line(line: bytes) -> Sample:

@@ -14,7 +14,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ UNSUPERVISED = -100  # torch's ignore_index
 
 def train(
     checkpoint: str,
-    samples: Iterable[Sample],
+    samples: Sequence[Sample],
     training: Training,
     folder: Path,
     *,

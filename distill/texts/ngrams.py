@@ -87,11 +87,11 @@ def text_fingerprints(text: str, n: int) -> Hashes:
 
 @lru_cache(maxsize=64)
 def _hashes_of_text(text: str) -> Hashes:
-    """Hash the words of a text by its paragraphs, since prompts have many of these in common."""
-    # markup may reach from one paragraph into the next; everything else ends at white space
+    """Hash the words of a text by its lines, since prompts have many of these in common."""
+    # markup may reach from one line into the next; everything else ends at white space
     if any(sign in text for sign in SIGNS_OF_MARKUP):
         return _word_hashes(words_of(text))
-    triples = (paragraph.partition(": ") for paragraph in text.split("\n\n"))
+    triples = (line.partition(": ") for line in text.split("\n"))
     parts = (part for head, colon, rest in triples for part in (head + colon, rest))
     return np.concatenate([_hashes_of_part(part) for part in parts])
 

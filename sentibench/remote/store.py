@@ -27,6 +27,8 @@ from sentibench.remote.records import Answer, Failure, Request
 FORMAT = 1
 SYNC_SECONDS = 1.0
 BLOCK = 1 << 13  # bytes, more than most lines have
+DECODER = json.JSONDecoder()
+REQUEST = ', "request": {'  # what follows an outcome
 KEY = re.compile(rb'\{"key": "([0-9a-f]{64})", "id": "')
 
 Outcome = TypeVar("Outcome", Answer, Failure)
@@ -67,8 +69,8 @@ class Store(AbstractContextManager["Store"]):
         """Use :meth:`open` or :meth:`read` instead, which see to the lock and ``store.json``."""
         self.folder, self.teacher, self.revision = folder, teacher, revision
         answers, failures = folder / "answers.jsonl", folder / "failures.jsonl"
-        self._answers = _Log(answers, _answer, stack, append=append)
-        self._failures = _Log(failures, _failure, stack, append=append, newest=True)
+        self._answers = _Log(answers, "answer", _answer, stack, append=append)
+        self._failures = _Log(failures, "failure", _failure, stack, append=append, newest=True)
         self.repaired = self._answers.repaired + self._failures.repaired
         self._closing = stack.pop_all()
 
@@ -233,6 +235,7 @@ class _Log(Generic[Outcome]):
     def __init__(
         self,
         path: Path,
+        name: str,
         build: Callable[[dict[str, Any]], Outcome],
         stack: ExitStack,
         *,
@@ -240,6 +243,7 @@ class _Log(Generic[Outcome]):
         newest: bool = False,
     ) -> None:
         self.path, self._build, self._newest = path, build, newest
+        self._name, self._begins = name, f', "{name}": {{'
         self.offsets: dict[str, int] = {}
         self.repaired = self._end = 0
         self._synced = time.monotonic()
@@ -276,7 +280,19 @@ class _Log(Generic[Outcome]):
         if not line.endswith(b"\n"):
             raise ValueError("no newline")
         row = json.loads(line)
-        return str(row["key"]), self._build(row)
+        return str(row["key"]), self._build(row[self._name])
+
+    def _parse_outcome(self, line: bytes) -> tuple[str, Outcome]:
+        """Parse a line without its request, which is most of it.
+
+        In a string, the quotes of what an outcome begins with would be escaped.
+        """
+        key, text = _key_of_line(line), line.decode("utf-8", "surrogatepass")
+        at = text.find(self._begins)
+        if not key or at < 0:
+            return self._parse(line)
+        fields, end = DECODER.raw_decode(text, at + len(self._begins) - 1)
+        return (key, self._build(fields)) if text.startswith(REQUEST, end) else self._parse(line)
 
     def _damaged(self, place: str, line: bytes) -> StoreError:
         return StoreError(
@@ -298,13 +314,13 @@ class _Log(Generic[Outcome]):
             found += block
         return found[: found.index(b"\n") + 1]
 
-    def get(self, key: str) -> Outcome | None:
-        """The record of a key, read from the disk."""
+    def get(self, key: str, *, whole: bool = False) -> Outcome | None:
+        """The record of a key, read from the disk; whether its request is damaged if ``whole``."""
         if key not in self.offsets:
             return None
         line = self.line(key)
         try:
-            found, outcome = self._parse(line)
+            found, outcome = self._parse(line) if whole else self._parse_outcome(line)
         except (ValueError, KeyError, TypeError):
             number = self._line_number(self.offsets[key])
             raise self._damaged(f"line {number}", line) from None
@@ -344,8 +360,8 @@ class _Log(Generic[Outcome]):
         Every line is read, here and there: a damaged one is no answer that displaces a good one.
         """
         for key in other.offsets:
-            other.get(key)
-            self.get(key)
+            other.get(key, whole=True)
+            self.get(key, whole=True)
             line = other.line(key)
             if key not in answered and not (key in self.offsets and self.line(key) == line):
                 self.append(key, line)
@@ -372,25 +388,25 @@ def _fields(outcome: Answer | Failure) -> dict[str, Any]:
     return {name: getattr(outcome, name) for name in outcome.__slots__}
 
 
-def _answer(row: dict[str, Any]) -> Answer:
-    known: dict[str, Any] = row["answer"]
-    log_likelihoods = tuple(known.pop("log_likelihoods"))
-    return Answer(**known, log_likelihoods=log_likelihoods)
+def _answer(fields: dict[str, Any]) -> Answer:
+    log_likelihoods = tuple(fields.pop("log_likelihoods"))
+    return Answer(**fields, log_likelihoods=log_likelihoods)
 
 
-def _failure(row: dict[str, Any]) -> Failure:
-    return Failure(**row["failure"])
+def _failure(fields: dict[str, Any]) -> Failure:
+    return Failure(**fields)
 
 
 def _line(key: str, request: Request, outcome: dict[str, Any]) -> bytes:
-    asked = {
+    asked: dict[str, Any] = {
         "messages": request.turns,
         "choices": request.choices,
         "decoding": request.decoding.as_json(),
-        "text": request.text,
         "source": request.source,
         "meta": dict(request.meta),
     }
+    if not any(request.text in message.content for message in request.messages):
+        asked["text"] = request.text  # mostly it is in the prompt, and half of a line
     row = {"key": key, "id": request.id, **outcome, "request": asked}
     # Not escaped to ASCII: JSON reads two escaped surrogates back as one character.
     return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"

@@ -17,7 +17,7 @@ from distill.run.graph import build_steps
 from distill.run.plan import Plan
 from distill.run.stages import StageName, teachers_of
 from distill.steps import Step, in_order
-from distill.student.samples import Sample, read_samples
+from distill.student.samples import Sample, SampleFiles
 from sentibench.remote.records import Answer, Failure, Request
 
 # --cpu would launch a single process
@@ -128,7 +128,7 @@ def do_all_before(step: Step) -> None:
 
 def samples_of(steps: dict[str, Step], name: str) -> list[Sample]:
     """The samples that a step kept."""
-    return list(read_samples(steps[name].folder / "samples.jsonl"))
+    return list(SampleFiles(steps[name].folder / "samples.jsonl"))
 
 
 def requests_of(steps: dict[str, Step], stage: str) -> list[Request]:

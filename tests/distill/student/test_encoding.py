@@ -1,6 +1,9 @@
 """The guards of training data: something is supervised, the end is, demonstrations give way."""
 
 import copy
+import dataclasses
+import multiprocessing
+import os
 import random
 from itertools import cycle
 from pathlib import Path
@@ -9,14 +12,16 @@ import pytest
 
 pytest.importorskip("torch")
 
+import distill.student.samples
+import distill.workers
 from distill.checkpoints import load_tokenizer
 from distill.student.samples import (
     BATCH,
     PromptLengths,
     Sample,
+    SampleFiles,
     _encode,
     encode_samples,
-    read_samples,
     write_samples,
 )
 from sentibench.errors import InputError
@@ -170,11 +175,44 @@ def test_a_sample_that_is_too_long_is_tokenised_once_more(tiny_tokenizer, monkey
     assert sum(text.startswith("Name it.") for text in asked) == 2 * (BATCH + 1) + BATCH
 
 
+@pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="work is shared by forking"
+)
+def test_processes_that_share_samples_of_two_files_encode_them_as_one_process_does(
+    tmp_path: Path, tiny_tokenizer, monkeypatch
+) -> None:
+    words = ("yes", "no")
+    given = [
+        dataclasses.replace(one, id=str(n), labels=words, target=(0.7, 0.3)) if n % 3 else one
+        for n in range(2 * BATCH + 90)
+        for one in [dataclasses.replace(sample(n % 7, text=f"{n}" + " long" * (n % 50)), id=str(n))]
+    ]
+    files = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
+    write_samples(given[:100], files[0])
+    write_samples(given[100:], files[1])
+    plain = [_encode(one, tiny_tokenizer, 70) for one in given]
+    here = os.getpid()
+
+    def noted(batch, *args):
+        assert (os.getpid() == here) == (batch[0].id == "0")
+        return encode_batch(batch, *args)
+
+    encode_batch = distill.student.samples._encode_batch
+    monkeypatch.setattr(distill.student.samples, "_encode_batch", noted)
+    monkeypatch.setattr(distill.workers, "FEWEST", 10)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    found = encode_samples(SampleFiles(*files), tiny_tokenizer, 70)
+    assert list(found.examples) == [one for one in plain if one]
+    assert found.too_long == tuple(o.id for o, e in zip(given, plain, strict=True) if not e)
+    assert found.shortened
+    assert found.too_long
+
+
 def test_samples_read_back_as_they_were_and_a_damaged_line_is_named(tmp_path: Path) -> None:
     samples = [sample(2), Sample("odd", "\u2028 prompt", "\ud83d lone", "x")]
     write_samples(samples, tmp_path / "samples.jsonl")
-    assert list(read_samples(tmp_path / "samples.jsonl")) == samples
+    assert list(SampleFiles(tmp_path / "samples.jsonl")) == samples
     with (tmp_path / "samples.jsonl").open("a") as file:
         file.write('{"id": "x"}\n')
     with pytest.raises(InputError, match=r"samples.jsonl line 3: not a sample"):
-        list(read_samples(tmp_path / "samples.jsonl"))
+        list(SampleFiles(tmp_path / "samples.jsonl"))

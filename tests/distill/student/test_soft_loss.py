@@ -12,7 +12,7 @@ pytest.importorskip("peft")
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
 from distill.config import ICLDistTraining  # noqa: E402
-from distill.student.samples import Sample, encode_samples, read_samples, write_samples  # noqa: E402
+from distill.student.samples import Sample, SampleFiles, encode_samples, write_samples  # noqa: E402
 from distill.student.soft_loss import SoftLoss  # noqa: E402
 from distill.student.training import (  # noqa: E402
     StudentTrainer,
@@ -187,6 +187,6 @@ def test_which_loss_a_training_has() -> None:
 def test_distributions_are_read_as_they_were_written(tmp_path: Path) -> None:
     batch = mixed_batch()
     write_samples(batch, tmp_path / "samples.jsonl")
-    assert list(read_samples(tmp_path / "samples.jsonl")) == batch
+    assert list(SampleFiles(tmp_path / "samples.jsonl")) == batch
     lines = (tmp_path / "samples.jsonl").read_text().splitlines()
     assert ["target" in json.loads(line) for line in lines] == [True, False, True, True]

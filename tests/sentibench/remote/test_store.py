@@ -34,6 +34,7 @@ ODD_TEXTS = {
     "NUL": "a\0b",
     "line separators": "a\nb\r\nc\u2028d\u2029e\x85f\x1eg",
     "quotes": '{"key": "x"}\\',
+    "like an outcome": '", "answer": {}, "failure": {}, "request": {}}',
     "noncharacter": "\ufffe\uffff\ufeff",
     "Chinese": "味道很好",
 }
@@ -107,7 +108,7 @@ def test_an_answer_comes_back_as_it_was_given_and_after_reopening(tmp_path: Path
 
 @pytest.mark.parametrize("text", ODD_TEXTS.values(), ids=ODD_TEXTS)
 def test_any_text_comes_back_unchanged(tmp_path: Path, text: str) -> None:
-    request = Request("odd", (Message("user", f"Say {text}"),), text, f"source {text}")
+    request = Request(f"odd {text}", (Message("user", f"Say {text}"),), text, f"source {text}")
     with opened(tmp_path) as store:
         store.add(request, Answer(text, "stop"))
         store.fail(asked(1), Failure("server", text))
@@ -116,8 +117,9 @@ def test_any_text_comes_back_unchanged(tmp_path: Path, text: str) -> None:
         assert store.failure(key_of(asked(1))) == Failure("server", text)
     (line,) = lines(tmp_path)
     row = json.loads(line)["request"]
-    assert (row["text"], row["source"]) == (text, f"source {text}")
+    assert row["source"] == f"source {text}"
     assert row["messages"][0]["content"] == f"Say {text}"
+    assert "text" not in row
 
 
 def test_a_line_is_readable_alone_and_holds_nothing_but_the_record(tmp_path: Path) -> None:
