@@ -103,7 +103,8 @@ def _build_parser() -> argparse.ArgumentParser:
     fetch.add_argument("tasks", nargs="*", metavar="TASK", help="tasks or groups; default: all")
     fetch.add_argument("--force", action="store_true", help="download files again that are present")
 
-    add(_check, "say what is present, intact and visible")
+    check = add(_check, "say what is present, intact and visible")
+    check.add_argument("tasks", nargs="*", metavar="TASK", help="tasks or groups; default: all")
 
     prompts = add(_prompts, "print what lm-eval will send, as JSON lines", one_task)
     prompts.add_argument("--seed", default=DEFAULT_SEED, help="demonstration seed (default: 42)")
@@ -401,11 +402,12 @@ def _fetch(options: argparse.Namespace) -> None:
     print(f"data folder: {data_home()}", file=sys.stderr)
 
 
-def _check(_: argparse.Namespace) -> None:
+def _check(options: argparse.Namespace) -> None:
     from sentibench.harness.check import check_data, check_tasks
 
+    tasks = tasks_named(options.tasks, "check") if options.tasks else ()
     print("indexing lm-eval's tasks (some seconds) ...", file=sys.stderr)
-    findings = sorted([*check_tasks(), *check_data()], key=lambda finding: not finding.ok)
+    findings = sorted([*check_tasks(tasks), *check_data(tasks)], key=lambda finding: not finding.ok)
     for finding in findings:
         print(f"{'ok ' if finding.ok else 'BAD'} {finding.subject}: {finding.detail}")
     n_bad = sum(not finding.ok for finding in findings)

@@ -32,15 +32,17 @@ def missing_datasets(run: Run) -> str:
         folder = data_home() / "datasets" / card.folder
         return all((folder / f"{split}.json").is_file() for split in card.splits)
 
-    names = " ".join(card.name for card in datasets_of(run) if not is_here(card))
-    if not names:
+    missing = [card.name for card in datasets_of(run) if not is_here(card)]
+    if not missing:
         return ""
+    names = missing if len(missing) < len(load_cards()) else []
+    fetch = " ".join(["sentibench fetch", *names])
     own = (
         "; or, for texts of your own, set filters.skip=[contaminated]: their overlap with test "
         "sets is then not checked"
     )
     return (
-        f"datasets are missing; download them with `sentibench fetch {names}`, or use the "
+        f"datasets are missing; download them with `{fetch}`, or use the "
         "package's own small texts: set mini: true for each dataset in texts, and "
         "evaluation.tasks=[sentibench_mini]"
         + (own if any(texts.dataset is None for texts in run.texts) else "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -46,9 +46,13 @@ class Finding:
     ok: bool
 
 
-def check_data() -> Iterator[Finding]:
-    """Look at every file of the 12 + 12 datasets and of own ones: hash, format, rows, changes."""
-    for task in load_tasks().values():
+def check_data(tasks: Sequence[Task] = ()) -> Iterator[Finding]:
+    """Look at every file of the datasets: hash, format, rows, changes.
+
+    Args:
+        tasks: Whose datasets; none stands for all, which are 12 + 12 and own ones.
+    """
+    for task in tasks or load_tasks().values():
         for split in ("train", "test") if task.source == "mini" else task.card.splits:
             yield _check_file(task, split)
 
@@ -75,15 +79,19 @@ def _check_file(task: Task, split: str) -> Finding:
     return Finding(subject, detail, n_items == n_rows)
 
 
-def check_tasks() -> Iterator[Finding]:
-    """Ask lm-eval, as plain ``lm_eval`` would, for every group, the tag and every task."""
+def check_tasks(tasks: Sequence[Task] = ()) -> Iterator[Finding]:
+    """Ask lm-eval, as plain ``lm_eval`` would, for tasks; if none is given, for all and the groups.
+
+    Args:
+        tasks: Some of ours.
+    """
     yield from check_hook(import_module("_sentibench_autoload"))
     try:
         with parts_of("lm-eval"):
             from lm_eval.tasks import TaskManager
 
             require(TaskManager, "task_index")
-        yield from check_index(TaskManager().task_index)  # takes seconds
+        yield from check_index(TaskManager().task_index, tasks)  # takes seconds
     except MissingPartError as error:
         yield Finding("lm-eval", str(error), False)
 
@@ -108,14 +116,17 @@ def check_hook(hook: Any) -> Iterator[Finding]:
         yield Finding(subject, why or "amended", not why)
 
 
-def check_index(index: Mapping[str, Any]) -> Iterator[Finding]:
+def check_index(index: Mapping[str, Any], tasks: Sequence[Task] = ()) -> Iterator[Finding]:
     """Look at our entries in lm-eval's index, and into the files behind them.
 
     Args:
         index: lm-eval's entries by name.
+        tasks: As for :func:`check_tasks`.
     """
-    problems = {name: _group_problem(index.get(name), name) for name in (*GROUPS, TAG)}
-    problems |= {name: _task_problem(index.get(name), task) for name, task in load_tasks().items()}
+    groups = () if tasks else (*GROUPS, TAG)
+    problems = {name: _group_problem(index.get(name), name) for name in groups}
+    chosen = tasks or load_tasks().values()
+    problems |= {task.name: _task_problem(index.get(task.name), task) for task in chosen}
     for name, problem in problems.items():
         yield Finding(name, problem or "lm-eval knows it, and it is right", problem is None)
 

@@ -145,6 +145,35 @@ def test_work_of_a_killed_process_is_done_again_by_another(cluster: Any, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_chunks")
+def test_work_of_a_machine_that_dies_is_done_by_the_others(cluster: Any, tmp_path: Path) -> None:
+    node = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+    raylet = node.all_processes["raylet"][0].process
+    doomed = node.node_id
+
+    def work(items: Sequence[int]) -> list[tuple[int, bool]]:
+        import ray
+
+        is_there = ray.get_runtime_context().get_node_id() == doomed
+        if is_there:
+            (tmp_path / str(items[0])).touch()
+        time.sleep(0.1)
+        return [(item, is_there) for item in items]
+
+    found: list[tuple[int, bool]] = []
+    with sharing(on(cluster)) as share:
+        for result in share(whose, work, 7 * 100):
+            found.append(result)
+            if raylet.poll() is None and len(list(tmp_path.iterdir())) > 2:
+                raylet.send_signal(signal.SIGKILL)
+                raylet.wait()
+    assert raylet.poll() == -signal.SIGKILL
+    assert [item for item, _ in found] == list(range(700))
+    assert not found[-1][1]
+    cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_chunks")
 def test_an_error_on_the_cluster_is_the_one_that_this_machine_would_raise(
     cluster: Any, tmp_path: Path
 ) -> None:

@@ -139,6 +139,20 @@ def test_the_val_split_can_be_asked_and_a_lacking_one_is_named(desk: Path) -> No
         task_manager(split="val").load(["opinions"])
 
 
+def test_check_of_a_named_task_asks_for_no_other_data(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new_labels()
+    monkeypatch.setenv("SENTIBENCH_HOME", str(desk / "empty"))
+    assert main(["check", "reviews"]) == 0
+    found = capsys.readouterr().out.splitlines()
+    subjects = {line.split()[1].strip(":") for line in found if line.startswith("ok ")}
+    assert {"reviews", "reviews/test"} < subjects
+    assert not any("sentibench_" in subject for subject in subjects)
+    assert main(["check", "reviewz"]) == 2
+    assert "got 'reviewz'" in capsys.readouterr().err
+
+
 def test_check_says_that_the_prompts_of_a_card_were_changed_by_hand(desk: Path) -> None:
     new_labels()
 
