@@ -1,59 +1,54 @@
-"""Whether torch.compile makes the forward pass of a decoder faster, on a CPU.
+"""Whether torch.compile makes `sentibench-hf` faster on a CPU: norms and MLPs as compiled code.
 
-    python benchmarks/compiled.py CHECKPOINT [DTYPE [BATCH [LENGTH]]]
+    python benchmarks/compiled.py CHECKPOINT [DTYPE [TASK [ITEMS]]]
 
-Seconds of one forward pass of BATCH random prompts of LENGTH tokens (medians of 8): as it is,
-compiled, and compiled with frozen weights, which inductor may pack once. It needs a C++ compiler.
+The elementwise operations of a norm or an MLP become one loop each. It needs a C++ compiler. The
+time is that of the label scores of ITEMS items, the better of two; lengths of batches differ.
 """
 
 import sys
 import time
-from collections.abc import Callable
-from statistics import median
+from typing import Any
 
 import torch
-from torch._inductor import config
-from transformers import AutoModelForCausalLM
 
-ROUNDS = 8
+from sentibench.fast.model import SentiBenchLM
+from sentibench.harness.task import task_manager
 
-
-def seconds(work: Callable[[torch.Tensor], torch.Tensor], ids_BT: torch.Tensor) -> float:
-    """Median time of a pass, after a first one."""
-    work(ids_BT)
-    found: list[float] = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        work(ids_BT)
-        found.append(time.perf_counter() - start)
-    return median(found)
+WARM_UP = 16  # items before the measured ones
 
 
-def main(checkpoint: str, dtype: str = "float32", batch: str = "5", length: str = "205") -> None:
-    """Print one line for each way."""
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=getattr(torch, dtype))
-    decoder = model.eval().get_decoder()
-    ids_BT = torch.randint(1_000, 20_000, (int(batch), int(length)))
+def scores(model: SentiBenchLM, requests: list[Any]) -> tuple[float, list[float]]:
+    """Seconds, and the log-likelihood of each request."""
+    start = time.perf_counter()
+    found = [score for score, _ in model.loglikelihood(requests, disable_tqdm=True)]
+    return time.perf_counter() - start, found
 
-    def forward(ids_BT: torch.Tensor) -> torch.Tensor:
-        return decoder(input_ids=ids_BT, use_cache=False).last_hidden_state
 
-    with torch.no_grad():
-        plain_s = seconds(forward, ids_BT)
-        print(f"as it is: {plain_s:.3f} s", flush=True)
-        for is_frozen in (False, True):
-            torch.compiler.reset()
-            config.freezing = is_frozen
-            start = time.perf_counter()
-            compiled = torch.compile(forward)
-            compiled(ids_BT)
-            compiling_s = time.perf_counter() - start
-            found_s = seconds(compiled, ids_BT)
-            print(
-                f"compiled, {'frozen' if is_frozen else 'not frozen'}: {found_s:.3f} s, "
-                f"{plain_s / found_s:.2f} times as fast; compiling took {compiling_s:.0f} s",
-                flush=True,
-            )
+def main(
+    checkpoint: str, dtype: str = "bfloat16", task: str = "sentibench_sst2", items: str = "64"
+) -> None:
+    """Print the seconds of both ways, their ratio and the largest difference of a score."""
+    model = SentiBenchLM(pretrained=checkpoint, dtype=dtype, device="cpu")
+    built = task_manager().load([task])["tasks"][task]
+    built.build_all_requests(limit=WARM_UP + int(items), rank=0, world_size=1)
+    each = len(built.instances) // (WARM_UP + int(items))
+    first, requests = built.instances[: WARM_UP * each], built.instances[WARM_UP * each :]
+    scores(model, first)
+    plain_s, plain = min(scores(model, requests) for _ in range(2))
+    *layers, last = model.model.get_decoder().layers
+    mlps = [layer.mlp for layer in layers]  # that of the last layer is computed at few positions
+    norms = [n for x in (*layers, last) for n in (x.input_layernorm, x.post_attention_layernorm)]
+    for part in (*mlps, *norms):
+        part.forward = torch.compile(part.forward, dynamic=True)
+    compiling_s, _ = scores(model, first)
+    compiled_s, compiled = min(scores(model, requests) for _ in range(2))
+    largest = max(abs(a - b) for a, b in zip(plain, compiled, strict=True))
+    print(
+        f"{dtype}: as it is {plain_s:.2f} s, compiled {compiled_s:.2f} s, "
+        f"{plain_s / compiled_s:.2f} times as fast; the first {WARM_UP} items took "
+        f"{compiling_s:.0f} s; largest difference of a log-likelihood {largest:.2g}"
+    )
 
 
 if __name__ == "__main__":

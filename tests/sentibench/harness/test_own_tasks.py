@@ -150,7 +150,7 @@ def test_check_of_a_named_task_asks_for_no_other_data(
     assert {"reviews", "reviews/test"} < subjects
     assert not any("sentibench_" in subject for subject in subjects)
     assert main(["check", "reviewz"]) == 2
-    assert "got 'reviewz'" in capsys.readouterr().err
+    assert "unknown name 'reviewz'; did you mean 'reviews'" in capsys.readouterr().err
 
 
 def test_check_says_that_the_prompts_of_a_card_were_changed_by_hand(desk: Path) -> None:
