@@ -111,7 +111,7 @@ def chunked(n: int, chunk: int | None = None) -> list[range]:
 def _n_cores() -> int:
     """Cores of this machine for this process: torchrun starts several that do the same."""
     n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return n // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return n // int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
 
 
 def _take(work: Callable[[range], Any], parent: int) -> None:

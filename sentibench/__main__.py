@@ -405,9 +405,10 @@ def _fetch(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> None:
     from sentibench.harness.check import check_data, check_tasks
 
-    tasks = tasks_named(options.tasks, "check") if options.tasks else ()
+    names: list[str] = options.tasks
+    tasks_named(names, "check")  # an unknown one is refused before anything is read
     print("indexing lm-eval's tasks (some seconds) ...", file=sys.stderr)
-    findings = sorted([*check_tasks(tasks), *check_data(tasks)], key=lambda finding: not finding.ok)
+    findings = sorted([*check_tasks(names), *check_data(names)], key=lambda finding: not finding.ok)
     for finding in findings:
         print(f"{'ok ' if finding.ok else 'BAD'} {finding.subject}: {finding.detail}")
     n_bad = sum(not finding.ok for finding in findings)

@@ -30,6 +30,7 @@ from sentibench.prompts.few_shot import TARGET_DELIMITER, render_few_shot
 BATCH = 256  # samples that are tokenised at once
 LAST_LINES = 10_000  # of prompts, whose tokens are remembered
 LABELS_COMPARED = 32  # samples whose labels are tokenised both ways
+PROBES = 1_000  # samples among which these are sought
 DOUBT = 32  # tokens that a number of tokens which was not counted may be wrong by
 
 
@@ -164,6 +165,7 @@ def encode_samples(samples: Sequence[Sample], tokenizer: Any, max_length: int) -
 
     Raises:
         InputError: If no sample fits.
+        ProcessLostError: If a process was killed.
     """
     examples, too_long = Examples(len(tokenizer)), list[str]()
     prompts = PromptLengths(tokenizer)
@@ -173,8 +175,9 @@ def encode_samples(samples: Sequence[Sample], tokenizer: Any, max_length: int) -
         pairs = zip(batch, _encode_batch(batch, prompts, max_length), strict=True)
         return [example or sample.id for sample, example in pairs]
 
-    # the first ones here, as they tell how prompts are counted in all processes
+    # some here, as they tell how prompts and labels are counted in all processes
     first = encoded(0, BATCH)
+    prompts.compare_labels(samples[:: max(1, len(samples) // PROBES)], max_length)
     n = len(first)
     others = shared(lambda r: encoded(n + r.start, n + r.stop), len(samples) - n, BATCH)
     for example in chain(first, others):
@@ -248,7 +251,7 @@ class PromptLengths:
     def words(
         self, prompt: str, labels: Sequence[str], n_prompt: int, encoded: Any, number: int
     ) -> tuple[tuple[int, ...], ...]:
-        """Ids of each label as a continuation of a prompt; its first uses compare both ways."""
+        """Ids of each label as a continuation of a prompt; the first ones compare both ways."""
         if not labels:
             return ()
         can_cut = self._may_cut and self._n_to_compare >= 0
@@ -263,6 +266,14 @@ class PromptLengths:
             self._n_to_compare = self._n_to_compare - 1 if found == whole else -1
             return whole
         return found
+
+    def compare_labels(self, samples: Sequence[Sample], max_length: int) -> None:
+        """Compare both ways on the first of these samples with labels; few of them do not count."""
+        labelled = [sample for sample in samples if sample.labels][:LABELS_COMPARED]
+        if labelled and self._n_to_compare > 0:
+            _encode_batch(labelled, self, max_length)
+        if self._n_to_compare > 0:
+            self._n_to_compare = -1
 
     def likely_lengths(self, sample: Sample, encoded: Any, number: int) -> list[int]:
         """Tokens of a sample and its end with 0, 1, ... of its demonstrations dropped.

@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     field_validator,
 )
@@ -49,7 +50,9 @@ class Settings(BaseModel):
             those of ``extra_body``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     base_url: str = Field(pattern=ADDRESS)
     model: Text
@@ -65,12 +68,12 @@ class Settings(BaseModel):
     max_attempts: int = Field(default=6, ge=1)
     requests_per_minute: float | None = Field(default=None, gt=0)
     tokens_per_minute: float | None = Field(default=None, gt=0)
-    extra_body: dict[str, Any] = Field(default={})
-    label_body: dict[str, Any] | None = None
+    extra_body: dict[str, JsonValue] = Field(default={})
+    label_body: dict[str, JsonValue] | None = None
 
     @field_validator("extra_body", "label_body")
     @classmethod
-    def _leaves_ours_alone(cls, body: dict[str, Any] | None) -> dict[str, Any] | None:
+    def _leaves_ours_alone(cls, body: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
         return without_ours(body)
 
 

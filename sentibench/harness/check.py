@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -46,13 +46,13 @@ class Finding:
     ok: bool
 
 
-def check_data(tasks: Sequence[Task] = ()) -> Iterator[Finding]:
+def check_data(names: Sequence[str] = ()) -> Iterator[Finding]:
     """Look at every file of the datasets: hash, format, rows, changes.
 
     Args:
-        tasks: Whose datasets; none stands for all, which are 12 + 12 and own ones.
+        names: Of tasks or groups; none stands for all tasks, which are 12 + 12 and own ones.
     """
-    for task in tasks or load_tasks().values():
+    for task in _chosen(names):
         for split in ("train", "test") if task.source == "mini" else task.card.splits:
             yield _check_file(task, split)
 
@@ -63,7 +63,9 @@ def _check_file(task: Task, split: str) -> Finding:
         if task.source == "real":
             path = data_home() / "datasets" / task.card.folder / f"{split}.json"
             if not os.path.isfile(path):  # noqa: PTH113 (Path.is_file may raise)
-                return Finding(subject, f"missing: {path}; run: sentibench fetch", False)
+                return Finding(
+                    subject, f"missing: {path}; run: sentibench fetch {task.card.name}", False
+                )
             load_instruction(task.card, data_home())
         loaded = load_split(task, split)
     except SentiBenchError as error:
@@ -79,11 +81,11 @@ def _check_file(task: Task, split: str) -> Finding:
     return Finding(subject, detail, n_items == n_rows)
 
 
-def check_tasks(tasks: Sequence[Task] = ()) -> Iterator[Finding]:
-    """Ask lm-eval, as plain ``lm_eval`` would, for tasks; if none is given, for all and the groups.
+def check_tasks(names: Sequence[str] = ()) -> Iterator[Finding]:
+    """Ask lm-eval, as plain ``lm_eval`` would, for tasks, groups and the tag.
 
     Args:
-        tasks: Some of ours.
+        names: As for :func:`check_data`; none stands for all tasks and groups.
     """
     yield from check_hook(import_module("_sentibench_autoload"))
     try:
@@ -91,7 +93,7 @@ def check_tasks(tasks: Sequence[Task] = ()) -> Iterator[Finding]:
             from lm_eval.tasks import TaskManager
 
             require(TaskManager, "task_index")
-        yield from check_index(TaskManager().task_index, tasks)  # takes seconds
+        yield from check_index(TaskManager().task_index, names)  # takes seconds
     except MissingPartError as error:
         yield Finding("lm-eval", str(error), False)
 
@@ -116,19 +118,22 @@ def check_hook(hook: Any) -> Iterator[Finding]:
         yield Finding(subject, why or "amended", not why)
 
 
-def check_index(index: Mapping[str, Any], tasks: Sequence[Task] = ()) -> Iterator[Finding]:
+def check_index(index: Mapping[str, Any], names: Sequence[str] = ()) -> Iterator[Finding]:
     """Look at our entries in lm-eval's index, and into the files behind them.
 
     Args:
         index: lm-eval's entries by name.
-        tasks: As for :func:`check_tasks`.
+        names: As for :func:`check_tasks`.
     """
-    groups = () if tasks else (*GROUPS, TAG)
+    groups = [name for name in (*GROUPS, TAG) if not names or name in names]
     problems = {name: _group_problem(index.get(name), name) for name in groups}
-    chosen = tasks or load_tasks().values()
-    problems |= {task.name: _task_problem(index.get(task.name), task) for task in chosen}
+    problems |= {task.name: _task_problem(index.get(task.name), task) for task in _chosen(names)}
     for name, problem in problems.items():
         yield Finding(name, problem or "lm-eval knows it, and it is right", problem is None)
+
+
+def _chosen(names: Sequence[str]) -> Iterable[Task]:
+    return tasks_named(names, "check") if names else load_tasks().values()
 
 
 def load_task_file(path: Path) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class _Adapter(HTTPAdapter):
     def route(
         self, request: PreparedRequest, verify: bool | str, proxies: dict[str, str]
     ) -> tuple[HTTPConnectionPool, str]:
-        """The connections for a request, perhaps to a proxy, and what they are asked for."""
+        """The connections for a request, and its target: a path, or the whole URL for a proxy."""
         pool = self.get_connection_with_tls_context(request, verify, proxies)
         self.cert_verify(pool, request.url or "", verify, None)
         return pool, self.request_url(request, proxies)
@@ -152,7 +152,8 @@ class ServerSession(Session):
         self.proxies, self.verify = dict(found["proxies"]), found["verify"]
         self.trust_env = False  # read by now
         self.key, self._adapter = key, _Adapter()
-        self.mount("http", self._adapter)
+        self.mount("http://", self._adapter)
+        self.mount("https://", self._adapter)
         self._routes = dict[str, tuple[HTTPConnectionPool, str, PreparedRequest]]()
 
     def post_json(self, url: str, payload: Mapping[str, Any], timeout: Timeout) -> BaseHTTPResponse:
@@ -164,6 +165,7 @@ class ServerSession(Session):
         if url not in self._routes:
             empty = self.prepare_request(Request("POST", url, json={}, auth=_bearer(self.key)))
             del empty.headers["Content-Length"]
+            empty.headers.pop("Cookie", None)  # those of now; there may be others later
             self._routes[url] = *self._adapter.route(empty, self.verify, self.proxies), empty
         pool, target, prepared = self._routes[url]
         if self.cookies:
@@ -177,7 +179,7 @@ class ServerSession(Session):
             timeout=timeout,
             retries=False,
             redirect=False,  # a POST would become a GET
-            assert_same_host=False,  # it is the proxy's
+            assert_same_host=False,  # the connection may be to a proxy
             preload_content=False,
         )
         if "Set-Cookie" in response.headers:
@@ -213,7 +215,7 @@ def post(
         response = session.post_json(url, payload, timeout)
     except ReadTimeoutError:
         raise silence from None
-    except (HTTPError, RequestException) as error:
+    except (HTTPError, RequestException, OSError) as error:  # the last: no file of certificates
         unreached = (ConnectTimeoutError, NewConnectionError)
         got_nothing = any(isinstance(cause, unreached) for cause in _causes(error))
         raise Trouble(UNREACHED if got_nothing else "connection", _cause(error, key)) from None

@@ -28,6 +28,8 @@ FORMAT = 1
 SYNC_SECONDS = 1.0
 BLOCK = 1 << 13  # bytes, more than most lines have
 DECODER = json.JSONDecoder()
+BEGINNING = b'{"key": "'  # of a line
+ID = '", "id": "'
 REQUEST = ', "request": {'  # what follows an outcome
 KEY = re.compile(rb'\{"key": "([0-9a-f]{64})", "id": "')
 
@@ -283,15 +285,18 @@ class _Log(Generic[Outcome]):
         return str(row["key"]), self._build(row[self._name])
 
     def _parse_outcome(self, line: bytes) -> tuple[str, Outcome]:
-        """Parse a line without its request, which is most of it.
+        """Parse a line without its request, which is most of it and which nothing needs.
 
-        In a string, the quotes of what an outcome begins with would be escaped.
+        A line that does not look as all do is parsed whole. One that is torn may go on as another
+        one: then it has two beginnings, as quotes in a string are escaped.
         """
         key, text = _key_of_line(line), line.decode("utf-8", "surrogatepass")
-        at = text.find(self._begins)
-        if not key or at < 0:
+        if not key or line.count(BEGINNING) > 1:
             return self._parse(line)
-        fields, end = DECODER.raw_decode(text, at + len(self._begins) - 1)
+        _, end = DECODER.raw_decode(text, text.index(ID) + len(ID) - 1)
+        if not text.startswith(self._begins, end):
+            return self._parse(line)
+        fields, end = DECODER.raw_decode(text, end + len(self._begins) - 1)
         return (key, self._build(fields)) if text.startswith(REQUEST, end) else self._parse(line)
 
     def _damaged(self, place: str, line: bytes) -> StoreError:
@@ -315,7 +320,12 @@ class _Log(Generic[Outcome]):
         return found[: found.index(b"\n") + 1]
 
     def get(self, key: str, *, whole: bool = False) -> Outcome | None:
-        """The record of a key, read from the disk; whether its request is damaged if ``whole``."""
+        """The record of a key, read from the disk.
+
+        Args:
+            key: Of the request.
+            whole: Whether damage in the request that stands behind the outcome is reported too.
+        """
         if key not in self.offsets:
             return None
         line = self.line(key)
@@ -398,15 +408,13 @@ def _failure(fields: dict[str, Any]) -> Failure:
 
 
 def _line(key: str, request: Request, outcome: dict[str, Any]) -> bytes:
-    asked: dict[str, Any] = {
+    asked = {  # not the text: it is in a message, and would make a line half as long again
         "messages": request.turns,
         "choices": request.choices,
         "decoding": request.decoding.as_json(),
         "source": request.source,
         "meta": dict(request.meta),
     }
-    if not any(request.text in message.content for message in request.messages):
-        asked["text"] = request.text  # mostly it is in the prompt, and half of a line
     row = {"key": key, "id": request.id, **outcome, "request": asked}
     # Not escaped to ASCII: JSON reads two escaped surrogates back as one character.
     return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"

@@ -82,6 +82,13 @@ def test_an_error_of_shared_work_is_raised_and_work_that_nobody_wants_is_not_don
     assert len(list(tmp_path.iterdir())) < 20
 
 
+def test_processes_that_train_together_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for said, expected in (("", 8), ("1", 8), ("3", 2), ("16", 0)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", said)
+        assert distill.workers._n_cores() == expected
+
+
 KILLED = """
 import os, signal, sys, time
 from filelock import FileLock

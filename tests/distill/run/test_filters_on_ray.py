@@ -160,16 +160,45 @@ def test_work_of_a_machine_that_dies_is_done_by_the_others(cluster: Any, tmp_pat
         return [(item, is_there) for item in items]
 
     found: list[tuple[int, bool]] = []
-    with sharing(on(cluster)) as share:
-        for result in share(whose, work, 7 * 100):
-            found.append(result)
-            if raylet.poll() is None and len(list(tmp_path.iterdir())) > 2:
-                raylet.send_signal(signal.SIGKILL)
-                raylet.wait()
+    try:
+        with sharing(on(cluster)) as share:
+            for result in share(whose, work, 7 * 100):
+                found.append(result)
+                if raylet.poll() is None and len(list(tmp_path.iterdir())) > 2:
+                    raylet.send_signal(signal.SIGKILL)
+                    raylet.wait()
+    finally:
+        cluster.remove_node(node, allow_graceful=False)
     assert raylet.poll() == -signal.SIGKILL
     assert [item for item, _ in found] == list(range(700))
     assert not found[-1][1]
-    cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_tests", "small_chunks")
+def test_filters_of_which_a_machine_dies_write_the_files_of_this_machine(
+    cluster: Any, tiny_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = contents(made(tmp_path / "alone", tiny_student))
+    node = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
+    raylet = node.all_processes["raylet"][0].process
+    real = distill.teachers.cluster._shared
+
+    def killing(ray: Any, read: Any, work: Any, n: int, chunk: int | None = None) -> Iterator[Any]:
+        for number, result in enumerate(real(ray, read, work, n, chunk)):
+            if number == 10 and n == 90:  # the answers to KnowDist
+                raylet.send_signal(signal.SIGKILL)
+                raylet.wait()
+            yield result
+
+    monkeypatch.setattr("distill.teachers.cluster._shared", killing)
+    there = f"asking={{engine: ray, address: '{cluster.address}', filters: true}}"
+    try:
+        steps = made(tmp_path / "there", tiny_student, there)
+    finally:
+        cluster.remove_node(node, allow_graceful=False)
+    assert raylet.poll() == -signal.SIGKILL
+    assert contents(steps) == expected
 
 
 @pytest.mark.slow

@@ -208,6 +208,32 @@ def test_processes_that_share_samples_of_two_files_encode_them_as_one_process_do
     assert found.too_long
 
 
+def test_labels_are_compared_among_all_samples_before_processes_share_them(
+    tiny_tokenizer, monkeypatch
+) -> None:
+    hard = [sample(2, text=f"text {n}") for n in range(BATCH)]
+    labels = {"labels": ("yes", "no"), "target": (0.7, 0.3)}
+    soft = [dataclasses.replace(one, **labels) for one in hard]
+    before: list[int] = []
+
+    def noted(work, n, chunk):
+        before.append(prompts[-1]._n_to_compare)
+        return work(range(n)) if n else ()
+
+    class Noted(PromptLengths):
+        def __init__(self, tokenizer) -> None:
+            super().__init__(tokenizer)
+            prompts.append(self)
+
+    prompts: list[PromptLengths] = []
+    monkeypatch.setattr(distill.student.samples, "shared", noted)
+    monkeypatch.setattr(distill.student.samples, "PromptLengths", Noted)
+    for given in (hard + soft, hard + soft[:31], soft[:31]):
+        found = encode_samples(given, tiny_tokenizer, 999).examples
+        assert list(found) == [_encode(one, tiny_tokenizer, 999) for one in given]
+    assert before == [0, -1, -1]
+
+
 def test_samples_read_back_as_they_were_and_a_damaged_line_is_named(tmp_path: Path) -> None:
     samples = [sample(2), Sample("odd", "\u2028 prompt", "\ud83d lone", "x")]
     write_samples(samples, tmp_path / "samples.jsonl")

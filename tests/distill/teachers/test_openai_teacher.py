@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -856,6 +857,42 @@ def test_requests_have_the_headers_of_a_plain_post_and_the_cookies_of_the_server
     _, second, plain = server.headers
     assert second == plain
     assert "Cookie" not in server.headers[0]
+
+
+def test_a_cookie_that_changes_goes_to_all_addresses_of_a_server_anew(server: Server) -> None:
+    server.script = [sends(200, b"{}", Set_Cookie=f"place={n}; Path=/") for n in range(4)]
+    with exchange.ServerSession(server.url, KEY) as session:
+        for path in ("one", "two", "two", "one"):
+            exchange.post(session, f"{server.url}/{path}", {}, 5, time.monotonic)
+    sent = [one.get("Cookie") for one in server.headers]
+    assert sent == [None, "place=0", "place=1", "place=2"]
+
+
+def test_a_server_that_lets_nobody_in_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "CONNECT_TIMEOUT_S", 0.2)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        url = f"http://127.0.0.1:{port}/v1"
+        with exchange.ServerSession(url, KEY) as session, pytest.raises(exchange.Trouble) as told:
+            exchange.post(session, url, {}, 5, time.monotonic)
+        for one in waiting:
+            one.close()
+    assert told.value.reason == "unreachable"
+
+
+def test_a_lacking_file_of_certificates_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file.pem")
+    url = "https://127.0.0.1:1/v1"
+    with exchange.ServerSession(url, KEY) as session, pytest.raises(exchange.Trouble) as told:
+        exchange.post(session, url, {}, 5, time.monotonic)
+    assert told.value.reason == "connection"
+    assert "/no/such/file.pem" in told.value.detail
 
 
 @pytest.mark.parametrize("is_excepted", [False, True])

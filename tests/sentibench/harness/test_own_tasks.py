@@ -149,6 +149,8 @@ def test_check_of_a_named_task_asks_for_no_other_data(
     subjects = {line.split()[1].strip(":") for line in found if line.startswith("ok ")}
     assert {"reviews", "reviews/test"} < subjects
     assert not any("sentibench_" in subject for subject in subjects)
+    assert main(["check", "sentibench_mini"]) == 0
+    assert "ok  sentibench_mini: lm-eval knows it" in capsys.readouterr().out
     assert main(["check", "reviewz"]) == 2
     assert "unknown name 'reviewz'; did you mean 'reviews'" in capsys.readouterr().err
 

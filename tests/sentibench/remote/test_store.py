@@ -119,7 +119,7 @@ def test_any_text_comes_back_unchanged(tmp_path: Path, text: str) -> None:
     row = json.loads(line)["request"]
     assert row["source"] == f"source {text}"
     assert row["messages"][0]["content"] == f"Say {text}"
-    assert "text" not in row
+    assert "text" not in row  # which would be in the line twice
 
 
 def test_a_line_is_readable_alone_and_holds_nothing_but_the_record(tmp_path: Path) -> None:
@@ -137,7 +137,6 @@ def test_a_line_is_readable_alone_and_holds_nothing_but_the_record(tmp_path: Pat
             "stop": ["\n"],
             "seed": 0,
         },
-        "text": "Nice",
         "source": "imdb",
         "meta": {"family": "analysing", "gold": None},
     }
@@ -381,6 +380,28 @@ def test_a_long_record_is_read_and_one_that_is_damaged_inside_is_reported_when_i
         assert store.get(key_of(asked(2))) == answer_to(asked(2))
         with pytest.raises(StoreError, match=r"answers\.jsonl line 1: damaged; got"):
             store.get(key_of(asked(1)))
+
+
+def test_a_line_that_goes_on_as_another_is_damaged(tmp_path: Path) -> None:
+    kept = lines(filled(tmp_path, range(3)))
+    path = tmp_path / "answers.jsonl"
+    in_request = kept[0].index(b'"request"') + 20
+    for cut in (83, 90, 130, in_request):
+        path.write_bytes(b"\n".join([kept[0][:cut] + kept[1], kept[2], b""]))
+        with Store.read(tmp_path) as store:
+            assert store.get(key_of(asked(2))) == answer_to(asked(2))
+            with pytest.raises(StoreError, match=r"answers\.jsonl line 1: damaged; got"):
+                store.get(key_of(asked(0)))
+
+
+def test_damage_in_a_request_is_reported_when_stores_are_merged(tmp_path: Path) -> None:
+    shard = filled(tmp_path / "shard", range(3))
+    path = shard / "answers.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"source"', b'"sour\0e"', 1))
+    with Store.read(shard) as store:
+        assert store.get(key_of(asked(0))) == answer_to(asked(0))
+    with pytest.raises(StoreError, match=r"answers\.jsonl line 1: damaged; got"):
+        merge([shard], tmp_path / "merged")
 
 
 def test_requests_that_wait_stay_where_they_are_until_they_are_asked(tmp_path: Path) -> None:
