@@ -228,7 +228,7 @@ def test_labels_are_compared_among_all_samples_before_processes_share_them(
     prompts: list[PromptLengths] = []
     monkeypatch.setattr(distill.student.samples, "shared", noted)
     monkeypatch.setattr(distill.student.samples, "PromptLengths", Noted)
-    for given in (hard + soft, hard + soft[:31], soft[:31]):
+    for given in (hard + soft, hard + soft[:31], soft[:9]):
         found = encode_samples(given, tiny_tokenizer, 999).examples
         assert list(found) == [_encode(one, tiny_tokenizer, 999) for one in given]
     assert before == [0, -1, -1]
