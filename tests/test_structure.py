@@ -68,9 +68,9 @@ distill.run                checkpoints config errors files filters prompts reaso
 distill.selection          student sentibench.fast sentibench.progress sentibench.prompts
                            sentibench.scoring
 distill.steps              files sentibench.errors
-distill.student            checkpoints config files sentibench.errors sentibench.fast
-                           sentibench.files sentibench.harness sentibench.progress
-                           sentibench.prompts sentibench.scoring
+distill.student            checkpoints config files workers sentibench.errors
+                           sentibench.fast sentibench.files sentibench.harness
+                           sentibench.progress sentibench.prompts sentibench.scoring
 distill.teachers           checkpoints config workers sentibench.decisions sentibench.errors
                            sentibench.fast sentibench.predict sentibench.remote
 distill.texts              config files workers sentibench.data sentibench.errors
