@@ -11,9 +11,9 @@ import time
 from typing import Any
 
 import torch
+from contestants import load, requests_of
 
 from sentibench.fast.model import SentiBenchLM
-from sentibench.harness.task import task_manager
 
 WARM_UP = 16  # items before the measured ones
 
@@ -29,11 +29,10 @@ def main(
     checkpoint: str, dtype: str = "bfloat16", task: str = "sentibench_sst2", items: str = "64"
 ) -> None:
     """Print the seconds of both ways, their ratio and the largest difference of a score."""
-    model = SentiBenchLM(pretrained=checkpoint, dtype=dtype, device="cpu")
-    built = task_manager().load([task])["tasks"][task]
-    built.build_all_requests(limit=WARM_UP + int(items), rank=0, world_size=1)
-    each = len(built.instances) // (WARM_UP + int(items))
-    first, requests = built.instances[: WARM_UP * each], built.instances[WARM_UP * each :]
+    model = load("sentibench-hf", checkpoint, dtype)
+    requests = requests_of(task, WARM_UP + int(items))
+    n_first = WARM_UP * len(requests) // (WARM_UP + int(items))
+    first, requests = requests[:n_first], requests[n_first:]
     scores(model, first)
     plain_s, plain = min(scores(model, requests) for _ in range(2))
     *layers, last = model.model.get_decoder().layers
