@@ -83,7 +83,7 @@ def evaluate(
                         model = load() if load else load_model(**arguments)
                 most = limits.get(name, limit)
                 kind = "answers" if load else FAST
-                evaluate_and_save(model, kind, arguments, name, manager, out / name, limit=most)
+                evaluate_and_save(model, kind, arguments, {name: out / name}, manager, limit=most)
                 done = saved_results(out / name)
             if done is None:
                 raise InputError(

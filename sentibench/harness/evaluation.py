@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
+import time
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
@@ -25,6 +26,10 @@ with parts_of("lm-eval"):
     require(evaluator, "add_env_info(storage)", "get_git_commit_hash")
 
 FAST = "sentibench-hf"
+BY_TASK = (  # what results say of each task
+    *("results", "group_subtasks", "configs", "versions"),
+    *("n-shot", "higher_is_better", "n-samples"),
+)
 _ask_environment: Any = evaluator.add_env_info
 
 
@@ -32,33 +37,34 @@ def evaluate_and_save(
     model: Any,
     kind: str,
     arguments: Mapping[str, Any],
-    task: str,
+    folders: Mapping[str, Path],
     manager: Any,
-    out: Path,
     *,
     limit: int | None = None,
 ) -> None:
-    """Evaluate one task and write what ``lm_eval --model sentibench-hf --log_samples`` writes.
+    """Evaluate tasks in one call, and write each one's results into a folder of its own.
 
-    lm-eval reports a failed save as a warning: whether the files are there, the caller looks.
+    They are what ``lm_eval --model sentibench-hf --log_samples`` writes for one task. The seconds
+    of the call are shared out by items. lm-eval reports a failed save as a warning: whether the
+    files are there, the caller looks.
 
     Args:
         model: Of lm-eval.
         kind: What the results call its kind, as after ``--model``.
         arguments: What it was loaded with, as after ``--model_args``.
-        task: Its name.
-        manager: A task manager that knows it.
-        out: Result folder.
-        limit: First items only.
+        folders: Name of a task -> its result folder.
+        manager: A task manager that knows them.
+        limit: First items only of each.
     """
-    tracker: Any = EvaluationTracker(output_path=str(out))
+    tracker: Any = EvaluationTracker()
+    start = time.perf_counter()
     # prompts without a chat template are the protocol, so that is nothing to warn of
     logging.getLogger(evaluator.__name__).addFilter(_is_no_advice)
     with patch.multiple(evaluator, get_git_commit_hash=commit_here, add_env_info=_add_environment):
         results: Any = cast(Any, simple_evaluate)(
             model=model,
             model_args=dict(arguments),
-            tasks=[task],
+            tasks=list(folders),
             task_manager=manager,
             limit=limit,
             log_samples=True,
@@ -67,10 +73,15 @@ def evaluate_and_save(
         )
     # what lm-eval would write had it loaded the model itself
     tracker.general_config_tracker.model_source = results["config"]["model"] = kind
-    samples = results.pop("samples")
-    tracker.save_results_aggregated(results=results, samples=samples)
-    for name in results["configs"]:
-        tracker.save_results_samples(task_name=name, samples=samples[name])
+    seconds, samples = time.perf_counter() - start, results.pop("samples")
+    n_items = sum(map(len, samples.values()))
+    for task, folder in folders.items():
+        tracker.output_path = folder
+        share = seconds * len(samples[task]) / n_items
+        tracker.general_config_tracker.start_time = time.perf_counter() - share
+        own = {part: {task: results[part][task]} for part in BY_TASK if task in results[part]}
+        tracker.save_results_aggregated(results | own, {task: samples[task]})
+        tracker.save_results_samples(task, samples[task])
 
 
 def load_any(

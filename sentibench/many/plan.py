@@ -173,6 +173,11 @@ class Unit:
     identity: str
 
     @property
+    def error_file(self) -> Path:
+        """Where a traceback goes: beside the results."""
+        return self.folder.with_name(f"{self.task}.error.txt")
+
+    @property
     def is_done(self) -> bool:
         """Whether its results are there, and are of the same settings and weights."""
         return self.found == self.identity

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -22,7 +22,7 @@ from sentibench.many.plan import Many, Model, Unit
 from sentibench.many.worker import Outcome, work
 from sentibench.progress import progress
 
-DEATHS = 2  # workers that a unit may take with it
+TOGETHER = 64  # items of units that are measured in one call; a kill loses these units
 SPAWN = get_context("spawn")  # a fork of a process that has threads may hang
 
 
@@ -43,11 +43,11 @@ class Found:
 
 @dataclass
 class _Busy:
-    """A worker process, the unit it is at, and the model it holds."""
+    """A worker process, the units it is at, and the model it holds."""
 
     process: BaseProcess
     connection: Connection
-    unit: Unit | None = None
+    units: Sequence[Unit] = ()
     model: Model | None = None
 
 
@@ -111,67 +111,70 @@ def _write_name(folder: Path, model: Model) -> None:
 
 def _measured(many: Many, waiting: list[Unit]) -> Iterator[tuple[Unit, Outcome]]:
     """Hand out units and give what became of them, in the order in which they end."""
-    waiting, deaths, measured = list(waiting), dict[Unit, int](), set[str]()
+    waiting, suspects, measured = list(waiting), set[Unit](), set[str]()
     n_workers = min(many.n_workers, len(waiting))
     devices = [
         many.devices[n % len(many.devices)] if many.devices else None for n in range(n_workers)
     ]
     workers = [_start(device, n_workers) for device in devices]
     try:
-        _hand_out(workers, waiting)
-        while busy := {w.connection: w for w in workers if w.unit is not None}:
+        _hand_out(workers, waiting, suspects)
+        while busy := {w.connection: w for w in workers if w.units}:
             for connection in wait(list(busy)):
                 worker = busy[cast(Connection, connection)]
-                unit, outcome = _received(worker)
-                if outcome is None:
-                    deaths[unit] = deaths.get(unit, 0) + 1
+                units, outcomes = _received(worker)
+                if outcomes is None:
                     n = workers.index(worker)
                     workers[n] = _start(devices[n], n_workers)
-                    if deaths[unit] < DEATHS:
-                        waiting.insert(0, unit)
+                    if suspects.isdisjoint(units):
+                        suspects.update(units)
+                        waiting[:0] = units
                         continue
-                    kind = "failed" if unit.model.name in measured else "no model"
-                    outcome = (
-                        kind,
-                        f"{DEATHS} worker processes were killed at it; is there enough memory?",
-                    )
-                yield unit, outcome
-                if outcome[0] == "done":
-                    measured.add(unit.model.name)
-                if outcome[0] == "no model":  # so it would be for its other units
-                    for other in [one for one in waiting if one.model == unit.model]:
-                        waiting.remove(other)
-                        yield other, outcome
-            _hand_out(workers, waiting)
+                    kind = "failed" if units[0].model.name in measured else "no model"
+                    why = "two worker processes were killed at it; is there enough memory?"
+                    outcomes = [(kind, why)]
+                for unit, outcome in zip(units, outcomes, strict=True):
+                    yield unit, outcome
+                    if outcome[0] == "done":
+                        measured.add(unit.model.name)
+                    if outcome[0] == "no model":  # so it would be for its other units
+                        for other in [one for one in waiting if one.model == unit.model]:
+                            waiting.remove(other)
+                            yield other, outcome
+            _hand_out(workers, waiting, suspects)
     finally:
         for worker in workers:
             worker.connection.close()
-            if worker.unit is not None:
+            if worker.units:
                 worker.process.terminate()
             worker.process.join()
 
 
-def _received(worker: _Busy) -> tuple[Unit, Outcome | None]:
-    """The unit that a worker was at, and what became of it; None where the worker died."""
-    unit, worker.unit = worker.unit, None
-    assert unit is not None
+def _received(worker: _Busy) -> tuple[Sequence[Unit], list[Outcome] | None]:
+    """The units that a worker was at, and what became of them; None where the worker died."""
+    units, worker.units = worker.units, ()
     try:
-        return unit, worker.connection.recv()
+        return units, worker.connection.recv()
     except (EOFError, OSError):  # killed, or out of memory
         worker.process.join()
-        return unit, None
+        return units, None
 
 
-def _hand_out(workers: Sequence[_Busy], waiting: list[Unit]) -> None:
-    """Give each idle worker the unit that costs it least to begin.
+def _hand_out(workers: Sequence[_Busy], waiting: list[Unit], suspects: Collection[Unit]) -> None:
+    """Give each idle worker the units that cost it least to begin.
 
-    That is one of the model it holds; else one of the same base; else one of a model that no other
-    worker holds. A model that is no local one, a server say, is asked by one worker at a time.
+    These are of the model it holds; else of the same base; else of a model that no other worker
+    holds. A model that is no local one, a server say, is asked by one worker at a time.
+
+    Args:
+        workers: All of them.
+        waiting: What nobody works on; what is handed out leaves it.
+        suspects: Units at which a worker died. They are handed out alone.
     """
     for worker in workers:
-        if worker.unit is not None:
+        if worker.units:
             continue
-        others = [other.model for other in workers if other is not worker and other.unit]
+        others = [other.model for other in workers if other is not worker and other.units]
 
         def cost(
             unit: Unit, worker: _Busy = worker, others: Sequence[Model | None] = others
@@ -182,11 +185,31 @@ def _hand_out(workers: Sequence[_Busy], waiting: list[Unit]) -> None:
         free = [one for one in waiting if one.model.is_local or one.model not in others]
         if not free:
             continue
-        unit = min(free, key=cost)
-        waiting.remove(unit)
-        worker.unit, worker.model = unit, unit.model
+        first = min(free, key=cost)
+        fair = -(-len(waiting) // len(workers))
+        units = [first] if first in suspects else _together(first, waiting, suspects)[:fair]
+        for unit in units:
+            waiting.remove(unit)
+        worker.units, worker.model = units, first.model
         with suppress(OSError):  # it died while it was idle; that is seen when it is read
-            worker.connection.send(unit)
+            worker.connection.send(units)
+
+
+def _together(first: Unit, waiting: Sequence[Unit], suspects: Collection[Unit]) -> list[Unit]:
+    """The units that are measured in one call with the first one, itself included.
+
+    They have its model, seed and limit, and few items: then their answers are generated together,
+    which takes little longer than those of one unit (sentibench.fast.generation).
+    """
+    alike = [
+        unit
+        for unit in waiting
+        if (unit.model, unit.seed, unit.limit) == (first.model, first.seed, first.limit)
+        and unit not in suspects
+        and unit is not first
+    ]
+    most = TOGETHER // first.limit if first.limit else 1
+    return [first, *alike[: max(0, most - 1)]]
 
 
 def _start(device: str | None, n_workers: int) -> _Busy:

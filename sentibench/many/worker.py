@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 import traceback
+from collections.abc import Iterable, Sequence
 from functools import cache
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
@@ -32,19 +33,25 @@ class Worker:
         self._device = device
         self._loaded: tuple[Model | None, Any] = (None, None)
 
-    def measure(self, unit: Unit) -> Outcome:
-        """Measure a unit, into its folder; whatever goes wrong is told, and is no exception."""
-        error_file = unit.folder.with_name(f"{unit.task}.error.txt")
+    def measure(self, units: Sequence[Unit]) -> list[Outcome]:
+        """Measure units of one model, seed and limit in one call, each into its folder.
+
+        Whatever goes wrong is told, and is no exception. Where the call fails, each unit gets one
+        of its own, so that a task that fails leaves the others alone.
+        """
         try:
-            model = self._load(unit.model)
+            model = self._load(units[0].model)
         except Exception as error:
-            return "no model", _told(error, error_file)
+            return [("no model", _told(error, units[0]))] * len(units)
         try:
-            self._save(unit, model)
-            error_file.unlink(missing_ok=True)
+            self._save(units, model)
         except Exception as error:
-            return "failed", _told(error, error_file)
-        return "done", ""
+            if len(units) > 1:
+                return [outcome for unit in units for outcome in self.measure([unit])]
+            return [("failed", _told(error, units[0]))]
+        for unit in units:
+            unit.error_file.unlink(missing_ok=True)
+        return [("done", "")] * len(units)
 
     def _load(self, model: Model) -> Any:
         from sentibench.harness.evaluation import load_any
@@ -62,32 +69,45 @@ class Worker:
         self._loaded = (model, loaded)
         return loaded
 
-    def _save(self, unit: Unit, model: Any) -> None:
+    def _save(self, units: Sequence[Unit], model: Any) -> None:
         from sentibench.harness.evaluation import evaluate_and_save
 
-        part = unit.folder.with_name(f"{unit.task}.part-{os.getpid()}")
-        shutil.rmtree(part, ignore_errors=True)
+        parts = {
+            unit.task: unit.folder.with_name(f"{unit.task}.part-{os.getpid()}") for unit in units
+        }
+        first = units[0]
+        _remove(parts.values())
         try:
             evaluate_and_save(
                 model,
-                unit.model.model,
-                unit.model.args,
-                unit.task,
-                _manager(unit.seed),
-                part,
-                limit=unit.limit,
+                first.model.model,
+                first.model.args,
+                parts,
+                _manager(first.seed),
+                limit=first.limit,
             )
-            if not list(part.rglob("results_*.json")):
-                raise InputError(
-                    f"{unit.folder}: the results could not be saved; check the free space and "
-                    "whether you may write there"
-                )
-            write_beside(part / DONE, unit.identity)
-            (unit.folder / DONE).unlink(missing_ok=True)  # half a folder is no result
-            shutil.rmtree(unit.folder, ignore_errors=True)
-            part.rename(unit.folder)
+            for unit in units:
+                _complete(unit, parts[unit.task])
         finally:
-            shutil.rmtree(part, ignore_errors=True)
+            _remove(parts.values())
+
+
+def _complete(unit: Unit, part: Path) -> None:
+    """Make the folder that was written beside a unit's own one the unit's."""
+    if not list(part.rglob("results_*.json")):
+        raise InputError(
+            f"{unit.folder}: the results could not be saved; check the free space and whether you "
+            "may write there"
+        )
+    write_beside(part / DONE, unit.identity)
+    (unit.folder / DONE).unlink(missing_ok=True)  # half a folder is no result
+    shutil.rmtree(unit.folder, ignore_errors=True)
+    part.rename(unit.folder)
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
@@ -95,10 +115,10 @@ def _manager(seed: int) -> Any:
     return task_manager(demo_seed=seed)
 
 
-def _told(error: Exception, path: Path) -> str:
+def _told(error: Exception, unit: Unit) -> str:
     """One line; the traceback goes into a file beside the results."""
     said = str(error) if isinstance(error, SentiBenchError) else f"{type(error).__name__}: {error}"
-    said = " ".join(said.split())[:300]
+    said, path = " ".join(said.split())[:300], unit.error_file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_beside(path, "".join(traceback.format_exception(error)))
@@ -108,7 +128,7 @@ def _told(error: Exception, path: Path) -> str:
 
 
 def work(connection: Connection, device: str | None) -> None:
-    """Measure what comes through a connection until it is closed; the main of a process.
+    """Measure the units that come through a connection until it is closed; the main of a process.
 
     A worker ends with the process that started it, even where that was killed.
     """
@@ -116,10 +136,10 @@ def work(connection: Connection, device: str | None) -> None:
     worker = Worker(device)
     while True:
         try:
-            unit: Unit = connection.recv()
+            units: Sequence[Unit] = connection.recv()
         except EOFError:
             return
-        connection.send(worker.measure(unit))
+        connection.send(worker.measure(units))
 
 
 def _end_with_parent() -> None:

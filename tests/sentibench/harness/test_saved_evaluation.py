@@ -1,6 +1,7 @@
 """An evaluation from Python: what it writes beside lm-eval's own results."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def test_the_commit_is_that_of_the_working_directory_and_git_says_nothing(
 
 def test_the_calibration_in_the_results_is_that_of_the_samples_beside_them(tmp_path: Path) -> None:
     name = "sentibench_mini_emotion20"
-    evaluate_and_save(DummyLM(), "dummy", {}, name, task_manager(), tmp_path)
+    evaluate_and_save(DummyLM(), "dummy", {}, {name: tmp_path}, task_manager())
     (path,) = tmp_path.rglob("samples_*.jsonl")
     results = json.loads(results_beside(path).read_text(encoding="utf-8"))["results"][name]
     answers = read_samples(path, load_tasks()[name]).answers
@@ -39,3 +40,35 @@ def test_the_calibration_in_the_results_is_that_of_the_samples_beside_them(tmp_p
     for metric in calibration.METRICS:
         for end, measure in (("", calibration.value), ("_stderr", calibration.stderr)):
             assert results[f"{metric}{end},none"] == pytest.approx(measure(metric, answers))
+
+
+def test_tasks_of_one_call_are_saved_as_if_each_had_its_own(tmp_path: Path) -> None:
+    names = ["sentibench_mini_sst2", "sentibench_mini_atsa_rest16"]
+    together = {name: tmp_path / "together" / name for name in names}
+    alone = {name: tmp_path / "alone" / name for name in names}
+    known_as, seconds = {"pretrained": "x"}, 0.0
+    evaluate_and_save(DummyLM(), "dummy", known_as, together, task_manager(), limit=3)
+    for name in names:
+        evaluate_and_save(
+            DummyLM(), "dummy", known_as, {name: alone[name]}, task_manager(), limit=3
+        )
+        saved = [json.loads(_only(folder[name])) for folder in (together, alone)]
+        assert saved[0].keys() == saved[1].keys()
+        for part in ("configs", "versions", "n-shot", "n-samples", "task_hashes", "config"):
+            assert _text(saved[0][part]) == _text(saved[1][part]), part
+        assert saved[0]["results"].keys() == {name}
+        assert saved[0]["model_name_sanitized"] == saved[1]["model_name_sanitized"]
+        (samples,) = together[name].rglob("samples_*.jsonl")
+        assert read_samples(samples, load_tasks()[name]).n_items == 3
+        seconds += float(saved[0]["total_evaluation_time_seconds"])
+    assert float(saved[0]["total_evaluation_time_seconds"]) == pytest.approx(seconds / 2, rel=0.01)
+
+
+def _only(folder: Path) -> str:
+    (path,) = folder.rglob("results_*.json")
+    return path.read_text(encoding="utf-8")
+
+
+def _text(value: object) -> str:
+    """As JSON; addresses of functions differ between calls."""
+    return re.sub(r"0x[0-9a-f]+", "", json.dumps(value, sort_keys=True))

@@ -7,8 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import pytest
@@ -16,8 +14,8 @@ import yaml
 
 from sentibench.errors import InputError
 from sentibench.fast.dtypes import cpu_dtype
-from sentibench.many.plan import DONE, Many, Unit, read_plan, units_of
-from sentibench.many.run import _hand_out, run_many
+from sentibench.many.plan import DONE, read_plan, units_of
+from sentibench.many.run import run_many
 
 pytestmark = pytest.mark.slow
 TASKS = ["sentibench_mini_sst2", "sentibench_mini_mint"]
@@ -153,25 +151,6 @@ def test_results_of_other_settings_are_replaced_only_where_that_is_said(plan, tm
     with pytest.raises(InputError, match="8 of 8 units have results of other settings"):
         run_many(shorter, units_of(shorter))
     assert all(unit.is_done for unit in units)
-
-
-def test_a_server_is_asked_by_one_worker_at_a_time() -> None:
-    given = [
-        {"name": "a", "model": "sentibench-decisions", "args": {"base_url": "http://h"}},
-        "x/b",
-    ]
-    many = Many.model_validate({"models": given, "tasks": TASKS, "seeds": SEEDS})
-    waiting = units_of(many)[:4]  # of the server
-    sent: list[Unit] = []
-    workers: Any = [
-        SimpleNamespace(unit=None, model=None, connection=SimpleNamespace(send=sent.append))
-        for _ in range(2)
-    ]
-    _hand_out(workers, waiting)
-    assert [unit.model.name for unit in sent] == ["a"]
-    waiting += units_of(many)[4:]
-    _hand_out(workers, waiting)
-    assert [unit.model.name for unit in sent] == ["a", "b"]
 
 
 def test_two_calls_do_not_work_in_one_folder(plan, tmp_path) -> None:
