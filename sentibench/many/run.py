@@ -22,7 +22,7 @@ from sentibench.many.plan import Many, Model, Unit
 from sentibench.many.worker import Outcome, work
 from sentibench.progress import progress
 
-TOGETHER = 64  # items of units that are measured in one call; a kill loses these units
+TOGETHER = 32  # items of units that are measured in one call; a kill loses these units
 SPAWN = get_context("spawn")  # a fork of a process that has threads may hang
 
 
