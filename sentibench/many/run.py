@@ -130,9 +130,10 @@ def _measured(many: Many, waiting: list[Unit]) -> Iterator[tuple[Unit, Outcome]]
                         suspects.update(units)
                         waiting[:0] = units
                         continue
-                    kind = "failed" if units[0].model.name in measured else "no model"
                     why = "two worker processes were killed at it; is there enough memory?"
-                    outcomes = [(kind, why)]
+                    is_bad_unit = units[0].model.name in measured
+                    killed: Outcome = ("failed" if is_bad_unit else "no model", why)
+                    outcomes = [killed]
                 for unit, outcome in zip(units, outcomes, strict=True):
                     yield unit, outcome
                     if outcome[0] == "done":
