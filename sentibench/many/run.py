@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from sentibench.errors import InputError
 from sentibench.files import write_beside
+from sentibench.harness.evaluation import FAST
 from sentibench.many.plan import Many, Model, Unit
 from sentibench.many.worker import Outcome, work
 from sentibench.progress import progress
@@ -209,7 +210,8 @@ def _together(first: Unit, waiting: Sequence[Unit], suspects: Collection[Unit]) 
         and unit not in suspects
         and unit is not first
     ]
-    most = TOGETHER // first.limit if first.limit else 1
+    has_pool = first.model.model == FAST
+    most = TOGETHER // first.limit if first.limit and has_pool else 1
     return [first, *alike[: max(0, most - 1)]]
 
 

@@ -46,12 +46,17 @@ class Worker:
         try:
             self._save(units, model)
         except Exception as error:
-            if len(units) > 1:
-                return [outcome for unit in units for outcome in self.measure([unit])]
-            return [("failed", _told(error, units[0]))]
+            if len(units) == 1:
+                return [("failed", _told(error, units[0]))]
+        else:
+            for unit in units:
+                unit.error_file.unlink(missing_ok=True)
+            return [("done", "")] * len(units)
+        # outside the except: there the memory of the call that failed would still be held
+        found: list[Outcome] = []
         for unit in units:
-            unit.error_file.unlink(missing_ok=True)
-        return [("done", "")] * len(units)
+            found.extend([("done", "")] if unit.is_done else self.measure([unit]))
+        return found
 
     def _load(self, model: Model) -> Any:
         from sentibench.harness.evaluation import load_any
