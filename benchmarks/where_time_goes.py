@@ -10,7 +10,10 @@ from contestants import CPU, load, requests_of
 from torch.profiler import ProfilerActivity, profile
 
 GROUPS = {
-    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::_addmm_activation"),
+    "matrix products": (  # the last one computes an MLP's activation and its product too
+        *("aten::mm", "aten::addmm", "aten::bmm", "aten::_addmm_activation"),
+        "mkldnn::_linear_pointwise",
+    ),
     "attention": ("aten::_scaled_dot_product", "aten::_flash_attention", "aten::_softmax"),
     "activation": ("aten::silu", "aten::gelu", "aten::tanh"),
     "products and sums of elements": (

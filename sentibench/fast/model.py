@@ -5,7 +5,8 @@ and the softmax are computed at the positions of the labels only, not at every p
 prompt; the softmax is float32 whatever the model computes in, where ``hf`` keeps the model's type.
 What prompts have in common at their beginning, the instruction, goes through the model once.
 Batches hold a number of tokens, not of rows, sorted by length. An answer ends at its own stop
-string and makes room for the next prompt. Sampling, prompts without text and models that are not
+string and makes room for the next prompt. On the CPU, weights are arranged once, not for each
+product. Sampling, prompts without text and models that are not
 plain decoders are lm-eval's own code.
 """
 
@@ -61,6 +62,7 @@ with parts_of("transformers"):
     from sentibench.fast.generation import generate
     from sentibench.fast.head_positions import HeadPositions
     from sentibench.fast.int8 import quantise
+    from sentibench.fast.packed import pack
 
 CPU_TOKENS, GPU_TOKENS = 1_024, 16_384
 LONGEST_LABEL = 16  # tokens; longer continuations are no labels and go to lm-eval's code
@@ -128,6 +130,8 @@ class SentiBenchLM(HFLM):
         self.is_int8 = dtype == "int8"
         if self.is_int8:
             quantise(self.model)
+        else:
+            pack(self.model)
         self._warned_of_truncation = False
         self._known: Container[tuple[str, str]] = ()
         self._kept: tuple[tuple[int, ...], DynamicCache] = ((), DynamicCache())

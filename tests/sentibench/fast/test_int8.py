@@ -66,19 +66,6 @@ def test_a_model_of_int8_ranks_tokens_as_before(tiny_folder) -> None:
 WORDS = ("positive", "negative", "neutral")
 
 
-@pytest.fixture(scope="module")
-def tiny_folder(tmp_path_factory, train_tokenizer) -> str:
-    folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = train_tokenizer([" ".join(WORDS) + " text 0: "] * 50, 300, pad_token="</s>")
-    torch.manual_seed(0)
-    sizes = {"vocab_size": 300, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
-    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}
-    config = transformers.LlamaConfig(**sizes, initializer_range=0.2)
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
-
-
 def test_what_cannot_be_quantised_is_one_clear_error() -> None:
     config = transformers.GPT2Config(vocab_size=60, n_embd=32, n_layer=1, n_head=4)
     with pytest.raises(InputError, match=r"dtype=int8: .*got one without linear layers"):
