@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -74,9 +74,7 @@ def run_many(many: Many, units: Sequence[Unit], *, replace: bool = False) -> Fou
             )
         for model in many.models:
             _write_name(many.out / model.name, model)
-        for unit in waiting:
-            for part in unit.folder.parent.glob(f"{unit.task}.part-*"):  # of a killed call
-                shutil.rmtree(part, ignore_errors=True)
+        _remove_parts(waiting)  # of a killed call
         found = Found(n_before=len(units) - len(waiting))
         with progress("run-many", "unit", len(units), initial=found.n_before) as bar:
             for unit, (kind, why) in _measured(many, waiting):
@@ -85,6 +83,13 @@ def run_many(many: Many, units: Sequence[Unit], *, replace: bool = False) -> Fou
                     found.lost.setdefault(why, []).append(unit)
                 bar.update()
     return found
+
+
+def _remove_parts(units: Iterable[Unit]) -> None:
+    """Remove what workers that are dead had begun to write."""
+    for unit in units:
+        for part in unit.folder.parent.glob(f"{unit.task}.part-*"):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _write_name(folder: Path, model: Model) -> None:
@@ -127,14 +132,18 @@ def _measured(many: Many, waiting: list[Unit]) -> Iterator[tuple[Unit, Outcome]]
                 if outcomes is None:
                     n = workers.index(worker)
                     workers[n] = _start(devices[n], n_workers)
-                    if suspects.isdisjoint(units):
-                        suspects.update(units)
-                        waiting[:0] = units
-                        continue
-                    why = "two worker processes were killed at it; is there enough memory?"
-                    is_bad_unit = units[0].model.name in measured
-                    killed: Outcome = ("failed" if is_bad_unit else "no model", why)
-                    outcomes = [killed]
+                    _remove_parts(units)
+                    lost = [unit for unit in units if not unit.is_done]
+                    outcome: Outcome = ("done", "")
+                    if suspects.isdisjoint(lost):
+                        units = [unit for unit in units if unit not in lost]
+                        suspects.update(lost)
+                        waiting[:0] = lost
+                    else:  # a suspect was alone
+                        why = "two worker processes were killed at it; is there enough memory?"
+                        is_bad_unit = units[0].model.name in measured
+                        outcome = ("failed" if is_bad_unit else "no model", why)
+                    outcomes = [outcome] * len(units)
                 for unit, outcome in zip(units, outcomes, strict=True):
                     yield unit, outcome
                     if outcome[0] == "done":
@@ -189,7 +198,7 @@ def _hand_out(workers: Sequence[_Busy], waiting: list[Unit], suspects: Collectio
             continue
         first = min(free, key=cost)
         fair = -(-len(waiting) // len(workers))
-        units = [first] if first in suspects else _together(first, waiting, suspects)[:fair]
+        units = _together(first, waiting, suspects)[:fair]
         for unit in units:
             waiting.remove(unit)
         worker.units, worker.model = units, first.model
@@ -201,8 +210,11 @@ def _together(first: Unit, waiting: Sequence[Unit], suspects: Collection[Unit]) 
     """The units that are measured in one call with the first one, itself included.
 
     They have its model, seed and limit, and few items: then their answers are generated together,
-    which takes little longer than those of one unit (sentibench.fast.generation).
+    which takes little longer than those of one unit (sentibench.fast.generation). A suspect goes
+    alone: then only that one is lost where its worker dies again.
     """
+    if first in suspects:
+        return [first]
     alike = [
         unit
         for unit in waiting

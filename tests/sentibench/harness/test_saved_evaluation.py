@@ -3,13 +3,14 @@
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from lm_eval.models.dummy import DummyLM
 
 from sentibench.data.cards import load_tasks
-from sentibench.harness import task_manager
+from sentibench.harness import evaluation, task_manager
 from sentibench.harness.evaluation import commit_here, evaluate_and_save
 from sentibench.scoring import calibration
 from sentibench.scoring.samples import read_samples, results_beside
@@ -46,7 +47,7 @@ def test_tasks_of_one_call_are_saved_as_if_each_had_its_own(tmp_path: Path) -> N
     names = ["sentibench_mini_sst2", "sentibench_mini_atsa_rest16"]
     together = {name: tmp_path / "together" / name for name in names}
     alone = {name: tmp_path / "alone" / name for name in names}
-    known_as, seconds = {"pretrained": "x"}, 0.0
+    known_as = {"pretrained": "x"}
     evaluate_and_save(DummyLM(), "dummy", known_as, together, task_manager(), limit=3)
     for name in names:
         evaluate_and_save(
@@ -60,8 +61,28 @@ def test_tasks_of_one_call_are_saved_as_if_each_had_its_own(tmp_path: Path) -> N
         assert saved[0]["model_name_sanitized"] == saved[1]["model_name_sanitized"]
         (samples,) = together[name].rglob("samples_*.jsonl")
         assert read_samples(samples, load_tasks()[name]).n_items == 3
-        seconds += float(saved[0]["total_evaluation_time_seconds"])
-    assert float(saved[0]["total_evaluation_time_seconds"]) == pytest.approx(seconds / 2, rel=0.01)
+
+
+def test_the_seconds_of_a_call_are_shared_out_by_items(tmp_path: Path, monkeypatch) -> None:
+    few, many = "sentibench_mini_sst2", "sentibench_mini_mint"
+    evaluate, now = evaluation.simple_evaluate, 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+
+    def takes_twelve_seconds(**given):
+        nonlocal now
+        results = evaluate(**given)
+        results["samples"][few] = results["samples"][few][:1]
+        now += 12
+        return results
+
+    monkeypatch.setattr(evaluation, "simple_evaluate", takes_twelve_seconds)
+    folders = {few: tmp_path / "few", many: tmp_path / "many"}
+    evaluate_and_save(DummyLM(), "dummy", {}, folders, task_manager(), limit=5)
+    seconds = [
+        float(json.loads(_only(folder))["total_evaluation_time_seconds"])
+        for folder in folders.values()
+    ]
+    assert seconds == pytest.approx([2, 10])
 
 
 def _only(folder: Path) -> str:

@@ -14,8 +14,9 @@ import yaml
 
 from sentibench.errors import InputError
 from sentibench.fast.dtypes import cpu_dtype
-from sentibench.many.plan import DONE, read_plan, units_of
+from sentibench.many.plan import DONE, Many, read_plan, units_of
 from sentibench.many.run import run_many
+from sentibench.many.worker import Worker
 
 pytestmark = pytest.mark.slow
 TASKS = ["sentibench_mini_sst2", "sentibench_mini_mint"]
@@ -95,6 +96,29 @@ def test_many_models_have_the_scores_of_single_runs_and_are_measured_once(
     again = run(plan)
     assert again.stdout.startswith("0 measured, 8 were there before, of 8"), again.stderr
     assert done(out) == seen
+
+
+def test_answers_generated_in_one_call_are_those_of_single_calls(checkpoint, tmp_path) -> None:
+    tasks = ["sentibench_mini_atsa_rest16", "sentibench_mini_opener", "sentibench_mini_sst2"]
+    model = {"name": "m", "args": {"pretrained": str(checkpoint), "dtype": "float32"}}
+    content = {"models": [model], "tasks": tasks, "seeds": [42], "limit": 8}
+    worker, answers = Worker(None), list[list[object]]()
+    for out in (tmp_path / "together", tmp_path / "alone"):
+        units = units_of(Many.model_validate(content | {"out": out}))
+        for group in [units] if out.name == "together" else [[unit] for unit in units]:
+            assert {kind for kind, _ in worker.measure(group)} == {"done"}
+        for unit in units:
+            (path,) = unit.folder.rglob("samples_*.jsonl")
+            rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            answers.append([row["filtered_resps"] for row in rows])
+    assert answers[0] != answers[1]
+    assert answers[:2] == answers[3:5]  # text
+    for together, alone in zip(answers[2], answers[5], strict=True):
+        assert _scores(together) == pytest.approx(_scores(alone), abs=1e-3)
+
+
+def _scores(responses) -> list[float]:
+    return [float(score) for score, _ in responses]
 
 
 def test_killed_workers_and_a_killed_call_lose_nothing_that_was_measured(plan, tmp_path) -> None:
