@@ -67,7 +67,7 @@ def choose_checkpoint(
     run: Run, choice: BestCheckpoint, checkpoint: str, trained: Path, folder: Path
 ) -> Summary:
     """Choose among the checkpoints of a training, on validation items."""
-    from distill.student.best_checkpoint import choose_best
+    from distill.student.evaluation import choose_best
 
     given = {"trust_remote_code": run.trust_remote_code}
     return choose_best(checkpoint, trained, choice, folder, **given)

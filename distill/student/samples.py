@@ -14,7 +14,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.files import Lines, OnDemand
+from distill.student.lines import LineTokenizer, Tokens, n_tokens
 from distill.workers import shared
 from sentibench.errors import InputError
 from sentibench.files import beside
 from sentibench.prompts.few_shot import TARGET_DELIMITER, render_few_shot
 
 BATCH = 256  # samples that are tokenised at once
-LAST_LINES = 10_000  # of prompts, whose tokens are remembered
-LABELS_COMPARED = 32  # samples whose labels are tokenised both ways
-PROBES = 1_000  # samples among which these are sought
+PROBES = 256  # samples with which it is tried whether lines may be tokenised apart
 DOUBT = 32  # tokens that a number of tokens which was not counted may be wrong by
 
 
@@ -168,19 +167,15 @@ def encode_samples(samples: Sequence[Sample], tokenizer: Any, max_length: int) -
         ProcessLostError: If a process was killed.
     """
     examples, too_long = Examples(len(tokenizer)), list[str]()
-    prompts = PromptLengths(tokenizer)
+    probes = samples[:: max(1, len(samples) // PROBES)]
+    lines = LineTokenizer(tokenizer, (_text(sample.prompt, sample) for sample in probes))
 
-    def encoded(start: int, stop: int) -> list[Encoded | str]:
-        batch = samples[start:stop]
-        pairs = zip(batch, _encode_batch(batch, prompts, max_length), strict=True)
+    def encoded(rows: range) -> list[Encoded | str]:
+        batch = samples[rows.start : rows.stop]
+        pairs = zip(batch, _encode_batch(batch, lines, max_length), strict=True)
         return [example or sample.id for sample, example in pairs]
 
-    # some here, as they tell how prompts and labels are counted in all processes
-    first = encoded(0, BATCH)
-    prompts.compare_labels(samples[:: max(1, len(samples) // PROBES)], max_length)
-    n = len(first)
-    others = shared(lambda r: encoded(n + r.start, n + r.stop), len(samples) - n, BATCH)
-    for example in chain(first, others):
+    for example in shared(encoded, len(samples), BATCH):
         if isinstance(example, str):
             too_long.append(example)
         else:
@@ -193,170 +188,69 @@ def encode_samples(samples: Sequence[Sample], tokenizer: Any, max_length: int) -
     return Encoding(examples, tuple(too_long), examples.n_shortened)
 
 
-class PromptLengths:
-    """How many tokens of a sample are its prompt: as many as the prompt alone has.
-
-    To tokenise every prompt a second time would double the work. Where the tokenizer cuts a text
-    into words first, what stands before the last line break of a prompt is the same tokens in the
-    prompt and in the sample, and the last lines of prompts are few. Both ways are compared on the
-    first batch; where they differ once, all prompts are tokenised.
-    """
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        self._may_cut = backend is not None and backend.pre_tokenizer is not None
-        self._is_checked = False
-        self._n_to_compare = LABELS_COMPARED
-        self._last_lines: dict[str, list[int]] = {}
-
-    def of(self, prompts: Sequence[str], encoded: Any) -> list[int]:
-        """Tokens of each prompt.
-
-        Args:
-            prompts: Of a batch.
-            encoded: What the tokenizer made of the prompts with their responses.
-        """
-        if not self._may_cut:
-            return [_n_tokens(prompt, self.tokenizer) for prompt in prompts]
-        found = [self._by_last_line(prompt, encoded[n]) for n, prompt in enumerate(prompts)]
-        if not self._is_checked:
-            whole = [_n_tokens(prompt, self.tokenizer) for prompt in prompts]
-            pairs = zip(found, whole, strict=True)
-            self._may_cut, self._is_checked = all(n in (None, m) for n, m in pairs), True
-            return whole
-        pairs = zip(prompts, found, strict=True)
-        return [_n_tokens(prompt, self.tokenizer) if n is None else n for prompt, n in pairs]
-
-    def _by_last_line(self, prompt: str, encoding: Any) -> int | None:
-        """None where the last line break begins no token."""
-        cut = prompt.rfind("\n")
-        first = encoding.char_to_token(cut) if cut > 0 else None
-        if first is None or encoding.token_to_chars(first)[0] != cut:
-            return None
-        line = prompt[cut:]
-        ids = self._line(line)
-        # the last token of a prompt may be another one where something follows
-        is_same = encoding.ids[first : first + len(ids) - 1] == ids[:-1]
-        return first + len(ids) if is_same and len(ids) > 1 else None
-
-    def _line(self, line: str) -> list[int]:
-        ids = self._last_lines.get(line)
-        if ids is None:
-            ids = list(self.tokenizer(line, add_special_tokens=False)["input_ids"])
-            if len(self._last_lines) < LAST_LINES:
-                self._last_lines[line] = ids
-        return ids
-
-    def words(
-        self, prompt: str, labels: Sequence[str], n_prompt: int, encoded: Any, number: int
-    ) -> tuple[tuple[int, ...], ...]:
-        """Ids of each label as a continuation of a prompt; the first ones compare both ways."""
-        if not labels:
-            return ()
-        can_cut = self._may_cut and self._n_to_compare >= 0
-        if not can_cut or self._by_last_line(prompt, encoded[number]) is None:
-            return _words(prompt, labels, n_prompt, self.tokenizer)
-        line = prompt[prompt.rfind("\n") :]
-        n_before = len(self._line(line))
-        lines = [self._line(line + TARGET_DELIMITER + label) for label in labels]
-        found = tuple(tuple(ids[n_before:]) for ids in lines)
-        if self._n_to_compare:
-            whole = _words(prompt, labels, n_prompt, self.tokenizer)
-            self._n_to_compare = self._n_to_compare - 1 if found == whole else -1
-            return whole
-        return found
-
-    def compare_labels(self, samples: Sequence[Sample], max_length: int) -> None:
-        """Compare both ways on the first of these samples with labels; few of them do not count."""
-        labelled = [sample for sample in samples if sample.labels][:LABELS_COMPARED]
-        if labelled and self._n_to_compare > 0:
-            _encode_batch(labelled, self, max_length)
-        if self._n_to_compare > 0:
-            self._n_to_compare = -1
-
-    def likely_lengths(self, sample: Sample, encoded: Any, number: int) -> list[int]:
-        """Tokens of a sample and its end with 0, 1, ... of its demonstrations dropped.
-
-        A demonstration counts from its text to the next text. The tokens are those of the whole
-        sample, so where the texts meet anew, the number may be wrong by a few.
-
-        Args:
-            sample: With all its demonstrations.
-            encoded: What the tokenizer made of the batch.
-            number: Of the sample in the batch.
-
-        Returns:
-            Nothing where the texts are not found, or the tokenizer does not cut into words.
-        """
-        texts = [*(text for text, _ in sample.demonstrations), sample.text]
-        if not self._may_cut or len(texts) < 2:
-            return []
-        encoding, end, begins = encoded[number], len(sample.instruction), list[int]()
-        for text in texts:
-            start = sample.prompt.find(text, end)
-            token = encoding.char_to_token(start) if start >= 0 else None
-            if token is None:
-                return []
-            begins.append(token)
-            end = start + len(text)
-        return [len(encoding.ids) + 1 - begin + begins[0] for begin in begins]
-
-
 def _encode_batch(
-    samples: Sequence[Sample], prompts: PromptLengths, max_length: int
+    samples: Sequence[Sample], lines: LineTokenizer, max_length: int
 ) -> list[Encoded | None]:
-    tokenizer = prompts.tokenizer
-    texts = [sample.prompt + TARGET_DELIMITER + sample.response.strip() for sample in samples]
-    encoded = tokenizer(texts, verbose=False)
-    lengths = prompts.of([sample.prompt for sample in samples], encoded)
+    texts = [_text(sample.prompt, sample) for sample in samples]
     found: list[Encoded | None] = []
-    for n, (sample, n_prompt) in enumerate(zip(samples, lengths, strict=True)):
-        ids = _without_end(encoded["input_ids"][n], tokenizer)
-        if len(ids) + 1 > max_length:
-            likely = prompts.likely_lengths(sample, encoded, n)
-            found.append(_shortened(sample, likely, prompts, max_length))
+    for sample, tokens in zip(samples, lines.encode(texts), strict=True):
+        if len(_without_end(tokens.ids, lines.tokenizer)) + 1 > max_length:
+            found.append(_shortened(sample, tokens, lines, max_length))
         else:
-            words = prompts.words(sample.prompt, sample.labels, n_prompt, encoded, n)
-            whole = (*ids, tokenizer.eos_token_id)
-            found.append(Encoded(sample.id, whole, n_prompt, 0, words, sample.target))
+            found.append(_encoded(sample, sample.prompt, tokens, lines))
     return found
 
 
+def _text(prompt: str, sample: Sample) -> str:
+    return prompt + TARGET_DELIMITER + sample.response.strip()
+
+
+def _encoded(
+    sample: Sample, prompt: str, tokens: Tokens, lines: LineTokenizer, dropped: int = 0
+) -> Encoded:
+    """A sample in tokens; its words are those of a label behind the prompt."""
+    tokenizer, words = lines.tokenizer, None
+    n_prompt = lines.n_tokens(prompt, tokens)
+    if sample.labels:
+        words = lines.words(prompt, sample.labels, tokens, TARGET_DELIMITER)
+    if words is None:
+        words = _words(prompt, sample.labels, n_prompt, tokenizer)
+    ids = (*_without_end(tokens.ids, tokenizer), tokenizer.eos_token_id)
+    return Encoded(sample.id, ids, n_prompt, dropped, words, sample.target)
+
+
 def _shortened(
-    sample: Sample, likely: Sequence[int], prompts: PromptLengths, max_length: int
+    sample: Sample, whole: Tokens, lines: LineTokenizer, max_length: int
 ) -> Encoded | None:
     """What ``_encode`` gives for a sample that is too long whole, mostly by one tokenisation.
 
     Args:
         sample: The sample.
-        likely: Its length with 0, 1, ... demonstrations dropped, or nothing where none is known.
-        prompts: Of the tokenizer.
+        whole: Its tokens with all demonstrations.
+        lines: The tokenizer.
         max_length: Tokens of a sample at most.
     """
     last = len(sample.demonstrations) - (not sample.instruction)
     if last < 1:
         return None
+    texts = [*(text for text, _ in sample.demonstrations), sample.text]
+    likely = lines.likely_lengths(sample.prompt, texts, whole, len(sample.instruction))
     if not likely:
-        return _encode(sample, prompts.tokenizer, max_length, 1)
+        return _encode(sample, lines.tokenizer, max_length, 1)
     dropped = next((n for n in range(1, last) if likely[n] <= max_length), last)
     best: Encoded | None = None
     while 0 < dropped <= last:
         prompt = render_few_shot(sample.instruction, sample.demonstrations[dropped:], sample.text)
-        text = prompt + TARGET_DELIMITER + sample.response.strip()
-        encoded = prompts.tokenizer([text], verbose=False)
-        ids = _without_end(encoded["input_ids"][0], prompts.tokenizer)
-        if abs(len(ids) + 1 - likely[dropped]) > DOUBT:
-            return _encode(sample, prompts.tokenizer, max_length, 1)
-        if len(ids) + 1 > max_length:
+        (tokens,) = lines.encode([_text(prompt, sample)])
+        n = len(_without_end(tokens.ids, lines.tokenizer)) + 1
+        if abs(n - likely[dropped]) > DOUBT:
+            return _encode(sample, lines.tokenizer, max_length, 1)
+        if n > max_length:
             if best or dropped == last:
                 return best
             dropped += 1
             continue
-        n_prompt = prompts.of([prompt], encoded)[0]
-        words = prompts.words(prompt, sample.labels, n_prompt, encoded, 0)
-        whole = (*ids, prompts.tokenizer.eos_token_id)
-        best = Encoded(sample.id, whole, n_prompt, dropped, words, sample.target)
+        best = _encoded(sample, prompt, tokens, lines, dropped)
         dropped -= 1
         if likely[dropped] > max_length + DOUBT:
             break
@@ -374,10 +268,10 @@ def _encode(
             if not shown and not sample.instruction:
                 return None  # nothing would say what is asked
             prompt = render_few_shot(sample.instruction, shown, sample.text)
-        whole = _ids(prompt + TARGET_DELIMITER + sample.response.strip(), tokenizer)
+        whole = _ids(_text(prompt, sample), tokenizer)
         if len(whole) + 1 <= max_length:
             # the response begins where the evaluation cuts, lm-eval's own rule
-            n_prompt = _n_tokens(prompt, tokenizer)
+            n_prompt = n_tokens(prompt, tokenizer)
             ids = (*whole, tokenizer.eos_token_id)
             words = _words(prompt, sample.labels, n_prompt, tokenizer)
             return Encoded(sample.id, ids, n_prompt, dropped, words, sample.target)
@@ -389,12 +283,6 @@ def _words(
 ) -> tuple[tuple[int, ...], ...]:
     texts = [prompt + TARGET_DELIMITER + label for label in labels]
     return tuple(tuple(_ids(text, tokenizer)[n_prompt:]) for text in texts)
-
-
-def _n_tokens(prompt: str, tokenizer: Any) -> int:
-    before = tokenizer(prompt)["input_ids"]
-    ends = len(before) > 1 and before[-1] == tokenizer.eos_token_id
-    return len(before) - ends
 
 
 def _ids(text: str, tokenizer: Any) -> list[int]:

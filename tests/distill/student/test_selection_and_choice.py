@@ -13,7 +13,7 @@ pytest.importorskip("peft")
 from distill.config import BestCheckpoint  # noqa: E402
 from distill.selection.difficulty import token_difficulty  # noqa: E402
 from distill.selection.difficulty_of_samples import measure_confidence, measure_difficulty  # noqa: E402
-from distill.student import best_checkpoint  # noqa: E402
+from distill.student import evaluation  # noqa: E402
 from distill.student.samples import Sample  # noqa: E402
 from distill.student.training import load_student, train  # noqa: E402
 
@@ -73,10 +73,10 @@ def test_the_checkpoint_with_the_best_validation_score_is_taken(
         best = out.name == "step-000008"
         return {name: {"score,none": 0.6 if best else 0.5} for name in tasks}
 
-    monkeypatch.setattr(best_checkpoint, "evaluate", evaluate)
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
     folder = tmp_path / "choose"
     folder.mkdir()
-    summary = best_checkpoint.choose_best(str(tiny_student), trained, choice, folder)
+    summary = evaluation.choose_best(str(tiny_student), trained, choice, folder)
     assert summary["chosen"] == "step-000008"
     assert asked == [(name, "val", 8) for name in (*names, "weights")]
     file = next(path.name for path in (folder / "weights").glob("*model.safetensors"))
