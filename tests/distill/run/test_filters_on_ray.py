@@ -176,8 +176,13 @@ def test_work_of_a_machine_that_dies_is_done_by_the_others(cluster: Any, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_tests", "small_chunks")
-def test_filters_of_which_a_machine_dies_write_the_files_of_this_machine(
-    cluster: Any, tiny_student: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("n_items", [48, 90], ids=["own texts", "answers to KnowDist"])
+def test_steps_at_which_a_machine_dies_write_the_files_of_this_machine(
+    cluster: Any,
+    tiny_student: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    n_items: int,
 ) -> None:
     expected = contents(made(tmp_path / "alone", tiny_student))
     node = cluster.add_node(num_cpus=1, object_store_memory=80 << 20)
@@ -186,7 +191,7 @@ def test_filters_of_which_a_machine_dies_write_the_files_of_this_machine(
 
     def killing(ray: Any, read: Any, work: Any, n: int, chunk: int | None = None) -> Iterator[Any]:
         for number, result in enumerate(real(ray, read, work, n, chunk)):
-            if number == 10 and n == 90:  # the answers to KnowDist
+            if number == 10 and n == n_items and raylet.poll() is None:
                 raylet.send_signal(signal.SIGKILL)
                 raylet.wait()
             yield result
