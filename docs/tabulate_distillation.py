@@ -1,12 +1,12 @@
 """The tables of docs/distillation_results.md from results of lm-eval with samples.
 
-python docs/tabulate_distillation.py ROW=FOLDER ... [-- A-B ...]
+python docs/tabulate_distillation.py ROW=FOLDER ... [-- A-B ... [-- TASK ...]]
 
 FOLDER holds the results of a row, such as OUT/ROW of `sentibench run-many` or
 RUN/evaluate-MODEL/results. The first table has the scores of the rows. The score of a task is the
 mean over the seeds that all rows have. The second table has the differences A minus B with 95%
-intervals of a paired bootstrap over items, in bold where the interval leaves out zero. Tasks that a
-row lacks are named on stderr and left out.
+intervals of a paired bootstrap over items, in bold where the interval leaves out zero. The third
+one has these differences on each TASK. Tasks that a row lacks are named on stderr and left out.
 """
 
 import sys
@@ -61,10 +61,16 @@ def scopes_of(tasks: Sequence[str]) -> dict[str, list[str]]:
 
 
 def main(arguments: list[str]) -> None:
-    """Print two Markdown tables."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    given = [row.partition("=") for row in arguments[:end]]
-    folders, pairs = {name: Path(place) for name, _, place in given}, arguments[end + 1 :]
+    """Print the Markdown tables."""
+    parts: list[list[str]] = [[]]
+    for argument in arguments:
+        if argument == "--":
+            parts.append([])
+        else:
+            parts[-1].append(argument)
+    rows_of, pairs, chosen_tasks, *_ = [*parts, [], []]
+    given = [row.partition("=") for row in rows_of]
+    folders = {name: Path(place) for name, _, place in given}
     names = list(folders)
     seeds, found = read_rows(folders)
     scores: dict[str, Scores] = {}
@@ -94,9 +100,20 @@ def main(arguments: list[str]) -> None:
         pairs_of = zip(mean.values_M, errors, strict=True)
         cells = [f"**{percent(value)}** ± {percent(error)}" for value, error in pairs_of]
         print(f"| mean of {name} | |", " | ".join(cells), "|")
-    if pairs:
-        print("\n| difference |", " | ".join(scopes), "|")
-        print("|---" * (1 + len(scopes)) + "|")
+    print_differences(pairs, names, means)
+    titles = {load_tasks()[task].card.title: task for task in chosen_tasks}
+    single = {title: mean_over_tasks([scores[task]]) for title, task in titles.items()}
+    print_differences(pairs, names, single)
+
+
+def print_differences(
+    pairs: Sequence[str], names: Sequence[str], means: Mapping[str, Scores]
+) -> None:
+    """A table with a row for each pair and a column for each mean."""
+    if not pairs or not means:
+        return
+    print("\n| difference |", " | ".join(means), "|")
+    print("|---" * (1 + len(means)) + "|")
     for pair in pairs:
         a, b = (names.index(name) for name in pair_of(pair, names))
         cells: list[str] = []
@@ -105,9 +122,8 @@ def main(arguments: list[str]) -> None:
                 mean.values_M[a] - mean.values_M[b], mean.draws_BM[:, a] - mean.draws_BM[:, b]
             )
             is_sure = differs.low > 0 or differs.high < 0
-            cells.append(
-                f"**{span(differs, signed=True)}**" if is_sure else span(differs, signed=True)
-            )
+            said = span(differs, signed=True)
+            cells.append(f"**{said}**" if is_sure else said)
         print(f"| {names[a]} minus {names[b]} |", " | ".join(cells), "|")
 
 
