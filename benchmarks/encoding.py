@@ -24,7 +24,21 @@ MAX_LENGTH = 1_024  # tokens
 COMPARED = 2_000  # samples
 RANDOM = 20_000  # texts
 PARTS = ["a", "B", "7", " ", "\n", "\n\n", ".", "!?", "é", "\t", "\r\n", "\u2028", "\u00a0", "\x85"]
-PARTS += ["'s", "日", "🙂", "\ufeff", "\u200b", "</s>", "<|im_end|>", "word", " word", "\x1c", "-"]
+PARTS += [
+    ";\nText",
+    ":\n",
+    "'s",
+    "日",
+    "🙂",
+    "\ufeff",
+    "\u200b",
+    "</s>",
+    "<|im_end|>",
+    "word",
+    " word",
+    "\x1c",
+    "-",
+]
 PARTS += ["(", "_", "\u0301"]
 
 
@@ -43,9 +57,10 @@ def main(checkpoint: str, run: str) -> None:
         print(f"{path.parent.name}: {len(samples)} samples, {seconds:.1f} s; {same}")
     texts = ["".join(rng.choices(PARTS, k=rng.randrange(1, 40))) for _ in range(RANDOM)]
     found = LineTokenizer(tokenizer, []).encode(texts)
+    n_cut = sum(len(tokens.starts) > 1 for tokens in found)
     whole = tokenizer(texts, verbose=False)["input_ids"]
     same = sum(a.ids == b for a, b in zip(found, whole, strict=True))
-    print(f"random texts: {same} of {len(texts)} same")
+    print(f"random texts: {same} of {len(texts)} same, of which {n_cut} were cut at line breaks")
 
 
 if __name__ == "__main__":

@@ -8,36 +8,19 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 LINES = 10_000  # whose tokens are remembered
 LONGEST = 5_000  # characters of such a line
 CUTS = (re.compile(r"(?=\n[A-Za-z0-9])"), re.compile(r"(?<=\n)(?=[A-Za-z0-9])"))
-JOINED = re.compile("[\nĊ][A-Za-z0-9]")  # in a vocabulary of bytes, Ċ is the line break
-# what stands around a line break is one token for some tokenizers
-ODD = (
-    "a.\nb",
-    "a \nb",
-    "a\n\nb",
-    "a\n \nb",
-    "a \n\n\nb: c",
-    "1\n2",
-    "é\nb",
-    "?!\n\n\nb",
-    "a\t\nb ",
-)
-ODD += (
-    "a'\ns",
-    "\nb",
-    "\n\nb",
-    " \nb",
-    "a\r\nb",
-    "a\n\r\nb",
-    "a\u2028\nb",
-    "a\n  b\nc",
-    "a\n\u00a0\nb",
+BREAKS = "\nĊ"  # in a vocabulary of bytes, Ċ is the line break
+JOINED_AFTER_BREAK = re.compile(f"[{BREAKS}][A-Za-z0-9]")
+TRIED = (  # texts in which some tokenizers look beyond a line break
+    *("a.\nb", "a \nb", "a\n\nb", "a\n \nb", "a \n\n\nb: c", "1\n2", "é\nb", "?!\n\n\nb"),
+    *("a\t\nb ", "a'\ns", "\nb", "\n\nb", " \nb", "a\r\nb", "a\n\r\nb", "a\u2028\nb"),
+    *("a\n  b\nc", "a\n\u00a0\nb"),
 )
 
 
@@ -60,8 +43,9 @@ class Tokens:
 class LineTokenizer:
     """Gives the ids that a tokenizer gives for whole texts, and tokenises each line once.
 
-    A text is cut where no token of the vocabulary could reach over: at a line break between a line
-    and a letter or digit. Whether the tokenizer looks further than that, at blanks say, is tried.
+    A text is cut at a line break before or behind which no token of the vocabulary reaches over.
+    Whether the tokenizer looks further than that, at blanks say, is tried with some texts. Where
+    one of them differs, all texts are tokenised whole.
 
     Args:
         tokenizer: Of the student.
@@ -73,22 +57,22 @@ class LineTokenizer:
         self._known: dict[str, array[int]] = {}
         self._head, self._tail = [], []
         self._cut: re.Pattern[str] | None = None
-        tried = [*ODD, *examples]
+        added = tokenizer.added_tokens_decoder.values()
+        self._greedy = [str(one) for one in added if one.lstrip or one.rstrip]
+        if not self._may_cut():
+            return
+        tried = [*TRIED, *self._with_breaks(), *examples]
         whole = tokenizer(tried, verbose=False)["input_ids"]
-        if self._may_cut():
-            for cut in CUTS:
-                self._cut = cut
-                if [tokens.ids for tokens in self.encode(tried)] == whole:
-                    break
-            else:
-                self._cut = None
+        for cut in CUTS:
+            self._cut = cut
+            if [tokens.ids for tokens in self.encode(tried)] == whole:
+                return
+        self._cut = None
 
     def _may_cut(self) -> bool:
         tokenizer = self.tokenizer
-        added = tokenizer.added_tokens_decoder.values()
-        if any(one.lstrip or one.rstrip for one in added):  # they take blanks beside them
-            return False
-        if any(JOINED.search(token) for token in tokenizer.get_vocab()):
+        vocabulary = tokenizer.get_vocab()
+        if any(not isinstance(t, str) or JOINED_AFTER_BREAK.search(t) for t in vocabulary):
             return False
         whole, bare = tokenizer("a")["input_ids"], self._ids("a")
         n = next((n for n in range(len(whole)) if whole[n : n + len(bare)] == bare), None)
@@ -96,12 +80,23 @@ class LineTokenizer:
             self._head, self._tail = whole[:n], whole[n + len(bare) :]
         return n is not None and self._tail in ([], [tokenizer.eos_token_id])
 
+    def _with_breaks(self) -> Iterator[str]:
+        """Each token with a line break in it, between letters."""
+        for token in self.tokenizer.get_vocab():
+            if any(mark in token for mark in BREAKS):
+                text = self.tokenizer.convert_tokens_to_string([token])
+                yield from (f"a{token}b", f"a{text}b", f"{text}b")
+
     def encode(self, texts: Sequence[str]) -> list[Tokens]:
         """The tokens of each text."""
         if self._cut is None:
             found = self.tokenizer(list(texts), verbose=False)["input_ids"]
             return [Tokens(ids, [0], [0]) for ids in found]
-        lines = [self._cut.split(text) for text in texts]
+        # some added tokens take the blanks and line breaks beside them
+        lines = [
+            [text] if any(token in text for token in self._greedy) else self._cut.split(text)
+            for text in texts
+        ]
         new = self._tokenised(dict.fromkeys(line for of_text in lines for line in of_text))
         return [self._put_together(of_text, new) for of_text in lines]
 
@@ -144,7 +139,7 @@ class LineTokenizer:
         line, before = last
         return before + len(self._ids(line))
 
-    def words(
+    def label_ids(
         self, prompt: str, labels: Sequence[str], tokens: Tokens, delimiter: str
     ) -> tuple[tuple[int, ...], ...] | None:
         """Ids of each label as a continuation of a prompt; None where lines do not tell them."""
@@ -157,6 +152,8 @@ class LineTokenizer:
 
     def _last_line(self, prompt: str, tokens: Tokens) -> tuple[str, int] | None:
         """The last line of a prompt, and the number of ids before it; None if it has one line."""
+        if prompt.endswith(self.tokenizer.eos_token):  # it is no part of a prompt: n_tokens
+            return None
         n = bisect_left(tokens.starts, len(prompt)) - 1
         return (prompt[tokens.starts[n] :], tokens.before[n]) if n > 0 else None
 

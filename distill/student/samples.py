@@ -158,7 +158,7 @@ def encode_samples(samples: Sequence[Sample], tokenizer: Any, max_length: int) -
     Where there are many, the cores of this machine share them.
 
     Args:
-        samples: May stay on the disk: each is read once.
+        samples: May stay on the disk: each is read once, and some twice.
         tokenizer: Of the student.
         max_length: Tokens of a sample at most.
 
@@ -212,7 +212,7 @@ def _encoded(
     tokenizer, words = lines.tokenizer, None
     n_prompt = lines.n_tokens(prompt, tokens)
     if sample.labels:
-        words = lines.words(prompt, sample.labels, tokens, TARGET_DELIMITER)
+        words = lines.label_ids(prompt, sample.labels, tokens, TARGET_DELIMITER)
     if words is None:
         words = _words(prompt, sample.labels, n_prompt, tokenizer)
     ids = (*_without_end(tokens.ids, tokenizer), tokenizer.eos_token_id)

@@ -5,9 +5,8 @@ and the softmax are computed at the positions of the labels only, not at every p
 prompt; the softmax is float32 whatever the model computes in, where ``hf`` keeps the model's type.
 What prompts have in common at their beginning, the instruction, goes through the model once.
 Batches hold a number of tokens, not of rows, sorted by length. An answer ends at its own stop
-string and makes room for the next prompt. On the CPU, weights are arranged once, not for each
-product. Sampling, prompts without text and models that are not
-plain decoders are lm-eval's own code.
+string and makes room for the next prompt. On the CPU, weights are prepacked. Sampling, prompts
+without text and models that are not plain decoders are lm-eval's own code.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false
@@ -130,8 +129,8 @@ class SentiBenchLM(HFLM):
         self.is_int8 = dtype == "int8"
         if self.is_int8:
             quantise(self.model)
-        else:
-            pack(self.model)
+        elif isinstance(pretrained, str) and not self.mixed_precision_dtype:
+            pack(self.model)  # a model that is given may be trained on, or saved
         self._warned_of_truncation = False
         self._known: Container[tuple[str, str]] = ()
         self._kept: tuple[tuple[int, ...], DynamicCache] = ((), DynamicCache())

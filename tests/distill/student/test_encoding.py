@@ -87,6 +87,10 @@ def test_a_tokenizer_without_an_end_is_refused(tiny_tokenizer, tmp_path: Path) -
         load_tokenizer(str(tmp_path))
 
 
+def test_the_tokenizer_of_these_tests_may_be_given_lines(tiny_tokenizer) -> None:
+    assert LineTokenizer(tiny_tokenizer, [])._cut is not None
+
+
 @pytest.mark.parametrize("may_cut", [True, False])
 def test_prompts_counted_within_their_samples_have_as_many_tokens_as_alone(
     may_cut: bool, tiny_tokenizer, monkeypatch

@@ -11,7 +11,7 @@ from tokenizers import pre_tokenizers as pre
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from distill.student.lines import CUTS, LineTokenizer
+from distill.student.lines import CUTS, LineTokenizer, n_tokens
 
 BEFORE, AFTER = CUTS
 GPT2 = pre.ByteLevel(add_prefix_space=False)
@@ -28,7 +28,23 @@ LLAMA3 = pre.Sequence(
     ]
 )
 PARTS = ["a", "B", "7", " ", "\n", "\n\n", ".", "?!", "é", "\t", "\r\n", "\u2028", "\u00a0", "\x85"]
-PARTS += ["'s", "日", "🙂", "\u200b", "</s>", "word", " word", "\x1c", "-", "(", "_", "\u0301"]
+PARTS += [
+    ";\nText",
+    "x:\n",
+    "<|user|>\n",
+    "'s",
+    "日",
+    "🙂",
+    "\u200b",
+    "</s>",
+    "word",
+    " word",
+    "\x1c",
+    "-",
+    "(",
+    "_",
+    "\u0301",
+]
 
 
 def texts(n: int, seed: int) -> list[str]:
@@ -36,8 +52,11 @@ def texts(n: int, seed: int) -> list[str]:
     return ["x" + "".join(rng.choices(PARTS, k=rng.randrange(1, 40))) for _ in range(n)]
 
 
-def trained(pre_tokenizer, *, normalizer=None, around: str = "$A", added=()):
-    """A small tokenizer whose vocabulary has line breaks joined with what is around them."""
+def trained(pre_tokenizer, *, normalizer=None, around: str = "$A", added=(), known: str = ""):
+    """A small tokenizer whose vocabulary has line breaks joined with what is around them.
+
+    `known` is a text of which it is to know long parts.
+    """
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     if pre_tokenizer is not None:
         tokenizer.pre_tokenizer = pre_tokenizer
@@ -49,7 +68,9 @@ def trained(pre_tokenizer, *, normalizer=None, around: str = "$A", added=()):
     trainer = trainers.BpeTrainer(
         vocab_size=700, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator([*texts(300, 0), "a word.\n\nword\nText: word\n\n" * 20], trainer)
+    tokenizer.train_from_iterator(
+        [*texts(300, 0), "a word.\n\nword\nText: word\n\n" * 20, known * 99], trainer
+    )
     tokenizer.add_tokens(list(added))
     ids = [(name, tokenizer.token_to_id(name)) for name in special[1:]]
     tokenizer.post_processor = TemplateProcessing(single=around, special_tokens=ids)
@@ -71,7 +92,10 @@ def trained(pre_tokenizer, *, normalizer=None, around: str = "$A", added=()):
         ({"pre_tokenizer": None}, None),  # tokens such as "\nText"
         ({"pre_tokenizer": GPT2, "normalizer": normalizers.Strip()}, None),
         ({"pre_tokenizer": GPT2, "around": "$A <s>"}, None),
-        ({"pre_tokenizer": GPT2, "added": [AddedToken("<end>", rstrip=True)]}, None),
+        ({"pre_tokenizer": GPT2, "added": [AddedToken("é", rstrip=True)]}, BEFORE),
+        ({"pre_tokenizer": LLAMA3, "added": [AddedToken("word", lstrip=True)]}, AFTER),
+        ({"pre_tokenizer": LLAMA3, "known": "foo;\nBar x:\nText "}, AFTER),
+        ({"pre_tokenizer": GPT2, "added": ["<|user|>\n"]}, None),
     ],
 )
 def test_a_text_has_the_tokens_that_it_has_whole(given, expected) -> None:
@@ -94,16 +118,14 @@ def test_a_prompt_has_as_many_tokens_as_alone_and_its_labels_are_what_follows(
 
     def alone(text: str) -> list[int]:
         ids = tokenizer(text)["input_ids"]
-        return ids[:-1] if "</s>" in around else ids
+        return ids[: n_tokens(text, tokenizer)]
 
     n_told = 0
     for prompt in texts(500, 2):
-        if prompt.endswith("</s>"):
-            continue
         (tokens,) = lines.encode([f"{prompt} good\nText"])
         n = lines.n_tokens(prompt, tokens)
         assert n == len(alone(prompt))
-        words = lines.words(prompt, ("good", "so\nbad"), tokens, " ")
+        words = lines.label_ids(prompt, ("good", "so\nbad"), tokens, " ")
         n_told += words is not None
         if words is not None:
             for word, label in zip(words, ("good", "so\nbad"), strict=True):
@@ -150,3 +172,10 @@ def test_a_line_that_several_texts_have_is_tokenised_once(monkeypatch) -> None:
             *(f"\nText: {n}{m}" for n in "012" for m in "01"),
         ]
     )
+
+
+def test_a_vocabulary_of_bytes_is_not_cut() -> None:
+    tokenizer = trained(GPT2)
+    known = tokenizer.get_vocab()
+    tokenizer.get_vocab = lambda: {token.encode(): n for token, n in known.items()}
+    assert LineTokenizer(tokenizer, [])._cut is None
