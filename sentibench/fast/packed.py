@@ -94,10 +94,10 @@ def pack(model: Any) -> None:
         before = _logits(model)
     except Exception:  # it takes more than ids, or computes nothing here
         return
-    _pack_layers(model, model.get_output_embeddings())
     try:
+        _pack_layers(model, model.get_output_embeddings())
         is_same = _is_close(_logits(model), before, model.dtype)
-    except Exception:  # an operator that a packed weight does not have
+    except Exception:  # an operator that a packed weight, or this processor, does not have
         is_same = False
     if not is_same:
         _unpack(model)

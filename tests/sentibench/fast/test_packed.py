@@ -135,6 +135,23 @@ def test_a_model_that_gives_other_logits_afterwards_has_its_weights_back(monkeyp
     assert type(model.part[0]) is MLP
 
 
+def test_where_the_processor_refuses_a_layer_all_weights_come_back(monkeypatch) -> None:
+    packed_before: list[object] = []
+
+    class Refused(PackedLinear):
+        def __init__(self, linear) -> None:
+            super().__init__(linear)
+            packed_before.append(linear)
+            if len(packed_before) == 2:
+                raise RuntimeError("could not create a primitive descriptor")
+
+    monkeypatch.setattr(packed, "PackedLinear", Refused)
+    model = Model(MLP(torch.nn.SiLU()))
+    assert gap_after_packing(model) == 0
+    assert len(packed_before) == 2
+    assert all(type(getattr(model.part, f"{n}_proj")) is torch.nn.Linear for n in ("gate", "up"))
+
+
 def test_what_cannot_be_packed_stays_as_it_is() -> None:
     hooked, odd, other = (Model(MLP(torch.nn.SiLU())) for _ in range(3))
     hooked.part.up_proj.register_forward_hook(lambda module, given, found: found * 2)
