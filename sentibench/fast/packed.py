@@ -11,6 +11,8 @@ them, while their results are in the processor's cache.
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -134,6 +136,15 @@ def _pack_layers(parent: Any, head: Any) -> None:
         _pack_layers(child, head)
         if mlp := _packed_mlp(child):
             setattr(parent, name, mlp)
+            _return_free_memory()
+
+
+def _return_free_memory() -> None:
+    """Give the old weights back: glibc keeps what other threads have allocated, as loading does."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
+        if trim is not None:
+            trim(0)
 
 
 def _is_plain(layer: Any) -> bool:
