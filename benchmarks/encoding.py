@@ -17,29 +17,17 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import distill.workers
 from distill.checkpoints import load_tokenizer
-from distill.student.lines import LineTokenizer
+from distill.student.lines import TRIED, LineTokenizer
 from distill.student.samples import SampleFiles, _encode, encode_samples
 
 MAX_LENGTH = 1_024  # tokens
 COMPARED = 2_000  # samples
 RANDOM = 20_000  # texts
-PARTS = ["a", "B", "7", " ", "\n", "\n\n", ".", "!?", "é", "\t", "\r\n", "\u2028", "\u00a0", "\x85"]
-PARTS += [
-    ";\nText",
-    ":\n",
-    "'s",
-    "日",
-    "🙂",
-    "\ufeff",
-    "\u200b",
-    "</s>",
-    "<|im_end|>",
-    "word",
-    " word",
-    "\x1c",
-    "-",
+PARTS = [  # of random texts
+    *"aB7 \n.é\t\u2028\u00a0\x85日🙂\ufeff\u200b\x1c-(_\u0301",
+    *("\n\n", "\r\n", "!?", ":\n", ";\nText", "'s", "word", " word", "</s>", "<|im_end|>"),
+    *TRIED,
 ]
-PARTS += ["(", "_", "\u0301"]
 
 
 def main(checkpoint: str, run: str) -> None:

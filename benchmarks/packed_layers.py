@@ -1,4 +1,4 @@
-"""What it saves that `sentibench-hf` arranges weights when it loads a model (fast/packed.py).
+"""What it saves that `sentibench-hf` prepacks weights when it loads a model (fast/packed.py).
 
     python benchmarks/packed_layers.py CHECKPOINT [DTYPE [TASK [ITEMS [ROUNDS]]]]
 
@@ -17,7 +17,7 @@ from sentibench.fast import model as fast
 
 
 def load_both(checkpoint: str, dtype: str) -> dict[str, fast.SentiBenchLM]:
-    """The model with its weights as torch has them, and as they are arranged."""
+    """The model with its weights as torch has them, and prepacked."""
     packed, pack = load("sentibench-hf", checkpoint, dtype), fast.pack
     fast.pack = lambda model: None
     try:

@@ -59,9 +59,10 @@ class LineTokenizer:
         self._cut: re.Pattern[str] | None = None
         added = tokenizer.added_tokens_decoder.values()
         self._greedy = [str(one) for one in added if one.lstrip or one.rstrip]
-        if not self._may_cut():
+        vocabulary = tokenizer.get_vocab()
+        if not self._may_cut(vocabulary):
             return
-        tried = [*TRIED, *self._with_breaks(), *examples]
+        tried = [*TRIED, *self._with_breaks(vocabulary), *examples]
         whole = tokenizer(tried, verbose=False)["input_ids"]
         for cut in CUTS:
             self._cut = cut
@@ -69,9 +70,8 @@ class LineTokenizer:
                 return
         self._cut = None
 
-    def _may_cut(self) -> bool:
+    def _may_cut(self, vocabulary: Iterable[Any]) -> bool:
         tokenizer = self.tokenizer
-        vocabulary = tokenizer.get_vocab()
         if any(not isinstance(t, str) or JOINED_AFTER_BREAK.search(t) for t in vocabulary):
             return False
         whole, bare = tokenizer("a")["input_ids"], self._ids("a")
@@ -80,9 +80,9 @@ class LineTokenizer:
             self._head, self._tail = whole[:n], whole[n + len(bare) :]
         return n is not None and self._tail in ([], [tokenizer.eos_token_id])
 
-    def _with_breaks(self) -> Iterator[str]:
+    def _with_breaks(self, vocabulary: Iterable[str]) -> Iterator[str]:
         """Each token with a line break in it, between letters."""
-        for token in self.tokenizer.get_vocab():
+        for token in vocabulary:
             if any(mark in token for mark in BREAKS):
                 text = self.tokenizer.convert_tokens_to_string([token])
                 yield from (f"a{token}b", f"a{text}b", f"{text}b")

@@ -63,8 +63,8 @@ def quantise(model: Any) -> None:
     if model.device.type != "cpu":
         raise InputError(f"dtype=int8: got a model on {model.device}, expected one on the CPU")
     head = model.get_output_embeddings()
-    found = [
-        (parent, name, layer)
+    found = [  # by name: a list of the layers would hold all weights twice
+        (parent, name)
         for parent in model.modules()
         for name, layer in parent.named_children()
         if type(layer) is nn.Linear and layer is not head
@@ -72,5 +72,5 @@ def quantise(model: Any) -> None:
     if not found or hasattr(model, "peft_config"):
         what = "one with an adapter; merge it first" if found else "one without linear layers"
         raise InputError(f"dtype=int8: expected a model of linear layers, got {what}")
-    for parent, name, layer in found:
-        setattr(parent, name, Int8Linear(layer))
+    for parent, name in found:
+        setattr(parent, name, Int8Linear(getattr(parent, name)))

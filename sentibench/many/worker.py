@@ -6,7 +6,7 @@ import os
 import shutil
 import threading
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
@@ -81,7 +81,6 @@ class Worker:
             unit.task: unit.folder.with_name(f"{unit.task}.part-{os.getpid()}") for unit in units
         }
         first = units[0]
-        _remove(parts.values())
         try:
             evaluate_and_save(
                 model,
@@ -94,7 +93,8 @@ class Worker:
             for unit in units:
                 _complete(unit, parts[unit.task])
         finally:
-            _remove(parts.values())
+            for part in parts.values():
+                shutil.rmtree(part, ignore_errors=True)
 
 
 def _complete(unit: Unit, part: Path) -> None:
@@ -108,11 +108,6 @@ def _complete(unit: Unit, part: Path) -> None:
     (unit.folder / DONE).unlink(missing_ok=True)  # half a folder is no result
     shutil.rmtree(unit.folder, ignore_errors=True)
     part.rename(unit.folder)
-
-
-def _remove(folders: Iterable[Path]) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache

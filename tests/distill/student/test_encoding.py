@@ -96,7 +96,7 @@ def test_prompts_counted_within_their_samples_have_as_many_tokens_as_alone(
     may_cut: bool, tiny_tokenizer, monkeypatch
 ) -> None:
     if not may_cut:
-        monkeypatch.setattr(LineTokenizer, "_may_cut", lambda _: False)
+        monkeypatch.setattr(LineTokenizer, "_may_cut", lambda *_: False)
     samples = [
         Sample(str(n), f"{'A text. ' * (n % 7)}\n \nText {n}:\n{end}", f"said {n}", "x")
         for n, end in zip(range(3 * BATCH), cycle(["Label:", "", " a", "\n\n", "Say é:"]))
@@ -135,7 +135,7 @@ def test_shortened_samples_and_labels_are_as_each_text_tokenised_whole(
     may_cut: bool, max_length: int, tiny_tokenizer, monkeypatch
 ) -> None:
     if not may_cut:
-        monkeypatch.setattr(LineTokenizer, "_may_cut", lambda _: False)
+        monkeypatch.setattr(LineTokenizer, "_may_cut", lambda *_: False)
     samples = list(random_samples(3 * BATCH, random.Random(max_length)))
     plain = [_encode(given, tiny_tokenizer, max_length) for given in samples]
     encoding = encode_samples(samples, tiny_tokenizer, max_length)
