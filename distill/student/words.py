@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface
 
-from sentibench.fast.attention_cache import cache_argument
+from sentibench.fast.attention import cache_argument
 
 PADDING = -1
 CLOSE = 1e-3  # nats

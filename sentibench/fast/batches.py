@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +14,19 @@ LOOK = 12  # tokens by which prompts are told apart
 FEWEST_ROWS = 4  # so few prompts are not worth a beginning of their own
 BATCHES_WORTH = 32  # a batch costs, beside its tokens, the 32nd part of the tokens it may hold
 MOST = 0.75  # of a cluster's rows must have a longer beginning with others before it is split
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Prompts that go through the model together, and the ids that all of them begin with."""
+
+    rows: list[Prompt]
+    prefix: tuple[int, ...]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The requests that it answers."""
+        return [number for _, numbers in self.rows for number in numbers]
 
 
 def clusters(all_ids: Sequence[Sequence[int]]) -> list[list[Prompt]]:
@@ -76,3 +90,16 @@ def cut(
     while start < len(rows):
         yield list(rows[start : ends[start]])
         start = ends[start]
+
+
+def in_groups(batches: Sequence[Batch], most_batches: int, most_rows: int) -> Iterator[list[Batch]]:
+    """Batches in a row, so many of them and so many rows at most; a larger batch is alone."""
+    group: list[Batch] = []
+    for batch in batches:
+        n_rows = sum(len(one.rows) for one in (*group, batch))
+        if group and (len(group) == most_batches or n_rows > most_rows):
+            yield group
+            group = []
+        group.append(batch)
+    if group:
+        yield group

@@ -29,7 +29,9 @@ class HeadPositions:
     def __init__(self, model: Any) -> None:
         self._read: tuple[torch.Tensor, torch.Tensor] | None = None
         self._shape_BT: tuple[int, ...] = ()
-        model.get_output_embeddings().register_forward_pre_hook(self._pick)
+        self._later = False
+        self._waiting: list[torch.Tensor] = []
+        model.get_output_embeddings().register_forward_pre_hook(self._pick_for_head)
         layers = getattr(model.get_decoder(), "layers", None)
         mlp = getattr(layers[-1], "mlp", None) if layers else None
         experts = hasattr(mlp, "experts") or hasattr(mlp, "router")  # may return more than states
@@ -39,7 +41,11 @@ class HeadPositions:
 
     @contextmanager
     def only(
-        self, rows_N: torch.Tensor, positions_N: torch.Tensor, shape_BT: tuple[int, ...]
+        self,
+        rows_N: torch.Tensor,
+        positions_N: torch.Tensor,
+        shape_BT: tuple[int, ...],
+        later: bool = False,
     ) -> Iterator[None]:
         """Within, the model returns logits of shape (1, N, V).
 
@@ -47,10 +53,15 @@ class HeadPositions:
             rows_N: Rows of the batch.
             positions_N: Positions in these rows.
             shape_BT: Shape of the ids that the model is given.
+            later: The head computes nothing yet: the logits have shape (1, 0, V). These positions
+                come first in the logits of the next call without ``later``.
         """
-        self._read, self._shape_BT = (rows_N, positions_N), shape_BT
+        self._read, self._shape_BT, self._later = (rows_N, positions_N), shape_BT, later
         try:
             yield
+        except BaseException:
+            self._waiting.clear()
+            raise
         finally:
             self._read = None
 
@@ -58,6 +69,18 @@ class HeadPositions:
         if self._read is None:
             return None
         return (inputs[0][self._on(inputs[0].device)][None], *inputs[1:])
+
+    def _pick_for_head(self, _module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if self._read is None:
+            return None
+        states_1NH, *others = self._pick(_module, inputs) or inputs
+        if self._later:
+            self._waiting.append(states_1NH)
+            return (states_1NH[:, :0], *others)
+        if self._waiting:
+            states_1NH = torch.cat([*self._waiting, states_1NH], dim=1)
+            self._waiting.clear()
+        return (states_1NH, *others)
 
     def _put_back(self, _module: Any, _inputs: Any, out: torch.Tensor) -> torch.Tensor | None:
         if self._read is None:

@@ -27,8 +27,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from sentibench.errors import InputError, refuse_missing
-from sentibench.fast.attention_cache import cache_argument
-from sentibench.fast.batches import FEWEST_ROWS, Prompt, clusters, cut, n_shared
+from sentibench.fast.batches import FEWEST_ROWS, Batch, Prompt, clusters, cut, in_groups, n_shared
 from sentibench.fast.dtypes import cpu_dtype
 from sentibench.versions import parts_of, require
 
@@ -58,6 +57,7 @@ with parts_of("transformers"):
     from transformers import DynamicCache
     from transformers.utils import logging
 
+    from sentibench.fast.attention import attend_in_blocks, cache_argument
     from sentibench.fast.generation import generate
     from sentibench.fast.head_positions import HeadPositions
     from sentibench.fast.int8 import quantise
@@ -66,6 +66,9 @@ with parts_of("transformers"):
 CPU_TOKENS, GPU_TOKENS = 1_024, 16_384
 LONGEST_LABEL = 16  # tokens; longer continuations are no labels and go to lm-eval's code
 SLICE = 256  # texts that are tokenised in one call
+# a head computes the labels of so many batches and prompts at a time: a batch has few of them, and
+# for few, reading the weights of a large vocabulary is what takes the time
+HEAD_BATCHES, HEAD_PROMPTS = 8, 32
 SHORTEST_PREFIX = 8  # below, a shared beginning costs more than it saves
 POOL = 16  # keys and values of so many batches are kept while answers are generated, where they fit
 COPIES = 4  # of these keys and values while prompts join, at most
@@ -131,6 +134,8 @@ class SentiBenchLM(HFLM):
             quantise(self.model)
         elif isinstance(pretrained, str) and not self.mixed_precision_dtype:
             pack(self.model)  # a model that is given may be trained on, or saved
+        if isinstance(pretrained, str) and not self.mixed_precision_dtype:
+            attend_in_blocks(self.model)
         self._warned_of_truncation = False
         self._known: Container[tuple[str, str]] = ()
         self._kept: tuple[tuple[int, ...], DynamicCache] = ((), DynamicCache())
@@ -243,12 +248,14 @@ class SentiBenchLM(HFLM):
         ids_BT[:, :4] = ids_BT[0, :4]
         try:
             cache = DynamicCache()
-            self._forward(ids_BT[:1, :4], [(0, 0)], cache)
+            self._forward(ids_BT[:1, :4], [], cache, later=True)
             cache.batch_repeat_interleave(2)
             layers = [layer for layer in cache.layers if layer.get_seq_length()]
             held = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
             self.bytes_per_token = max(1, held // 8)
-            found_NV = self._forward(ids_BT[:, 4:], [(0, 3), (1, 2)], cache)
+            of_rows = copy.deepcopy(cache)
+            self._forward(ids_BT[:, 4:], [(0, 3)], of_rows, later=True)
+            found_NV = self._forward(ids_BT[:, 4:], [(1, 2)], cache)
             with torch.inference_mode():
                 plain_BTV = self.model(ids_BT).logits
         except Exception:  # whatever it is, lm-eval's own code does without it
@@ -315,9 +322,8 @@ class SentiBenchLM(HFLM):
         rows: list[Prompt] = [(tuple(row), []) for row in ids.values()]
         shared = n_shared(rows)
         if self.uses_head_positions and SHORTEST_PREFIX <= shared < self.max_length:
-            prefix, cache = rows[0][0][:shared], DynamicCache()
-            self._forward(torch.tensor([prefix], device=self.device), [(0, 0)], cache)
-            self._kept = prefix, cache
+            prefix = rows[0][0][:shared]
+            self._kept = prefix, self._keys_of(prefix)
 
     def _encode_all(self, texts: Sequence[str], bos: str | None) -> dict[str, list[int]]:
         """What ``tok_encode`` gives for each text, many in one call."""
@@ -354,8 +360,10 @@ class SentiBenchLM(HFLM):
         ids = [self._cut_on_the_left(row, self.max_length) for row in whole]
         longest = max(len(continuation) for *_, continuation in requests)
         known = {n for n, (pair, *_) in enumerate(requests) if pair in self._known}
-        for batch, n_prefix, cache in self._batches(ids, longest, known=known):
-            for number, score in self._score(batch, requests, n_prefix, cache):
+        for batches in in_groups(self._plan(ids, longest), HEAD_BATCHES, HEAD_PROMPTS):
+            if all(n in known for batch in batches for n in batch.numbers):
+                continue
+            for number, score in self._score(batches, requests):
                 scores[number] = score
                 if requests[number][0] is not None:
                     self.cache_hook.add_partial("loglikelihood", requests[number][0], score)
@@ -444,64 +452,68 @@ class SentiBenchLM(HFLM):
                 for tokens, text in zip(drafts, texts, strict=True)
             ]
 
-        batches = self._batches(prompts, 1, n_new)
+        batches = self._with_keys(self._plan(prompts, 1, n_new))
         pool_tokens = self.pool_tokens()
         written = generate(batches, self._forward, is_done, n_new, pool_tokens, self.device)
         for numbers, tokens in written:
             text = postprocess_generated_text(self.tok_decode(tokens), stops, None)
             yield Written(numbers, text, tokens, is_done([tokens])[0])
 
-    def _batches(
-        self,
-        ids: Sequence[Sequence[int]],
-        kept: int,
-        n_new: int = 0,
-        known: Container[int] = (),
-    ) -> Iterator[tuple[list[Prompt], int, DynamicCache]]:
-        """Rows of one batch, the number of ids that they begin with, and the cache of these.
+    def _plan(self, ids: Sequence[Sequence[int]], kept: int, n_new: int = 0) -> list[Batch]:
+        """The batches of prompts.
 
-        The last ``kept`` positions of every row are behind that beginning, since they are read;
-        ``n_new`` are to come. A batch is left out if the numbers of all its rows are known.
+        Args:
+            ids: Token ids.
+            kept: The last positions of every row, which are no part of a shared beginning, since
+                they are read.
+            n_new: Tokens that are to come.
         """
-
-        def is_known(rows: Sequence[Prompt]) -> bool:
-            return all(n in known for _, numbers in rows for n in numbers)
-
         found = clusters(ids)
         is_few = sum(map(len, found)) < FEWEST_ROWS
+        batches: list[Batch] = []
         for rows in found:
-            if is_known(rows):
-                continue
-            prefix = self._kept_prefix() if is_few and self._begin_as_kept(rows, kept) else None
-            n_prefix, prefix = prefix or self._prefix(rows, kept)
+            if is_few and self._begin_as_kept(rows, kept):
+                prefix = self._kept[0]
+            else:
+                prefix = self._shared(rows, kept)
             # the repeated prefix is memory too
             held = self.pool_tokens() // (max(len(ids) for ids, _ in rows) + n_new)
-            for batch in cut(rows, n_prefix, self.batch_tokens, max(1, held)):
-                if is_known(batch):
-                    continue
-                cache = copy.deepcopy(prefix)
-                cache.batch_repeat_interleave(len(batch))
-                yield batch, n_prefix, cache
+            parts = cut(rows, len(prefix), self.batch_tokens, max(1, held))
+            batches += [Batch(part, prefix) for part in parts]
+        return batches
 
-    def _prefix(self, rows: Sequence[Prompt], kept: int) -> tuple[int, DynamicCache]:
-        """Number of ids that all rows begin with, and the model's keys and values for them."""
+    def _shared(self, rows: Sequence[Prompt], kept: int) -> tuple[int, ...]:
+        """The ids that all rows begin with; none where they are few, or the rows are."""
         shared = min(n_shared(rows), min(len(ids) for ids, _ in rows) - kept)
-        cache = DynamicCache()
         if shared < SHORTEST_PREFIX or len(rows) < FEWEST_ROWS:
-            return 0, cache
-        prefix = rows[0][0][:shared]
-        if prefix == self._kept[0]:
-            return self._kept_prefix()
-        self._forward(torch.tensor([prefix], device=self.device), [(0, 0)], cache)
-        return shared, cache
+            return ()
+        return rows[0][0][:shared]
 
     def _begin_as_kept(self, rows: Sequence[Prompt], kept: int) -> bool:
         """Whether all rows begin with the kept ids, and are longer by what is read of them."""
         ids = self._kept[0]
         return all(row[: len(ids)] == ids and len(row) >= len(ids) + kept for row, _ in rows)
 
-    def _kept_prefix(self) -> tuple[int, DynamicCache]:
-        return len(self._kept[0]), self._kept[1]
+    def _keys_of(self, prefix: tuple[int, ...]) -> DynamicCache:
+        """The model's keys and values for a beginning."""
+        if prefix == self._kept[0]:
+            return self._kept[1]
+        cache = DynamicCache()
+        self._forward(torch.tensor([prefix], device=self.device), [], cache, later=True)
+        return cache
+
+    def _with_keys(
+        self, batches: Sequence[Batch]
+    ) -> Iterator[tuple[list[Prompt], int, DynamicCache]]:
+        """Rows of a batch, the number of ids that they begin with, and the cache of these."""
+        prefix, keys = (), DynamicCache()
+        for batch in batches:
+            if batch.prefix != prefix:
+                prefix = batch.prefix
+                keys = self._keys_of(prefix) if prefix else DynamicCache()
+            cache = copy.deepcopy(keys)
+            cache.batch_repeat_interleave(len(batch.rows))
+            yield batch.rows, len(prefix), cache
 
     def _forward(
         self,
@@ -510,13 +522,18 @@ class SentiBenchLM(HFLM):
         cache: DynamicCache | None,
         mask_BS: torch.Tensor | None = None,
         positions_BT: torch.Tensor | None = None,
+        later: bool = False,
     ) -> torch.Tensor:
-        """Logits where (row, position) is read, shape (N, V); a cache is read and extended."""
+        """Logits where (row, position) is read, shape (N, V); a cache is read and extended.
+
+        With ``later``, there are none yet: they come first in those of the next call without it.
+        """
         given = {self.cache_argument: cache} if cache is not None else {}
         if mask_BS is not None:
             given |= {"attention_mask": mask_BS, "position_ids": positions_BT}
         self.tokens_computed += ids_BT.numel()
-        rows_N, positions_N = torch.tensor(read, device=self.device).T
+        read_N2 = torch.tensor(read, dtype=torch.long, device=self.device).view(-1, 2)
+        rows_N, positions_N = read_N2.T
         with (
             torch.inference_mode(),
             torch.autocast(
@@ -524,36 +541,38 @@ class SentiBenchLM(HFLM):
                 dtype=self.mixed_precision_dtype,
                 enabled=self.mixed_precision_dtype is not None,
             ),
-            self.positions.only(rows_N, positions_N, ids_BT.shape),
+            self.positions.only(rows_N, positions_N, ids_BT.shape, later),
         ):
             return self.model(ids_BT, use_cache=cache is not None, **given).logits[0]
 
     def _score(
-        self,
-        batch: Sequence[Prompt],
-        requests: Sequence[Request],
-        n_prefix: int,
-        cache: DynamicCache,
+        self, batches: Sequence[Batch], requests: Sequence[Request]
     ) -> Iterator[tuple[int, tuple[float, bool]]]:
-        """Log-likelihood and is-greedy of every request of a batch."""
-        ids = [torch.tensor(row[n_prefix:]) for row, _ in batch]
-        # padded on the right: a causal model looks at no later position
-        ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.device)
-        asked = [
-            (b, len(ids[b]) - len(requests[number][2]), number)  # row, first position, request
-            for b, (_, numbers) in enumerate(batch)
-            for number in numbers
-        ]
-        read = sorted({(b, t) for b, start, _ in asked for t in range(start, len(ids[b]))})
-        logits_NV = self._forward(ids_BT, read, cache if n_prefix else None)
+        """Log-likelihood and is-greedy of every request of some batches."""
+        places: dict[tuple[int, int, int], int] = {}  # batch, row and position -> row of the logits
+        asked: list[tuple[int, int, int, int]] = []  # batch, row, first position, request
+        for i, (rows, n_prefix, cache) in enumerate(self._with_keys(batches)):
+            ids = [torch.tensor(row[n_prefix:]) for row, _ in rows]
+            # padded on the right: a causal model looks at no later position
+            ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.device)
+            of_batch = [
+                (i, b, len(ids[b]) - len(requests[number][2]), number)
+                for b, (_, numbers) in enumerate(rows)
+                for number in numbers
+            ]
+            read = sorted(
+                {(b, t) for _, b, start, _ in of_batch for t in range(start, len(ids[b]))}
+            )
+            is_last = i == len(batches) - 1
+            logits_NV = self._forward(ids_BT, read, cache if n_prefix else None, later=not is_last)
+            places |= {(i, *position): len(places) + n for n, position in enumerate(read)}
+            asked += of_batch
         log_p_NV = logits_NV.log_softmax(-1, dtype=self.softmax_dtype or torch.float32)
         best_N = log_p_NV.argmax(-1).tolist()
-        place = {position: n for n, position in enumerate(read)}
-        for b, start, number in asked:
+        for *place, number in asked:
             label = requests[number][2]
-            first = place[b, start]
-            places = list(range(first, first + len(label)))
-            total = sum(log_p_NV[places, label].tolist())
+            first = places[tuple(place)]
+            total = sum(log_p_NV[list(range(first, first + len(label))), label].tolist())
             yield number, (total, best_N[first : first + len(label)] == label)
 
 

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional as F
 
 ROWS = 1_024  # tokens of a product that the layout is chosen for; others are allowed
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of an output, relative to its largest
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the difference, relative
 N_TRIED = 8  # tokens on which the model is compared with itself before
 Activation = tuple[str, list[float], str]  # as oneDNN names it
 ACTIVATIONS: tuple[tuple[Callable[[torch.Tensor], torch.Tensor], Activation], ...] = (
@@ -92,17 +92,25 @@ def pack(model: Any) -> None:
     """
     if not _may_pack(model):
         return
+    if not keeps_logits(model, lambda: _pack_layers(model, model.get_output_embeddings())):
+        _unpack(model)
+
+
+def keeps_logits(model: Any, change: Callable[[], None]) -> bool:
+    """Whether a model gives the same logits, up to rounding, after it was changed.
+
+    False also if the changed model cannot compute, or if the model could not before: then it is
+    not changed.
+    """
     try:
         before = _logits(model)
     except Exception:  # it takes more than ids, or computes nothing here
-        return
+        return False
     try:
-        _pack_layers(model, model.get_output_embeddings())
-        is_same = _is_close(_logits(model), before, model.dtype)
+        change()
+        return _is_close(_logits(model), before, model.dtype)
     except Exception:  # an operator that a packed weight, or this processor, does not have
-        is_same = False
-    if not is_same:
-        _unpack(model)
+        return False
 
 
 def _may_pack(model: Any) -> bool:
@@ -189,13 +197,17 @@ def _name_of(activation: Any) -> Activation | None:
 
 
 def _logits(model: Any) -> torch.Tensor:
+    # from all of the vocabulary: the first tokens are often special, and far more sensitive
+    ids_T = torch.linspace(0, model.get_input_embeddings().weight.shape[0] - 1, N_TRIED).long()
     with torch.inference_mode():
-        return model(torch.arange(N_TRIED)[None]).logits
+        return model(ids_T[None]).logits
 
 
 def _is_close(found: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
-    gap = (found - expected).abs().max() / expected.abs().max()
-    return found.shape == expected.shape and bool(gap < TOLERANCE[dtype])
+    if found.shape != expected.shape:
+        return False
+    gap = (found - expected).float().norm() / expected.float().norm()
+    return bool(gap < TOLERANCE.get(dtype, 0))
 
 
 def _unpack(parent: Any) -> None:

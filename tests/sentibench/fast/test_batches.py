@@ -2,7 +2,7 @@
 
 import itertools
 
-from sentibench.fast.batches import BATCHES_WORTH, clusters, cut
+from sentibench.fast.batches import BATCHES_WORTH, Batch, clusters, cut, in_groups
 
 
 def rows_of(prompts: list[list[int]]) -> list[list[list[int]]]:
@@ -58,3 +58,14 @@ def test_a_few_equal_demonstrations_do_not_split_a_task() -> None:
 def test_equal_prompts_are_one_row_and_nothing_is_nothing() -> None:
     assert clusters([[1, 2], [3], [1, 2]]) == [[((1, 2), [0, 2]), ((3,), [1])]]
     assert clusters([]) == []
+
+
+def test_groups_hold_batches_in_order_as_many_as_are_allowed() -> None:
+    sizes = [2, 2, 2, 9, 1, 4, 4, 1]
+    batches = [Batch([((1, 2), [i])] * n, (1,)) for i, n in enumerate(sizes)]
+    groups = list(in_groups(batches, 3, 8))
+    assert [[len(batch.rows) for batch in group] for group in groups] == [
+        *([2, 2, 2], [9], [1, 4], [4, 1])
+    ]
+    assert [batch for group in groups for batch in group] == batches
+    assert list(in_groups([], 3, 8)) == []

@@ -87,6 +87,41 @@ def test_the_shared_beginning_goes_through_the_model_once(tokenizer) -> None:
     assert fast.tokens_computed < sum(lengths) - (len(one) - 2) * instruction + 64
 
 
+def test_one_head_reads_several_batches(tokenizer, monkeypatch) -> None:
+    common = {"pretrained": make("llama"), "tokenizer": tokenizer, "device": "cpu"}
+    fast = SentiBenchLM(**common, batch_tokens=64)
+    counts: dict[str, list[int]] = {"batches": [], "head": []}
+    model = fast.model
+    model.model.embed_tokens.register_forward_hook(lambda *_: counts["batches"].append(1))
+    model.lm_head.register_forward_hook(lambda _m, x, _y: counts["head"].append(x[0].shape[1]))
+    found = fast.loglikelihood(requests(), disable_tqdm=True)
+    computed = [n for n in counts["head"] if n]
+    assert len(computed) * 3 < len(counts["batches"]) == len(counts["head"])
+    monkeypatch.setattr(fast_model, "HEAD_BATCHES", 1)
+    counts["head"].clear()
+    one_by_one = fast.loglikelihood(requests(), disable_tqdm=True)
+    assert len([n for n in counts["head"] if n]) > 3 * len(computed)
+    assert [x for x, _ in found] == pytest.approx([x for x, _ in one_by_one], abs=1e-4)
+
+
+def test_a_broken_call_leaves_nothing_for_the_next_one(tokenizer) -> None:
+    common = {"pretrained": make("llama"), "tokenizer": tokenizer, "device": "cpu"}
+    fast = SentiBenchLM(**common, batch_tokens=64)
+    expected = fast.loglikelihood(requests(), disable_tqdm=True)
+    seen: list[int] = []
+
+    def fail(_module: object, ids: tuple[torch.Tensor]) -> None:
+        seen.append(1)
+        if len(seen) == 6:
+            raise RuntimeError("out of memory")
+
+    hook = fast.model.model.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fast.loglikelihood(requests(), disable_tqdm=True)
+    hook.remove()
+    assert fast.loglikelihood(requests(), disable_tqdm=True) == expected
+
+
 @pytest.mark.parametrize("family", ["llama", "gemma3", "gpt2"])
 def test_a_kept_beginning_saves_tokens_and_changes_no_answer(family, tokenizer) -> None:
     common = {"pretrained": make(family), "tokenizer": tokenizer, "device": "cpu"}
@@ -180,7 +215,7 @@ def test_keys_and_values_are_held_for_as_many_positions_as_memory_has_room(
     rows: list[int] = []
     forward = fast._forward
     monkeypatch.setattr(
-        fast, "_forward", lambda ids, *rest: [rows.append(len(ids)), forward(ids, *rest)][1]
+        fast, "_forward", lambda ids, *a, **k: [rows.append(len(ids)), forward(ids, *a, **k)][1]
     )
     assert fast.generate_until(asked, disable_tqdm=True) == expected
     assert max(rows) <= 200 // 20
@@ -219,7 +254,7 @@ def test_a_finished_answer_makes_room_for_a_waiting_prompt(tokenizer) -> None:
     )
     sizes = []
     forward = fast._forward
-    fast._forward = lambda ids, *rest: sizes.append(tuple(ids.shape)) or forward(ids, *rest)
+    fast._forward = lambda ids, *a, **k: sizes.append(tuple(ids.shape)) or forward(ids, *a, **k)
     asked = prompts({"until": ["e", "a"], "max_gen_toks": 60})
     fast.generate_until(asked, disable_tqdm=True)
     steps = [rows for rows, n_tokens in sizes if n_tokens == 1]

@@ -1,0 +1,169 @@
+"""Attention in blocks, against torch's own."""
+
+import gc
+from types import SimpleNamespace
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from sentibench.fast import attention  # noqa: E402
+from sentibench.fast.attention import NAME, QUERIES, attend_in_blocks, blocks_of  # noqa: E402
+from sentibench.fast.model import load_model  # noqa: E402
+
+SIZES = {"vocab_size": 90, "hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 3}
+SIZES |= {"num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 8}
+SIZES |= {"max_position_embeddings": 512, "initializer_range": 0.3}
+LONG = 2 * QUERIES + 21
+
+
+def make(family: str, dtype=torch.float32):
+    torch.manual_seed(0)
+    if family == "gpt2":  # every head has keys of its own
+        sizes = {"vocab_size": 90, "n_embd": 48, "n_layer": 3, "n_head": 6, "n_positions": 512}
+        model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes))
+    elif family == "gemma3":  # layers that see a window, and layers that see all
+        kinds = ["sliding_attention", "full_attention", "sliding_attention"]
+        config = transformers.Gemma3TextConfig(
+            **SIZES, sliding_window=20, layer_types=kinds, query_pre_attn_scalar=5
+        )
+        model = transformers.Gemma3ForCausalLM(config)
+    else:
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES))
+    return model.to(dtype).eval()
+
+
+def logits(model, ids_BT, cache=None, **given):
+    with torch.inference_mode():
+        return model(ids_BT, past_key_values=cache, use_cache=cache is not None, **given).logits
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "gpt2"])
+@pytest.mark.parametrize("n_rows", [1, 3])
+@pytest.mark.parametrize("n_before", [0, 1, 30])
+def test_logits_are_those_of_torchs_own_attention(family, n_rows, n_before) -> None:
+    model = make(family)
+    ids_BT = torch.randint(90, (n_rows, n_before + LONG))
+
+    def read() -> torch.Tensor:
+        if not n_before:
+            return logits(model, ids_BT)
+        cache = transformers.DynamicCache(config=model.config)
+        logits(model, ids_BT[:, :n_before], cache)
+        return logits(model, ids_BT[:, n_before:], cache)
+
+    expected = read()
+    attend_in_blocks(model)
+    assert model.config._attn_implementation == NAME
+    torch.testing.assert_close(read(), expected, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_padding_on_the_left_changes_no_row(family) -> None:
+    model = make(family)
+    attend_in_blocks(model)
+    ids_BT = torch.randint(90, (3, LONG))
+    mask_BT = torch.ones_like(ids_BT)
+    for row, n in enumerate((0, 9, QUERIES + 30)):  # whole blocks that see nothing
+        mask_BT[row, :n] = 0
+    positions_BT = (mask_BT.cumsum(1) - 1).clamp_min(0)
+    found = logits(model, ids_BT, attention_mask=mask_BT, position_ids=positions_BT)
+    for row, n in enumerate((0, 9, QUERIES + 30)):
+        alone = logits(model, ids_BT[row : row + 1, n:])
+        torch.testing.assert_close(found[row, n:], alone[0], atol=2e-4, rtol=1e-4)
+    assert not found.isnan().any()
+
+
+def test_answers_are_those_of_torchs_own_attention() -> None:
+    model = make("llama")
+    given = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0}
+    ids_BT = torch.randint(90, (3, LONG))
+    expected = model.generate(ids_BT, **given)
+    attend_in_blocks(model)
+    assert torch.equal(model.generate(ids_BT, **given), expected)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_in_bfloat16_logits_are_as_near_to_float32_as_torchs_own(family) -> None:
+    ids_BT = torch.randint(90, (4, LONG))
+    exact = logits(make(family), ids_BT)
+    model = make(family, torch.bfloat16)
+    theirs = (logits(model, ids_BT) - exact).abs().mean()
+    attend_in_blocks(model)
+    assert model.config._attn_implementation == NAME
+    assert (logits(model, ids_BT) - exact).abs().mean() < 1.3 * theirs
+
+
+def test_a_block_meets_only_the_keys_that_one_of_its_queries_sees() -> None:
+    n_before, T = 10, QUERIES + 5
+    causal = torch.ones(T, n_before + T, dtype=torch.bool).tril(n_before)
+    first, last = blocks_of(causal[None, None].expand(3, 1, -1, -1), torch.float32)
+    assert (first.queries, first.keys) == (slice(0, QUERIES), slice(0, n_before + QUERIES))
+    assert (last.keys.start, last.keys.stop) == (0, n_before + T)
+    # the first query sees itself and all before it: only keys behind it are not seen by some
+    assert first.unsure == slice(n_before + 1, n_before + QUERIES)
+    assert first.bias_BTK.shape == (1, QUERIES, QUERIES - 1)
+    assert last.unsure == slice(n_before + QUERIES + 1, n_before + T)
+    window = causal.triu(n_before - 6)  # itself and 6 before it
+    _, last = blocks_of(window[None, None], torch.float32)
+    assert (last.keys.start, last.keys.stop) == (n_before + QUERIES - 6, n_before + T)
+
+
+def test_layers_share_the_blocks_of_a_mask_and_these_go_with_it(monkeypatch) -> None:
+    found: list[int] = []
+    cut = attention._cut
+    monkeypatch.setattr(attention, "_cut", lambda *given: found.append(1) or cut(*given))
+    model = make("gemma3")
+    attend_in_blocks(model)
+    found.clear()
+    n_before = len(attention._known_blocks)
+    logits(model, torch.randint(90, (2, LONG)))
+    assert len(found) == 2  # of three layers: one mask of windows, one of all
+    gc.collect()
+    assert len(attention._known_blocks) <= n_before
+
+
+def test_a_model_with_other_attention_keeps_it() -> None:
+    eager = make("llama")
+    eager.set_attn_implementation("eager")
+    half = make("llama", torch.float16)  # how near is near enough is not known
+    elsewhere = make("llama").to("meta")
+    for model, name in ((eager, "eager"), (half, "sdpa"), (elsewhere, "sdpa")):
+        attend_in_blocks(model)
+        assert model.config._attn_implementation == name
+    attend_in_blocks(SimpleNamespace(config=None))
+
+
+def test_a_model_that_gives_other_logits_afterwards_has_its_attention_back(monkeypatch) -> None:
+    def wrong(*args, **kwargs):
+        out, weights = attention.sdpa_attention_forward(*args, **kwargs)
+        return out * 1.5, weights
+
+    monkeypatch.setattr(attention, "_attend", wrong)
+    model = make("llama")
+    ids_BT = torch.randint(90, (2, LONG))
+    expected = logits(model, ids_BT)
+    attend_in_blocks(model)
+    assert model.config._attn_implementation == "sdpa"
+    assert torch.equal(logits(model, ids_BT), expected)
+
+
+def test_what_it_does_not_know_is_left_to_torch() -> None:
+    q, k, v = (torch.randn(2, n, 5, 8) for n in (6, 2, 2))
+    module = SimpleNamespace(num_key_value_groups=3, is_causal=True)
+    seen = torch.ones(2, 1, 5, 5, dtype=torch.bool).tril()
+    expected, _ = attention.sdpa_attention_forward(module, q, k, v, seen)
+    numbers = torch.zeros(2, 1, 5, 5).masked_fill(~seen, -torch.inf)
+    per_head = seen.expand(-1, 6, -1, -1)
+    for mask in (None, numbers, per_head, seen):
+        found, _ = attention._attend(module, q, k, v, mask)
+        torch.testing.assert_close(found, expected)
+    with pytest.raises(ValueError, match="softcap"):
+        attention._attend(module, q, k, v, seen, softcap=30.0)
+
+
+def test_a_checkpoint_is_loaded_with_attention_in_blocks(tiny_folder) -> None:
+    assert load_model(tiny_folder, dtype="float32").model.config._attn_implementation == NAME
+    mixed = load_model(tiny_folder, dtype="float32", mixed_precision_dtype="bfloat16")
+    assert mixed.model.config._attn_implementation == "sdpa"
