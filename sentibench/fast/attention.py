@@ -134,9 +134,9 @@ def _attend(
         Shape (B, T, heads, E), and no weights.
     """
     mask = attention_mask
-    is_ours = mask is not None and mask.dtype == torch.bool and mask.shape[1] == 1
     others = (given.get(name) for name in ("position_bias", "softcap", "output_attentions"))
-    if not is_ours or dropout or any(other is not None for other in others):
+    has_others = dropout or any(other is not None for other in others)
+    if mask is None or mask.dtype != torch.bool or mask.shape[1] != 1 or has_others:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, **given
         )

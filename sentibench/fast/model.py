@@ -69,6 +69,7 @@ SLICE = 256  # texts that are tokenised in one call
 # a head computes the labels of so many batches and prompts at a time: a batch has few of them, and
 # for few, reading the weights of a large vocabulary is what takes the time
 HEAD_BATCHES, HEAD_PROMPTS = 8, 32
+SUMMED = 8  # positions whose vocabulary is summed at a time: the summands take as much memory again
 SHORTEST_PREFIX = 8  # below, a shared beginning costs more than it saves
 POOL = 16  # keys and values of so many batches are kept while answers are generated, where they fit
 COPIES = 4  # of these keys and values while prompts join, at most
@@ -567,13 +568,15 @@ class SentiBenchLM(HFLM):
             logits_NV = self._forward(ids_BT, read, cache if n_prefix else None, later=not is_last)
             places |= {(i, *position): len(places) + n for n, position in enumerate(read)}
             asked += of_batch
-        log_p_NV = logits_NV.log_softmax(-1, dtype=self.softmax_dtype or torch.float32)
-        best_N = log_p_NV.argmax(-1).tolist()
-        for *place, number in asked:
+        best_N = logits_NV.argmax(-1).tolist()
+        dtype = self.softmax_dtype or torch.float32
+        parts = logits_NV.split(SUMMED)
+        sum_N = torch.cat([part.to(dtype).logsumexp(-1) for part in parts])
+        for i, b, start, number in asked:
             label = requests[number][2]
-            first = places[tuple(place)]
-            total = sum(log_p_NV[list(range(first, first + len(label))), label].tolist())
-            yield number, (total, best_N[first : first + len(label)] == label)
+            read = slice(first := places[i, b, start], first + len(label))
+            logits_L = logits_NV[read][range(len(label)), label].to(dtype)
+            yield number, (sum((logits_L - sum_N[read]).tolist()), best_N[read] == label)
 
 
 def load_model(pretrained: str, **arguments: Any) -> SentiBenchLM:
