@@ -1,8 +1,9 @@
 """Methods that are not language models on the eight label tasks: predictions, scores, speed.
 
 python benchmarks/peers.py majority|lexicon|probe FOLDER [--mini] [--tasks sst2,imdb] [--texts 1000]
-[--encoder FOLDER] [--teacher RUN]. Below FOLDER it writes predictions and, with ``sentibench
-score``, results that ``python -m leaderboard build FOLDER/results`` shows apart.
+[--encoder FOLDER] [--teacher RUN] [--limit 200] [--limits imdb=40 yelp2=40]. Below FOLDER it writes
+predictions and, with ``sentibench score``, results that ``python -m leaderboard build
+FOLDER/results`` shows apart.
 
 majority   the most frequent label of the training texts
 lexicon    vaderSentiment, where the labels are sentiments; it gives no probabilities
@@ -231,11 +232,21 @@ class Encoder:
 Method = Callable[[Task], list[Answered]]
 
 
+def asked(task: Task, options: argparse.Namespace) -> Sequence[Example]:
+    """The items of a test, or the first of them."""
+    return load_split(task, "test").examples[: limit_of(task, options)]
+
+
+def limit_of(task: Task, options: argparse.Namespace) -> int | None:
+    """How many items are answered at most."""
+    return options.limits.get(task.card.name, options.limit)
+
+
 def majority(options: argparse.Namespace) -> Method:
     def answer(task: Task) -> list[Answered]:
         start = time.perf_counter()
         gold = gold_texts(task, sys.maxsize)
-        share_NK = np.tile(gold.labels_NK.mean(axis=0), (len(load_split(task, "test").examples), 1))
+        share_NK = np.tile(gold.labels_NK.mean(axis=0), (len(asked(task, options)), 1))
         lines, seconds = _distributions(task, share_NK), time.perf_counter() - start
         what = "the most frequent label of the training texts"
         return [Answered("Majority", what, lines, seconds)]
@@ -254,10 +265,9 @@ def lexicon(options: argparse.Namespace) -> Method:
         if not set(task.card.labels) <= POLARITIES:
             return []
         start = time.perf_counter()
-        examples = load_split(task, "test").examples
         lines = [
             {"index": e.index, "prediction": polarity(score(e.sentence)["compound"], task)}
-            for e in examples
+            for e in asked(task, options)
         ]
         what = "a lexicon of sentiment words with rules (vaderSentiment)"
         return [Answered("VADER", what, lines, time.perf_counter() - start)]
@@ -302,7 +312,7 @@ def probe(options: argparse.Namespace) -> Method:
             seconds = time.perf_counter() - began
             print(f"{task.name}: {row}: {len(of.texts)} texts, {seconds:.1f} s", file=sys.stderr)
         began = time.perf_counter()
-        vectors_ND = encode([text_of(example) for example in load_split(task, "test").examples])
+        vectors_ND = encode([text_of(example) for example in asked(task, options)])
         encoding_s = time.perf_counter() - began + (loading_s.pop() if loading_s else 0)
         found: list[Answered] = []
         for row, one in probes.items():
@@ -334,7 +344,7 @@ def _distributions(task: Task, found_NK: Floats) -> list[dict[str, Any]]:
 # The command
 
 
-def write_and_score(folder: Path, task: Task, answered: Answered) -> None:
+def write_and_score(folder: Path, task: Task, answered: Answered, limit: int | None) -> None:
     """Write a predictions file and give it to ``sentibench score``."""
     home = folder / "predictions" / "".join(c if c.isalnum() else "_" for c in answered.name)
     home.mkdir(parents=True, exist_ok=True)
@@ -344,6 +354,7 @@ def write_and_score(folder: Path, task: Task, answered: Answered) -> None:
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     arguments = ["score", task.name, str(path), "--results", str(folder / "results")]
     arguments += ["--name", answered.name, "--not-a-language-model", answered.method]
+    arguments += [] if limit is None else ["--limit", str(limit)]
     arguments += ["--seconds", str(answered.seconds), "--peak-memory-bytes", str(peak_bytes)]
     print(f"\n{answered.name}: {len(answered.lines) / answered.seconds:.3g} items per second")
     if sentibench(arguments) != 0:
@@ -361,6 +372,14 @@ def chosen_tasks(names: str, is_mini: bool) -> list[Task]:
     return [known[name] for name in asked]
 
 
+def limit_pair(text: str) -> tuple[str, int]:
+    """TASK=N as a pair."""
+    name, _, n = text.partition("=")
+    if not n.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text}, expected TASK=N, such as imdb=40")
+    return name, int(n)
+
+
 def run(argv: Sequence[str]) -> None:
     parser = Parser(prog="peers.py", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("method", choices=METHODS)
@@ -371,14 +390,21 @@ def run(argv: Sequence[str]) -> None:
     parser.add_argument("--encoder", type=Path, metavar="FOLDER")
     parser.add_argument("--encoder-name", default="MiniLM-L6")
     parser.add_argument("--teacher", type=Path, metavar="RUN")
+    parser.add_argument("--limit", type=int, help="items of each task, the first ones")
+    parser.add_argument(
+        "--limits", nargs="+", default=[], type=limit_pair, metavar="TASK=N", help="of some tasks"
+    )
     options = parser.parse_args(list(argv))
+    options.limits = dict(options.limits)
     if options.texts < FOLDS:
         raise InputError(f"--texts: got {options.texts}, expected a number from {FOLDS}")
     tasks = chosen_tasks(options.tasks, options.mini)
+    for name in options.limits:
+        chosen_tasks(name, options.mini)  # that there is such a task
     answer = METHODS[options.method](options)
     for task in tasks:
         for answered in answer(task):
-            write_and_score(options.folder, task, answered)
+            write_and_score(options.folder, task, answered, limit_of(task, options))
 
 
 if __name__ == "__main__":

@@ -124,6 +124,9 @@ def _build_parser() -> argparse.ArgumentParser:
     score.add_argument("--json", action="store_true", help="print one JSON object")
     score.add_argument("--split", default="test", help="train, val or test (default: test)")
     score.add_argument(
+        "--limit", type=int, metavar="N", help="the first N items only, as lm_eval --limit has them"
+    )
+    score.add_argument(
         "--raw",
         action="store_true",
         help="predictions are raw generations: take the first line, up to an invented 'Sentence:', "
@@ -439,8 +442,11 @@ def _score(options: argparse.Namespace) -> None:
 
     task = task_named(options.task, "score")
     peer = _peer(options)
+    if options.limit is not None and options.limit < 1:
+        raise InputError(f"score --limit: got {options.limit}, expected at least 1")
     # the file first: a wrong name must not wait for a download
     n_items = split_file(task, options.split).rows
+    n_items = min(n_items, options.limit or n_items)
     predictions = read_predictions(options.predictions, n_items, task.card.classes)
     if options.raw:
         predictions = [given._replace(text=answer_text(given.text)) for given in predictions]
@@ -448,7 +454,7 @@ def _score(options: argparse.Namespace) -> None:
     if peer:
         from sentibench.peers.results import write_results
 
-        written = write_results(options.results, task, predictions, peer)
+        written = write_results(options.results, task, predictions, peer, limit=options.limit)
         print(f"results: {written}", file=sys.stderr)
     if options.json:
         print(json.dumps(scores))

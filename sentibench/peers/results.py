@@ -85,7 +85,12 @@ class Peer:
 
 
 def write_results(
-    folder: Path, task: Task, predictions: Sequence[Given], peer: Peer, date: float | None = None
+    folder: Path,
+    task: Task,
+    predictions: Sequence[Given],
+    peer: Peer,
+    date: float | None = None,
+    limit: int | None = None,
 ) -> Path:
     """Write results and samples of the test split of a label task below a folder.
 
@@ -95,6 +100,7 @@ def write_results(
         predictions: N answers in the order of the items.
         peer: Whose they are.
         date: Seconds since 1970; now if None.
+        limit: Only so many of the first items were answered; all if None.
 
     Returns:
         The results file.
@@ -108,19 +114,22 @@ def write_results(
             f"score --results: {task.name} asks for lists of opinions, expected a task with labels"
         )
     examples = load_split(task, "test").examples
-    if len(predictions) != len(examples):
-        raise ValueError(f"{len(predictions)} predictions for {len(examples)} items")
-    pairs = zip(examples, predictions, strict=True)
+    n_items = min(len(examples), limit or len(examples))
+    if len(predictions) != n_items:
+        raise ValueError(f"{len(predictions)} predictions for {n_items} items")
+    pairs = zip(examples[:n_items], predictions, strict=True)
     rows = [_row(task, example, given) for example, given in pairs]
     date = time.time() if date is None else date
     stamp = datetime.fromtimestamp(date, timezone.utc).strftime("%Y-%m-%dT%H-%M-%S.%f")
     home = folder / re.sub(r"[^\w-]+", "_", peer.name)
     path = home / f"results_{stamp}.json"
+    summary = _summary(task, rows, peer, date, limit)
+    summary["n-samples"] = {task.name: {"original": len(examples), "effective": len(rows)}}
     samples = "".join(json.dumps(row) + "\n" for row in rows)
     try:
         home.mkdir(parents=True, exist_ok=True)
         write_beside(samples_beside(path, task.name), samples)
-        write_beside(path, json.dumps(_summary(task, rows, peer, date), indent=1) + "\n")
+        write_beside(path, json.dumps(summary, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"score --results: {home} cannot be written: {error.strerror}") from None
     return path
@@ -153,7 +162,9 @@ def _row(task: Task, example: Example, given: Given) -> dict[str, Any]:
     return row | {"score": [gold, predicted, len(labels)], "invalid_rate": float(predicted < 0)}
 
 
-def _summary(task: Task, rows: Sequence[dict[str, Any]], peer: Peer, date: float) -> dict[str, Any]:
+def _summary(
+    task: Task, rows: Sequence[dict[str, Any]], peer: Peer, date: float, limit: int | None
+) -> dict[str, Any]:
     """A results file of one task."""
     statistics = np.stack([metrics.label_row(row["score"]) for row in rows])
     results = {
@@ -168,11 +179,10 @@ def _summary(task: Task, rows: Sequence[dict[str, Any]], peer: Peer, date: float
         "configs": {task.name: config},
         "versions": {task.name: TASK_VERSION},
         "n-shot": {task.name: 0},
-        "n-samples": {task.name: {"original": len(rows), "effective": len(rows)}},
         "config": {
             "model": BACKEND,
             "model_args": {"method": peer.method},
-            "limit": None,
+            "limit": None if limit is None else float(limit),
             "peak_memory_bytes": peer.peak_memory_bytes,
         },
         "date": date,

@@ -168,13 +168,13 @@ def _distribution(raw: Any, where: str, labels: Sequence[str]) -> dict[str, floa
 
 
 def score_predictions(task: Task, split: str, predictions: Sequence[str | Given]) -> dict[str, Any]:
-    """Score one answer per item of a split.
+    """Score one answer per item of a split, or of its beginning.
 
     Args:
         task: The task.
         split: ``test``, ``train`` or ``val``.
-        predictions: N answers in file order. An extraction answer is taken whole; cut a raw
-            generation with ``parse.answer_text`` first.
+        predictions: One answer for each of the first N items, in file order. An extraction answer
+            is taken whole; cut a raw generation with ``parse.answer_text`` first.
 
     Returns:
         ``task``, ``split``, ``n``, ``score``, ``score_stderr`` and ``invalid_rate``; for label
@@ -184,11 +184,12 @@ def score_predictions(task: Task, split: str, predictions: Sequence[str | Given]
         in [0, 1], but ``brier`` in [0, 2] and ``nll`` in nats.
 
     Raises:
-        ValueError: If the number of predictions is not that of the items.
+        ValueError: If there are no predictions, or more than items.
     """
     card, examples = task.card, load_split(task, split).examples
-    if len(predictions) != len(examples):
+    if not 0 < len(predictions) <= len(examples):
         raise ValueError(f"{len(predictions)} predictions for {len(examples)} items")
+    examples = examples[: len(predictions)]
     measure = _score_labels if card.is_label_task else _score_tuples
     head = {"task": task.name, "split": split, "n": len(examples)}
     given = [Given(one) if isinstance(one, str) else one for one in predictions]

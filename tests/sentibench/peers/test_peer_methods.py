@@ -149,6 +149,16 @@ def test_majority_is_scored_and_read_by_the_leaderboard(peers, tmp_path: Path, c
     assert "items per second" in capsys.readouterr().out
 
 
+def test_limits_are_those_of_the_rows_they_are_compared_with(peers, tmp_path: Path) -> None:
+    given = ["majority", str(tmp_path), "--mini", "--tasks", "sst2,mint"]
+    peers.run([*given, "--limit", "9", "--limits", "mint=5"])
+    runs, problems = load_results(tmp_path / "results")
+    assert problems == []
+    assert {run.task.card.name: run.samples.n_items for run in runs} == {"sst2": 9, "mint": 5}
+    with pytest.raises(InputError, match="--tasks: unknown 'mimt'"):
+        peers.run([*given, "--limits", "mimt=5"])
+
+
 def test_a_probe_answers_with_an_encoder_and_a_teacher(peers, tmp_path: Path, monkeypatch) -> None:
     class Letters:
         """Counts of letters: enough to tell that vectors reach the probe in their order."""

@@ -110,6 +110,30 @@ def test_what_is_wrong_with_a_peer_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_the_first_items_alone_are_scored_as_lm_eval_scores_them(tmp_path: Path, capsys) -> None:
+    whole, part = predictions(tmp_path / "whole.jsonl"), tmp_path / "part.jsonl"
+    lines = whole.read_text(encoding="utf-8").splitlines(keepends=True)
+    part.write_text("".join(lines[:7]), encoding="utf-8")
+    given = ["--limit", "7", "--results", str(tmp_path / "out"), *NEEDED]
+    assert main(["score", SST2.name, str(part), "--json", *given]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 7
+    (results,) = tmp_path.glob("out/probe/results_*.json")
+    found = json.loads(results.read_text(encoding="utf-8"))
+    assert found["n-samples"] == {SST2.name: {"original": len(lines), "effective": 7}}
+    assert found["config"]["limit"] == 7
+    (samples,) = tmp_path.glob("out/probe/samples_*.jsonl")
+    read = read_samples(samples, SST2)
+    assert (read.n_items, read.split_size, read.is_whole) == (7, len(lines), False)
+    assert main(["score", SST2.name, str(whole), "--limit", "7"]) == 2
+    assert "got the index 7, expected 0 to 6" in capsys.readouterr().err
+    assert main(["score", SST2.name, str(part), "--limit", "8"]) == 2
+    assert "the file ends without 1 of 8 items" in capsys.readouterr().err
+    assert main(["score", SST2.name, str(part), "--limit", "0"]) == 2
+    assert "score --limit: got 0, expected at least 1" in capsys.readouterr().err
+    assert main(["score", SST2.name, str(whole), "--limit", "10000", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == len(lines)
+
+
 def test_a_task_without_labels_has_no_peers(tmp_path: Path, capsys) -> None:
     task = load_tasks()["sentibench_mini_atsa_rest16"]
     file, n_items = tmp_path / "p.jsonl", len(load_split(task, "test").examples)
