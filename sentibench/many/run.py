@@ -132,19 +132,10 @@ def _measured(many: Many, waiting: list[Unit]) -> Iterator[tuple[Unit, Outcome]]
                 if outcomes is None:
                     n = workers.index(worker)
                     workers[n] = _start(devices[n], n_workers)
-                    _remove_parts(units)
-                    lost = [unit for unit in units if not unit.is_done]
-                    outcome: Outcome = ("done", "")
-                    if suspects.isdisjoint(lost):
-                        units = [unit for unit in units if unit not in lost]
-                        suspects.update(lost)
-                        waiting[:0] = lost
-                    else:  # a suspect was alone
-                        why = "two worker processes were killed at it; is there enough memory?"
-                        is_bad_unit = units[0].model.name in measured
-                        outcome = ("failed" if is_bad_unit else "no model", why)
-                    outcomes = [outcome] * len(units)
-                for unit, outcome in zip(units, outcomes, strict=True):
+                    found = _of_dead_worker(units, waiting, suspects, measured)
+                else:
+                    found = list(zip(units, outcomes, strict=True))
+                for unit, outcome in found:
                     yield unit, outcome
                     if outcome[0] == "done":
                         measured.add(unit.model.name)
@@ -159,6 +150,29 @@ def _measured(many: Many, waiting: list[Unit]) -> Iterator[tuple[Unit, Outcome]]
             if worker.units:
                 worker.process.terminate()
             worker.process.join()
+
+
+def _of_dead_worker(
+    units: Sequence[Unit], waiting: list[Unit], suspects: set[Unit], measured: Collection[str]
+) -> list[tuple[Unit, Outcome]]:
+    """What became of the units of a worker that died, as far as it is known.
+
+    Args:
+        units: What it was at. Those that it lost are tried again, alone, unless they were alone.
+        waiting: Gets these in front.
+        suspects: Gets these too.
+        measured: Models that have answered something.
+    """
+    _remove_parts(units)
+    done: list[tuple[Unit, Outcome]] = [(unit, ("done", "")) for unit in units if unit.is_done]
+    lost = [unit for unit in units if not unit.is_done]
+    if suspects.isdisjoint(lost):
+        suspects.update(lost)
+        waiting[:0] = lost
+        return done
+    why = "two worker processes were killed at it; is there enough memory?"
+    kind = "failed" if units[0].model.name in measured else "no model"
+    return [*done, *((unit, (kind, why)) for unit in lost)]
 
 
 def _received(worker: _Busy) -> tuple[Sequence[Unit], list[Outcome] | None]:
