@@ -375,7 +375,7 @@ def chosen_tasks(names: str, is_mini: bool) -> list[Task]:
 def limit_pair(text: str) -> tuple[str, int]:
     """TASK=N as a pair."""
     name, _, n = text.partition("=")
-    if not n.isdecimal():
+    if not n.isdecimal() or int(n) < 1:
         raise argparse.ArgumentTypeError(f"got {text}, expected TASK=N, such as imdb=40")
     return name, int(n)
 
@@ -399,8 +399,12 @@ def run(argv: Sequence[str]) -> None:
     if options.texts < FOLDS:
         raise InputError(f"--texts: got {options.texts}, expected a number from {FOLDS}")
     tasks = chosen_tasks(options.tasks, options.mini)
+    if options.limit is not None and options.limit < 1:
+        raise InputError(f"--limit: got {options.limit}, expected at least 1")
+    names = {task.card.name for task in tasks}
     for name in options.limits:
-        chosen_tasks(name, options.mini)  # that there is such a task
+        if name not in names:
+            raise InputError(f"--limits: {name!r} is not asked; {nearest(name, names)}")
     answer = METHODS[options.method](options)
     for task in tasks:
         for answered in answer(task):

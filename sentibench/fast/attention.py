@@ -13,24 +13,28 @@ rounding.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
-from sentibench.fast.packed import keeps_logits
+from sentibench.fast.packed import change_if_same
 from sentibench.versions import parts_of
 
 with parts_of("transformers"):
     from torch.utils.weak import WeakTensorKeyDictionary
-    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.masking_utils import sdpa_mask
 
 PLAIN_LAYERS = {"full_attention", "sliding_attention"}
-NAME = "sentibench_blocks"
+NAME, TRIED = "sentibench_blocks", "sentibench_small_blocks"
 QUERIES = 64  # of a block: with fewer, products are narrow; with more, more is computed in vain
+FEW_QUERIES = 3  # of a block where a model is tried with a few tokens
 
 
 def cache_argument(model: Any) -> str | None:
@@ -87,24 +91,43 @@ def attend_in_blocks(model: Any) -> None:
 
     A model stays as it is where one of these is true:
 
-    * it is not on the CPU, or does not use ``sdpa`` of ``transformers``;
+    * it is not on the CPU;
+    * it, or a part of it, does not use ``sdpa`` of ``transformers``;
+    * its keys and values cannot be kept (`cache_argument`);
+    * its code asks whether the attention is called "sdpa", as sparse attention does;
     * it gives other logits afterwards.
     """
-    if getattr(getattr(model, "config", None), "_attn_implementation", None) != "sdpa":
+    parts = [part for part in model.modules() if isinstance(part, PreTrainedModel)]
+    if not parts or not _may_change(parts):
         return
-    if not getattr(model, "_supports_attention_backend", False) or model.device.type != "cpu":
-        return
-    AttentionInterface.register(NAME, _attend)
-    AttentionMaskInterface.register(NAME, _mask)
-    if not keeps_logits(model, lambda: model.set_attn_implementation(NAME)):
-        model.set_attn_implementation("sdpa")
+    for name, n_queries in ((NAME, QUERIES), (TRIED, FEW_QUERIES)):
+        AttentionInterface.register(name, partial(_attend, n_queries=n_queries))
+        AttentionMaskInterface.register(name, _mask)
+    whole = parts[0]  # without adapters around it
+    change, undo = (partial(whole.set_attn_implementation, name) for name in (TRIED, "sdpa"))
+    if change_if_same(model, change, undo):
+        whole.set_attn_implementation(NAME)
 
 
-def _mask(*args: Any, q_length: int, allow_is_causal_skip: bool = True, **given: Any) -> Any:
+def _may_change(parts: Sequence[PreTrainedModel]) -> bool:
+    if any(not part._supports_attention_backend or part.device.type != "cpu" for part in parts):
+        return False
+    if any(part.config._attn_implementation != "sdpa" for part in parts):
+        return False
+    if cache_argument(parts[0]) is None:
+        return False
+    try:
+        sources = {inspect.getsource(sys.modules[type(part).__module__]) for part in parts}
+    except (OSError, TypeError, KeyError):  # there is none
+        return False
+    return not any(re.search(r"""["']sdpa["']""", source) for source in sources)
+
+
+def _mask(*args: Any, **given: Any) -> Any:
     """The mask of ``sdpa``; for several queries never None."""
-    is_one = isinstance(q_length, int) and q_length == 1
-    skip = allow_is_causal_skip and is_one
-    return sdpa_mask(*args, q_length=q_length, allow_is_causal_skip=skip, **given)
+    n = given["q_length"] if "q_length" in given else len(given["cache_position"])
+    skip = given.pop("allow_is_causal_skip", True) and isinstance(n, int) and n == 1
+    return sdpa_mask(*args, allow_is_causal_skip=skip, **given)
 
 
 def _attend(
@@ -115,6 +138,7 @@ def _attend(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
+    n_queries: int = QUERIES,
     **given: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention as ``transformers`` calls it.
@@ -128,6 +152,7 @@ def _attend(
             mask, and with options that are not here, torch's own attention is used.
         dropout: 0, or torch's own attention is used.
         scaling: Factor of the scores; by default 1 / sqrt(D).
+        n_queries: Of a block.
         given: Other options.
 
     Returns:
@@ -140,14 +165,14 @@ def _attend(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, **given
         )
-    n_rows, n_heads, n_queries, size = query.shape
+    n_rows, n_heads, n_tokens, size = query.shape
     n_groups, n_keys = key.shape[1:3]
     n = n_rows * n_groups  # products at a time
     keys_NDS = key.reshape(n, n_keys, size).transpose(1, 2)
     values_NSE = value.reshape(n, n_keys, -1)
     query = query * (size**-0.5 if scaling is None else scaling)
-    out = query.new_empty(n_rows, n_queries, n_heads, value.shape[-1])
-    for block in blocks_of(mask, query.dtype):
+    out = query.new_empty(n_rows, n_tokens, n_heads, value.shape[-1])
+    for block in blocks_of(mask, query.dtype, n_queries):
         of_block = query[:, :, block.queries]
         t = of_block.shape[2]
         scores = of_block.reshape(n, n_heads // n_groups * t, size) @ keys_NDS[:, :, block.keys]
@@ -157,24 +182,25 @@ def _attend(
     return out, None
 
 
-def blocks_of(mask_B1TS: torch.Tensor, dtype: torch.dtype) -> list[Block]:
+def blocks_of(mask_B1TS: torch.Tensor, dtype: torch.dtype, n_queries: int = QUERIES) -> list[Block]:
     """The blocks of a mask; those of the same tensor are found once.
 
     Args:
         mask_B1TS: True where a query (of T) sees a key (of S).
         dtype: Of the scores.
+        n_queries: Of a block.
     """
-    known = _known_blocks.get(mask_B1TS)
-    if known is None:
-        known = _known_blocks[mask_B1TS] = list(_cut(mask_B1TS[:, 0], dtype))
-    return known
+    of_mask = _known_blocks.setdefault(mask_B1TS, {})
+    if (dtype, n_queries) not in of_mask:
+        of_mask[dtype, n_queries] = list(_cut(mask_B1TS[:, 0], dtype, n_queries))
+    return of_mask[dtype, n_queries]
 
 
-def _cut(mask_BTS: torch.Tensor, dtype: torch.dtype) -> Iterator[Block]:
+def _cut(mask_BTS: torch.Tensor, dtype: torch.dtype, n_queries: int) -> Iterator[Block]:
     if mask_BTS.stride(0) == 0:  # one row, shown for all
         mask_BTS = mask_BTS[:1]
-    for start in range(0, mask_BTS.shape[1], QUERIES):
-        queries = slice(start, start + QUERIES)
+    for start in range(0, mask_BTS.shape[1], n_queries):
+        queries = slice(start, start + n_queries)
         sees_BTS = mask_BTS[:, queries]
         keys = _from_first_to_last(sees_BTS.any(1).any(0))
         sees_BTK = sees_BTS[:, :, keys]

@@ -30,7 +30,7 @@ class HeadPositions:
         self._read: tuple[torch.Tensor, torch.Tensor] | None = None
         self._shape_BT: tuple[int, ...] = ()
         self._later = False
-        self._waiting: list[torch.Tensor] = []
+        self._waiting: list[torch.Tensor] | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._pick_for_head)
         layers = getattr(model.get_decoder(), "layers", None)
         mlp = getattr(layers[-1], "mlp", None) if layers else None
@@ -53,17 +53,24 @@ class HeadPositions:
             rows_N: Rows of the batch.
             positions_N: Positions in these rows.
             shape_BT: Shape of the ids that the model is given.
-            later: The head computes nothing yet: the logits have shape (1, 0, V). These positions
-                come first in the logits of the next call without ``later``.
+            later: The head computes nothing yet: the logits have shape (1, 0, V). Within the same
+                `together`, these positions come first in the logits of the next call without
+                ``later``.
         """
         self._read, self._shape_BT, self._later = (rows_N, positions_N), shape_BT, later
         try:
             yield
-        except BaseException:
-            self._waiting.clear()
-            raise
         finally:
             self._read = None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Positions that are read later are kept within; nothing is kept from before, or after."""
+        self._waiting = []
+        try:
+            yield
+        finally:
+            self._waiting = None
 
     def _pick(self, _module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if self._read is None:
@@ -75,7 +82,8 @@ class HeadPositions:
             return None
         states_1NH, *others = self._pick(_module, inputs) or inputs
         if self._later:
-            self._waiting.append(states_1NH)
+            if self._waiting is not None:
+                self._waiting.append(states_1NH)
             return (states_1NH[:, :0], *others)
         if self._waiting:
             states_1NH = torch.cat([*self._waiting, states_1NH], dim=1)

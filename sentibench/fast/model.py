@@ -5,8 +5,9 @@ and the softmax are computed at the positions of the labels only, not at every p
 prompt; the softmax is float32 whatever the model computes in, where ``hf`` keeps the model's type.
 What prompts have in common at their beginning, the instruction, goes through the model once.
 Batches hold a number of tokens, not of rows, sorted by length. An answer ends at its own stop
-string and makes room for the next prompt. On the CPU, weights are prepacked. Sampling, prompts
-without text and models that are not plain decoders are lm-eval's own code.
+string and makes room for the next prompt. The head computes the labels of several batches at once.
+On the CPU, weights are prepacked and attention is computed in blocks. Sampling, prompts without
+text and models that are not plain decoders are lm-eval's own code.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false
@@ -22,6 +23,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -78,6 +80,8 @@ HARMLESS = {"bos_token_id", "eos_token_id", "pad_token_id", "do_sample", "temper
 HARMLESS |= {"top_k", "min_p", "max_length", "transformers_version", "use_cache"}
 
 Request = tuple[Any, list[int], list[int]]  # (text pair or None, context, continuation)
+# rows of a batch, the number of ids that all begin with, keys and values of these
+WithKeys = tuple[list[Prompt], int, DynamicCache]
 
 log = logging.get_logger(__name__)
 
@@ -254,9 +258,9 @@ class SentiBenchLM(HFLM):
             layers = [layer for layer in cache.layers if layer.get_seq_length()]
             held = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers)
             self.bytes_per_token = max(1, held // 8)
-            of_rows = copy.deepcopy(cache)
-            self._forward(ids_BT[:, 4:], [(0, 3)], of_rows, later=True)
-            found_NV = self._forward(ids_BT[:, 4:], [(1, 2)], cache)
+            with self.positions.together():
+                self._forward(ids_BT[:, 4:], [(0, 3)], copy.deepcopy(cache), later=True)
+                found_NV = self._forward(ids_BT[:, 4:], [(1, 2)], cache)
             with torch.inference_mode():
                 plain_BTV = self.model(ids_BT).logits
         except Exception:  # whatever it is, lm-eval's own code does without it
@@ -292,8 +296,9 @@ class SentiBenchLM(HFLM):
 
         Args:
             pairs: N pairs (prompt, continuation).
-            known: Pairs whose scores you have already. A batch is left out if all its pairs are
-                known. The other batches stay the same, so their last digits do too.
+            known: Pairs whose scores you have already. Some batches go through the head together;
+                they are left out if all their pairs are known. The others stay the same, so their
+                last digits do too.
 
         Returns:
             N numbers in nats; NaN for pairs that were left out.
@@ -361,10 +366,15 @@ class SentiBenchLM(HFLM):
         ids = [self._cut_on_the_left(row, self.max_length) for row in whole]
         longest = max(len(continuation) for *_, continuation in requests)
         known = {n for n, (pair, *_) in enumerate(requests) if pair in self._known}
-        for batches in in_groups(self._plan(ids, longest), HEAD_BATCHES, HEAD_PROMPTS):
-            if all(n in known for batch in batches for n in batch.numbers):
-                continue
-            for number, score in self._score(batches, requests):
+        groups = [
+            group
+            for group in in_groups(self._plan(ids, longest), HEAD_BATCHES, HEAD_PROMPTS)
+            if not all(n in known for batch in group for n in batch.numbers)
+        ]
+        ready = self._with_keys([batch for group in groups for batch in group])
+        for group in groups:
+            batches = islice(ready, len(group))
+            for number, score in self._score(batches, len(group), requests):
                 scores[number] = score
                 if requests[number][0] is not None:
                     self.cache_hook.add_partial("loglikelihood", requests[number][0], score)
@@ -503,10 +513,8 @@ class SentiBenchLM(HFLM):
         self._forward(torch.tensor([prefix], device=self.device), [], cache, later=True)
         return cache
 
-    def _with_keys(
-        self, batches: Sequence[Batch]
-    ) -> Iterator[tuple[list[Prompt], int, DynamicCache]]:
-        """Rows of a batch, the number of ids that they begin with, and the cache of these."""
+    def _with_keys(self, batches: Sequence[Batch]) -> Iterator[WithKeys]:
+        """The batches, ready for the model; a beginning is computed once for batches in a row."""
         prefix, keys = (), DynamicCache()
         for batch in batches:
             if batch.prefix != prefix:
@@ -547,36 +555,41 @@ class SentiBenchLM(HFLM):
             return self.model(ids_BT, use_cache=cache is not None, **given).logits[0]
 
     def _score(
-        self, batches: Sequence[Batch], requests: Sequence[Request]
+        self, batches: Iterator[WithKeys], n: int, requests: Sequence[Request]
     ) -> Iterator[tuple[int, tuple[float, bool]]]:
-        """Log-likelihood and is-greedy of every request of some batches."""
+        """Log-likelihood and is-greedy of every request of n batches, with one call of the head."""
         places: dict[tuple[int, int, int], int] = {}  # batch, row and position -> row of the logits
         asked: list[tuple[int, int, int, int]] = []  # batch, row, first position, request
-        for i, (rows, n_prefix, cache) in enumerate(self._with_keys(batches)):
-            ids = [torch.tensor(row[n_prefix:]) for row, _ in rows]
-            # padded on the right: a causal model looks at no later position
-            ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.device)
-            of_batch = [
-                (i, b, len(ids[b]) - len(requests[number][2]), number)
-                for b, (_, numbers) in enumerate(rows)
-                for number in numbers
-            ]
-            read = sorted(
-                {(b, t) for _, b, start, _ in of_batch for t in range(start, len(ids[b]))}
-            )
-            is_last = i == len(batches) - 1
-            logits_NV = self._forward(ids_BT, read, cache if n_prefix else None, later=not is_last)
-            places |= {(i, *position): len(places) + n for n, position in enumerate(read)}
-            asked += of_batch
+        with self.positions.together():
+            for i, (rows, n_prefix, cache) in enumerate(batches):
+                ids = [torch.tensor(row[n_prefix:]) for row, _ in rows]
+                # padded on the right: a causal model looks at no later position
+                ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(self.device)
+                of_batch = [
+                    (i, b, len(ids[b]) - len(requests[number][2]), number)
+                    for b, (_, numbers) in enumerate(rows)
+                    for number in numbers
+                ]
+                read = sorted(
+                    {(b, t) for _, b, start, _ in of_batch for t in range(start, len(ids[b]))}
+                )
+                logits_NV = self._forward(
+                    ids_BT, read, cache if n_prefix else None, later=i < n - 1
+                )
+                places |= {(i, *position): len(places) + k for k, position in enumerate(read)}
+                asked += of_batch
+        assert len(logits_NV) == len(places)
         best_N = logits_NV.argmax(-1).tolist()
         dtype = self.softmax_dtype or torch.float32
+        wide = torch.promote_types(dtype, torch.float32)  # the difference of two large numbers
         parts = logits_NV.split(SUMMED)
-        sum_N = torch.cat([part.to(dtype).logsumexp(-1) for part in parts])
+        sum_N = torch.cat([part.to(wide).logsumexp(-1) for part in parts])
         for i, b, start, number in asked:
             label = requests[number][2]
             read = slice(first := places[i, b, start], first + len(label))
-            logits_L = logits_NV[read][range(len(label)), label].to(dtype)
-            yield number, (sum((logits_L - sum_N[read]).tolist()), best_N[read] == label)
+            logits_L = logits_NV[read][range(len(label)), label].to(wide)
+            log_p_L = (logits_L - sum_N[read]).to(dtype)
+            yield number, (sum(log_p_L.tolist()), best_N[read] == label)
 
 
 def load_model(pretrained: str, **arguments: Any) -> SentiBenchLM:

@@ -22,7 +22,8 @@ from torch import nn
 from torch.nn import functional as F
 
 ROWS = 1_024  # tokens of a product that the layout is chosen for; others are allowed
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the difference, relative
+# of the norm of a difference, by the norm of what was expected
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 N_TRIED = 8  # tokens on which the model is compared with itself before
 Activation = tuple[str, list[float], str]  # as oneDNN names it
 ACTIVATIONS: tuple[tuple[Callable[[torch.Tensor], torch.Tensor], Activation], ...] = (
@@ -92,15 +93,15 @@ def pack(model: Any) -> None:
     """
     if not _may_pack(model):
         return
-    if not keeps_logits(model, lambda: _pack_layers(model, model.get_output_embeddings())):
-        _unpack(model)
+    head = model.get_output_embeddings()
+    change_if_same(model, lambda: _pack_layers(model, head), lambda: _unpack(model))
 
 
-def keeps_logits(model: Any, change: Callable[[], None]) -> bool:
-    """Whether a model gives the same logits, up to rounding, after it was changed.
+def change_if_same(model: Any, change: Callable[[], None], undo: Callable[[], None]) -> bool:
+    """Change a model, and undo it unless the model gives the same logits, up to rounding.
 
-    False also if the changed model cannot compute, or if the model could not before: then it is
-    not changed.
+    Returns:
+        Whether it is changed. A model that computes nothing from ids alone is never changed.
     """
     try:
         before = _logits(model)
@@ -108,9 +109,12 @@ def keeps_logits(model: Any, change: Callable[[], None]) -> bool:
         return False
     try:
         change()
-        return _is_close(_logits(model), before, model.dtype)
+        is_same = _is_close(_logits(model), before, model.dtype)
     except Exception:  # an operator that a packed weight, or this processor, does not have
-        return False
+        is_same = False
+    if not is_same:
+        undo()
+    return is_same
 
 
 def _may_pack(model: Any) -> bool:

@@ -160,8 +160,9 @@ class Classifier:
             texts: N texts. The model does not see empty texts.
             on_answer: Called as soon as an answer is known, with the positions of its texts and
                 the answer. Equal texts have one answer.
-            known: Positions of texts whose answers you have already. A batch is left out if all
-                its texts are known. The other batches stay the same, so their answers do too.
+            known: Positions of texts whose answers you have already. Up to eight batches are left
+                out together if all their texts are known. The others stay the same, so their
+                answers do too.
 
         Returns:
             N answers in the order of the texts. Label tasks: ``label``, ``probability`` and

@@ -1,6 +1,7 @@
 """The fast model against lm-eval's own, on small random models of two families."""
 
 import itertools
+import math
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -85,6 +86,19 @@ def test_the_shared_beginning_goes_through_the_model_once(tokenizer) -> None:
         tokenizer("Say whether the text is positive, negative or neutral")["input_ids"]
     )
     assert fast.tokens_computed < sum(lengths) - (len(one) - 2) * instruction + 64
+    begin = one[0].args[0].partition("\n\n")[0]
+    texts = [f"{begin}\n\n{7919 * n} {text}\n" for n, text in enumerate(sentences() * 5)]
+    many = [SimpleNamespace(args=(text, " positive")) for text in texts]
+    assert len(many) > 3 * fast_model.HEAD_PROMPTS
+    fast.batch_tokens, fast.tokens_computed = 1_000_000, 0  # a group holds one batch, or few
+    seen: list[tuple[int, ...]] = []
+    forward = fast._forward
+    fast._forward = lambda ids, *a, **k: seen.append(tuple(ids.shape)) or forward(ids, *a, **k)
+    fast.loglikelihood(many, disable_tqdm=True)
+    fast.batch_tokens = 400
+    fast.loglikelihood(many, disable_tqdm=True)
+    assert sum(rows == 1 for rows, _ in seen) == 2  # the beginning, once for each call
+    assert len(seen) > 10
 
 
 def test_one_head_reads_several_batches(tokenizer, monkeypatch) -> None:
@@ -104,22 +118,59 @@ def test_one_head_reads_several_batches(tokenizer, monkeypatch) -> None:
     assert [x for x, _ in found] == pytest.approx([x for x, _ in one_by_one], abs=1e-4)
 
 
-def test_a_broken_call_leaves_nothing_for_the_next_one(tokenizer) -> None:
+@pytest.mark.parametrize("where", ["in the model", "between two batches"])
+def test_a_broken_call_leaves_nothing_for_the_next_one(where, tokenizer, monkeypatch) -> None:
     common = {"pretrained": make("llama"), "tokenizer": tokenizer, "device": "cpu"}
     fast = SentiBenchLM(**common, batch_tokens=64)
     expected = fast.loglikelihood(requests(), disable_tqdm=True)
     seen: list[int] = []
+    owner, name = {
+        "in the model": (fast.model.lm_head, "forward"),
+        "between two batches": (fast_model.DynamicCache, "batch_repeat_interleave"),
+    }[where]
+    done = getattr(owner, name)
 
-    def fail(_module: object, ids: tuple[torch.Tensor]) -> None:
+    def fail(*given):
         seen.append(1)
         if len(seen) == 6:
             raise RuntimeError("out of memory")
+        return done(*given)
 
-    hook = fast.model.model.register_forward_pre_hook(fail)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        fast.loglikelihood(requests(), disable_tqdm=True)
-    hook.remove()
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            fast.loglikelihood(requests(), disable_tqdm=True)
+    chosen = requests()[-3:]  # of one batch
+    plain = SentiBenchLM(**common, batch_tokens=64)
+    assert fast.loglikelihood(chosen, True) == plain.loglikelihood(chosen, True)
     assert fast.loglikelihood(requests(), disable_tqdm=True) == expected
+
+
+def test_known_pairs_are_left_out_by_groups_and_the_others_stay_the_same(tokenizer) -> None:
+    common = {"pretrained": make("llama"), "tokenizer": tokenizer, "device": "cpu"}
+    fast = SentiBenchLM(**common, batch_tokens=64)
+    pairs = [request.args for request in requests()]
+    whole = fast.log_likelihoods(pairs)
+    n_whole, fast.tokens_computed = fast.tokens_computed, 0
+    known = {pair for pair in pairs if pair[0].startswith("Say")}
+    part = fast.log_likelihoods(pairs, known)
+    assert fast.tokens_computed < n_whole / 2
+    left_out = [pair for pair, score in zip(pairs, part, strict=True) if math.isnan(score)]
+    assert set(left_out) <= known
+    assert len(left_out) > len(known) / 2
+    pairs_of = zip(whole, part, strict=True)
+    assert all(a == b for a, b in pairs_of if not math.isnan(b))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_softmax_of_few_digits_is_as_exact_as_that_of_hf(dtype, tokenizer) -> None:
+    common = {"pretrained": make("llama"), "tokenizer": tokenizer, "device": "cpu"}
+    exact = [x for x, _ in SentiBenchLM(**common).loglikelihood(requests(), True)]
+    gaps = {}
+    for kind in (HFLM, SentiBenchLM):
+        found = kind(**common, softmax_dtype=dtype).loglikelihood(requests(), True)
+        gaps[kind] = sum(abs(x - y) for (x, _), y in zip(found, exact, strict=True))
+    assert 0 < gaps[SentiBenchLM] < 0.6 * gaps[HFLM]
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3", "gpt2"])

@@ -155,8 +155,9 @@ def test_limits_are_those_of_the_rows_they_are_compared_with(peers, tmp_path: Pa
     runs, problems = load_results(tmp_path / "results")
     assert problems == []
     assert {run.task.card.name: run.samples.n_items for run in runs} == {"sst2": 9, "mint": 5}
-    with pytest.raises(InputError, match="--tasks: unknown 'mimt'"):
-        peers.run([*given, "--limits", "mimt=5"])
+    for option, value in (("--limits", "mimt=5"), ("--limits", "imdb=5"), ("--limit", "0")):
+        with pytest.raises(InputError, match=f"{option}: "):
+            peers.run([*given, option, value])
 
 
 def test_a_probe_answers_with_an_encoder_and_a_teacher(peers, tmp_path: Path, monkeypatch) -> None:
