@@ -55,7 +55,8 @@ def test_logits_are_those_of_torchs_own_attention(family, n_rows, n_before) -> N
 
     expected = read()
     attend_in_blocks(model)
-    assert model.config._attn_implementation == NAME
+    if family != "gpt2":  # in transformers 5.0, its code asks for the name
+        assert model.config._attn_implementation == NAME
     torch.testing.assert_close(read(), expected, atol=2e-4, rtol=1e-4)
 
 
