@@ -11,10 +11,12 @@ from torch.profiler import ProfilerActivity, profile
 
 GROUPS = {
     "matrix products": (  # the last one computes an MLP's activation and its product too
-        *("aten::mm", "aten::addmm", "aten::bmm", "aten::_addmm_activation"),
+        *("aten::mm", "aten::addmm", "aten::_addmm_activation"),
         "mkldnn::_linear_pointwise",
     ),
-    "attention": ("aten::_scaled_dot_product", "aten::_flash_attention", "aten::_softmax"),
+    "attention": (
+        *("aten::_scaled_dot_product", "aten::_flash_attention", "aten::_softmax", "aten::bmm"),
+    ),
     "activation": ("aten::silu", "aten::gelu", "aten::tanh"),
     "products and sums of elements": (
         *("aten::mul", "aten::add", "aten::sub", "aten::neg", "aten::pow", "aten::mean"),
