@@ -33,9 +33,10 @@ def on_files(files: Any, config: Any) -> None:
 
 
 def on_post_build(config: Any) -> None:
-    """The results page links to its table in Markdown as a file; mkdocs would make it a page."""
-    table = Path("distillation_page", "leaderboard.md")
-    copy(Path(__file__).parent / table, Path(config["site_dir"]) / table)
+    """A results page links to its table in Markdown as a file; mkdocs would make it a page."""
+    for page in ("distillation_page", "peers_page"):
+        table = Path(page, "leaderboard.md")
+        copy(Path(__file__).parent / table, Path(config["site_dir"]) / table)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

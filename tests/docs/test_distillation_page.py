@@ -2,12 +2,15 @@
 
 import json
 import re
+from pathlib import Path
 
+import pytest
 from documented import ROOT
 
 from sentibench.data.cards import load_tasks
 
 PAGE = ROOT / "docs" / "distillation_page"
+PEERS = ROOT / "docs" / "peers_page"
 NAMES = {
     "base": "SmolLM2-135M-Instruct",
     "KnowDist": "KnowDist",
@@ -41,7 +44,8 @@ def test_the_page_has_the_scores_of_the_table() -> None:
 
 def test_the_figures_of_the_readme_are_those_of_the_table() -> None:
     text = (ROOT / "docs" / "distillation_results.md").read_text(encoding="utf-8")
-    (row,) = (line for line in text.split("\n") if line.startswith("| two-stage minus base | **+8"))
+    rows = (line for line in text.split("\n") if line.startswith("| two-stage minus base | **+8"))
+    row = next(rows)  # of the first table
     figures = re.findall(r"\*\*\+([\d.]+) \(\+([\d.]+) to \+([\d.]+)\)", row)[:2]
     readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("What a student gains:")[2]
     readme = readme.partition("\n\n")[0].replace("95% interval ", "")
@@ -54,11 +58,41 @@ def test_the_figures_of_the_readme_are_those_of_the_table() -> None:
     assert f"from {base} to {two_stage} of 100" in readme
 
 
-def test_the_page_has_no_text_of_a_dataset_and_no_folder_of_a_machine() -> None:
-    pages = sorted(PAGE.iterdir())
+def test_the_page_of_peers_has_the_scores_of_its_table() -> None:
+    text = (ROOT / "docs" / "peers.md").read_text(encoding="utf-8").partition("### The same")[2]
+    header, _, *rows = text.partition("| dataset |")[2].split("\n")
+    columns = [cell.strip() for cell in header.split("|")][:-1]
+    names = {
+        "base": "base",
+        "soft": "two-stage-soft",
+        "majority": "Majority",
+        "VADER": "VADER",
+        "probe, teacher's labels": "Probe, labels of a teacher",
+        "probe, equally many gold labels": "Probe, as few gold labels",
+        "probe, 1,000 gold labels": "Probe, gold labels",
+    }
+    assert set(columns) == {"items", "two-stage", *names}
+    board = json.loads((PEERS / "leaderboard.json").read_text(encoding="utf-8"))
+    scores = {row["name"]: row["scores"]["official"] for row in board["rows"]}
+    titles = {t.card.title: name for name, t in load_tasks().items() if t.source == "real"}
+    compared = 0
+    for line in rows[:8]:
+        title, n_items, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        for column, cell in zip(columns[1:], cells, strict=True):
+            # the page has the mean of three seeds for base and two-stage
+            if cell and column not in ("base", "two-stage"):
+                found = scores[names[column]][titles[title]]
+                assert (f"{100 * found['value']:.1f}", found["n"]) == (cell, int(n_items))
+                compared += 1
+    assert compared == 38
+
+
+@pytest.mark.parametrize("folder", [PAGE, PEERS], ids=lambda folder: folder.name)
+def test_the_page_has_no_text_of_a_dataset_and_no_folder_of_a_machine(folder: Path) -> None:
+    pages = sorted(folder.iterdir())
     assert len(pages) == 7
     for page in pages:
         text = page.read_text(encoding="utf-8")
         assert not re.search(r"(/|__)(tmp|work|home|root|mnt)(/|__)", text), page.name
-    board = json.loads((PAGE / "leaderboard.json").read_text(encoding="utf-8"))
+    board = json.loads((folder / "leaderboard.json").read_text(encoding="utf-8"))
     assert '"text"' not in json.dumps(board)
