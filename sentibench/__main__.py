@@ -426,13 +426,17 @@ def _check(options: argparse.Namespace) -> None:
 def _prompts(options: argparse.Namespace) -> None:
     task = task_named(options.task, "prompts")
     seed = parse_seed(options.seed, "prompts --seed")
-    if options.limit is not None and options.limit < 1:
-        raise InputError(f"prompts --limit: got {options.limit}, expected at least 1")
+    _refuse_limit(options.limit, "prompts")
     from sentibench.harness import render_prompts
 
     shots = task.card.shots if options.shots is None else options.shots
     for row in render_prompts(task, seed=seed, shots=shots, limit=options.limit):
         print(json.dumps(row, ensure_ascii=False))
+
+
+def _refuse_limit(limit: int | None, command: str) -> None:
+    if limit is not None and limit < 1:
+        raise InputError(f"{command} --limit: got {limit}, expected at least 1")
 
 
 def _score(options: argparse.Namespace) -> None:
@@ -442,15 +446,14 @@ def _score(options: argparse.Namespace) -> None:
 
     task = task_named(options.task, "score")
     peer = _peer(options)
-    if options.limit is not None and options.limit < 1:
-        raise InputError(f"score --limit: got {options.limit}, expected at least 1")
+    _refuse_limit(options.limit, "score")
     # the file first: a wrong name must not wait for a download
     n_items = split_file(task, options.split).rows
     n_items = min(n_items, options.limit or n_items)
     predictions = read_predictions(options.predictions, n_items, task.card.classes)
     if options.raw:
         predictions = [given._replace(text=answer_text(given.text)) for given in predictions]
-    scores = score_predictions(task, options.split, predictions)
+    scores = score_predictions(task, options.split, predictions, options.limit)
     if peer:
         from sentibench.peers.results import write_results
 

@@ -26,7 +26,7 @@ from sentibench.errors import InputError
 from sentibench.files import write_beside
 from sentibench.scoring import metrics
 from sentibench.scoring.parse import parse_label
-from sentibench.scoring.predictions import Given
+from sentibench.scoring.predictions import Given, answered_items
 from sentibench.scoring.raw_answers import chosen_label
 from sentibench.scoring.samples import samples_beside
 
@@ -113,23 +113,17 @@ def write_results(
         raise InputError(
             f"score --results: {task.name} asks for lists of opinions, expected a task with labels"
         )
-    examples = load_split(task, "test").examples
-    n_items = min(len(examples), limit or len(examples))
-    if len(predictions) != n_items:
-        raise ValueError(f"{len(predictions)} predictions for {n_items} items")
-    pairs = zip(examples[:n_items], predictions, strict=True)
+    pairs = zip(answered_items(task, "test", predictions, limit), predictions, strict=True)
     rows = [_row(task, example, given) for example, given in pairs]
     date = time.time() if date is None else date
     stamp = datetime.fromtimestamp(date, timezone.utc).strftime("%Y-%m-%dT%H-%M-%S.%f")
     home = folder / re.sub(r"[^\w-]+", "_", peer.name)
     path = home / f"results_{stamp}.json"
-    summary = _summary(task, rows, peer, date, limit)
-    summary["n-samples"] = {task.name: {"original": len(examples), "effective": len(rows)}}
     samples = "".join(json.dumps(row) + "\n" for row in rows)
     try:
         home.mkdir(parents=True, exist_ok=True)
         write_beside(samples_beside(path, task.name), samples)
-        write_beside(path, json.dumps(summary, indent=1) + "\n")
+        write_beside(path, json.dumps(_summary(task, rows, peer, date, limit), indent=1) + "\n")
     except OSError as error:
         raise InputError(f"score --results: {home} cannot be written: {error.strerror}") from None
     return path
@@ -171,6 +165,7 @@ def _summary(
         "score,none": float(metrics.macro_f1(statistics.sum(axis=0))),
         "invalid_rate,none": float(np.mean([row["invalid_rate"] for row in rows])),
     }
+    split_size = len(load_split(task, "test").examples)
     config: dict[str, Any] = {"metadata": {}, "num_fewshot": 0}
     if task.source == "own":
         config["dataset_path"] = "own"
@@ -179,6 +174,7 @@ def _summary(
         "configs": {task.name: config},
         "versions": {task.name: TASK_VERSION},
         "n-shot": {task.name: 0},
+        "n-samples": {task.name: {"original": split_size, "effective": len(rows)}},
         "config": {
             "model": BACKEND,
             "model_args": {"method": peer.method},

@@ -167,14 +167,31 @@ def _distribution(raw: Any, where: str, labels: Sequence[str]) -> dict[str, floa
     return found
 
 
-def score_predictions(task: Task, split: str, predictions: Sequence[str | Given]) -> dict[str, Any]:
+def answered_items(
+    task: Task, split: str, predictions: Sequence[str | Given], limit: int | None = None
+) -> tuple[Example, ...]:
+    """The items that predictions are for: all of a split, or the first ``limit``.
+
+    Raises:
+        ValueError: If the number of predictions is not that of the items.
+    """
+    examples = load_split(task, split).examples[:limit]
+    if len(predictions) != len(examples):
+        raise ValueError(f"{len(predictions)} predictions for {len(examples)} items")
+    return examples
+
+
+def score_predictions(
+    task: Task, split: str, predictions: Sequence[str | Given], limit: int | None = None
+) -> dict[str, Any]:
     """Score one answer per item of a split, or of its beginning.
 
     Args:
         task: The task.
         split: ``test``, ``train`` or ``val``.
-        predictions: One answer for each of the first N items, in file order. An extraction answer
-            is taken whole; cut a raw generation with ``parse.answer_text`` first.
+        predictions: N answers in file order. An extraction answer is taken whole; cut a raw
+            generation with ``parse.answer_text`` first.
+        limit: Only so many of the first items were answered; all if None.
 
     Returns:
         ``task``, ``split``, ``n``, ``score``, ``score_stderr`` and ``invalid_rate``; for label
@@ -184,12 +201,9 @@ def score_predictions(task: Task, split: str, predictions: Sequence[str | Given]
         in [0, 1], but ``brier`` in [0, 2] and ``nll`` in nats.
 
     Raises:
-        ValueError: If there are no predictions, or more than items.
+        ValueError: If the number of predictions is not that of the items.
     """
-    card, examples = task.card, load_split(task, split).examples
-    if not 0 < len(predictions) <= len(examples):
-        raise ValueError(f"{len(predictions)} predictions for {len(examples)} items")
-    examples = examples[: len(predictions)]
+    card, examples = task.card, answered_items(task, split, predictions, limit)
     measure = _score_labels if card.is_label_task else _score_tuples
     head = {"task": task.name, "split": split, "n": len(examples)}
     given = [Given(one) if isinstance(one, str) else one for one in predictions]

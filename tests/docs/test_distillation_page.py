@@ -20,18 +20,25 @@ NAMES = {
 }
 
 
+TITLES = {t.card.title: name for name, t in load_tasks().items() if t.source == "real"}
+
+
+def scores_of(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Row -> task -> its official score and number of items."""
+    board = json.loads((folder / "leaderboard.json").read_text(encoding="utf-8"))
+    return {row["name"]: row["scores"]["official"] for row in board["rows"]}
+
+
 def test_the_page_has_the_scores_of_the_table() -> None:
     text = (ROOT / "docs" / "distillation_results.md").read_text(encoding="utf-8")
     table = text.partition("## SmolLM2-135M-Instruct")[2].partition("| task |")[2]
     header, _, *rows = table.split("\n")
     columns = [cell.strip() for cell in header.split("|")][1:-1]
-    board = json.loads((PAGE / "leaderboard.json").read_text(encoding="utf-8"))
-    scores = {row["name"]: row["scores"]["official"] for row in board["rows"]}
-    titles = {t.card.title: name for name, t in load_tasks().items() if t.source == "real"}
+    scores = scores_of(PAGE)
     compared = 0
-    for line in rows[: len(titles)]:
+    for line in rows[: len(TITLES)]:
         title, n_items, *cells = [cell.strip() for cell in line.strip("|").split("|")]
-        task = titles[title.removesuffix(", seen")]
+        task = TITLES[title.removesuffix(", seen")]
         for column, cell in zip(columns, cells, strict=True):
             found = scores[NAMES[column]][task]
             assert (f"{100 * found['value']:.1f}", found["n"]) == (cell, int(n_items)), (
@@ -72,16 +79,14 @@ def test_the_page_of_peers_has_the_scores_of_its_table() -> None:
         "probe, 1,000 gold labels": "Probe, gold labels",
     }
     assert set(columns) == {"items", "two-stage", *names}
-    board = json.loads((PEERS / "leaderboard.json").read_text(encoding="utf-8"))
-    scores = {row["name"]: row["scores"]["official"] for row in board["rows"]}
-    titles = {t.card.title: name for name, t in load_tasks().items() if t.source == "real"}
+    scores = scores_of(PEERS)
     compared = 0
     for line in rows[:8]:
         title, n_items, *cells = [cell.strip() for cell in line.strip("|").split("|")]
         for column, cell in zip(columns[1:], cells, strict=True):
             # the page has the mean of three seeds for base and two-stage
             if cell and column not in ("base", "two-stage"):
-                found = scores[names[column]][titles[title]]
+                found = scores[names[column]][TITLES[title]]
                 assert (f"{100 * found['value']:.1f}", found["n"]) == (cell, int(n_items))
                 compared += 1
     assert compared == 38
