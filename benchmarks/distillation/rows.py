@@ -78,18 +78,25 @@ def settings_of(row: str, run: Run) -> list[str]:
     return [f"name={row}", *(one.replace("STUDENT", run.student) for one in ALL[row])]
 
 
+def relatives(row: str) -> list[str]:
+    """Rows whose first steps are this row's too."""
+    if row in CURVE:
+        return [other for other in CURVE if other.rpartition("-")[0] == row.rpartition("-")[0]]
+    return [] if "knowdist=null" in ALL[row] else [FIRST]
+
+
 def train(config: Path, row: str, given: Sequence[str], run: Run) -> str:
     """Do what a row's last student needs; gives its checkpoint."""
     if row == "base":
         return run.student
     settings = [*settings_of(row, run), *given]
-    first, own = run.out / FIRST, run.out / row
-    goes_on = "knowdist=null" not in ALL[row]
-    if goes_on and first.is_dir() and not own.is_dir():  # its steps are done
-        leave = shutil.ignore_patterns("icldist-*", "run.lock")
+    own = run.out / row
+    done = next((folder for name in relatives(row) if (folder := run.out / name).is_dir()), None)
+    if done and not own.is_dir():
+        stage = "icldist-*" if row not in CURVE else "icldist-[stm]*"  # select, train, merge
         part = own.with_name(own.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(first, part, ignore=leave)
+        shutil.copytree(done, part, ignore=shutil.ignore_patterns(stage, "run.lock"))
         part.rename(own)
     command = [sys.executable, "-m", "distill", "merge", str(config), *settings]
     subprocess.run(command, check=True)

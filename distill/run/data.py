@@ -410,13 +410,13 @@ def filter_stage(
     return summary
 
 
-def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
-    """Keep the samples that are hard for a small model."""
+def measure_samples(run: Run, stage: StageName, folder: Path) -> Summary:
+    """Measure how hard each sample is for a small model."""
     from distill.selection.difficulty_of_samples import measure_confidence, measure_difficulty
 
     found = settings_of(run, stage)
     assert found.difficulty is not None
-    samples = SampleFiles(run.folder / f"{stage}-filter" / "samples.jsonl")
+    samples = _kept_samples(run, stage)
     model = found.difficulty.model or run.student
     training = found.training
     trust = {"trust_remote_code": run.trust_remote_code}
@@ -426,21 +426,34 @@ def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
         measured = measure_difficulty(
             samples, model, training.max_length, training.batch_tokens, **trust
         )
+    write_json(folder / "difficulty.json", measured)
+    return {"measured": len(measured), "of": len(samples)}
+
+
+def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
+    """Keep a share of the samples, the hard ones more often."""
+    found = settings_of(run, stage)
+    assert found.difficulty is not None
+    samples = _kept_samples(run, stage)
+    file = run.folder / f"{stage}-difficulty" / "difficulty.json"
+    measured: dict[str, float] = json.loads(file.read_text())
     asked = read_requests(run.folder / f"{stage}-ask")
     groups = {request.id: _group_of(request) for _, request in asked}
     chosen = set(select_hard_samples(measured, groups, found.difficulty.keep, run.seed))
-    with_targets = found.difficulty.by == "confidence"
     if not chosen:
         raise ConfigError(
             f"{stage}.difficulty.keep: got {found.difficulty.keep:g}, which keeps none of "
             f"{len(samples)} samples; expected at least one; raise it"
         )
-    if with_targets:
+    if found.difficulty.by == "confidence":
         chosen |= {sample.id for sample in samples if not sample.target}
     kept = (sample for sample in samples if sample.id in chosen)
     write_samples(kept, folder / "samples.jsonl")
-    write_json(folder / "difficulty.json", measured)
     return {"kept": len(SampleFiles(folder / "samples.jsonl")), "of": len(samples)}
+
+
+def _kept_samples(run: Run, stage: StageName) -> SampleFiles:
+    return SampleFiles(run.folder / f"{stage}-filter" / "samples.jsonl")
 
 
 def sample_of(request: Request, response: str, log_likelihoods: Sequence[float] = ()) -> Sample:

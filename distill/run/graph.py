@@ -198,19 +198,23 @@ def _add_data_steps(
     )
     if found.difficulty:
         model = found.difficulty.model
+        steps.add(  # a step of its own, so that another share needs no model
+            f"{stage}-difficulty",
+            partial(data.measure_samples, run, stage),
+            {
+                "by": found.difficulty.by,
+                "model": fingerprint(model) if model else student,
+                "max_length": found.training.max_length,
+            },
+            (f"{stage}-filter",),
+            ("difficulty.json",),
+        )
         steps.add(
             f"{stage}-select",
             partial(data.select_hard, run, stage),
-            {
-                "difficulty": found.difficulty.model_dump(
-                    mode="json", exclude=set() if with_targets else {"by"}
-                ),
-                "model": fingerprint(model) if model else student,
-                "max_length": found.training.max_length,
-                "seed": run.seed,
-            },
-            (f"{stage}-filter",),
-            ("samples.jsonl", "difficulty.json"),
+            {"keep": found.difficulty.keep, "seed": run.seed},
+            (f"{stage}-filter", f"{stage}-difficulty"),
+            ("samples.jsonl",),
         )
 
 

@@ -17,7 +17,8 @@ from distill.__main__ import main
 from distill.config import load_config
 from distill.filters.rules import RULES_VERSION
 from distill.prompts import icldist, knowdist, taxonomies
-from distill.steps import states
+from distill.selection import difficulty_of_samples
+from distill.steps import Step, states
 
 pytestmark = pytest.mark.usefixtures("small_tests")
 ASKED = ("texts", "demonstrations", "ask")
@@ -135,13 +136,31 @@ def test_later_steps_read_what_was_asked_and_not_what_would_be_asked_now(
     steps = do(steps_of(run, Scripted()), *ASKED)
     asked = {request.id: request.prompt for request in requests_of(steps, "knowdist")}
     edit_template(own_prompts, monkeypatch)  # while the run is under way
-    do(steps, "filter", "select")
+    do(steps, "filter", "difficulty", "select")
     funnel = json.loads((steps["knowdist-filter"].folder / "funnel.json").read_text())
     assert funnel["failures"] == {}
     samples = samples_of(steps, "knowdist-filter")
     assert len(samples) > 10
     assert all(sample.prompt == asked[sample.id] for sample in samples)
     assert 0 < len(samples_of(steps, "knowdist-select")) < len(samples)
+
+
+def test_another_share_of_hard_samples_needs_no_new_measurement(
+    tiny_student, tmp_path, monkeypatch
+) -> None:
+    def steps_with(keep: float) -> dict[str, Step]:
+        given = [f"knowdist.difficulty={{keep: {keep}}}"]
+        return steps_of(load_config(config(tmp_path, tiny_student), given), Scripted())
+
+    steps = do(steps_with(0.5), *ASKED, "filter", "difficulty", "select")
+    half = set(samples_of(steps, "knowdist-select"))
+    assert len(half) < len(samples_of(steps, "knowdist-filter"))
+    monkeypatch.setattr(difficulty_of_samples, "measure_difficulty", None)  # calling it fails
+    again = steps_with(0.8)
+    assert again["knowdist-difficulty"].state()[0] == "done"
+    assert again["knowdist-select"].state() == ("stale", "settings.keep: 0.5 -> 0.8")
+    do(again, "select")
+    assert half < set(samples_of(again, "knowdist-select"))
 
 
 def test_a_new_rule_of_the_filters_makes_their_samples_stale(
@@ -181,7 +200,7 @@ def test_a_command_fingerprints_each_checkpoint_once(
     server = "teacher={backend: openai, model: m, base_url: 'http://127.0.0.1:9/v1'}"
     more = ["knowdist.difficulty={keep: 0.5}", "icldist.difficulty={keep: 0.5}"]
     assert main(["status", str(path), server, *more]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 18
+    assert len(capsys.readouterr().out.splitlines()) == 20
     assert looked_at == {str(tiny_student): 1}
 
 
