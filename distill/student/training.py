@@ -38,6 +38,7 @@ from distill.student.samples import Encoded, Encoding, Sample, encode_samples
 from distill.student.soft_loss import SoftLoss
 from distill.student.words import branch, has_long_word, read_whole, takes_branches
 from sentibench.errors import InputError
+from sentibench.fast.attention import attend_in_blocks
 from sentibench.fast.dtypes import cpu_dtype
 from sentibench.fast.head_positions import HeadPositions
 from sentibench.progress import progress
@@ -78,6 +79,8 @@ def train(
     four_bits = training.method == "qlora"
     given = {"four_bits": four_bits, "trust_remote_code": trust_remote_code}
     tokenizer, model = load_student(checkpoint, **given)
+    if not (four_bits or torch.cuda.is_available()):
+        attend_in_blocks(model)
     encoding = encode_samples(samples, tokenizer, training.max_length)
     soft = soft_loss_of(training)
     positions, has_branches = HeadPositions(model), soft is not None and takes_branches(model)

@@ -22,11 +22,13 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AttentionInterface
 
+from sentibench.fast.attention import NAME as BLOCKS
 from sentibench.fast.attention import cache_argument
 
 PADDING = -1
 CLOSE = 1e-3  # nats
 PLAIN, BRANCHED = "sdpa", "sdpa_with_branches"  # names of kinds of attention in transformers
+Masks = tuple[torch.Tensor | None, torch.Tensor]
 Forward = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Ids (B, T), rows (N,) and positions (N,) -> logits (N, V)."""
 
@@ -47,7 +49,7 @@ def takes_branches(model: Any) -> bool:
         model: Of ``transformers``, without adapters around it.
     """
     config = model.config.get_text_config()
-    is_plain = config._attn_implementation == PLAIN and cache_argument(model) is not None
+    is_plain = config._attn_implementation in (PLAIN, BLOCKS) and cache_argument(model) is not None
     if not is_plain or getattr(model, "is_quantized", False):
         return False
     try:
@@ -73,7 +75,7 @@ def _agrees(model: Any, config: Any) -> bool:
         found_BK = branches.sum_words(logits_NV, words_BKL.shape[:2])
     layers = getattr(config, "layer_types", None) or ("sliding_attention",)
     has_windows = getattr(config, "sliding_window", None) and "sliding_attention" in layers
-    is_told = not has_windows or bool(branches.windows)
+    is_told = not has_windows or any(branches.masks)
     return is_told and torch.allclose(found_BK, whole_BK, atol=CLOSE)
 
 
@@ -90,7 +92,9 @@ class Branches:
         read_N: Rows and columns whose logits are to be read, each of shape (N,).
         words_N: Row and word that these belong to, each of shape (N,).
         next_N: The token that comes next in the word.
-        windows: How far layers see, as they said themselves.
+        masks: By window (how far layers see, as they said themselves; 0 for no window): what the
+            rows see, (1, 1, X, X) or None for all before, and what the tokens of branches see,
+            (R, 1, Q, X).
     """
 
     ids_BX: torch.Tensor
@@ -101,7 +105,7 @@ class Branches:
     read_N: tuple[torch.Tensor, torch.Tensor]
     words_N: tuple[torch.Tensor, torch.Tensor]
     next_N: torch.Tensor
-    windows: set[int] = field(default_factory=set[int])
+    masks: dict[int, Masks] = field(default_factory=dict[int, Masks])
 
     @contextmanager
     def attended(self, config: Any) -> Iterator[None]:
@@ -110,12 +114,33 @@ class Branches:
         Args:
             config: Of its decoder.
         """
-        config._attn_implementation, before = BRANCHED, _ATTENDED.set(self)
+        kind, config._attn_implementation = config._attn_implementation, BRANCHED
+        before = _ATTENDED.set((self, kind))
         try:
             yield
         finally:
-            config._attn_implementation = PLAIN
+            config._attn_implementation = kind
             _ATTENDED.reset(before)
+
+    def masks_of(self, window: int, is_causal: bool) -> Masks:
+        """What a layer needs to know; the same tensors for all layers of a window.
+
+        Args:
+            window: 0 for none.
+            is_causal: Whether a row without a mask sees all before: then it has no mask, as that
+                is faster.
+        """
+        at_BX, sees_RQX, near_XX = self.positions_BX, self.sees_RQX, None
+        length = at_BX.shape[1]
+        all_X = torch.arange(length, device=at_BX.device)
+        back_XX = all_X[:, None] - all_X
+        if window and window < length:
+            near_XX = (back_XX >= 0) & (back_XX < window)
+            of_branches = at_BX[self.rows_R[:, None], self.columns_RQ]
+            sees_RQX = sees_RQX & (of_branches[:, :, None] - at_BX[self.rows_R][:, None] < window)
+        elif not is_causal:
+            near_XX = back_XX >= 0
+        return None if near_XX is None else near_XX[None, None], sees_RQX[:, None]
 
     def sum_words(self, logits_NV: torch.Tensor, shape_BK: torch.Size) -> torch.Tensor:
         """Log-likelihoods of the tokens behind the first of each word, summed: (B, K), in nats."""
@@ -123,7 +148,7 @@ class Branches:
         return log_p_N.new_zeros(shape_BK).index_put(self.words_N, log_p_N, accumulate=True)
 
 
-_ATTENDED: ContextVar[Branches] = ContextVar("branches of the rows in the model")
+_ATTENDED: ContextVar[tuple[Branches, str]] = ContextVar("branches, and the model's attention")
 
 
 def branch(
@@ -190,21 +215,16 @@ def _attend(
     **given: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of a layer: causal for the rows, then anew for the tokens of branches."""
-    branches, plain = _ATTENDED.get(), AttentionInterface()[PLAIN]
+    branches, kind = _ATTENDED.get()
+    plain, window = AttentionInterface()[kind], given.get("sliding_window") or 0
+    if window not in branches.masks:
+        branches.masks[window] = branches.masks_of(window, is_causal=kind == PLAIN)
+    near_11XX, sees_R1QX = branches.masks[window]
     rows_R, where = branches.rows_R, (branches.rows_R[:, None], branches.columns_RQ)
-    near_11XX, sees_RQX, window = None, branches.sees_RQX, given.get("sliding_window")
-    if window:
-        branches.windows.add(window)
-    if window and window < query_BHXD.shape[2]:  # without a mask attention is faster
-        at_BX = branches.positions_BX
-        all_X = torch.arange(at_BX.shape[1], device=at_BX.device)
-        back_XX = all_X[:, None] - all_X
-        near_11XX = ((back_XX >= 0) & (back_XX < window))[None, None]
-        sees_RQX = sees_RQX & (at_BX[where][:, :, None] - at_BX[rows_R][:, None] < window)
     out_BXHD, _ = plain(module, query_BHXD, key_BHXD, value_BHXD, near_11XX, **given)
     query_RHQD = query_BHXD.transpose(1, 2)[where].transpose(1, 2)
     of_rows = key_BHXD[rows_R], value_BHXD[rows_R]
-    out_RQHD, _ = plain(module, query_RHQD, *of_rows, sees_RQX[:, None], **given)
+    out_RQHD, _ = plain(module, query_RHQD, *of_rows, sees_R1QX, **given)
     return out_BXHD.index_put(where, out_RQHD), None
 
 

@@ -203,7 +203,7 @@ def _name_of(activation: Any) -> Activation | None:
 def _logits(model: Any) -> torch.Tensor:
     # from all of the vocabulary: the first tokens are often special, and far more sensitive
     ids_T = torch.linspace(0, model.get_input_embeddings().weight.shape[0] - 1, N_TRIED).long()
-    with torch.inference_mode():
+    with torch.no_grad():  # what a model keeps of it may be used in training
         return model(ids_T[None]).logits
 
 

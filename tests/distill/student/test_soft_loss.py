@@ -23,6 +23,8 @@ from distill.student.training import (  # noqa: E402
     train,
 )
 from distill.student.words import branch, takes_branches  # noqa: E402
+from sentibench.fast.attention import NAME as BLOCKS  # noqa: E402
+from sentibench.fast.attention import attend_in_blocks  # noqa: E402
 from sentibench.fast.head_positions import HeadPositions  # noqa: E402
 
 SHORT = (("positive", "negative"), (0.7, 0.3))
@@ -100,11 +102,14 @@ def trainer_of(model, loss: SoftLoss, has_branches: bool):
 
 
 @pytest.mark.parametrize(("weight", "temperature"), [(1.0, 1.0), (0.5, 1.0), (0.3, 2.0)])
-@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "gemma3_text", "llama, whole"])
+@pytest.mark.parametrize(
+    "kind",
+    ["llama", "mistral", "qwen2", "gemma3_text", "llama, whole", "qwen2, blocks", "gemma3, blocks"],
+)
 def test_loss_and_gradient_are_those_of_the_plain_formula(
     kind: str, weight: float, temperature: float, tiny_student: Path
 ) -> None:
-    kind, _, whole = kind.partition(", ")
+    kind, _, way = kind.replace("gemma3,", "gemma3_text,").partition(", ")
     tokenizer, _ = load_student(str(tiny_student))
     model = tiny_model(kind, len(tokenizer))
     batch = mixed_batch()
@@ -117,8 +122,11 @@ def test_loss_and_gradient_are_those_of_the_plain_formula(
     examples = encode_samples(batch, tokenizer, 512).examples
     assert max(len(word) for example in examples for word in example.words) > 1
     inputs = loss.collate(_collate)(list(map(_row, examples)))
+    if way == "blocks":
+        attend_in_blocks(model)
+        assert model.config._attn_implementation == BLOCKS
     assert takes_branches(model)
-    got = trainer_of(model, loss, has_branches=not whole).compute_loss(model, inputs)
+    got = trainer_of(model, loss, has_branches=way != "whole").compute_loss(model, inputs)
     assert got.item() == pytest.approx(expected.item(), rel=1e-5)
     got.backward()
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):

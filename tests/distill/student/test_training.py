@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -22,6 +23,7 @@ from distill.student.merging import MergeError, merge  # noqa: E402
 from distill.student.samples import Encoded  # noqa: E402
 from distill.student.training import _collate, _row, cut_by_tokens, load_student, train  # noqa: E402
 from sentibench.errors import InputError  # noqa: E402
+from sentibench.fast.attention import NAME as BLOCKS  # noqa: E402
 
 
 def losses(folder: Path) -> list[float]:
@@ -96,6 +98,30 @@ def test_a_constant_rate_warms_up_too(tiny_student: Path, tmp_path: Path) -> Non
     half = len(rates) // 2
     assert rates[0] == 0
     assert rates[half:] == [0.1] * (len(rates) - half)
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_attention_is_computed_in_blocks_on_the_cpu_alone(
+    has_gpu: bool, tiny_student: Path, tmp_path: Path, monkeypatch
+) -> None:
+    found = set()
+    step = training.StudentTrainer.training_step
+
+    def looking(self, model, *given, **named):
+        found.add(model.get_base_model().config._attn_implementation)
+        return step(self, model, *given, **named)
+
+    monkeypatch.setattr(training.StudentTrainer, "training_step", looking)
+    monkeypatch.setattr(training, "_arguments", partial(_on_cpu, training._arguments))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    train(str(tiny_student), samples(4), settings(epochs=1), tmp_path, seed=1)
+    assert found == {"sdpa" if has_gpu else BLOCKS}
+
+
+def _on_cpu(make, *given):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        return make(*given)
 
 
 def test_more_candidates_than_steps_are_refused_before_the_training(

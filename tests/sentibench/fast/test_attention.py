@@ -234,3 +234,44 @@ def test_a_checkpoint_is_loaded_with_attention_in_blocks(tiny_folder) -> None:
     assert load_model(tiny_folder, dtype="float32").model.config._attn_implementation == NAME
     mixed = load_model(tiny_folder, dtype="float32", mixed_precision_dtype="bfloat16")
     assert mixed.model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_gradients_are_as_near_to_float32_as_those_of_torchs_own(family, mixed) -> None:
+    model = make(family)
+    ids_BT = torch.randint(90, (3, LONG))
+
+    def gradient(rounds: bool) -> torch.Tensor:
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+            logits = model(ids_BT, use_cache=False).logits
+        torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), ids_BT.flatten()).backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    exact, of_torch = gradient(rounds=False), gradient(rounds=mixed)
+    attend_in_blocks(model)
+    assert model.config._attn_implementation == NAME
+    found = gradient(rounds=mixed)
+    assert not torch.equal(found, of_torch)  # it was computed in another way
+    allowed = 1.5 * (of_torch - exact).norm() if mixed else 1e-4 * exact.norm()
+    assert (found - exact).norm() < allowed
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_long_prompts_keep_no_weights_for_a_gradient(trains, monkeypatch) -> None:
+    model = make("llama")
+    attend_in_blocks(model)
+    monkeypatch.setattr(attention, "KEYS_WITH_GRADIENT", LONG - 1)
+    calls = []
+    of_torch = attention.sdpa_attention_forward
+    monkeypatch.setattr(
+        attention, "sdpa_attention_forward", lambda *a, **k: calls.append(1) or of_torch(*a, **k)
+    )
+    ids_BT = torch.randint(90, (2, LONG))
+    with torch.set_grad_enabled(trains):
+        model(ids_BT)
+        assert bool(calls) == trains
+        del calls[:]
+        model(ids_BT[:, 1:])
+    assert not calls
