@@ -1,10 +1,11 @@
 """One training stage of distill and of trl's SFTTrainer in turn: speed, memory, loss.
 
-python benchmarks/training.py CHECKPOINT [PROMPTS [ROUNDS [PRECISION [OTHER_PYTHON]]]], by default
-64 2 float32 and this Python. The same model, LoRA, samples, order, batches of 8 prompts, learning
+python benchmarks/training.py CHECKPOINT [PROMPTS [ROUNDS [PRECISION [OTHER]]]], by default 64 2
+float32 and this Python. The same model, LoRA, samples, order, batches of 8 prompts, learning
 rate and loss (of the response alone, end of text included); each in a process of its own.
-OTHER_PYTHON is that of an environment with trl, so that trl is no dependency (`make bench-training`
-makes one). Samples are the training sentences of SST2 after four demonstrations, with gold labels.
+OTHER is the Python of an environment with trl, so that trl is no dependency (`make bench-training`
+makes one), or `sdpa`: then distill with torch's own attention takes the place of trl. Samples are
+the training sentences of SST2 after four demonstrations, with gold labels.
 """
 
 import json
@@ -113,10 +114,14 @@ def contestant(name: str, checkpoint: str, rows: str, precision: str) -> None:
     from contestants import memory
     from transformers import AutoTokenizer
 
-    if name == "ours":
-        from distill.student.training import StudentTrainer as Kind
-    else:
+    if name == "trl":
         from trl import SFTTrainer as Kind
+    else:
+        from distill.student import training
+        from distill.student.training import StudentTrainer as Kind
+
+        if name == "sdpa":
+            training.attend_in_blocks = lambda model: None
     plain, steps = Kind.training_step, []
 
     def timed(self, *given, **named):
@@ -131,7 +136,7 @@ def contestant(name: str, checkpoint: str, rows: str, precision: str) -> None:
     n_tokens = sum(
         len(tokenizer(f"{row['prompt']} {row['response']}")["input_ids"]) + 1 for row in given
     )
-    figures = {"ours": ours, "trl": trl}[name](checkpoint, Path(rows), precision)
+    figures = (trl if name == "trl" else ours)(checkpoint, Path(rows), precision)
     per_step = n_tokens / len(steps)
     # the first step warms up
     rate = per_step / statistics.mean(steps[1:])
@@ -145,9 +150,11 @@ def main(checkpoint: str, n_prompts: str, n_rounds: str, precision: str, other: 
     with tempfile.TemporaryDirectory() as folder:
         rows = Path(folder) / "samples.jsonl"
         write_samples(samples_of(int(n_prompts)), rows)
-        runs: dict[str, list[dict]] = {"trl": [], "ours": []}
+        this = sys.executable
+        theirs, python_of = ("sdpa", this) if other == "sdpa" else ("trl", other)
+        runs: dict[str, list[dict]] = {theirs: [], "ours": []}
         for _ in range(int(n_rounds)):
-            for name, python in (("trl", other), ("ours", sys.executable)):
+            for name, python in ((theirs, python_of), ("ours", this)):
                 command = [python, __file__, "--contestant", name, checkpoint, str(rows), precision]
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 if done.returncode:
@@ -167,10 +174,12 @@ def main(checkpoint: str, n_prompts: str, n_rounds: str, precision: str, other: 
             f"loss {curve[0]:.4f} at first, {statistics.fmean(curve[-3:]):.4f} in the last 3 steps"
         )
     gaps = [
-        abs(a - b) for a, b in zip(runs["ours"][0]["losses"], runs["trl"][0]["losses"], strict=True)
+        abs(a - b)
+        for a, b in zip(runs["ours"][0]["losses"], runs[theirs][0]["losses"], strict=True)
     ]
     print(
-        f"ours : trl {rates['ours'] / rates['trl']:.2f}; losses differ by at most {max(gaps):.4f}"
+        f"ours : {theirs} {rates['ours'] / rates[theirs]:.2f}; "
+        f"losses differ by at most {max(gaps):.4f}"
     )
 
 
