@@ -56,20 +56,14 @@ WHOLE = 4_000  # samples of which the learning curve selects
 CURVE: dict[str, Sequence[str]] = {
     f"curve-{by}-{n}": (
         "knowdist=null",
-        *(
-            [f"icldist.samples={n}"]
-            if by == "random"
-            else [
-                f"icldist.samples={WHOLE}",
-                f"icldist.difficulty={{keep: {n / WHOLE}, by: {by}}}",
-            ]
-        ),
+        f"icldist.samples={WHOLE}",
+        *([f"icldist.difficulty={{keep: {n / WHOLE}, by: {by}}}"] if n < WHOLE else []),
     )
     for by in ("random", "difficulty", "confidence")
     for n in (250, 500, 1_000, 2_000, WHOLE)
     if n < WHOLE or by == "random"  # all of them are no selection
 }
-"""How much is enough: so many samples, drawn or selected."""
+"""How much is enough: so many samples, selected in one of three ways."""
 ALL = ROWS | CURVE
 
 

@@ -208,7 +208,7 @@ class Run(Section):
         if of_texts and of_texts.by == "confidence":
             raise ValueError(
                 "knowdist.difficulty.by: got confidence, but no labels are scored in KnowDist; "
-                "expected difficulty"
+                "expected difficulty or random"
             )
         if self.icldist and self.wants_distributions:
             backend, wanted = self.teacher.backend, self.wants_distributions[0]

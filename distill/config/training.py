@@ -67,12 +67,12 @@ class Difficulty(Section):
         by: What is hard. ``difficulty``: the small model ranks the tokens of the answer low.
             ``confidence``: the teacher is surer of its label than the small model (after LLKD,
             arXiv 2411.08028). With ``confidence``, samples whose labels the teacher did not score
-            are all kept.
+            are all kept. ``random``: all samples are equally hard, to compare the others with.
         model: The small model; ``null`` for the student.
     """
 
     keep: Fraction
-    by: Literal["difficulty", "confidence"] = "difficulty"
+    by: Literal["difficulty", "confidence", "random"] = "difficulty"
     model: str | None = None
 
 

@@ -420,7 +420,9 @@ def measure_samples(run: Run, stage: StageName, folder: Path) -> Summary:
     model = found.difficulty.model or run.student
     training = found.training
     trust = {"trust_remote_code": run.trust_remote_code}
-    if found.difficulty.by == "confidence":
+    if found.difficulty.by == "random":
+        measured = dict.fromkeys((sample.id for sample in samples), 0.0)
+    elif found.difficulty.by == "confidence":
         measured = measure_confidence(samples, model, **trust)
     else:
         measured = measure_difficulty(
@@ -431,7 +433,7 @@ def measure_samples(run: Run, stage: StageName, folder: Path) -> Summary:
 
 
 def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
-    """Keep a share of the samples, the hard ones more often."""
+    """Keep a share of the samples, those that are hard more often."""
     found = settings_of(run, stage)
     assert found.difficulty is not None
     samples = _kept_samples(run, stage)
