@@ -163,6 +163,20 @@ def test_another_share_of_hard_samples_needs_no_new_measurement(
     assert half < set(samples_of(again, "knowdist-select"))
 
 
+def test_a_random_share_is_kept_without_a_model(tiny_student, tmp_path, monkeypatch) -> None:
+    for name in ("measure_difficulty", "measure_confidence"):  # calling them fails
+        monkeypatch.setattr(difficulty_of_samples, name, None)
+    found = []
+    for seed in (1, 1, 2):
+        given = ["knowdist.difficulty={keep: 0.5, by: random}", f"seed={seed}", f"name=s{seed}"]
+        steps = steps_of(load_config(config(tmp_path, tiny_student), given), Scripted())
+        do(steps, *ASKED, "filter", "difficulty", "select")
+        kept, of = (samples_of(steps, f"knowdist-{name}") for name in ("select", "filter"))
+        assert 0 < len(kept) < len(of)
+        found.append([sample.id for sample in kept])
+    assert found[0] == found[1] != found[2]
+
+
 def test_a_new_rule_of_the_filters_makes_their_samples_stale(
     tiny_student, tmp_path, monkeypatch
 ) -> None:
