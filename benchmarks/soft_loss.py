@@ -21,7 +21,14 @@ from distill.config import ICLDistTraining
 from distill.student.adapters import add_adapter
 from distill.student.samples import SampleFiles, encode_samples
 from distill.student.soft_loss import SoftLoss
-from distill.student.training import StudentTrainer, _arguments, _collate, _row, load_student
+from distill.student.training import (
+    StudentTrainer,
+    _arguments,
+    _collate,
+    _row,
+    attend_fast,
+    load_student,
+)
 from distill.student.words import has_long_word, takes_branches
 from sentibench.fast.head_positions import HeadPositions
 
@@ -36,6 +43,7 @@ def main(checkpoint: str, samples: str, steps: str = "20", batch: str = "8") -> 
     training = ICLDistTraining(batch_size=size)
     chosen = list(islice(SampleFiles(Path(samples)), n_steps * size))
     examples = encode_samples(chosen, tokenizer, training.max_length).examples
+    attend_fast(model, training.batch_tokens, int(examples.lengths_N.max()))
     positions, has_branches = HeadPositions(model), takes_branches(model)
     model = add_adapter(model, training.lora)
     spent = {name: [0.0, 0.0] for name in LOSSES}

@@ -87,10 +87,11 @@ def train(config: Path, row: str, given: Sequence[str], run: Run) -> str:
     own = run.out / row
     done = next((folder for name in relatives(row) if (folder := run.out / name).is_dir()), None)
     if done and not own.is_dir():
-        stage = "icldist-*" if row not in CURVE else "icldist-[stm]*"  # select, train, merge
+        own_steps = ("icldist-select", "icldist-train", "icldist-merge")
+        leave = shutil.ignore_patterns(*(own_steps if row in CURVE else ("icldist-*",)), "run.lock")
         part = own.with_name(own.name + ".part")
         shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(done, part, ignore=shutil.ignore_patterns(stage, "run.lock"))
+        shutil.copytree(done, part, ignore=leave)
         part.rename(own)
     command = [sys.executable, "-m", "distill", "merge", str(config), *settings]
     subprocess.run(command, check=True)

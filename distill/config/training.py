@@ -67,7 +67,7 @@ class Difficulty(Section):
         by: What is hard. ``difficulty``: the small model ranks the tokens of the answer low.
             ``confidence``: the teacher is surer of its label than the small model (after LLKD,
             arXiv 2411.08028). With ``confidence``, samples whose labels the teacher did not score
-            are all kept. ``random``: all samples are equally hard, to compare the others with.
+            are all kept. ``random``: a random share, without a model.
         model: The small model; ``null`` for the student.
     """
 

@@ -182,7 +182,9 @@ def _facts_of(stage: Stage, manifest: Manifest) -> dict[str, str]:
                 f"{plain(kept.kept)} of {plain(kept.of)}"
             )
         if section and section.difficulty:
-            facts["fraction kept by difficulty"] = plain(section.difficulty.keep)
+            by = section.difficulty.by
+            how = "at random" if by == "random" else f"by {by}"
+            facts[f"fraction kept {how}"] = plain(section.difficulty.keep)
     summary = manifest.summary(f"{stage}-train")
     if summary.samples is not None:
         facts["samples trained on"] = plain(summary.samples)

@@ -49,7 +49,7 @@ from distill.run.stages import (
     sources_of,
     training_stages,
 )
-from distill.selection.difficulty import select_hard_samples
+from distill.selection.difficulty import select_at_random, select_hard_samples
 from distill.student.samples import Sample, SampleFiles, sample_line, write_samples
 from distill.teachers.cluster import sharing
 from distill.texts.cleaning import masked
@@ -420,9 +420,7 @@ def measure_samples(run: Run, stage: StageName, folder: Path) -> Summary:
     model = found.difficulty.model or run.student
     training = found.training
     trust = {"trust_remote_code": run.trust_remote_code}
-    if found.difficulty.by == "random":
-        measured = dict.fromkeys((sample.id for sample in samples), 0.0)
-    elif found.difficulty.by == "confidence":
+    if found.difficulty.by == "confidence":
         measured = measure_confidence(samples, model, **trust)
     else:
         measured = measure_difficulty(
@@ -432,16 +430,19 @@ def measure_samples(run: Run, stage: StageName, folder: Path) -> Summary:
     return {"measured": len(measured), "of": len(samples)}
 
 
-def select_hard(run: Run, stage: StageName, folder: Path) -> Summary:
-    """Keep a share of the samples, those that are hard more often."""
+def select_samples(run: Run, stage: StageName, folder: Path) -> Summary:
+    """Keep a share of the samples: hard ones more often, or at random."""
     found = settings_of(run, stage)
     assert found.difficulty is not None
-    samples = _kept_samples(run, stage)
-    file = run.folder / f"{stage}-difficulty" / "difficulty.json"
-    measured: dict[str, float] = json.loads(file.read_text())
-    asked = read_requests(run.folder / f"{stage}-ask")
-    groups = {request.id: _group_of(request) for _, request in asked}
-    chosen = set(select_hard_samples(measured, groups, found.difficulty.keep, run.seed))
+    samples, keep = _kept_samples(run, stage), found.difficulty.keep
+    if found.difficulty.by == "random":
+        chosen = set(select_at_random((sample.id for sample in samples), keep, run.seed))
+    else:
+        file = run.folder / f"{stage}-difficulty" / "difficulty.json"
+        measured: dict[str, float] = json.loads(file.read_text("utf-8"))
+        asked = read_requests(run.folder / f"{stage}-ask")
+        groups = {request.id: _group_of(request) for _, request in asked}
+        chosen = set(select_hard_samples(measured, groups, keep, run.seed))
     if not chosen:
         raise ConfigError(
             f"{stage}.difficulty.keep: got {found.difficulty.keep:g}, which keeps none of "

@@ -197,23 +197,26 @@ def _add_data_steps(
         ("samples.jsonl", "funnel.json"),
     )
     if found.difficulty:
-        model = found.difficulty.model
-        steps.add(  # a step of its own, so that another share needs no model
-            f"{stage}-difficulty",
-            partial(data.measure_samples, run, stage),
-            {
-                "by": found.difficulty.by,
-                "model": fingerprint(model) if model else student,
-                "max_length": found.training.max_length,
-            },
-            (f"{stage}-filter",),
-            ("difficulty.json",),
-        )
+        by, model = found.difficulty.by, found.difficulty.model
+        after = (f"{stage}-filter",)
+        if by != "random":
+            after = (*after, f"{stage}-difficulty")  # so that another share needs no model
+            steps.add(
+                after[-1],
+                partial(data.measure_samples, run, stage),
+                {
+                    "by": by,
+                    "model": fingerprint(model) if model else student,
+                    "max_length": found.training.max_length,
+                },
+                (f"{stage}-filter",),
+                ("difficulty.json",),
+            )
         steps.add(
             f"{stage}-select",
-            partial(data.select_hard, run, stage),
-            {"keep": found.difficulty.keep, "seed": run.seed},
-            (f"{stage}-filter", f"{stage}-difficulty"),
+            partial(data.select_samples, run, stage),
+            {"keep": found.difficulty.keep, "by": by, "seed": run.seed},
+            after,
             ("samples.jsonl",),
         )
 

@@ -7,7 +7,7 @@ Axis letters: T response tokens, V vocabulary.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 import numpy as np
@@ -111,6 +111,17 @@ def select_hard_samples(
             if _uniform(f"keep {seed} {key}") < probability:
                 kept.append(key)
     return tuple(sorted(kept))
+
+
+def select_at_random(keys: Iterable[str], ratio: float, seed: int) -> tuple[str, ...]:
+    """The keys that are kept, ascending: each with the same probability.
+
+    Args:
+        keys: Of requests, in any order.
+        ratio: The fraction to keep, in (0, 1].
+        seed: Of the random numbers.
+    """
+    return tuple(sorted(key for key in keys if _uniform(f"keep {seed} {key}") < ratio))
 
 
 def _uniform(text: str) -> float:

@@ -44,6 +44,7 @@ from sentibench.fast.head_positions import HeadPositions
 from sentibench.progress import progress
 
 UNSUPERVISED = -100  # torch's ignore_index
+WEIGHTS = 2**25  # of attention that a layer keeps: half of them, 64 MiB in float32
 
 
 def train(
@@ -79,9 +80,8 @@ def train(
     four_bits = training.method == "qlora"
     given = {"four_bits": four_bits, "trust_remote_code": trust_remote_code}
     tokenizer, model = load_student(checkpoint, **given)
-    if not (four_bits or torch.cuda.is_available()):
-        attend_in_blocks(model)
     encoding = encode_samples(samples, tokenizer, training.max_length)
+    attend_fast(model, training.batch_tokens, int(encoding.examples.lengths_N.max()))
     soft = soft_loss_of(training)
     positions, has_branches = HeadPositions(model), soft is not None and takes_branches(model)
     if training.method != "full":
@@ -163,6 +163,24 @@ def load_student(
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # padding is masked by position, not by id
     return tokenizer, model
+
+
+def attend_fast(model: Any, batch_tokens: int, longest: int) -> None:
+    """Compute attention in blocks where that is faster and its weights take little memory.
+
+    They are kept for the gradient, which torch's own attention computes anew. A model of quantised
+    weights is left alone: a first pass without gradients may pack them for ever.
+
+    Args:
+        model: Of ``transformers``, without adapters around it.
+        batch_tokens: Tokens that go through it at once.
+        longest: Tokens of the longest sample.
+    """
+    n_heads = getattr(model.config.get_text_config(), "num_attention_heads", None)
+    if torch.cuda.is_available() or getattr(model, "is_quantized", False) or not n_heads:
+        return
+    if n_heads * max(batch_tokens, longest) * longest <= WEIGHTS:
+        attend_in_blocks(model)
 
 
 class StudentTrainer(Trainer):

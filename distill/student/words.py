@@ -75,7 +75,7 @@ def _agrees(model: Any, config: Any) -> bool:
         found_BK = branches.sum_words(logits_NV, words_BKL.shape[:2])
     layers = getattr(config, "layer_types", None) or ("sliding_attention",)
     has_windows = getattr(config, "sliding_window", None) and "sliding_attention" in layers
-    is_told = not has_windows or any(branches.masks)
+    is_told = not has_windows or any(window for window in branches.masks)
     return is_told and torch.allclose(found_BK, whole_BK, atol=CLOSE)
 
 
@@ -123,24 +123,29 @@ class Branches:
             _ATTENDED.reset(before)
 
     def masks_of(self, window: int, is_causal: bool) -> Masks:
-        """What a layer needs to know; the same tensors for all layers of a window.
+        """Both masks of a layer; the same tensors for all layers of a window.
 
         Args:
             window: 0 for none.
             is_causal: Whether a row without a mask sees all before: then it has no mask, as that
                 is faster.
         """
-        at_BX, sees_RQX, near_XX = self.positions_BX, self.sees_RQX, None
-        length = at_BX.shape[1]
+        if window not in self.masks:
+            self.masks[window] = self._make_masks(window, is_causal)
+        return self.masks[window]
+
+    def _make_masks(self, window: int, is_causal: bool) -> Masks:
+        at_BX, length = self.positions_BX, self.positions_BX.shape[1]
+        has_window = 0 < window < length
+        if not has_window and is_causal:
+            return None, self.sees_RQX[:, None]
         all_X = torch.arange(length, device=at_BX.device)
         back_XX = all_X[:, None] - all_X
-        if window and window < length:
-            near_XX = (back_XX >= 0) & (back_XX < window)
-            of_branches = at_BX[self.rows_R[:, None], self.columns_RQ]
-            sees_RQX = sees_RQX & (of_branches[:, :, None] - at_BX[self.rows_R][:, None] < window)
-        elif not is_causal:
-            near_XX = back_XX >= 0
-        return None if near_XX is None else near_XX[None, None], sees_RQX[:, None]
+        if not has_window:
+            return (back_XX >= 0)[None, None], self.sees_RQX[:, None]
+        of_branches = at_BX[self.rows_R[:, None], self.columns_RQ]
+        sees_RQX = self.sees_RQX & (of_branches[:, :, None] - at_BX[self.rows_R][:, None] < window)
+        return ((back_XX >= 0) & (back_XX < window))[None, None], sees_RQX[:, None]
 
     def sum_words(self, logits_NV: torch.Tensor, shape_BK: torch.Size) -> torch.Tensor:
         """Log-likelihoods of the tokens behind the first of each word, summed: (B, K), in nats."""
@@ -217,9 +222,7 @@ def _attend(
     """Attention of a layer: causal for the rows, then anew for the tokens of branches."""
     branches, kind = _ATTENDED.get()
     plain, window = AttentionInterface()[kind], given.get("sliding_window") or 0
-    if window not in branches.masks:
-        branches.masks[window] = branches.masks_of(window, is_causal=kind == PLAIN)
-    near_11XX, sees_R1QX = branches.masks[window]
+    near_11XX, sees_R1QX = branches.masks_of(window, is_causal=kind == PLAIN)
     rows_R, where = branches.rows_R, (branches.rows_R[:, None], branches.columns_RQ)
     out_BXHD, _ = plain(module, query_BHXD, key_BHXD, value_BHXD, near_11XX, **given)
     query_RHQD = query_BHXD.transpose(1, 2)[where].transpose(1, 2)

@@ -34,7 +34,6 @@ with parts_of("transformers"):
 PLAIN_LAYERS = {"full_attention", "sliding_attention"}
 NAME, TRIED = "sentibench_blocks", "sentibench_small_blocks"
 QUERIES = 64  # of a block: with fewer, products are narrow; with more, more is computed in vain
-KEYS_WITH_GRADIENT = 1_024  # with more, a training's weights of attention take too much memory
 FEW_QUERIES = 3  # of a block where a model is tried with a few tokens
 
 
@@ -150,8 +149,7 @@ def _attend(
         key: Shape (B, groups, S, D); heads / groups heads share one.
         value: Shape (B, groups, S, E).
         attention_mask: Shape (B, 1, T, S), bool, True where a query sees a key. With any other
-            mask, with options that are not here, and with gradients of more than
-            ``KEYS_WITH_GRADIENT`` keys, torch's own attention is used.
+            mask, and with options that are not here, torch's own attention is used.
         dropout: 0, or torch's own attention is used.
         scaling: Factor of the scores; by default 1 / sqrt(D).
         n_queries: Of a block.
@@ -162,22 +160,17 @@ def _attend(
     """
     mask = attention_mask
     others = (given.get(name) for name in ("position_bias", "softcap", "output_attentions"))
-    has_others = dropout > 0 or any(other is not None for other in others)
-    has_others |= torch.is_grad_enabled() and key.shape[2] > KEYS_WITH_GRADIENT
+    has_others = dropout or any(other is not None for other in others)
     if mask is None or mask.dtype != torch.bool or mask.shape[1] != 1 or has_others:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, **given
         )
+    # rotary positions make queries and keys float32 in autocast; torch's own attention rounds them
+    rounds = torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu") if rounds else query.dtype
     with torch.autocast("cpu", enabled=False):
-        # autocast leaves queries and keys in float32, and torch's own attention rounds them
-        dtype = autocast_dtype() or query.dtype
-        states = (state.to(dtype) for state in (query, key, value))
-        return _in_blocks(*states, mask, scaling, n_queries), None
-
-
-def autocast_dtype() -> torch.dtype | None:
-    """What products are computed in on the CPU within ``torch.autocast``."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+        return _in_blocks(query, key, value, mask, scaling, n_queries), None
 
 
 def _in_blocks(
@@ -199,7 +192,7 @@ def _in_blocks(
         of_block = query[:, :, block.queries]
         t = of_block.shape[2]
         scores = of_block.reshape(n, n_heads // n_groups * t, size) @ keys_NDS[:, :, block.keys]
-        scores.view(n_rows, n_heads, t, -1)[..., block.unsure] += block.bias_BTK[:, None]
+        scores.view(n_rows, n_heads, t, -1)[..., block.unsure].add_(block.bias_BTK[:, None])
         of_block = scores.softmax(-1) @ values_NSE[:, block.keys]
         found.append(of_block.view(n_rows, n_heads, t, -1).transpose(1, 2))
     return torch.cat(found, 1)

@@ -5,7 +5,12 @@ import random
 import numpy as np
 import pytest
 
-from distill.selection.difficulty import keep_probability, select_hard_samples, token_difficulty
+from distill.selection.difficulty import (
+    keep_probability,
+    select_at_random,
+    select_hard_samples,
+    token_difficulty,
+)
 
 EVEN = [0.2] * 5
 STEPS = [0.5, 0.3, 0.1, 0.06, 0.04]  # the nucleus of 0.95 has four tokens (0.96)
@@ -149,6 +154,16 @@ def test_selection_depends_on_keys_and_seed_and_not_on_the_order() -> None:
         assert select_hard_samples(dict(items), groups, 0.3, seed=1) == kept
     assert select_hard_samples(difficulties, groups, 0.3, seed=2) != kept
     assert set(select_hard_samples(difficulties, groups, 0.2, seed=1)) < set(kept)
+
+
+def test_a_random_share_depends_on_keys_and_seed_and_not_on_the_order() -> None:
+    keys = list(sample(4000)[0])
+    kept = select_at_random(keys, 0.3, seed=1)
+    assert len(kept) == pytest.approx(1200, abs=120)  # four deviations
+    assert select_at_random(keys[::-1], 0.3, seed=1) == kept == tuple(sorted(kept))
+    assert select_at_random(keys, 0.3, seed=2) != kept
+    assert set(select_at_random(keys, 0.2, seed=1)) < set(kept)
+    assert set(select_at_random(keys, 1.0, seed=1)) == set(keys)
 
 
 def test_one_sample_more_leaves_the_fate_of_nearly_all_others_as_it_was() -> None:

@@ -100,9 +100,9 @@ def test_a_constant_rate_warms_up_too(tiny_student: Path, tmp_path: Path) -> Non
     assert rates[half:] == [0.1] * (len(rates) - half)
 
 
-@pytest.mark.parametrize("has_gpu", [False, True])
+@pytest.mark.parametrize("where", ["cpu", "gpu", "too little memory"])
 def test_attention_is_computed_in_blocks_on_the_cpu_alone(
-    has_gpu: bool, tiny_student: Path, tmp_path: Path, monkeypatch
+    where: str, tiny_student: Path, tmp_path: Path, monkeypatch
 ) -> None:
     found = set()
     step = training.StudentTrainer.training_step
@@ -113,9 +113,18 @@ def test_attention_is_computed_in_blocks_on_the_cpu_alone(
 
     monkeypatch.setattr(training.StudentTrainer, "training_step", looking)
     monkeypatch.setattr(training, "_arguments", partial(_on_cpu, training._arguments))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: where == "gpu")
+    if where == "too little memory":
+        monkeypatch.setattr(training, "WEIGHTS", 1000)
     train(str(tiny_student), samples(4), settings(epochs=1), tmp_path, seed=1)
-    assert found == {"sdpa" if has_gpu else BLOCKS}
+    assert found == {BLOCKS if where == "cpu" else "sdpa"}
+
+
+def test_quantised_weights_see_no_pass_without_gradients(tiny_student: Path) -> None:
+    _, model = load_student(str(tiny_student))
+    model.is_quantized = True
+    training.attend_fast(model, 64, 64)
+    assert model.config._attn_implementation == "sdpa"
 
 
 def _on_cpu(make, *given):

@@ -258,20 +258,20 @@ def test_gradients_are_as_near_to_float32_as_those_of_torchs_own(family, mixed) 
     assert (found - exact).norm() < allowed
 
 
-@pytest.mark.parametrize("trains", [False, True])
-def test_long_prompts_keep_no_weights_for_a_gradient(trains, monkeypatch) -> None:
+def test_within_autocast_products_have_its_dtype(monkeypatch) -> None:
+    found = []
+    compute = attention._in_blocks
+
+    def looking(*given):
+        out = compute(*given)
+        found.append((given[0].dtype, given[1].dtype, given[2].dtype, out.dtype))
+        return out
+
     model = make("llama")
     attend_in_blocks(model)
-    monkeypatch.setattr(attention, "KEYS_WITH_GRADIENT", LONG - 1)
-    calls = []
-    of_torch = attention.sdpa_attention_forward
-    monkeypatch.setattr(
-        attention, "sdpa_attention_forward", lambda *a, **k: calls.append(1) or of_torch(*a, **k)
-    )
-    ids_BT = torch.randint(90, (2, LONG))
-    with torch.set_grad_enabled(trains):
-        model(ids_BT)
-        assert bool(calls) == trains
-        del calls[:]
-        model(ids_BT[:, 1:])
-    assert not calls
+    monkeypatch.setattr(attention, "_in_blocks", looking)
+    for rounds, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+            model(torch.randint(90, (2, 9)))
+        assert {*found} == {(dtype,) * 4}
+        del found[:]
