@@ -3,11 +3,14 @@
 python docs/draw_learning_curve.py MEASURED OUT.svg
 
 MEASURED holds the results of the rows base and curve-BY-N of benchmarks/distillation/rows.py, as
-much as there is of them. Prints a table for the seen tasks and one for the other tasks with labels.
+much as there is of them; beside it are their run folders. Prints how many samples each row was
+trained on, a table for the seen tasks and one for the other tasks with labels.
 """
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -24,6 +27,7 @@ BY = {  # how samples are chosen -> colour and shape of its marks
     "difficulty": ("#0072b2", "M0,-6l6,10h-12z"),
     "confidence": ("#b04a00", "M0,-6l6,6l-6,6l-6,-6z"),
 }
+WHOLE = 4_000  # samples that the others are chosen from, as in rows.py
 WIDE, HIGH, LEFT, TOP, BESIDE = 390, 260, 60, 60, 440  # of a panel, and from one to the next
 Gains = dict[tuple[str, int], Estimate]
 """How samples were chosen, and how many -> gain over the base, a share."""
@@ -32,6 +36,8 @@ Gains = dict[tuple[str, int], Estimate]
 def gains_of(measured: Path) -> dict[str, Gains]:
     """Scope -> gains, with 95% intervals of a paired bootstrap over items."""
     rows = sorted(path for path in measured.glob("curve-*") if any(path.rglob("results_*.json")))
+    if not rows:
+        raise SystemExit(f"{measured}: no results of a row curve-BY-N; measure them with rows.py")
     names = ["base", *(path.name for path in rows)]
     _, found = read_rows({name: measured / name for name in names})
     scores = {
@@ -59,7 +65,7 @@ def table(gains: Gains) -> str:
     """Markdown: a row for each number of samples, a column for each choice."""
     lines = ["| samples | " + " | ".join(BY) + " |", "|---" * (1 + len(BY)) + "|"]
     for n in sorted({n for _, n in gains}):
-        cells = []
+        cells: list[str] = []
         for by in BY:
             gain = gains.get((by, n))
             said = span(gain, signed=True) if gain else ""
@@ -80,16 +86,16 @@ def draw(gains: dict[str, Gains]) -> str:
     def y(share: float) -> float:
         return round(HIGH - HIGH * axis.at(100 * share) / 100, 1)
 
-    panels = []
+    panels: list[dict[str, Any]] = []
     for number, (scope, of_scope) in enumerate(gains.items()):
-        lines = []
+        lines: list[dict[str, Any]] = []
         for place, (by, (colour, shape)) in enumerate(BY.items()):
-            marks = []
+            marks: list[tuple[float, float, float, float, str, int]] = []
             for x, n in zip(places, counts, strict=True):
                 # all samples are no choice: every line ends there
-                gain = of_scope.get((by, n)) or (of_scope["random", n] if n == counts[-1] else None)
+                gain = of_scope.get(("random", n) if n == WHOLE else (by, n))
                 if gain:
-                    aside = 7 * (place - 1) if n != counts[-1] else 0
+                    aside = 7 * (place - 1) if n != WHOLE else 0
                     ends = y(gain.value), y(gain.low), y(gain.high)
                     marks.append((round(float(x) + aside, 1), *ends, span(gain, signed=True), n))
             lines.append({"by": by, "colour": colour, "shape": shape, "marks": marks})
@@ -157,6 +163,8 @@ TEMPLATE = """\
 def main(measured: str, out: str) -> None:
     """Print the tables and draw the curves."""
     gains = gains_of(Path(measured))
+    for summary in sorted(Path(measured).parent.glob("curve-*/icldist-train/training.json")):
+        print(f"{summary.parents[1].name}: {json.loads(summary.read_text('utf-8'))['samples']}")
     for scope, title in SCOPES.items():
         print(f"Gain over the base, {title}:\n\n{table(gains[scope])}\n")
     write_beside(Path(out), draw(gains))
