@@ -105,6 +105,7 @@ def draw(gains: dict[str, Gains]) -> str:
         panels=panels,
         counts=[(round(float(x), 1), f"{n:,}") for x, n in zip(places, counts, strict=True)],
         ticks=[(y(tick / 100), axis.tick_text(tick), tick == 0) for tick in axis.ticks],
+        whole=WHOLE,
         wide=WIDE,
         high=HIGH,
         top=TOP,
@@ -142,7 +143,7 @@ TEMPLATE = """\
 <path fill="none" stroke-width="1.5" d="
 {%- for x, y, _, _, _, _ in line.marks %}{{ 'M' if loop.first else 'L' }}{{ x }},{{ y }}
 {%- endfor %}"/>
-{% for x, y, low, high, text, n in line.marks %}
+{% for x, y, low, high, text, n in line.marks if line.by == "random" or n != whole %}
 <path stroke-width="1.5" d="M{{ x }},{{ low }}V{{ high }}"/>
 <path transform="translate({{ x }},{{ y }})" stroke="none" d="{{ line.shape }}">
 <title>{{ line.by }}, {{ n }} samples: {{ text }}</title></path>

@@ -267,7 +267,9 @@ def parse(command: Command, desk: Desk) -> None:
             with parsing():
                 script(path, arguments)
         case ["python", path, *arguments]:
-            main = runpy.run_path(str(ROOT / path), run_name="parsed")["main"]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.syspath_prepend(str((ROOT / path).parent))  # as Python does
+                main = runpy.run_path(str(ROOT / path), run_name="parsed")["main"]
             takes = inspect.signature(main)
             if "list[str]" not in str(takes):
                 takes.bind_partial(*arguments)
