@@ -14,12 +14,11 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from tabulate_distillation import read_rows, scopes_of
+from tabulate_distillation import read_rows, scopes_of, scores_of
 
-from sentibench.data.cards import load_tasks
 from sentibench.files import write_beside
 from sentibench.pages.drawing import Axis, span
-from sentibench.scoring.statistics import Estimate, estimate, mean_over_tasks, resample
+from sentibench.scoring.statistics import Estimate, estimate, mean_over_tasks
 
 SCOPES = {"seen": "seen tasks", "unseen labels": "unseen label tasks"}
 BY = {  # how samples are chosen -> colour and shape of its marks
@@ -40,13 +39,7 @@ def gains_of(measured: Path) -> dict[str, Gains]:
         raise SystemExit(f"{measured}: no results of a row curve-BY-N; measure them with rows.py")
     names = ["base", *(path.name for path in rows)]
     _, found = read_rows({name: measured / name for name in names})
-    scores = {
-        task: resample(
-            load_tasks()[task].card,
-            [[samples.statistics["official"] for samples in of_task[name]] for name in names],
-        )
-        for task, of_task in found.items()
-    }
+    scores = scores_of(found, names)
     scopes = scopes_of(list(scores))
     gains: dict[str, Gains] = {}
     for scope in SCOPES:

@@ -46,6 +46,17 @@ def read_rows(folders: Mapping[str, Path]) -> tuple[dict[str, list[int]], dict[s
     return seeds, found
 
 
+def scores_of(found: Mapping[str, Rows], names: Sequence[str]) -> dict[str, Scores]:
+    """Task -> scores of the rows in the order of ``names``, with the draws of the bootstrap."""
+    return {
+        task: resample(
+            load_tasks()[task].card,
+            [[samples.statistics["official"] for samples in rows[name]] for name in names],
+        )
+        for task, rows in found.items()
+    }
+
+
 def scopes_of(tasks: Sequence[str]) -> dict[str, list[str]]:
     """Name of a mean -> its tasks."""
     cards = {task: load_tasks()[task].card for task in tasks}
@@ -73,10 +84,7 @@ def main(arguments: list[str]) -> None:
     folders = {name: Path(place) for name, _, place in given}
     names = list(folders)
     seeds, found = read_rows(folders)
-    scores: dict[str, Scores] = {}
-    for task, rows in found.items():
-        runs = [[samples.statistics["official"] for samples in rows[name]] for name in names]
-        scores[task] = resample(load_tasks()[task].card, runs)
+    scores = scores_of(found, names)
     scopes = scopes_of(list(scores))
     means = {
         name: mean_over_tasks([scores[task] for task in members])
